@@ -1,0 +1,97 @@
+"""fp8 W8A8 with nothing but torch: per-token activations and torch._scaled_mm.
+
+Row-wise scaling needs a build and a GPU that have it (not Windows, not every RTX 50 build), so a tiny call decides.
+Tensor-wise scaling with unit scales works on every GPU with fp8; the real scales are then applied afterwards.
+"""
+
+import functools
+
+import torch
+
+from .activation import quantize_fp8
+from .kernel import Kernel, Requirements
+
+# rows of the tensor-wise path whose float32 epilogue is held at a time, times N
+EPILOGUE_VALUES = 1 << 26
+
+
+@torch.library.custom_op("x2v_quant::fp8_linear", mutates_args=())
+def fp8_linear(
+    x: torch.Tensor, codes: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor | None, rowwise: bool
+) -> torch.Tensor:
+    """x [M, K] float, codes float8_e4m3fn [N, K], scale float32 [N, 1], bias [N] -> [M, N] in x.dtype.
+
+    K and N are multiples of 16. The product leaves the matmul in bfloat16 (float32 for float32 x): the raw tensor-wise
+    accumulator reaches millions, which float16 cannot hold.
+    """
+    if x.shape[0] == 0:
+        return x.new_empty((0, codes.shape[0]))
+    quantized, token_scale = quantize_fp8(x)
+    product = _rowwise if rowwise else _tensorwise
+    return product(quantized, token_scale, codes, scale.view(1, -1), bias, x.dtype)
+
+
+@fp8_linear.register_fake
+def _(x, codes, scale, bias, rowwise):
+    return x.new_empty((x.shape[0], codes.shape[0]))
+
+
+def _rowwise(quantized, token_scale, codes, row_scale, bias, dtype):
+    fused_bias = None if bias is None else bias.to(torch.bfloat16)
+    y = torch._scaled_mm(
+        quantized, codes.t(), scale_a=token_scale, scale_b=row_scale, bias=fused_bias, out_dtype=torch.bfloat16
+    )
+    return y.to(dtype)
+
+
+def _tensorwise(quantized, token_scale, codes, row_scale, bias, dtype):
+    one = torch.ones((), dtype=torch.float32, device=quantized.device)
+    raw_dtype = torch.float32 if dtype == torch.float32 else torch.bfloat16
+    raw = torch._scaled_mm(quantized, codes.t(), scale_a=one, scale_b=one, out_dtype=raw_dtype)
+    offset = torch.zeros_like(row_scale) if bias is None else bias.to(torch.float32).view(1, -1)
+    out = torch.empty(raw.shape, dtype=dtype, device=raw.device)
+    step = max(1, EPILOGUE_VALUES // codes.shape[0])
+    for row in range(0, raw.shape[0], step):
+        values = raw[row : row + step] * token_scale[row : row + step]
+        out[row : row + step] = torch.addcmul(offset, values, row_scale)
+    return out
+
+
+@functools.cache
+def probe_rowwise(device: torch.device) -> str | None:
+    """Why row-wise torch._scaled_mm is unusable on `device`, or None if it runs and computes what it should."""
+    return _failure(device, rowwise=True)
+
+
+@functools.cache
+def probe_tensorwise(device: torch.device) -> str | None:
+    """The same for tensor-wise scaling with unit scales."""
+    return _failure(device, rowwise=False)
+
+
+def _failure(device: torch.device, rowwise: bool) -> str | None:
+    generator = torch.Generator(device=device).manual_seed(0)
+    x = torch.randn((48, 64), dtype=torch.bfloat16, device=device, generator=generator)
+    codes = torch.randn((32, 64), device=device, generator=generator).to(torch.float8_e4m3fn)
+    scale = torch.linspace(0.5, 2.0, 32, device=device).view(-1, 1)
+    try:
+        y = fp8_linear(x, codes, scale, None, rowwise).float()
+    except (RuntimeError, NotImplementedError, ValueError) as error:
+        return f"torch._scaled_mm fails on this device: {str(error).splitlines()[0]}"
+    expected = x.float() @ (codes.float() * scale).t()
+    wrong = (y - expected).norm() > 0.1 * expected.norm()
+    return "torch._scaled_mm gives wrong numbers on this device" if bool(wrong) else None
+
+
+def _row(rowwise: bool, summary: str, probe) -> Kernel:
+    def linear(x, codes, params, bias):
+        return torch.ops.x2v_quant.fp8_linear(x, codes, params.scale, bias, rowwise)
+
+    requires = Requirements("cuda", nvidia=True, min_capability=(8, 9), n_multiple=16, k_multiple=16, probe=probe)
+    return Kernel("torch", ("fp8-channel",), linear, "fp8", 50, summary, requires)
+
+
+ROWS = (
+    _row(True, "fp8 weights x fp8 activations (per-token), row-wise torch._scaled_mm", probe_rowwise),
+    _row(False, "fp8 weights x fp8 activations (per-token), tensor-wise torch._scaled_mm", probe_tensorwise),
+)

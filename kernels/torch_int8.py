@@ -1,0 +1,93 @@
+"""int8 W8A8 with nothing but torch: per-token activations, torch._int_mm, scales and bias afterwards."""
+
+import functools
+
+import torch
+
+from .activation import quantize_int8
+from .kernel import Kernel, Requirements
+
+# CPU: int32 accumulators of this many columns and the float32 rows of the epilogue stay in cache (measured on AVX-512)
+CPU_COLUMNS, CPU_ROWS = 2048, 256
+# GPU: torch._int_mm wants more than 16 rows; accumulators of one pass are at most 4 * GPU_ACCUMULATORS bytes
+GPU_ROW_MULTIPLE, GPU_ACCUMULATORS = 32, 1 << 26
+
+
+@torch.library.custom_op("x2v_quant::int8_linear", mutates_args=())
+def int8_linear(x: torch.Tensor, codes: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+    """x [M, K] float, codes int8 [N, K], scale float32 [N, 1], bias [N] -> [M, N] in x.dtype.
+
+    y = (xq @ codes^T) * x_scale * scale^T + bias, int32 accumulation, float32 epilogue.
+    """
+    rows, columns = x.shape[0], codes.shape[0]
+    out = torch.empty((rows, columns), dtype=x.dtype, device=x.device)
+    if out.numel() == 0:
+        return out
+    row_scale = scale.view(1, -1)
+    offset = torch.zeros_like(row_scale) if bias is None else bias.to(torch.float32).view(1, -1)
+    if x.device.type == "cpu":
+        quantized, token_scale = quantize_int8(x)
+        for column in range(0, columns, CPU_COLUMNS):
+            part = slice(column, column + CPU_COLUMNS)
+            accumulators = torch._int_mm(quantized, codes[part].t())
+            for row in range(0, rows, CPU_ROWS):
+                block = slice(row, row + CPU_ROWS)
+                _epilogue(
+                    accumulators[block], token_scale[block], row_scale[:, part], offset[:, part], out[block, part]
+                )
+        return out
+    quantized, token_scale = quantize_int8(x, pad_rows=GPU_ROW_MULTIPLE)
+    step = max(1, GPU_ACCUMULATORS // columns // GPU_ROW_MULTIPLE) * GPU_ROW_MULTIPLE
+    for row in range(0, rows, step):
+        accumulators = torch._int_mm(quantized[row : row + step], codes.t())
+        target = out[row : row + step]
+        count = target.shape[0]
+        _epilogue(accumulators[:count], token_scale[row : row + count], row_scale, offset, target)
+    return out
+
+
+def _epilogue(accumulators, token_scale, row_scale, offset, out):
+    """out = accumulators * token_scale * row_scale + offset, in float32, rounded once."""
+    values = accumulators * token_scale
+    if out.dtype == torch.float32:
+        torch.addcmul(offset, values, row_scale, out=out)
+    else:
+        out.copy_(torch.addcmul(offset, values, row_scale, out=values))
+
+
+@int8_linear.register_fake
+def _(x, codes, scale, bias):
+    return x.new_empty((x.shape[0], codes.shape[0]))
+
+
+@functools.cache
+def probe(device: torch.device) -> str | None:
+    """Why torch._int_mm is unusable on `device`, or None: extreme codes must come out exactly (CPUs without VNNI
+    saturate 16-bit intermediates in some builds)."""
+    left = torch.full((GPU_ROW_MULTIPLE, 64), 127, dtype=torch.int8, device=device)
+    right = torch.full((64, 64), -127, dtype=torch.int8, device=device)
+    try:
+        exact = bool((torch._int_mm(left, right.t()) == -64 * 127 * 127).all())
+    except (RuntimeError, NotImplementedError) as error:
+        return f"torch._int_mm fails on this device: {str(error).splitlines()[0]}"
+    return None if exact else "torch._int_mm saturates on this device"
+
+
+def _linear(x, codes, params, bias):
+    return torch.ops.x2v_quant.int8_linear(x, codes, params.scale, bias)
+
+
+_SUMMARY = "int8 weights x int8 activations (per-token), int32 accumulation, torch._int_mm"
+
+ROWS = (
+    Kernel("torch", ("int8-channel",), _linear, "int8", 50, _SUMMARY, Requirements(kind="cpu", vnni=True, probe=probe)),
+    Kernel(
+        "torch",
+        ("int8-channel",),
+        _linear,
+        "int8",
+        50,
+        _SUMMARY,
+        Requirements(kind="cuda", min_capability=(7, 5), n_multiple=8, k_multiple=8, probe=probe),
+    ),
+)

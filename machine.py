@@ -1,0 +1,53 @@
+"""What a kernel has to know about the device it would run on."""
+
+import functools
+import platform
+from dataclasses import dataclass
+
+import torch
+
+
+@dataclass(frozen=True)
+class Machine:
+    """One device. `capability` is (major, minor) of an NVIDIA GPU, None elsewhere; `vnni`: the CPU multiplies int8 in
+    hardware; `live` is the device to probe, None for a machine that is only described ("what would an RTX 3060 do")."""
+
+    kind: str
+    name: str
+    capability: tuple[int, int] | None = None
+    vnni: bool = False
+    system: str = "Linux"
+    live: torch.device | None = None
+
+    @property
+    def nvidia(self) -> bool:
+        return self.capability is not None
+
+    def __str__(self) -> str:
+        return (
+            f"{self.name} (compute capability {self.capability[0]}.{self.capability[1]})" if self.nvidia else self.name
+        )
+
+
+@functools.cache
+def describe(device: torch.device) -> Machine:
+    """The Machine behind a torch device, read once per device."""
+    system = platform.system()
+    if device.type == "cuda":
+        capability = torch.cuda.get_device_capability(device) if torch.version.hip is None else None
+        return Machine("cuda", torch.cuda.get_device_name(device), capability, system=system, live=device)
+    if device.type == "cpu":
+        return Machine("cpu", f"CPU ({platform.machine()})", vnni=_cpu_has_vnni(), system=system, live=device)
+    return Machine(device.type, device.type, system=system, live=device)
+
+
+def default_device() -> torch.device:
+    """The device a report is about when no model names one."""
+    return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
+
+
+def _cpu_has_vnni() -> bool:
+    if hasattr(torch.cpu, "get_capabilities"):
+        flags = torch.cpu.get_capabilities()
+        return bool(flags.get("avx512_vnni") or flags.get("avx_vnni") or flags.get("i8mm"))
+    return torch.cpu._is_vnni_supported()
