@@ -1,0 +1,132 @@
+"""What model a set of tensor names belongs to."""
+
+import re
+from dataclasses import dataclass
+
+DIT, T5, CLIP_VISION, UNKNOWN = "dit", "t5", "clip_vision", "unknown"
+
+# kind -> (our node, core's node, what they take)
+LOADERS = {
+    DIT: ("Load Quantized DiT", "Load Diffusion Model", "a diffusion model"),
+    T5: ("Load Quantized T5", "Load CLIP", "a umt5 text encoder"),
+    CLIP_VISION: ("Load Quantized CLIP", "Load CLIP Vision", "a CLIP vision encoder"),
+}
+
+# longest first: the second one ends the first
+PREFIXES = ("model.diffusion_model.", "diffusion_model.")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """Told by the presence of a name, or by one size of its shape."""
+
+    model: str
+    name: str
+    axis: int | None = None
+    size: int | None = None
+
+
+@dataclass(frozen=True)
+class Family:
+    """`signs`: patterns each of which begins some name. `names`: its rename table. `elsewhere`: where a model that is
+    none of ours belongs. `core_reads`: core knows these names, so an unquantized file is core's to load."""
+
+    kind: str
+    model: str
+    signs: tuple[str, ...]
+    variants: tuple[Variant, ...] = ()
+    names: str = "same"
+    elsewhere: str = ""
+    core_reads: bool = True
+
+
+WAN_VARIANTS = (
+    Variant("Wan 2.1 VACE", "vace_patch_embedding.weight"),
+    Variant("Wan camera control", "control_adapter.conv.weight"),
+    Variant("Wan 2.2 s2v", "casual_audio_encoder.encoder.final_linear.weight"),
+    Variant("Wan HuMo", "audio_proj.audio_proj_glob_1.layer.bias"),
+    Variant("Wan 2.2 animate", "face_adapter.fuser_blocks.0.k_norm.weight"),
+    Variant("Wan 2.1 flf2v", "img_emb.emb_pos"),
+    Variant("Wan 2.1 i2v", "img_emb.proj.0.bias"),
+    Variant("Wan 2.2 5B", "head.head.weight", 0, 4 * 48),
+    Variant("Wan 2.2 i2v", "patch_embedding.weight", 1, 36),
+)
+
+FAMILIES = (
+    Family(
+        DIT,
+        "Wan 2.1 t2v",  # the experts of Wan 2.2 t2v have the very same names and shapes
+        (r"head\.modulation$", r"blocks\.\d+\.self_attn\.q\.weight$"),
+        WAN_VARIANTS,
+    ),
+    Family(
+        DIT, "Qwen-Image", (r"transformer_blocks\.\d+\.img_mod\.1\.", r"transformer_blocks\.\d+\.attn\.add_q_proj\.")
+    ),
+    Family(
+        T5,
+        "umt5 encoder",
+        (r"token_embedding\.weight$", r"blocks\.\d+\.pos_embedding\.embedding\.weight$"),
+        names="wan-t5",
+        core_reads=False,
+    ),
+    Family(T5, "umt5 encoder", (r"encoder\.block\.[1-9]\d*\.layer\.0\.SelfAttention\.relative",), names="hf-t5"),
+    Family(
+        CLIP_VISION,
+        "CLIP ViT vision encoder (XLM-R)",
+        (r"visual\.transformer\.\d+\.attn\.to_qkv\.weight$",),
+        names="xlm-r",
+        core_reads=False,
+    ),
+    Family(
+        CLIP_VISION,
+        "CLIP ViT vision encoder",
+        (r"vision_model\.embeddings\.class_embedding$", r"vision_model\.encoder\.layers\.\d+\.self_attn\.q_proj\."),
+        names="hf-clip",
+    ),
+    Family(UNKNOWN, "a LoRA", (r".*\.lora_(A|B|up|down)\.",), elsewhere="Use LoraLoaderModelOnly."),
+    Family(
+        UNKNOWN,
+        "a Wan model under diffusers names",
+        (r"blocks\.\d+\.attn1\.to_q\.", r"condition_embedder\."),
+        elsewhere="Convert it with LightX2V's converter.py --direction backward.",
+    ),
+    Family(UNKNOWN, "a T5 encoder other than umt5", (r"encoder\.block\.0\.layer\.0\.",), elsewhere="Use Load CLIP."),
+    Family(UNKNOWN, "a CLIP text encoder", (r"text_model\.encoder\.layers\.0\.",), elsewhere="Use Load CLIP."),
+    Family(
+        UNKNOWN,
+        "a language model",
+        (r"(model\.)?(language_model\.)?(model\.)?layers\.0\.self_attn\.q_proj\.",),
+        elsewhere="Use Load CLIP.",
+    ),
+    Family(UNKNOWN, "a VAE", (r"decoder\.conv(1|_in)\.",), elsewhere="Use Load VAE."),
+)
+
+UNKNOWN_DIT = Family(DIT, "unknown DiT", ())
+UNRECOGNISED = Family(
+    UNKNOWN,
+    "not a model that is known here",
+    (),
+    elsewhere="The loaders here take Wan diffusion models, umt5 and CLIP vision encoders.",
+)
+
+
+def find_prefix(keys) -> str:
+    """The prefix that a whole ComfyUI checkpoint puts before its diffusion model's names, "" without one."""
+    return next((prefix for prefix in PREFIXES if any(key.startswith(prefix) for key in keys)), "")
+
+
+def identify(shapes: dict[str, tuple[int, ...]], quantized: bool) -> tuple[Family, str]:
+    """Names without their prefix -> (family, model in words). quantized: there are quantized linear layers, which
+    makes a model that no row describes a diffusion model."""
+    text = "\n".join(shapes)
+    for family in FAMILIES:
+        if all(re.search(f"^{sign}", text, re.MULTILINE) for sign in family.signs):
+            return family, next((v.model for v in family.variants if _is(v, shapes)), family.model)
+    return (UNKNOWN_DIT, UNKNOWN_DIT.model) if quantized else (UNRECOGNISED, UNRECOGNISED.model)
+
+
+def _is(variant: Variant, shapes: dict[str, tuple[int, ...]]) -> bool:
+    shape = shapes.get(variant.name)
+    if shape is None or variant.axis is None:
+        return shape is not None
+    return len(shape) > variant.axis and shape[variant.axis] == variant.size

@@ -1,0 +1,96 @@
+"""A file's names -> ComfyUI's: the rename tables, as data."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A pattern for the beginning of a name -> what replaces it; the rest of the name stays. Several targets: the
+    rows of the tensor are split evenly among them. No target: ComfyUI's model has no such tensor."""
+
+    pattern: str
+    targets: tuple[str, ...] = ()
+    change: Callable[[torch.Tensor], torch.Tensor] | None = None
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where a tensor goes: part `part` of `parts` equal shares of its rows, then through `change`."""
+
+    name: str
+    part: int = 0
+    parts: int = 1
+    change: Callable[[torch.Tensor], torch.Tensor] | None = None
+
+    def rows(self, count: int) -> slice | None:
+        """The share of `count` rows, None for all of them."""
+        share = count // self.parts
+        return None if self.parts == 1 else slice(self.part * share, (self.part + 1) * share)
+
+    def take(self, tensor: torch.Tensor) -> torch.Tensor:
+        if self.parts > 1:
+            tensor = tensor[self.rows(tensor.shape[0])]
+        return tensor if self.change is None else self.change(tensor)
+
+
+_T5 = r"encoder.block.\1.layer"
+_VISION = "vision_model."
+_LAYER = rf"{_VISION}encoder.layers.\1"
+
+RULES: dict[str, tuple[Rule, ...]] = {
+    "same": (),
+    "wan-t5": (
+        Rule(r"token_embedding(?=\.)", ("shared",)),
+        Rule(r"norm(?=\.)", ("encoder.final_layer_norm",)),
+        Rule(r"blocks\.(\d+)\.attn\.([qkvo])(?=\.)", (rf"{_T5}.0.SelfAttention.\2",)),
+        Rule(r"blocks\.(\d+)\.pos_embedding\.embedding(?=\.)", (f"{_T5}.0.SelfAttention.relative_attention_bias",)),
+        Rule(r"blocks\.(\d+)\.norm1(?=\.)", (f"{_T5}.0.layer_norm",)),
+        Rule(r"blocks\.(\d+)\.norm2(?=\.)", (f"{_T5}.1.layer_norm",)),
+        Rule(r"blocks\.(\d+)\.ffn\.gate\.0(?=\.)", (f"{_T5}.1.DenseReluDense.wi_0",)),
+        Rule(r"blocks\.(\d+)\.ffn\.fc1(?=\.)", (f"{_T5}.1.DenseReluDense.wi_1",)),
+        Rule(r"blocks\.(\d+)\.ffn\.fc2(?=\.)", (f"{_T5}.1.DenseReluDense.wo",)),
+    ),
+    # a copy of `shared`, which T5 ties to it
+    "hf-t5": (Rule(r"encoder\.embed_tokens\."),),
+    "xlm-r": (
+        Rule(r"textual\."),
+        Rule(r"log_scale$"),
+        Rule(r"visual\.cls_embedding$", (f"{_VISION}embeddings.class_embedding",), torch.flatten),
+        Rule(r"visual\.pos_embedding$", (f"{_VISION}embeddings.position_embedding.weight",), lambda t: t.squeeze(0)),
+        Rule(r"visual\.patch_embedding(?=\.)", (f"{_VISION}embeddings.patch_embedding",)),
+        # core spells it so
+        Rule(r"visual\.pre_norm(?=\.)", (f"{_VISION}pre_layrnorm",)),
+        Rule(r"visual\.post_norm(?=\.)", (f"{_VISION}post_layernorm",)),
+        # [width, projection] there, a linear layer's [projection, width] here
+        Rule(r"visual\.head$", ("visual_projection.weight",), lambda t: t.t().contiguous()),
+        Rule(r"visual\.transformer\.(\d+)\.norm([12])(?=\.)", (rf"{_LAYER}.layer_norm\2",)),
+        Rule(
+            r"visual\.transformer\.(\d+)\.attn\.to_qkv(?=\.)",
+            tuple(f"{_LAYER}.self_attn.{name}_proj" for name in "qkv"),
+        ),
+        Rule(r"visual\.transformer\.(\d+)\.attn\.proj(?=\.)", (f"{_LAYER}.self_attn.out_proj",)),
+        Rule(r"visual\.transformer\.(\d+)\.mlp\.0(?=\.)", (f"{_LAYER}.mlp.fc1",)),
+        Rule(r"visual\.transformer\.(\d+)\.mlp\.2(?=\.)", (f"{_LAYER}.mlp.fc2",)),
+    ),
+    "hf-clip": (
+        Rule(r"text_model\."),
+        Rule(r"text_projection\."),
+        Rule(r"logit_(scale|bias)$"),
+        Rule(r"vision_model\.embeddings\.position_ids$"),
+    ),
+}
+
+
+def targets(table: str, name: str) -> list[Target]:
+    """Where the tensor called `name` goes, by the rename table `table`; empty if it is dropped."""
+    for rule in RULES[table]:
+        match = re.match(rule.pattern, name)
+        if match:
+            rest = name[match.end() :]
+            parts = len(rule.targets)
+            return [Target(match.expand(t) + rest, i, parts, rule.change) for i, t in enumerate(rule.targets)]
+    return [Target(name)]

@@ -1,0 +1,29 @@
+"""What is known of tensors before any is read."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+MARKER_SUFFIX = ".comfy_quant"
+# one layer's marker is a few dozen bytes of JSON
+MARKER_LIMIT = 4096
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """`dtype` is torch's name without "torch.", or the file's own word if torch has no such type."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    nbytes: int
+    file: Path
+
+
+@dataclass
+class Contents:
+    """Of one file, or of all files of a folder. `markers`: the bytes of the tensors named "*.comfy_quant", empty for
+    one that is too large to be a marker."""
+
+    tensors: dict[str, TensorInfo] = field(default_factory=dict)
+    metadata: dict[str, str] = field(default_factory=dict)
+    markers: dict[str, bytes] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)

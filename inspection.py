@@ -1,0 +1,143 @@
+"""What a checkpoint is, as data and in words, from its headers alone."""
+
+import re
+from dataclasses import asdict
+from pathlib import Path
+
+from .checkpoints import Checkpoint, CheckpointError, Problem, open_checkpoint
+from .kernels import why_not
+from .machine import default_device, describe
+from .schemes import CLIP, DIT, T5, resolve, schemes_for
+
+COMPONENTS = {"dit": DIT, "t5": T5, "clip_vision": CLIP}
+# the human form stops here, the data never does
+MOST_PROBLEMS = 20
+
+
+def inspect(path: str | Path) -> dict:
+    """{"path", "kind", "model", "formats": {format: layers}, "schemes", "problems": [{file, key, cause, remedy}],
+    "notes", "files": [{name, bytes}], "bytes": {total, quantized, kept}, "layer_groups", "kept"}.
+
+    `formats` counts layers as the file has them; `schemes` are those whose own kernel runs this file on this machine,
+    none if there is a problem; `layer_groups` and `kept` have block numbers replaced by "*". Never raises for a bad
+    file: it is kind "unknown" with one problem.
+    """
+    try:
+        return _report(open_checkpoint(path))
+    except CheckpointError as error:
+        return {
+            "path": str(path),
+            "kind": "unknown",
+            "model": "unreadable",
+            "formats": {},
+            "schemes": [],
+            "problems": [asdict(error.problem)],
+            "notes": [],
+            "files": [],
+            "bytes": {"total": 0, "quantized": 0, "kept": 0},
+            "layer_groups": [],
+            "kept": [],
+        }
+
+
+def _report(checkpoint: Checkpoint) -> dict:
+    groups, kept = _layer_groups(checkpoint), _kept_groups(checkpoint)
+    return {
+        "path": str(checkpoint.path),
+        "kind": checkpoint.kind,
+        "model": checkpoint.model,
+        "formats": checkpoint.formats,
+        "schemes": [] if checkpoint.problems else _schemes(checkpoint),
+        "problems": [asdict(problem) for problem in checkpoint.problems],
+        "notes": checkpoint.notes,
+        "files": [{"name": file.name, "bytes": file.stat().st_size} for file in checkpoint.files],
+        "bytes": {
+            "total": sum(info.nbytes for info in checkpoint.tensors.values()),
+            "quantized": sum(group["bytes"] for group in groups),
+            "kept": sum(group["bytes"] for group in kept),
+        },
+        "layer_groups": groups,
+        "kept": kept,
+    }
+
+
+def _schemes(checkpoint: Checkpoint) -> list[str]:
+    component = COMPONENTS[checkpoint.kind]
+    machine = describe(default_device())
+    rows = [resolve(name, component) for name in schemes_for(checkpoint.formats, component)]
+    return [row.name for row in rows if row.kernel is None or why_not(row.kernel, row.format, machine) is None]
+
+
+def _layer_groups(checkpoint: Checkpoint) -> list[dict]:
+    """[{"group", "format", "layers", "bytes"}], bytes of codes and scales."""
+    groups: dict[tuple[str, str], dict] = {}
+    for weight_key, layer in {layer.weight_key: layer for layer in checkpoint.layers.values()}.items():
+        name = _group(checkpoint, weight_key)
+        entry = {"group": name, "format": layer.format, "layers": 0, "bytes": 0}
+        group = groups.setdefault((name, layer.format), entry)
+        group["layers"] += 1
+        group["bytes"] += sum(checkpoint.tensors[key].nbytes for key in (weight_key, layer.scale_key))
+    return list(groups.values())
+
+
+def _kept_groups(checkpoint: Checkpoint) -> list[dict]:
+    """[{"group", "dtype", "tensors", "bytes"}]."""
+    groups: dict[tuple[str, str], dict] = {}
+    quantized = {layer.weight_key for layer in checkpoint.layers.values()}
+    for key in checkpoint.kept:
+        beside = key.endswith(".bias") and f"{key.removesuffix('.bias')}.weight" in quantized
+        name = "biases of quantized layers" if beside else _group(checkpoint, key)
+        info = checkpoint.tensors[key]
+        group = groups.setdefault((name, info.dtype), {"group": name, "dtype": info.dtype, "tensors": 0, "bytes": 0})
+        group["tensors"] += 1
+        group["bytes"] += info.nbytes
+    return list(groups.values())
+
+
+def _group(checkpoint: Checkpoint, key: str) -> str:
+    """ "blocks.7.ffn.2.weight" -> "blocks.*.ffn.2"."""
+    module = re.sub(r"\.(weight|bias)$", "", key.removeprefix(checkpoint.prefix))
+    return re.sub(r"\.\d+\.", ".*.", module, count=1)
+
+
+def lines(report: dict) -> list[str]:
+    """The report for a person."""
+    problems = report["problems"]
+    head = [f"{report['path']}: {report['model']} ({report['kind']})"]
+    if report["files"]:
+        sizes = {name: _size(value) for name, value in report["bytes"].items()}
+        count = len(report["files"])
+        head.append(
+            f"{count} file{'s' * (count > 1)}, {sizes['total']} of weights: "
+            f"{sizes['quantized']} quantized, {sizes['kept']} kept as they are"
+        )
+    table = _table(("quantized layers", "format", "layers"), report["layer_groups"])
+    table += _table(("kept as they are", "dtype", "tensors"), report["kept"])
+    tail = [f"note: {note}" for note in report["notes"]]
+    if report["schemes"]:
+        tail.append(f"schemes that fit here: {', '.join(report['schemes'])}")
+    if not problems:
+        tail.append("problems: none" if report["layer_groups"] else "problems: none, but nothing is quantized")
+    tail += [f"problem: {Problem(**problem)}" for problem in problems[:MOST_PROBLEMS]]
+    if len(problems) > MOST_PROBLEMS:
+        tail.append(f"and {len(problems) - MOST_PROBLEMS} more problems (--json lists all)")
+    return [*head, *table, "", *tail]
+
+
+def _table(titles: tuple[str, str, str], groups: list[dict]) -> list[str]:
+    if not groups:
+        return []
+    rows = [(*titles, "size")]
+    rows += [(g["group"], g[titles[1]], str(g[titles[2]]), _size(g["bytes"])) for g in groups]
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    return ["", *(f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}  {d:>{widths[3]}}" for a, b, c, d in rows)]
+
+
+def _size(count: int) -> str:
+    """Bytes in the unit that leaves one to three digits before the point."""
+    value = float(count)
+    for unit in ("B", "kB", "MB"):
+        if value < 1000:
+            return f"{value:.3g} {unit}"
+        value /= 1000
+    return f"{value:.3g} GB"

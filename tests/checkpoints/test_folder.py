@@ -1,0 +1,177 @@
+"""Models in several files."""
+
+import json
+
+import pytest
+import torch
+
+from x2v_quant.checkpoints import CheckpointError, open_checkpoint
+
+INDEX = "diffusion_pytorch_model.safetensors.index.json"
+SHARDS = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors")
+BLOCKS = ("block_0.safetensors", "block_1.safetensors", "non_block.safetensors")
+
+
+def split(tensors, files):
+    """File -> its tensors: every file gets the block of its number, the last one what is left."""
+    parts = {name: {k: t for k, t in tensors.items() if k.startswith(f"blocks.{i}.")} for i, name in enumerate(files)}
+    placed = {key for part in parts.values() for key in part}
+    parts[files[-1]].update({k: t for k, t in tensors.items() if k not in placed})
+    return parts
+
+
+@pytest.fixture
+def folder(wan, write, tmp_path):
+    """folder(files, index=True) -> folder with a Wan split over them"""
+
+    def make(files, index=True):
+        parts = split(wan(), files)
+        for name, part in parts.items():
+            write(part, f"wan/{name}")
+        if index:
+            names = {key: name for name, part in parts.items() for key in part}
+            (tmp_path / "wan" / INDEX).write_text(json.dumps({"metadata": {}, "weight_map": names}))
+        return tmp_path / "wan"
+
+    return make
+
+
+@pytest.mark.parametrize("files,index", [(SHARDS, True), (BLOCKS, True), (BLOCKS, False), (SHARDS[:1], False)])
+def test_a_model_in_several_files_is_one_checkpoint(files, index, folder, wan, write):
+    if len(files) == 1:
+        files = ("only.safetensors",)
+    checkpoint = open_checkpoint(folder(files, index))
+    checkpoint.require("dit")
+    assert {file.name for file in checkpoint.files} == set(files)
+    assert set(checkpoint.tensors) == set(wan())
+    single = open_checkpoint(write(wan())).load()
+    weights = checkpoint.load()
+    assert weights.plain.keys() == single.plain.keys()
+    for name, (_, codes, scale) in single.quantized.items():
+        assert torch.equal(weights.quantized[name][1], codes)
+        assert torch.equal(weights.quantized[name][2], scale)
+
+
+def test_only_the_files_of_the_index_are_read(folder, write):
+    path = folder(SHARDS)
+    write({"other": torch.zeros(1)}, "wan/another.safetensors")
+    checkpoint = open_checkpoint(path)
+    assert {f.name for f in checkpoint.files} == set(SHARDS)
+    assert "another.safetensors" in checkpoint.notes[0]
+
+
+@pytest.mark.parametrize(
+    "files", [SHARDS, BLOCKS, ("a_part1.safetensors", "a_part2.safetensors"), ("x.safetensors", "y.safetensors")]
+)
+def test_one_part_is_refused_with_the_folder_as_remedy(files, folder):
+    path = folder(files)
+    for name in files:
+        with pytest.raises(CheckpointError, match=r"only a part of a model\. Choose the folder wan/"):
+            open_checkpoint(path / name)
+
+
+def test_a_model_in_one_shard_is_whole(folder):
+    open_checkpoint(folder(("model-00001-of-00001.safetensors",), index=False) / "model-00001-of-00001.safetensors")
+
+
+@pytest.mark.parametrize("missing", BLOCKS[:1] + BLOCKS[2:])
+def test_a_missing_block_is_refused(missing, folder):
+    path = folder(BLOCKS, index=False)
+    (path / missing).unlink()
+    with pytest.raises(CheckpointError, match=f"wan lacks {missing}"):
+        open_checkpoint(path)
+
+
+def test_a_missing_shard_is_refused(folder):
+    path = folder(SHARDS)
+    (path / SHARDS[1]).unlink()
+    with pytest.raises(CheckpointError, match=f"names {SHARDS[1]}, which is not there. Download {SHARDS[1]} into wan/"):
+        open_checkpoint(path)
+
+
+def test_shards_without_their_index_are_refused(folder):
+    with pytest.raises(CheckpointError, match="parts of a model without their index"):
+        open_checkpoint(folder(SHARDS, index=False))
+
+
+def test_a_shard_without_a_tensor_of_the_index_is_refused(folder, write, wan):
+    path = folder(SHARDS)
+    part = split(wan(), SHARDS)[SHARDS[0]]
+    part.pop("blocks.0.self_attn.q.weight")
+    write(part, f"wan/{SHARDS[0]}")
+    with pytest.raises(
+        CheckpointError, match=r"blocks\.0\.self_attn\.q\.weight is named by the index but is not there"
+    ):
+        open_checkpoint(path)
+
+
+def test_two_models_in_a_folder_are_refused_by_name(wan, write, tmp_path):
+    write(wan(), "wan/high.safetensors")
+    write(wan(), "wan/low.pth")
+    with pytest.raises(CheckpointError, match=r"more than one model: high\.safetensors, low\.pth"):
+        open_checkpoint(tmp_path / "wan")
+
+
+def test_blocks_with_another_model_are_refused(folder, write):
+    path = folder(BLOCKS, index=False)
+    write({"other": torch.zeros(1)}, "wan/t5.safetensors")
+    with pytest.raises(CheckpointError, match=r"more than one model: t5\.safetensors, block_0"):
+        open_checkpoint(path)
+
+
+def test_two_indexes_are_refused(folder):
+    path = folder(SHARDS)
+    (path / f"b.{INDEX}").write_text((path / INDEX).read_text())
+    with pytest.raises(CheckpointError, match="more than one model"):
+        open_checkpoint(path)
+
+
+def test_the_same_tensor_in_two_files_is_refused(folder, write, wan):
+    path = folder(SHARDS)
+    parts = split(wan(), SHARDS)
+    write({**parts[SHARDS[1]], "blocks.0.self_attn.q.bias": torch.zeros(8)}, f"wan/{SHARDS[1]}")
+    with pytest.raises(CheckpointError, match=r"blocks\.0\.self_attn\.q\.bias is also in .* mixes two models"):
+        open_checkpoint(path)
+
+
+@pytest.mark.parametrize("index", ["{", "[]", '{"weight_map": []}', '{"weight_map": {"a": 3}}'])
+def test_a_broken_index_is_refused(index, folder):
+    path = folder(SHARDS)
+    (path / INDEX).write_text(index)
+    with pytest.raises(CheckpointError, match=INDEX):
+        open_checkpoint(path)
+
+
+@pytest.mark.parametrize("name", ["../secret.safetensors", "/etc/passwd", "sub/x.safetensors", "..", "x.pth"])
+def test_an_index_cannot_leave_its_folder(name, folder, write):
+    path = folder(SHARDS)
+    write({"a": torch.zeros(1)}, "secret.safetensors")
+    (path / INDEX).write_text(json.dumps({"weight_map": {"a": name}}))
+    with pytest.raises(CheckpointError, match="names no safetensors files of its own folder"):
+        open_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    "name,content,words",
+    [
+        ("nothing", None, "does not exist"),
+        ("notes.txt", b"hello", "is not a model file. Models end in .safetensors"),
+        ("model.gguf", b"GGUF", "ComfyUI-GGUF"),
+    ],
+)
+def test_other_paths_are_refused(name, content, words, tmp_path):
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(CheckpointError, match=words):
+        open_checkpoint(tmp_path / name)
+
+
+def test_an_empty_folder_is_refused(tmp_path):
+    with pytest.raises(CheckpointError, match="a folder without a model file"):
+        open_checkpoint(tmp_path)
+
+
+def test_brackets_in_a_name_are_only_brackets(write):
+    path = write({"a_part1": torch.zeros(1)}, "x[1]_part1.safetensors")
+    write({"b": torch.zeros(1)}, "x1_part2.safetensors")
+    assert open_checkpoint(path).files == [path]
