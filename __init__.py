@@ -1,0 +1,18 @@
+"""x2v-quant: LightX2V's quantized checkpoints as ordinary ComfyUI models."""
+
+__version__ = "0.1.0"
+
+WEB_DIRECTORY = "./web"
+
+MINIMUM_COMFYUI = (0, 30)
+
+
+async def comfy_entrypoint():
+    """Called by ComfyUI. Raises RuntimeError with the remedy on a ComfyUI that is too old."""
+    from comfyui_version import __version__ as comfyui
+
+    if tuple(int(part) for part in comfyui.split(".")[:2]) < MINIMUM_COMFYUI:
+        raise RuntimeError(f"x2v-quant needs ComfyUI 0.30 or newer, this is {comfyui}. Update ComfyUI.")
+    from .nodes import X2VExtension
+
+    return X2VExtension()

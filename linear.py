@@ -1,0 +1,116 @@
+"""ComfyUI's operations with quantized linear layers: the only file that subclasses comfy.ops.
+
+The contract a quantized linear meets so that core patches, streams, pins, saves and compiles it: the weight is a
+QuantizedTensor in `weight` with every scale in its params, the layer is a leaf, and what streams in is given back.
+"""
+
+import comfy.model_management
+import comfy.ops
+import comfy.utils
+import torch
+from comfy_kitchen.tensor import QuantizedTensor
+
+from .formats import FORMAT_OF_LAYOUT
+from .plan import Plan
+
+
+def operations(plan: Plan) -> type:
+    """A fresh operations class for one model: quantized weights run on the kernels that `plan` assigns while they
+    load, everything else is core's. Two models with different plans never share a class."""
+    base = comfy.ops.mixed_precision_ops({}, plan.compute_dtype)
+
+    class Operations(base):
+        class Linear(QuantLinear, base.Linear):
+            model_plan = plan
+
+    return Operations
+
+
+class QuantLinear:
+    """Mixed into core's quantized Linear. `kernel` is None for a layer whose weight is not quantized."""
+
+    model_plan: Plan
+    kernel = None
+
+    def _load_from_state_dict(
+        self, state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
+    ):
+        weight = state_dict.pop(f"{prefix}weight", None)
+        self.weight = None if weight is None else torch.nn.Parameter(weight, requires_grad=False)
+        torch.nn.Module._load_from_state_dict(
+            self, state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
+        )
+        if weight is None:
+            missing_keys.append(f"{prefix}weight")
+            return
+        missing_keys.remove(f"{prefix}weight")
+        expected = (self.out_features, self.in_features)
+        if tuple(weight.shape) != expected:
+            error_msgs.append(f"{prefix}weight: the file has shape {tuple(weight.shape)}, the model wants {expected}")
+        elif isinstance(weight, QuantizedTensor):
+            row = FORMAT_OF_LAYOUT[weight._layout_cls]
+            self.layout_type = weight._layout_cls
+            self.quant_format = row.marker
+            self.format = row.name
+            self.kernel = self.model_plan.assign(prefix.rstrip("."), row.name, expected)
+
+    def forward(self, input, *args, **kwargs):
+        """input [..., K] in float32, bfloat16 or float16 -> [..., N] in the same dtype."""
+        if self.kernel is None:
+            return super().forward(input, *args, **kwargs)
+        comfy.ops.run_every_op()
+        weight, bias, stream = self._stream_in(input)
+        try:
+            return self._multiply(input, weight, bias)
+        finally:
+            comfy.ops.uncast_bias_weight(self, weight, bias, stream)
+
+    def _stream_in(self, input):
+        """Weight and bias on the input's device, LoRA applied. The weight stays quantized wherever core allows it."""
+        device, patches = input.device, self.weight_function
+        if not patches:
+            return comfy.ops.cast_bias_weight(
+                self,
+                None,
+                dtype=self.weight.dtype,
+                device=device,
+                bias_dtype=input.dtype,
+                offloadable=True,
+                compute_dtype=input.dtype,
+                want_requant=True,
+            )
+        # a layer that core left in RAM: patched as patch_weight_to_device would have, so the output is the same
+        dtype = comfy.model_management.lora_compute_dtype(device)
+        weight, bias, stream = comfy.ops.cast_bias_weight(
+            self, None, dtype=dtype, device=device, bias_dtype=input.dtype, offloadable=True, compute_dtype=dtype
+        )
+        if all(getattr(patch, "is_lowvram_patch", False) for patch in patches):
+            weight = self._requantize(weight, comfy.utils.string_to_seed(patches[0].key))
+        return weight, bias, stream
+
+    def _multiply(self, input, weight, bias):
+        if not isinstance(weight, QuantizedTensor):
+            return torch.nn.functional.linear(input, weight.to(input.dtype), bias)
+        x = input.reshape(-1, self.in_features)
+        if x.dtype == torch.float32:
+            x = x.to(self.model_plan.compute_dtype)  # core hands text encoders float32
+        kernel = self.kernel
+        if x.device.type != self.model_plan.machine.kind:
+            kernel = self.model_plan.elsewhere(x.device, self.format, (self.out_features, self.in_features))
+        y = kernel.linear(x, weight._qdata, weight._params, bias)
+        return y.to(input.dtype).reshape(*input.shape[:-1], self.out_features)
+
+    def _requantize(self, weight, seed):
+        return self.weight.requantize_from_float(
+            weight, scale="recalculate", stochastic_rounding=seed, inplace_ops=True
+        ).to(self.weight.dtype)
+
+    def set_weight(self, weight, inplace_update=False, seed=None, return_weight=False, **_):
+        """Core's way back after a LoRA: float weight [N, K] -> quantized with fresh scales, stochastic rounding."""
+        weight = weight.to(self.weight.dtype) if self.kernel is None else self._requantize(weight, seed)
+        if return_weight:
+            return weight
+        if inplace_update and self.weight.device.type != "cpu":
+            self.weight.copy_(weight)
+        else:  # in RAM the old tensor may be the file itself, mapped read-only
+            self.weight = torch.nn.Parameter(weight, requires_grad=False)

@@ -1,0 +1,85 @@
+"""Load Quantized CLIP: Wan's open-clip vision encoder as core's CLIP_VISION."""
+
+from pathlib import Path
+
+import comfy.clip_vision
+import comfy.model_management
+import comfy.model_patcher
+import torch
+
+from ..checkpoints import open_checkpoint
+from ..linear import operations
+from ..plan import Plan
+from ..schemes import CLIP, SchemeChoice
+from .common import announce, check_complete, compute_dtype, make_plan, read_file, state_dict
+
+# ViT-H/14 has heads of 80 channels; other sizes use the usual 64
+HEAD_DIM = {1280: 80}
+USUAL_HEAD_DIM = 64
+
+
+def load_clip_vision(path: str, choice: SchemeChoice | None = None, disable_dynamic: bool = False):
+    """File -> a ClipVisionModel; the plan is `clip_vision.model.x2v_plan`.
+
+    Raises CheckpointError, UnknownSchemeError, SchemeMismatchError or NoKernelError.
+    """
+    choice = choice or SchemeChoice()
+    checkpoint = open_checkpoint(path)
+    checkpoint.require("clip_vision")
+    device = comfy.model_management.text_encoder_device()
+    plan = make_plan(checkpoint, CLIP, choice, device, compute_dtype(choice, device))
+    sd = state_dict(checkpoint.load(read_file), plan)
+    clip_vision = QuantizedClipVision(_config(sd), plan, disable_dynamic)
+    clip_vision.model.load_state_dict(dict(sd), strict=False, assign=True)
+    check_complete(clip_vision.model, set(sd), Path(path).name)
+    clip_vision.model.x2v_plan = plan
+    clip_vision.patcher.cached_patcher_init = (_load_patcher, (path, choice))
+    announce(plan)
+    return clip_vision
+
+
+class QuantizedClipVision(comfy.clip_vision.ClipVisionModel):
+    """Core's vision encoder built with our operations; core's own constructor allows no others, so the attributes it
+    would set are set here."""
+
+    def __init__(self, config: dict, plan: Plan, disable_dynamic: bool = False):
+        self.config = config
+        self.image_size = config["image_size"]
+        self.image_mean = config["image_mean"]
+        self.image_std = config["image_std"]
+        self.model_type = config["model_type"]
+        self.return_all_hidden_states = False
+        self.load_device = comfy.model_management.text_encoder_device()
+        self.dtype = comfy.model_management.text_encoder_dtype(self.load_device)
+        offload_device = comfy.model_management.text_encoder_offload_device()
+        encoder = comfy.clip_vision.IMAGE_ENCODERS[self.model_type]
+        self.model = encoder(config, self.dtype, torch.device("meta"), operations(plan)).eval()
+        patcher = comfy.model_patcher.ModelPatcher if disable_dynamic else comfy.model_patcher.CoreModelPatcher
+        self.patcher = patcher(self.model, load_device=self.load_device, offload_device=offload_device)
+
+
+def _load_patcher(*args, disable_dynamic: bool = False):
+    return load_clip_vision(*args, disable_dynamic=disable_dynamic).patcher
+
+
+def _config(sd: dict[str, torch.Tensor]) -> dict:
+    """Core's configuration of a CLIP vision encoder, read off the weights' shapes; image statistics are CLIP's."""
+    prefix = "vision_model."
+    patch = sd[f"{prefix}embeddings.patch_embedding.weight"]
+    hidden, patch_size = patch.shape[0], patch.shape[-1]
+    patches = sd[f"{prefix}embeddings.position_embedding.weight"].shape[0] - 1
+    return {
+        "model_type": "clip_vision_model",
+        "hidden_act": "gelu",
+        "hidden_size": hidden,
+        "image_size": round(patches**0.5) * patch_size,
+        "image_mean": [0.48145466, 0.4578275, 0.40821073],
+        "image_std": [0.26862954, 0.26130258, 0.27577711],
+        "intermediate_size": sd[f"{prefix}encoder.layers.0.mlp.fc1.weight"].shape[0],
+        "num_attention_heads": max(1, hidden // HEAD_DIM.get(hidden, USUAL_HEAD_DIM)),
+        "num_channels": 3,
+        "num_hidden_layers": 1
+        + max(int(key.split(".")[3]) for key in sd if key.startswith(f"{prefix}encoder.layers.")),
+        "patch_size": patch_size,
+        "projection_dim": sd["visual_projection.weight"].shape[0],
+    }

@@ -1,0 +1,109 @@
+"""What the three loaders share: the plan for a checkpoint, its state dict, and the check that nothing is left over."""
+
+import logging
+from pathlib import Path
+
+import comfy.model_management
+import comfy.utils
+import torch
+
+from ..checkpoints import Checkpoint, CheckpointError, Weights
+from ..formats import FORMATS
+from ..linear import QuantLinear
+from ..machine import describe
+from ..plan import Plan, SchemeMismatchError
+from ..schemes import AUTO, SchemeChoice, resolve, schemes_for
+
+log = logging.getLogger("x2v-quant")
+
+DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
+
+
+def read_file(path) -> dict[str, torch.Tensor]:
+    """Core's reader, so that weights stay in the file until core streams them."""
+    return comfy.utils.load_torch_file(str(path))
+
+
+def compute_dtype(choice: SchemeChoice, device: torch.device, fp16_is_safe: bool = True) -> torch.dtype:
+    """The dtype that activations have between layers: the user's, or the fastest 16-bit type that core trusts on
+    `device`, or float32. fp16_is_safe=False (T5, whose feed-forward overflows it) leaves float16 out."""
+    if choice.compute_dtype != AUTO:
+        return DTYPES[choice.compute_dtype]
+    if comfy.model_management.should_use_bf16(device):
+        return torch.bfloat16
+    if fp16_is_safe and comfy.model_management.should_use_fp16(device):
+        return torch.float16
+    return torch.float32
+
+
+def make_plan(checkpoint: Checkpoint, component: str, choice: SchemeChoice, device, dtype: torch.dtype) -> Plan:
+    """The plan for this checkpoint's `component` ("dit", "t5", "clip").
+
+    Raises UnknownSchemeError, or SchemeMismatchError if the scheme is for another format and transcoding is off.
+    """
+    scheme = resolve(getattr(choice, component), component)
+    name = Path(checkpoint.path).name
+    if scheme.format is not None and set(checkpoint.formats) != {scheme.format}:
+        fitting = ", ".join(schemes_for(checkpoint.formats, component))
+        held = " and ".join(sorted(checkpoint.formats))
+        if scheme.format not in FORMATS:
+            raise SchemeMismatchError(
+                f"{name} holds {held} weights; scheme {scheme.name} is for {scheme.format}, which this version neither "
+                f"reads nor writes. Pick one of: {fitting}."
+            )
+        if not choice.transcode:
+            raise SchemeMismatchError(
+                f"{name} holds {held} weights, scheme {scheme.name} is for {scheme.format}. "
+                f"Pick one of: {fitting}; or switch transcode on to convert the weights at load."
+            )
+    return Plan(name, scheme, describe(torch.device(device)), dtype, choice.strict)
+
+
+def state_dict(weights: Weights, plan: Plan) -> dict[str, torch.Tensor]:
+    """ComfyUI's names -> tensors; quantized weights as QuantizedTensors of the plan's compute dtype, transcoded where
+    the scheme is for another format than the file's."""
+    result = dict(weights.plain)
+    target = plan.scheme.format
+    changing = [layer for layer, entry in weights.quantized.items() if target not in (None, entry[0])]
+    progress = comfy.utils.ProgressBar(len(changing)) if changing else None
+    for layer, (format_name, codes, scale) in weights.quantized.items():
+        layout = FORMATS[format_name].layout
+        tensor = layout.wrap(codes, scale, plan.compute_dtype)
+        if layer in changing:
+            layout = FORMATS[target].layout
+            codes, params = layout.quantize(tensor.to(dtype=torch.float32).dequantize(), inplace_ops=True)
+            tensor = layout.wrap(codes, params.scale, plan.compute_dtype)
+            progress.update(1)
+        result[f"{layer}.weight"] = tensor
+    return result
+
+
+def check_complete(model: torch.nn.Module, given: set[str], file: str) -> None:
+    """Raise CheckpointError if `model`, just loaded from the weights named in `given`, misses one or has no place for
+    one: core only logs both."""
+    wanted = {name for name, _ in model.named_parameters()} | {name for name, _ in model.named_buffers()}
+    empty = [f"{n}.weight" for n, m in model.named_modules() if isinstance(m, QuantLinear) and m.weight is None]
+    missing = sorted({name for name, _ in model.named_parameters()} - given) + empty
+    if missing:
+        raise CheckpointError(
+            f"{file}: {missing[0]} is missing{_and_more(missing)}. "
+            "The file is incomplete or was made for another version of this model: download it again."
+        )
+    unused = sorted(given - wanted)
+    if unused:
+        raise CheckpointError(
+            f"{file}: nothing in the model takes {unused[0]}{_and_more(unused)}. The file belongs to a variant of this "
+            "model that this ComfyUI does not know: update ComfyUI or use another file."
+        )
+
+
+def announce(plan: Plan) -> None:
+    """The plan in the log: a line, and one for the fallback if there is one."""
+    groups = ", ".join(f"{g['layers']} layers {g['format']} on {g['kernel']}" for g in plan.summary())
+    log.info("%s: %s", plan.title, groups)
+    if plan.fallback():
+        log.warning("%s: %s", plan.title, plan.fallback())
+
+
+def _and_more(names: list[str]) -> str:
+    return f" (and {len(names) - 1} more)" if len(names) > 1 else ""

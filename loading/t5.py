@@ -1,0 +1,84 @@
+"""Load Quantized T5: the umt5 text encoder of Wan as core's CLIP."""
+
+from pathlib import Path
+
+import comfy.model_management
+import comfy.sd
+import comfy.text_encoders.wan
+import torch
+
+from ..checkpoints import open_checkpoint
+from ..linear import operations
+from ..schemes import T5, SchemeChoice
+from .common import announce, check_complete, compute_dtype, make_plan, read_file, state_dict
+from .tokenizer import find_tokenizer
+
+
+def load_t5(
+    path: str,
+    choice: SchemeChoice | None = None,
+    tokenizer: str | None = None,
+    embedding_directory: list[str] | None = None,
+    disable_dynamic: bool = False,
+):
+    """File -> comfy.sd.CLIP; the plan is `clip.cond_stage_model.x2v_plan`.
+
+    tokenizer: a sentencepiece file, a folder with spiece.model or a safetensors file that carries one; None looks in
+    the checkpoint and beside it. Raises CheckpointError, UnknownSchemeError, SchemeMismatchError or NoKernelError.
+    """
+    choice = choice or SchemeChoice()
+    checkpoint = open_checkpoint(path)
+    checkpoint.require("t5")
+    device = comfy.model_management.text_encoder_device()
+    dtype = compute_dtype(choice, device, fp16_is_safe=False)
+    plan = make_plan(checkpoint, T5, choice, device, dtype)
+    weights = checkpoint.load(read_file)
+    sd = state_dict(weights, plan)
+    config = _config(sd)
+    spiece = find_tokenizer(Path(path), weights.spiece_model, tokenizer, config["vocab_size"])
+
+    class Target:
+        clip = comfy.text_encoders.wan.te()
+        tokenizer = comfy.text_encoders.wan.WanT5Tokenizer
+        params = {}  # noqa: RUF012 - core's CLIP reads it as an attribute and copies it
+
+    options = {
+        "custom_operations": operations(plan),
+        "dtype": sd["encoder.final_layer_norm.weight"].dtype,
+        "umt5xxl_model_config": config,
+        "initial_device": torch.device("meta"),
+    }
+    clip = comfy.sd.CLIP(
+        Target,
+        embedding_directory=embedding_directory,
+        tokenizer_data={"spiece_model": spiece},
+        model_options=options,
+        disable_dynamic=disable_dynamic,
+    )
+    encoder = clip.cond_stage_model.umt5xxl.transformer
+    # built on meta and assigned: nothing is allocated twice, the 2 GB embedding stays in the file
+    encoder.load_state_dict(dict(sd), strict=False, assign=True)
+    check_complete(encoder, set(sd), Path(path).name)
+    clip.cond_stage_model.x2v_plan = plan
+    clip.patcher.cached_patcher_init = (_load_patcher, (path, choice, tokenizer, embedding_directory))
+    announce(plan)
+    return clip
+
+
+def _load_patcher(*args, disable_dynamic: bool = False):
+    return load_t5(*args, disable_dynamic=disable_dynamic).patcher
+
+
+def _config(sd: dict[str, torch.Tensor]) -> dict[str, int]:
+    """The fields of core's umt5 configuration that the weights' shapes tell."""
+    block = "encoder.block.0.layer"
+    vocab_size, d_model = sd["shared.weight"].shape
+    heads = sd[f"{block}.0.SelfAttention.relative_attention_bias.weight"].shape[1]
+    return {
+        "vocab_size": vocab_size,
+        "d_model": d_model,
+        "num_heads": heads,
+        "d_kv": sd[f"{block}.0.SelfAttention.q.weight"].shape[0] // heads,
+        "d_ff": sd[f"{block}.1.DenseReluDense.wi_0.weight"].shape[0],
+        "num_layers": 1 + max(int(key.split(".")[2]) for key in sd if key.startswith("encoder.block.")),
+    }

@@ -1,0 +1,12 @@
+"""What a user drags. Thin: every node names its inputs and calls the loaders."""
+
+from comfy_api.latest import ComfyExtension
+
+from .loaders import LoadCLIPVision, LoadDiT, LoadT5
+from .report import KernelReport
+from .scheme import QuantizationScheme
+
+
+class X2VExtension(ComfyExtension):
+    async def get_node_list(self):
+        return [LoadDiT, LoadT5, LoadCLIPVision, QuantizationScheme, KernelReport]

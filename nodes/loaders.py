@@ -1,0 +1,109 @@
+"""The three loaders: what comes out are core's own MODEL, CLIP and CLIP_VISION."""
+
+import folder_paths
+from comfy_api.latest import io
+
+from ..loading import load_clip_vision, load_dit, load_t5
+from ..schemes import AUTO
+from .files import fingerprint, model_names, model_path, tokenizer_names, tokenizer_path
+from .scheme import CATEGORY, SchemeType
+
+LOADERS = f"{CATEGORY}/loaders"
+SCHEME_TOOLTIP = "From Quantization Scheme. Left open: the file's format on the fastest kernel here."
+
+
+def _scheme_input():
+    return SchemeType.Input("scheme", optional=True, tooltip=SCHEME_TOOLTIP)
+
+
+class LoadDiT(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="X2VLoadDiT",
+            display_name="Load Quantized DiT",
+            category=LOADERS,
+            description="Loads a quantized diffusion model (LightX2V fp8 or int8) as an ordinary MODEL.",
+            search_aliases=["lightx2v", "wan", "load diffusion model", "unet loader", "int8", "fp8", "quantized"],
+            inputs=[
+                io.Combo.Input(
+                    "model_name",
+                    options=model_names("diffusion_models"),
+                    tooltip="From models/diffusion_models. A model split over a folder is picked as the folder.",
+                ),
+                _scheme_input(),
+            ],
+            outputs=[io.Model.Output()],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, model_name, scheme=None):
+        return fingerprint("diffusion_models", model_name)
+
+    @classmethod
+    def execute(cls, model_name, scheme=None):
+        return io.NodeOutput(load_dit(model_path("diffusion_models", model_name), scheme))
+
+
+class LoadT5(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="X2VLoadT5",
+            display_name="Load Quantized T5",
+            category=LOADERS,
+            description="Loads a quantized umt5 text encoder (LightX2V fp8 or int8) as an ordinary CLIP.",
+            search_aliases=["lightx2v", "umt5", "clip loader", "text encoder", "int8", "fp8", "quantized"],
+            inputs=[
+                io.Combo.Input(
+                    "text_encoder_name", options=model_names("text_encoders"), tooltip="From models/text_encoders."
+                ),
+                io.Combo.Input(
+                    "tokenizer",
+                    options=[AUTO, *tokenizer_names()],
+                    default=AUTO,
+                    tooltip="'auto' takes the checkpoint's own, else google/umt5-xxl/spiece.model beside it.",
+                ),
+                _scheme_input(),
+            ],
+            outputs=[io.Clip.Output()],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, text_encoder_name, tokenizer, scheme=None):
+        return fingerprint("text_encoders", text_encoder_name)
+
+    @classmethod
+    def execute(cls, text_encoder_name, tokenizer, scheme=None):
+        clip = load_t5(
+            model_path("text_encoders", text_encoder_name),
+            scheme,
+            None if tokenizer == AUTO else tokenizer_path(tokenizer),
+            folder_paths.get_folder_paths("embeddings"),
+        )
+        return io.NodeOutput(clip)
+
+
+class LoadCLIPVision(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="X2VLoadCLIPVision",
+            display_name="Load Quantized CLIP",
+            category=LOADERS,
+            description="Loads Wan's quantized open-clip vision encoder (LightX2V fp8 or int8) as a CLIP_VISION.",
+            search_aliases=["lightx2v", "clip vision", "open-clip", "xlm-roberta", "int8", "fp8", "quantized"],
+            inputs=[
+                io.Combo.Input("clip_name", options=model_names("clip_vision"), tooltip="From models/clip_vision."),
+                _scheme_input(),
+            ],
+            outputs=[io.ClipVision.Output()],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, clip_name, scheme=None):
+        return fingerprint("clip_vision", clip_name)
+
+    @classmethod
+    def execute(cls, clip_name, scheme=None):
+        return io.NodeOutput(load_clip_vision(model_path("clip_vision", clip_name), scheme))
