@@ -46,8 +46,19 @@ def default_device() -> torch.device:
     return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
 
 
+def cpu_has_bf16() -> bool:
+    """Whether this CPU multiplies bfloat16 in hardware; elsewhere it is slower than float32."""
+    if hasattr(torch.cpu, "get_capabilities"):
+        return _cpu_has("avx512_bf16", "amx_bf16")
+    return torch.cpu._is_avx512_bf16_supported()
+
+
 def _cpu_has_vnni() -> bool:
     if hasattr(torch.cpu, "get_capabilities"):
-        flags = torch.cpu.get_capabilities()
-        return bool(flags.get("avx512_vnni") or flags.get("avx_vnni") or flags.get("i8mm"))
+        return _cpu_has("avx512_vnni", "avx_vnni", "i8mm")
     return torch.cpu._is_vnni_supported()
+
+
+def _cpu_has(*names: str) -> bool:
+    flags = torch.cpu.get_capabilities()
+    return any(flags.get(name) for name in names)

@@ -7,8 +7,10 @@ import torch
 from .activation import quantize_int8
 from .kernel import Kernel, Requirements
 
-# CPU: int32 accumulators of this many columns and the float32 rows of the epilogue stay in cache (measured on AVX-512)
-CPU_COLUMNS, CPU_ROWS = 2048, 256
+# CPU: columns of one pass and rows of its epilogue: few enough to stay in cache, enough that threads seldom wait for each
+# other. Each pass reads the activation codes again, so passes are short only where those fit into a core's cache.
+CPU_COLUMNS, CPU_ROWS = 2048, 512
+SHORT_CPU_COLUMNS, CPU_CACHE = 512, 1 << 21
 # GPU: torch._int_mm wants more than 16 rows; accumulators of one pass are at most 4 * GPU_ACCUMULATORS bytes
 GPU_ROW_MULTIPLE, GPU_ACCUMULATORS = 32, 1 << 26
 
@@ -27,8 +29,9 @@ def int8_linear(x: torch.Tensor, codes: torch.Tensor, scale: torch.Tensor, bias:
     offset = torch.zeros_like(row_scale) if bias is None else bias.to(torch.float32).view(1, -1)
     if x.device.type == "cpu":
         quantized, token_scale = quantize_int8(x)
-        for column in range(0, columns, CPU_COLUMNS):
-            part = slice(column, column + CPU_COLUMNS)
+        step = SHORT_CPU_COLUMNS if quantized.numel() <= CPU_CACHE else CPU_COLUMNS
+        for column in range(0, columns, step):
+            part = slice(column, column + step)
             accumulators = torch._int_mm(quantized, codes[part].t())
             for row in range(0, rows, CPU_ROWS):
                 block = slice(row, row + CPU_ROWS)

@@ -10,7 +10,7 @@ import torch
 from ..checkpoints import Checkpoint, CheckpointError, Weights
 from ..formats import FORMATS
 from ..linear import QuantLinear
-from ..machine import describe
+from ..machine import cpu_has_bf16, describe
 from ..plan import Plan, SchemeMismatchError
 from ..schemes import AUTO, SchemeChoice, resolve, schemes_for
 
@@ -25,10 +25,12 @@ def read_file(path) -> dict[str, torch.Tensor]:
 
 
 def compute_dtype(choice: SchemeChoice, device: torch.device, fp16_is_safe: bool = True) -> torch.dtype:
-    """The dtype that activations have between layers: the user's, or the fastest 16-bit type that core trusts on
-    `device`, or float32. fp16_is_safe=False (T5, whose feed-forward overflows it) leaves float16 out."""
+    """The dtype that activations have between layers: the user's, or the fastest 16-bit type that `device` has, or
+    float32. fp16_is_safe=False (T5, whose feed-forward overflows it) leaves float16 out."""
     if choice.compute_dtype != AUTO:
         return DTYPES[choice.compute_dtype]
+    if device.type == "cpu":
+        return torch.bfloat16 if cpu_has_bf16() else torch.float32
     if comfy.model_management.should_use_bf16(device):
         return torch.bfloat16
     if fp16_is_safe and comfy.model_management.should_use_fp16(device):

@@ -2,7 +2,7 @@
 
 from comfy_api.latest import io
 
-from ..schemes import AUTO, CLIP, DIT, T5, SchemeChoice, names
+from ..schemes import AUTO, CLIP, DIT, T5, SchemeChoice, UnknownSchemeError, names, resolve
 
 CATEGORY = "X2V Quant"
 SchemeType = io.Custom("X2V_SCHEME")
@@ -26,7 +26,7 @@ class QuantizationScheme(io.ComfyNode):
                     "compute_dtype",
                     options=[AUTO, "bf16", "fp16", "fp32"],
                     default=AUTO,
-                    tooltip="Type of the activations between layers. 'auto' is bf16 where the GPU has it, fp32 on CPU.",
+                    tooltip="Type of the activations between layers. 'auto' is bf16 where the hardware has it.",
                 ),
                 io.Boolean.Input(
                     "strict",
@@ -43,6 +43,16 @@ class QuantizationScheme(io.ComfyNode):
             ],
             outputs=[SchemeType.Output(display_name="scheme")],
         )
+
+    @classmethod
+    def validate_inputs(cls, dit, t5, clip):
+        """Core checks the lists itself unless this takes the inputs: an alias or an old mm_type name is fine too."""
+        try:
+            for name, component in ((dit, DIT), (t5, T5), (clip, CLIP)):
+                resolve(name, component)
+        except UnknownSchemeError as error:
+            return str(error)
+        return True
 
     @classmethod
     def execute(cls, dit, t5, clip, compute_dtype, strict, transcode):

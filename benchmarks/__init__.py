@@ -1,0 +1,1 @@
+"""x2v-quant bench: measured against what a user has otherwise. Results that are kept lie in results/."""

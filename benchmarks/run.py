@@ -1,0 +1,60 @@
+"""All benchmarks as one report: a table for people, an object for programs."""
+
+import platform
+import time
+
+import torch
+
+from ..machine import default_device, describe
+from .case import TIMES
+
+PARTS = ("linear", "sampling", "loading")
+
+
+def report(parts=PARTS) -> dict:
+    """{"cases": [{name, ours, theirs, unit, target, ratio, met}], machine, versions, date}."""
+    from .comfyui import use_comfyui
+
+    use_comfyui()
+    import comfyui_version
+
+    from . import linear, loading, sampling
+
+    modules = {"linear": linear, "sampling": sampling, "loading": loading}
+    cases = [case for part in parts for case in modules[part].cases()]
+    return {
+        "cases": [case.as_dict() for case in cases],
+        "machine": str(describe(default_device())),
+        "cpu": _cpu(),
+        "threads": torch.get_num_threads(),
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "comfyui": comfyui_version.__version__,
+        },
+        "date": time.strftime("%Y-%m-%d"),
+    }
+
+
+def table(cases: list[dict]) -> str:
+    """Markdown; medians, and for each promised ratio whether it was met."""
+    lines = ["| case | ours | theirs | ratio | promised |", "| --- | ---: | ---: | ---: | --- |"]
+    for case in cases:
+        sign = ">=" if case["unit"] in TIMES else "<="
+        promise = "" if case["target"] is None else f"{sign} {case['target']} {'met' if case['met'] else 'MISSED'}"
+        figures = (f"{case[side]:.4g} {case['unit']}" for side in ("ours", "theirs"))
+        lines.append(f"| {case['name']} | {' | '.join(figures)} | {case['ratio']:.2f} | {promise} |")
+    return "\n".join(lines)
+
+
+def lines(report: dict) -> list[str]:
+    """The report for a person."""
+    versions = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
+    flags = f" [{' '.join(report['cpu']['flags'])}]"
+    return [table(report["cases"]), "", f"{report['machine']}, {report['cpu']['name']}{flags}, {versions}"]
+
+
+def _cpu() -> dict:
+    flags = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    wanted = ("avx2", "avx512_f", "avx512_bf16", "avx512_vnni", "avx_vnni", "amx_int8")
+    return {"name": flags.get("cpu_name", platform.processor()), "flags": [flag for flag in wanted if flags.get(flag)]}

@@ -1,0 +1,74 @@
+"""x2v-quant: the command line."""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from . import inspection, report
+from .benchmarks import run as bench
+
+
+@dataclass(frozen=True)
+class Command:
+    """`arguments` adds to the subcommand's parser; `run` makes its report, one object for --json; `lines` is that
+    report for a person; `ok` decides the exit status."""
+
+    name: str
+    help: str
+    arguments: Callable[[argparse.ArgumentParser], object]
+    run: Callable[[argparse.Namespace], dict]
+    lines: Callable[[dict], list[str]]
+    ok: Callable[[dict], bool]
+
+
+COMMANDS = (
+    Command(
+        "inspect",
+        "say what a model file or folder is, and what is wrong with it, without loading its weights",
+        lambda parser: parser.add_argument("file", help="a model file, or the folder of a model in several files"),
+        lambda options: inspection.inspect(options.file),
+        inspection.lines,
+        lambda found: not found["problems"],
+    ),
+    Command(
+        "doctor",
+        "say which kernels this machine can run, and why not the rest",
+        lambda parser: None,
+        lambda options: report.machine_report(),
+        report.machine_lines,
+        lambda found: True,
+    ),
+    Command(
+        "bench",
+        "measure speed and memory against what ComfyUI and torch do by themselves",
+        lambda parser: parser.add_argument(
+            "--part", action="append", choices=bench.PARTS, help="only this part; may be given several times"
+        ),
+        lambda options: bench.report(options.part or bench.PARTS),
+        bench.lines,
+        lambda found: all(case["met"] is not False for case in found["cases"]),
+    ),
+)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit status: 0 if all is well, 1 if the report says otherwise, 2 for a wrong command line."""
+    parser = argparse.ArgumentParser("x2v-quant", description="LightX2V's quantized checkpoints in ComfyUI.")
+    subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
+    for command in COMMANDS:
+        subparser = subparsers.add_parser(command.name, help=command.help, description=command.help)
+        subparser.add_argument("--json", action="store_true", help="one JSON object on standard output")
+        command.arguments(subparser)
+        subparser.set_defaults(command=command)
+    options = parser.parse_args(arguments)
+    found = options.command.run(options)
+    # a console may lack the characters of a file's name
+    sys.stdout.reconfigure(errors="backslashreplace")
+    print(json.dumps(found) if options.json else "\n".join(options.command.lines(found)))
+    return 0 if options.command.ok(found) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

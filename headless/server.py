@@ -1,0 +1,148 @@
+"""The real ComfyUI server as a context manager: started with only this pack, on a free port, always stopped again."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import requests
+import torch
+
+from .client import Client
+
+PACK = Path(__file__).resolve().parents[1]
+PACK_NAME = "x2v-quant"
+START_TIMEOUT = 300  # seconds; about 15 on two cores
+STOP_TIMEOUT = 10
+LOG_TAIL = 30  # lines
+# A pack that fails to import is only a line in ComfyUI's log, so the node list is what proves it is there.
+REQUIRED_NODES = ("X2VLoadDiT", "X2VLoadT5", "X2VLoadCLIPVision", "X2VScheme", "X2VKernelReport")
+# What a copy of the pack leaves out, where it cannot be linked.
+NOT_COPIED = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "tests", "benchmarks")
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server. `base` holds models, input, output, user and custom_nodes; `log` is its output so far."""
+
+    url: str
+    base: Path
+    log: Path
+    process: subprocess.Popen
+    cpu: bool
+
+    @property
+    def client(self) -> Client:
+        return Client(self.url)
+
+    def log_tail(self, lines: int = LOG_TAIL) -> str:
+        return "\n".join(self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
+
+
+class StartError(RuntimeError):
+    """The server did not start, or started without our nodes; the message ends with the tail of its log."""
+
+
+def find_comfyui() -> Path:
+    """COMFYUI_PATH, else the ComfyUI this pack is installed in (custom_nodes/..), else the one dev.py fetched."""
+    named = os.environ.get("COMFYUI_PATH")
+    candidates = [Path(named)] if named else [PACK.parents[1], PACK / ".comfyui" / "ComfyUI"]
+    for folder in candidates:
+        if (folder / "main.py").exists() and (folder / "comfyui_version.py").exists():
+            return folder.resolve()
+    places = ", ".join(str(folder) for folder in candidates)
+    raise StartError(f"no ComfyUI in {places}: set COMFYUI_PATH to the folder that holds its main.py")
+
+
+@contextmanager
+def serve(
+    base: Path, cpu: bool = False, more_packs: Sequence[Path] = (), comfyui: Path | None = None
+) -> Iterator[Server]:
+    """Starts main.py with `base` as its base directory and yields once our nodes answer.
+
+    cpu: do without a GPU; a machine without one does anyway. more_packs: folders of other node packs to load.
+    Raises StartError. The process is gone when the block is left, however it is left.
+    """
+    base = base.resolve()
+    cpu = cpu or not torch.cuda.is_available()
+    packs = {PACK_NAME: PACK, **{folder.name: folder for folder in more_packs}}
+    for name, folder in packs.items():
+        link_folder(folder, base / "custom_nodes" / name)
+    port = free_port()
+    log = base / "server.log"
+    command = [
+        *(sys.executable, "-u", "main.py", "--base-directory", str(base), "--port", str(port)),
+        *("--database-url", "sqlite:///:memory:", "--disable-auto-launch", "--disable-api-nodes"),
+        *("--disable-all-custom-nodes", "--whitelist-custom-nodes", *packs),
+        *(["--cpu"] if cpu else []),
+    ]
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command,
+            cwd=comfyui or find_comfyui(),
+            env={**os.environ, "PYTHONIOENCODING": "utf-8"},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    server = Server(f"http://127.0.0.1:{port}", base, log, process, cpu)
+    try:
+        wait_until_ready(server)
+        yield server
+    finally:
+        stop(process)
+
+
+def wait_until_ready(server: Server) -> None:
+    deadline = time.monotonic() + START_TIMEOUT
+    while not answers(server.url):
+        if server.process.poll() is not None:
+            raise StartError(f"ComfyUI ended with status {server.process.returncode}:\n{server.log_tail()}")
+        if time.monotonic() > deadline:
+            raise StartError(f"ComfyUI did not answer within {START_TIMEOUT} s:\n{server.log_tail()}")
+        time.sleep(0.2)
+    missing = [node for node in REQUIRED_NODES if node not in server.client.object_info()]
+    if missing:
+        raise StartError(f"ComfyUI started without {', '.join(missing)}:\n{server.log_tail(80)}")
+
+
+def answers(url: str) -> bool:
+    try:
+        return requests.get(f"{url}/system_stats", timeout=5).ok
+    except (requests.ConnectionError, requests.Timeout):
+        return False
+
+
+def stop(process: subprocess.Popen) -> None:
+    process.terminate()
+    try:
+        process.wait(STOP_TIMEOUT)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def link_folder(folder: Path, link: Path) -> None:
+    """A symbolic link; on Windows a junction, which needs no privilege; a copy on a drive that has neither."""
+    link.parent.mkdir(parents=True, exist_ok=True)
+    if link.exists():
+        return
+    if os.name == "nt":
+        made = subprocess.run(["cmd", "/c", "mklink", "/J", str(link), str(folder)], capture_output=True)
+        if made.returncode:
+            shutil.copytree(folder, link, ignore=NOT_COPIED)
+    else:
+        link.unlink(missing_ok=True)  # a link to a folder that is gone
+        link.symlink_to(folder, target_is_directory=True)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]

@@ -1,0 +1,47 @@
+"""ComfyUI on the path, on CPU unless tests marked gpu run on a machine that has one."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+COMFYUI = Path(os.environ.get("COMFYUI_PATH") or Path(__file__).parent.parent / ".comfyui" / "ComfyUI")
+
+
+def pytest_configure(config):
+    sys.path.insert(0, str(COMFYUI))
+    from comfy.cli_args import args
+
+    args.cpu = not torch.cuda.is_available()
+
+
+def pytest_collection_modifyitems(items):
+    if torch.cuda.is_available():
+        return
+    for item in items:
+        if "gpu" in item.keywords:
+            item.add_marker(pytest.mark.skip(reason="no NVIDIA GPU on this machine"))
+
+
+@pytest.fixture
+def inference():
+    """The mode ComfyUI's executor runs in: loading and running happen in the same one."""
+    with torch.inference_mode():
+        yield
+
+
+@pytest.fixture(scope="session")
+def comfyui() -> Path:
+    return COMFYUI
+
+
+@pytest.fixture(scope="session")
+def demo_models(tmp_path_factory) -> Path:
+    """A models folder with the demo's small checkpoints in int8, fp8 and bf16. Not to be written to."""
+    from x2v_quant.demo import assets
+
+    models = tmp_path_factory.mktemp("comfyui") / "models"
+    assets.write(models)
+    return models

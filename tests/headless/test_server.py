@@ -1,0 +1,86 @@
+"""Starting the server: what it refuses, what it says, and that no process is left behind; ComfyUI is a stand-in."""
+
+import psutil
+import pytest
+
+from x2v_quant.headless import server
+from x2v_quant.headless.server import StartError, find_comfyui, link_folder, serve
+
+DIES = """
+print("boom: no such device")
+raise SystemExit(3)
+"""
+ANSWERS = """
+import http.server, json, sys
+NODES = {nodes!r}
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(json.dumps(NODES).encode())
+print("IMPORT FAILED: x2v-quant")
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[sys.argv.index("--port") + 1])), Handler).serve_forever()
+"""
+
+
+@pytest.fixture
+def stand_in(tmp_path):
+    """stand_in(source) -> a folder that looks like ComfyUI."""
+
+    def make(source):
+        folder = tmp_path / "ComfyUI"
+        folder.mkdir()
+        (folder / "main.py").write_text(source)
+        (folder / "comfyui_version.py").write_text('__version__ = "0.30.0"\n')
+        return folder
+
+    return make
+
+
+def children():
+    return [child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_a_server_that_dies_is_reported_with_its_log(tmp_path, stand_in):
+    with pytest.raises(StartError, match=r"status 3:\nboom: no such device"), serve(tmp_path, comfyui=stand_in(DIES)):
+        pass
+
+
+def test_a_server_without_our_nodes_is_refused_and_stopped(tmp_path, stand_in):
+    before = children()
+    comfyui = stand_in(ANSWERS.format(nodes={"X2VLoadDiT": {}}))
+    message = r"(?s)started without X2VLoadT5, X2VLoadCLIPVision.*IMPORT FAILED"
+    with pytest.raises(StartError, match=message), serve(tmp_path, comfyui=comfyui):
+        pass
+    assert children() == before
+
+
+def test_the_process_ends_with_the_block_whatever_happens(tmp_path, stand_in):
+    comfyui = stand_in(ANSWERS.format(nodes={node: {} for node in server.REQUIRED_NODES}))
+    with pytest.raises(KeyError), serve(tmp_path, comfyui=comfyui) as running:
+        assert running.process.poll() is None
+        raise KeyError
+    assert running.process.poll() is not None
+    assert (tmp_path / "custom_nodes" / "x2v-quant" / "pyproject.toml").exists()
+
+
+def test_named_comfyui_that_is_none(tmp_path, monkeypatch):
+    monkeypatch.setenv("COMFYUI_PATH", str(tmp_path))
+    with pytest.raises(StartError, match="set COMFYUI_PATH"):
+        find_comfyui()
+
+
+def test_named_comfyui_wins(stand_in, monkeypatch):
+    folder = stand_in("")
+    monkeypatch.setenv("COMFYUI_PATH", str(folder))
+    assert find_comfyui() == folder
+
+
+def test_a_link_to_a_folder_that_is_gone_is_replaced(tmp_path):
+    old, new, link = (tmp_path / name for name in ("old", "new", "links/pack"))
+    for folder in (old, new):
+        folder.mkdir()
+        link_folder(folder, link)
+        if folder is old:
+            old.rmdir()
+    assert link.resolve() == new

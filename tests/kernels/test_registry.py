@@ -1,0 +1,104 @@
+"""What is chosen on which machine, and the words for what is not."""
+
+import pytest
+import torch
+
+from x2v_quant.kernels import KERNELS, NoKernelError, choose, survey, why_not
+from x2v_quant.machine import Machine, describe
+
+CPU = Machine("cpu", "CPU (x86_64)", vnni=True)
+OLD_CPU = Machine("cpu", "CPU (x86_64)", vnni=False)
+RTX2080, RTX3060, RTX4090, RTX5090, H200 = (
+    Machine("cuda", name, capability)
+    for name, capability in (
+        ("RTX 2080", (7, 5)),
+        ("RTX 3060", (8, 6)),
+        ("RTX 4090", (8, 9)),
+        ("RTX 5090", (12, 0)),
+        ("H200", (9, 0)),
+    )
+)
+GTX1080 = Machine("cuda", "GTX 1080", (6, 1))
+AMD = Machine("cuda", "AMD Radeon RX 7900")
+
+
+@pytest.mark.parametrize(
+    "machine,format_name,expected",
+    [
+        (CPU, "int8-channel", "torch"),
+        (OLD_CPU, "int8-channel", "dequant"),
+        (CPU, "fp8-channel", "dequant"),
+        (GTX1080, "int8-channel", "dequant"),
+        (RTX2080, "int8-channel", "torch"),
+        (RTX3060, "int8-channel", "torch"),
+        (RTX3060, "fp8-channel", "dequant"),
+        (RTX4090, "fp8-channel", "torch"),
+        (RTX5090, "fp8-channel", "torch"),
+        (RTX5090, "int8-channel", "torch"),
+        (H200, "fp8-channel", "torch"),
+        (AMD, "fp8-channel", "dequant"),
+    ],
+    ids=str,
+)
+def test_auto_takes_the_best_kernel(machine, format_name, expected):
+    assert choose(format_name, machine, (1536, 1536)).kernel.name == expected
+
+
+@pytest.mark.parametrize(
+    "name,format_name,machine,shape,words",
+    [
+        ("torch", "fp8-channel", RTX3060, None, "needs compute capability 8.9 or newer, this is RTX 3060"),
+        ("torch", "fp8-channel", CPU, None, "runs on cuda only"),
+        ("torch", "fp8-channel", AMD, None, "needs an NVIDIA GPU"),
+        ("torch", "int8-channel", OLD_CPU, None, "no int8 dot-product instructions"),
+        ("torch", "int8-channel", RTX4090, (20, 64), "out_features to be a multiple of 8, this layer has 20"),
+        ("torch", "fp8-channel", RTX4090, (64, 72), "in_features to be a multiple of 16, this layer has 72"),
+        ("vllm", "fp8-channel", H200, None, "is not part of this version"),
+    ],
+)
+def test_a_kernel_passed_over_has_its_reason_in_words(name, format_name, machine, shape, words):
+    assert words in why_not(name, format_name, machine, shape)
+
+
+def test_preference_falls_back_with_the_reason():
+    choice = choose("int8-channel", RTX3060, prefer="vllm")
+    assert choice.kernel.name == "torch"
+    assert choice.passed_over == {"vllm": "is not part of this version of x2v-quant"}
+
+
+def test_preference_is_taken_over_a_faster_kernel():
+    assert choose("int8-channel", CPU, prefer="reference").kernel.name == "reference"
+
+
+def test_strict_refuses_with_reason_and_remedy():
+    with pytest.raises(NoKernelError, match=r"vllm is not part .* Switch strict off"):
+        choose("int8-channel", H200, prefer="vllm", strict=True)
+
+
+def test_strict_without_a_preference_is_no_restriction():
+    assert choose("int8-channel", CPU, strict=True).kernel.name == "torch"
+
+
+def test_a_layer_that_does_not_fit_goes_to_the_next_kernel():
+    choice = choose("int8-channel", RTX4090, (20, 64))
+    assert choice.kernel.name == "dequant"
+    assert "multiple of 8" in choice.passed_over["torch"]
+
+
+def test_survey_names_every_kernel_best_first():
+    assert list(survey("fp8-channel", RTX3060)) == ["torch", "dequant", "reference"]
+    assert survey("fp8-channel", RTX3060)["dequant"] is None
+
+
+def test_unknown_format_has_no_kernel():
+    with pytest.raises(NoKernelError, match="No kernel for fp7"):
+        choose("fp7", CPU)
+
+
+def test_this_machine_is_described_and_probed():
+    machine = describe(torch.device("cpu"))
+    assert machine.kind == "cpu"
+    for kernel in KERNELS:
+        for name in kernel.formats:
+            reason = why_not(kernel.name, name, machine)
+            assert reason is None or len(reason.split()) > 3

@@ -1,0 +1,263 @@
+"""Load Quantized T5 and Load Quantized CLIP against core's own encoders with the unquantized weights."""
+
+import re
+
+import pytest
+import torch
+from comfy_kitchen.tensor import QuantizedTensor
+
+from x2v_quant.checkpoints import CheckpointError
+from x2v_quant.demo import encoders
+from x2v_quant.demo.quantize import quantized
+from x2v_quant.linear import QuantLinear
+from x2v_quant.loading import load_clip_vision, load_dit, load_t5
+from x2v_quant.schemes import SchemeChoice
+
+pytestmark = pytest.mark.usefixtures("inference")
+# relative error of a small random encoder's output; weights and activations both lose precision
+KINDS = {"int8": 0.03, "fp8": 0.06}
+every_kind = pytest.mark.parametrize("kind", KINDS)
+WIDTH = 64
+
+
+def distance(a, b):
+    return ((a - b).norm() / b.norm()).item()
+
+
+@pytest.fixture(scope="module")
+def t5(tmp_path_factory):
+    """A LightX2V model folder: quantized umt5 files, the tokenizer where LightX2V keeps it, and the dense weights."""
+    folder = tmp_path_factory.mktemp("t5")
+    (folder / "google" / "umt5-xxl").mkdir(parents=True)
+    spiece = encoders.spiece_model(1)
+    (folder / "google" / "umt5-xxl" / "spiece.model").write_bytes(spiece)
+    dense = encoders.umt5(1, encoders.pieces(spiece), WIDTH)
+    for kind in KINDS:
+        torch.save(quantized(dense, kind, "t5"), folder / f"models_t5_umt5-xxl-enc-{kind}.pth")
+    return folder, dense
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("clip")
+    dense = encoders.clip_vision(1, width=320, mlp=320, blocks=3)
+    dense["textual.token_embedding.weight"] = torch.zeros(4, 4)
+    for kind in KINDS:
+        torch.save(quantized(dense, kind, "clip"), folder / f"clip-{kind}.pth")
+    return folder, dense
+
+
+def reference_t5(dense):
+    """Core's T5 with the dense weights, renamed here once more by hand."""
+    import comfy.ops
+    import comfy.text_encoders.t5
+
+    config = {
+        "d_ff": 160, "d_kv": 16, "d_model": WIDTH, "num_heads": 4, "num_layers": 3, "is_gated_act": True,
+        "dense_act_fn": "gelu_pytorch_tanh", "model_type": "umt5", "vocab_size": len(dense["token_embedding.weight"]),
+    }  # fmt: skip
+    model = comfy.text_encoders.t5.T5(config, torch.float32, torch.device("cpu"), comfy.ops.manual_cast)
+    words = {"ffn.gate.0": "layer.1.DenseReluDense.wi_0", "ffn.fc1": "layer.1.DenseReluDense.wi_1"}
+    words |= {"ffn.fc2": "layer.1.DenseReluDense.wo", "norm1": "layer.0.layer_norm", "norm2": "layer.1.layer_norm"}
+    words["pos_embedding.embedding"] = "layer.0.SelfAttention.relative_attention_bias"
+    words |= {f"attn.{name}": f"layer.0.SelfAttention.{name}" for name in "qkvo"}
+    renamed = {"shared.weight": dense["token_embedding.weight"]}
+    renamed["encoder.final_layer_norm.weight"] = dense["norm.weight"]
+    for name, tensor in dense.items():
+        match = re.fullmatch(r"blocks\.(\d+)\.(.+)\.weight", name)
+        if match:
+            renamed[f"encoder.block.{match[1]}.{words[match[2]]}.weight"] = tensor
+    model.load_state_dict(renamed, strict=True)
+    return model.eval()
+
+
+@every_kind
+def test_t5_encodes_like_the_unquantized_encoder(kind, t5):
+    folder, dense = t5
+    clip = load_t5(str(folder / f"models_t5_umt5-xxl-enc-{kind}.pth"))
+    tokens = clip.tokenize("a small red fox runs over the sea")
+    ids = [token for token, _ in tokens["umt5xxl"][0]]
+    cond, _ = clip.encode_from_tokens(tokens, return_pooled=True)
+    mask = torch.tensor([[1] * (ids.index(1) + 1) + [0] * (len(ids) - ids.index(1) - 1)])
+    expected = reference_t5(dense)(torch.tensor([ids]), attention_mask=mask)[0] * mask.unsqueeze(-1)
+    assert cond.dtype == torch.float32
+    assert distance(cond, expected) < KINDS[kind]
+    assert distance(clip.encode_from_tokens(clip.tokenize("a dark boat")), expected) > 0.3
+
+
+@every_kind
+def test_t5_multiplies_in_low_precision_although_core_feeds_float32(kind, t5, monkeypatch):
+    folder, _ = t5
+    clip = load_t5(str(folder / f"models_t5_umt5-xxl-enc-{kind}.pth"))
+    layers = [m for m in clip.cond_stage_model.modules() if isinstance(m, QuantLinear) and m.kernel]
+    assert len(layers) == 3 * 7
+    calls = []
+    for layer in layers:
+        assert isinstance(layer.weight, QuantizedTensor)
+        layer.register_forward_hook(lambda module, inputs, _: calls.append((module.kernel.activation, inputs[0].dtype)))
+    clip.encode_from_tokens(clip.tokenize("a boat"))
+    assert getattr(layers[0], "comfy_force_cast_weights", False)
+    expected = "int8" if kind == "int8" else layers[0].kernel.activation
+    assert set(calls) == {(expected, torch.float32)}
+    assert len(calls) == len(layers)
+
+
+def test_t5_prompt_weights_and_batches(t5):
+    folder, _ = t5
+    clip = load_t5(str(folder / "models_t5_umt5-xxl-enc-int8.pth"))
+    plain = clip.encode_from_tokens(clip.tokenize("a red boat"))
+    weighted = clip.encode_from_tokens(clip.tokenize("a (red:1.4) boat"))
+    assert plain.shape == weighted.shape
+    assert distance(weighted, plain) > 0.01
+    encoder = clip.cond_stage_model.umt5xxl.transformer
+    single = encoder(torch.tensor([[5, 6, 7, 1]]), None)[0]
+    batch = encoder(torch.tensor([[5, 6, 7, 1], [9, 8, 7, 1], [5, 6, 7, 1]]), None)[0]
+    torch.testing.assert_close(batch[0], single[0], rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(batch[1], batch[0])
+
+
+def test_t5_round_trips_through_saving(t5, tmp_path):
+    """CLIPSave: the file carries the tokenizer and loads again, here and in the other loader's place not at all."""
+    import safetensors.torch
+
+    folder, _ = t5
+    clip = load_t5(str(folder / "models_t5_umt5-xxl-enc-int8.pth"))
+    sd = {k.removeprefix("umt5xxl.transformer."): v.contiguous() for k, v in clip.get_sd().items()}
+    sd = {k: v for k, v in sd.items() if not k.endswith("logit_scale")}
+    path = tmp_path / "umt5.safetensors"
+    safetensors.torch.save_file(sd, path)
+    again = load_t5(str(path))
+    prompt = "a bright kite"
+    assert torch.equal(again.encode_from_tokens(again.tokenize(prompt)), clip.encode_from_tokens(clip.tokenize(prompt)))
+
+
+class TestTokenizer:
+    def path(self, t5, tmp_path):
+        target = tmp_path / "models_t5_umt5-xxl-enc-int8.pth"
+        target.write_bytes((t5[0] / target.name).read_bytes())
+        return target
+
+    def test_missing_says_where_to_get_and_put_it(self, t5, tmp_path):
+        (tmp_path / "deep").mkdir()
+        path = self.path(t5, tmp_path / "deep")
+        with pytest.raises(CheckpointError) as error:
+            load_t5(str(path))
+        assert "spiece.model of google/umt5-xxl" in str(error.value)
+        assert str(path.parent / "google" / "umt5-xxl" / "spiece.model") in str(error.value)
+
+    @pytest.mark.parametrize("as_folder", [False, True])
+    def test_picked_by_the_user(self, as_folder, t5, tmp_path):
+        (tmp_path / "model").mkdir()
+        path = self.path(t5, tmp_path / "model")
+        place = t5[0] / "google" / "umt5-xxl"
+        clip = load_t5(str(path), tokenizer=str(place if as_folder else place / "spiece.model"))
+        assert clip.tokenize("a boat")
+
+    def test_of_another_model_is_refused(self, t5, tmp_path):
+        import io
+
+        import sentencepiece
+
+        other = io.BytesIO()
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(["one two three four"] * 20), model_writer=other, vocab_size=15, minloglevel=2
+        )
+        (tmp_path / "spiece.model").write_bytes(other.getvalue())
+        with pytest.raises(CheckpointError, match=r"has 15 pieces, the text encoder's embedding \d+ rows"):
+            load_t5(str(self.path(t5, tmp_path)))
+
+    def test_that_is_no_tokenizer_is_refused(self, t5, tmp_path):
+        (tmp_path / "spiece.model").write_bytes(b"<html>not found</html>")
+        with pytest.raises(CheckpointError, match="no sentencepiece model"):
+            load_t5(str(self.path(t5, tmp_path)))
+
+
+def reference_clip(dense):
+    """Core's vision encoder with the dense weights, renamed here once more by hand."""
+    import comfy.clip_vision
+
+    config = {
+        "model_type": "clip_vision_model", "hidden_act": "gelu", "hidden_size": 320, "image_size": 224,
+        "patch_size": 14, "intermediate_size": 320, "num_attention_heads": 5, "num_channels": 3, "num_hidden_layers": 3,
+        "projection_dim": encoders.CLIP_HEAD,
+    }  # fmt: skip
+    model = comfy.clip_vision.ClipVisionModel(config)
+    sd = {
+        "visual_projection.weight": dense["visual.head"].t(),
+        "vision_model.embeddings.class_embedding": dense["visual.cls_embedding"][0, 0],
+        "vision_model.embeddings.position_embedding.weight": dense["visual.pos_embedding"][0],
+        "vision_model.embeddings.patch_embedding.weight": dense["visual.patch_embedding.weight"],
+    }
+    for part in ("weight", "bias"):
+        sd[f"vision_model.pre_layrnorm.{part}"] = dense[f"visual.pre_norm.{part}"]
+        sd[f"vision_model.post_layernorm.{part}"] = dense[f"visual.post_norm.{part}"]
+        for block in range(3):
+            old, new = f"visual.transformer.{block}", f"vision_model.encoder.layers.{block}"
+            for name, piece in zip("qkv", dense[f"{old}.attn.to_qkv.{part}"].chunk(3), strict=True):
+                sd[f"{new}.self_attn.{name}_proj.{part}"] = piece
+            for a, b in (("attn.proj", "self_attn.out_proj"), ("mlp.0", "mlp.fc1"), ("mlp.2", "mlp.fc2"),
+                         ("norm1", "layer_norm1"), ("norm2", "layer_norm2")):  # fmt: skip
+                sd[f"{new}.{b}.{part}"] = dense[f"{old}.{a}.{part}"]
+    missing, unexpected = model.load_sd(sd)
+    assert not missing
+    assert not unexpected
+    return model
+
+
+@every_kind
+@pytest.mark.parametrize("images", [1, 2])
+def test_clip_encodes_like_the_unquantized_encoder(kind, images, clip):
+    folder, dense = clip
+    pictures = torch.rand((images, 240, 260, 3), generator=torch.Generator().manual_seed(0))
+    got = load_clip_vision(str(folder / f"clip-{kind}.pth")).encode_image(pictures)
+    wanted = reference_clip(dense).encode_image(pictures)
+    for name in ("last_hidden_state", "penultimate_hidden_states", "image_embeds"):
+        assert got[name].shape == wanted[name].shape
+        assert distance(got[name].float(), wanted[name].float()) < KINDS[kind]
+
+
+def test_clip_layers_are_all_quantized_and_multiplied_in_int8(clip):
+    vision = load_clip_vision(str(clip[0] / "clip-int8.pth"))
+    layers = [m for m in vision.model.modules() if isinstance(m, QuantLinear) and m.kernel]
+    assert len(layers) == 3 * 6
+    assert {layer.kernel.activation for layer in layers} == {"int8"}
+
+
+@pytest.mark.parametrize("name", ["clip", "t5"])
+def test_patchers_can_be_loaded_again(name, t5, clip):
+    if name == "t5":
+        patcher = load_t5(str(t5[0] / "models_t5_umt5-xxl-enc-int8.pth")).patcher
+    else:
+        patcher = load_clip_vision(str(clip[0] / "clip-int8.pth")).patcher
+    factory, arguments = patcher.cached_patcher_init
+    again = factory(*arguments, disable_dynamic=True)
+    assert set(again.model.state_dict()) == set(patcher.model.state_dict())
+
+
+@pytest.mark.parametrize(
+    "load,which,node",
+    [
+        (load_dit, "t5", "Load Quantized T5"),
+        (load_dit, "clip", "Load Quantized CLIP"),
+        (load_t5, "dit", "Load Quantized DiT"),
+        (load_t5, "clip", "Load Quantized CLIP"),
+        (load_clip_vision, "t5", "Load Quantized T5"),
+        (load_clip_vision, "dit", "Load Quantized DiT"),
+    ],
+)
+def test_the_wrong_loader_names_the_right_one(load, which, node, t5, clip, wan_files):
+    paths = {
+        "t5": t5[0] / "models_t5_umt5-xxl-enc-fp8.pth",
+        "clip": clip[0] / "clip-fp8.pth",
+        "dit": wan_files["fp8-channel"][1],
+    }
+    with pytest.raises(CheckpointError, match=node):
+        load(str(paths[which]))
+
+
+def test_schemes_of_the_encoders(t5, clip):
+    choice = SchemeChoice(t5="int8-reference", clip="int8-dequant")
+    text = load_t5(str(t5[0] / "models_t5_umt5-xxl-enc-int8.pth"), choice)
+    assert text.cond_stage_model.x2v_plan.summary()[0]["kernel"] == "reference"
+    vision = load_clip_vision(str(clip[0] / "clip-int8.pth"), choice)
+    assert vision.model.x2v_plan.summary()[0]["kernel"] == "dequant"

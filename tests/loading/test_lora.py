@@ -1,0 +1,164 @@
+"""LoRA, saving and partial loading through core's own patcher."""
+
+import pytest
+import torch
+from comfy_kitchen.tensor import QuantizedTensor
+
+from x2v_quant.loading import load_dit
+
+pytestmark = pytest.mark.usefixtures("inference")
+every_format = pytest.mark.parametrize("format_name", ["int8-channel", "fp8-channel"])
+
+
+def apply(model, lora, strength=1.0):
+    import comfy.sd
+
+    return comfy.sd.load_lora_for_models(model, None, lora, strength, 0)[0]
+
+
+def snapshot(model):
+    """Every quantized weight's bytes and scale."""
+    return {
+        name: (module.weight._qdata.view(torch.uint8).clone(), module.weight._params.scale.clone())
+        for name, module in model.model.diffusion_model.named_modules()
+        if isinstance(getattr(module, "weight", None), QuantizedTensor)
+    }
+
+
+def equal(a, b):
+    return set(a) == set(b) and all(torch.equal(a[n][0], b[n][0]) and torch.equal(a[n][1], b[n][1]) for n in a)
+
+
+def distance(a, b):
+    return ((a - b).norm() / b.norm()).item()
+
+
+@every_format
+def test_lora_does_what_it_does_on_the_unquantized_model(format_name, wan_files, load_dense, sample, lora):
+    dense_path, path = wan_files[format_name]
+    dense, model = load_dense(dense_path), load_dit(path)
+    plain = sample(dense)
+    wanted = sample(apply(dense, lora()))
+    got = sample(apply(model, lora()))
+    effect = distance(wanted, plain)
+    assert effect > 0.1
+    assert distance(got, wanted) < 0.25 * effect
+
+
+@every_format
+def test_lora_removed_restores_the_weights_bit_for_bit(format_name, wan_files, sample, lora):
+    model = load_dit(wan_files[format_name][1])
+    before, output = snapshot(model), sample(model)
+    patched = apply(model, lora())
+    sample(patched)
+    assert not equal(snapshot(patched), before)
+    after = sample(model)
+    assert equal(snapshot(model), before)
+    assert torch.equal(after, output)
+
+
+@every_format
+def test_bypass_lora_leaves_the_weights_alone(format_name, wan_files, load_dense, sample, lora):
+    import comfy.sd
+
+    dense_path, path = wan_files[format_name]
+    model = load_dit(path)
+    before = snapshot(model)
+    bypassed, _ = comfy.sd.load_bypass_lora_for_models(model, None, lora(), 1.0, 0)
+    got = sample(bypassed)
+    assert equal(snapshot(model), before)
+    dense = load_dense(dense_path)
+    wanted = sample(apply(dense, lora()))
+    assert distance(got, wanted) < 0.25 * distance(sample(dense), wanted)
+
+
+def save(model, folder):
+    """What ModelSave does."""
+    import comfy.sd
+
+    path = folder / "saved.safetensors"
+    comfy.sd.save_checkpoint(str(path), model)
+    return str(path)
+
+
+@every_format
+def test_lora_saved_and_reloaded_gives_the_same_output(format_name, wan_files, sample, lora, tmp_path):
+    patched = apply(load_dit(wan_files[format_name][1]), lora())
+    output = sample(patched)
+    reloaded = load_dit(save(patched, tmp_path))
+    assert {e.format for e in reloaded.model.x2v_plan.layers.values()} == {format_name}
+    assert torch.equal(sample(reloaded), output)
+
+
+@every_format
+def test_saving_before_the_first_run_merges_the_lora_too(format_name, wan_files, sample, lora, tmp_path):
+    patched = apply(load_dit(wan_files[format_name][1]), lora())
+    path = save(patched, tmp_path)
+    assert torch.equal(sample(load_dit(path)), sample(patched))
+
+
+def test_core_reads_a_saved_int8_file(wan_files, sample, tmp_path):
+    """int8 files leave with the marker of core's own format, so stock ComfyUI reads them."""
+    import json
+
+    import comfy.sd
+    import comfy.utils
+
+    model = load_dit(wan_files["int8-channel"][1])
+    sd = comfy.utils.load_torch_file(save(model, tmp_path))
+    config = json.dumps({"transformer": {"text_dim": 64}})
+    core = comfy.sd.load_diffusion_model_state_dict(sd, metadata={"config": config})
+    assert core.model.model_config.quant_config is not None
+    assert distance(sample(core), sample(model)) < 0.01
+
+
+def load_partially(model, share):
+    """Keep `share` of the weights on the device, leave the rest to be streamed."""
+    model.model_patches_to(model.load_device)
+    model.patch_model(model.load_device, lowvram_model_memory=int(share * model.model_size()))
+    return [
+        name
+        for name, module in model.model.diffusion_model.named_modules()
+        if hasattr(module, "prev_comfy_cast_weights") and isinstance(module.weight, QuantizedTensor)
+    ]
+
+
+@every_format
+@pytest.mark.parametrize("with_lora", [False, True], ids=["plain", "lora"])
+@pytest.mark.parametrize("share", [1e-6, 0.5])
+def test_partial_loading_gives_the_same_output(format_name, with_lora, share, wan_files, lora):
+    """The model function itself, so that nothing loads the model whole in between."""
+
+    def output(model):
+        generator = torch.Generator().manual_seed(0)
+        x, context = torch.randn((1, 16, 2, 8, 8), generator=generator), torch.randn((1, 64, 64), generator=generator)
+        return model.model.diffusion_model(x, torch.tensor([500.0]), context)
+
+    def fresh():
+        model = load_dit(wan_files[format_name][1])
+        return apply(model, lora()) if with_lora else model
+
+    whole = fresh()
+    whole.patch_model(whole.load_device)
+    partial = fresh()
+    streamed = load_partially(partial, share)
+    assert streamed
+    if with_lora:
+        assert any(m.weight_function for m in partial.model.diffusion_model.modules() if hasattr(m, "weight_function"))
+    assert torch.equal(output(partial), output(whole))
+    partial.unpatch_model(partial.offload_device)
+
+
+@every_format
+@pytest.mark.parametrize("inplace", [False, True])
+def test_weights_can_be_set_back(format_name, inplace, wan_files):
+    """As patching and scheduled LoRA hooks do; a file mapped into memory is never written to."""
+    path = wan_files[format_name][1]
+    with open(path, "rb") as file:
+        bytes_before = file.read()
+    layer = load_dit(path).model.diffusion_model.blocks[0].ffn[0]
+    before = layer.weight.dequantize()
+    layer.set_weight(before * 2, inplace_update=inplace)
+    assert distance(layer.weight.dequantize(), before * 2) < 0.01
+    with open(path, "rb") as file:
+        assert file.read() == bytes_before

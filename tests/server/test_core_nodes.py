@@ -1,0 +1,192 @@
+"""ComfyUI's own nodes on our MODEL, CLIP and CLIP_VISION, in the real server; and what a wrong file or scheme does."""
+
+import re
+import shutil
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from x2v_quant.demo import assets
+from x2v_quant.demo.run import node_of, settings, workflow
+from x2v_quant.demo.wan import WanSize
+from x2v_quant.headless.client import ServerError
+from x2v_quant.headless.workflow import override, to_prompt
+
+FILES = assets.names("int8")
+SIZE = WanSize()
+
+
+def distance(a, b):
+    return ((a - b).norm() / b.norm()).item()
+
+
+@pytest.fixture
+def graph(object_info):
+    """The int8 text-to-video workflow as an API prompt that ends in a saved latent: (prompt, node id by class)."""
+
+    def make(**changes):
+        prompt = override(to_prompt(workflow("t2v"), object_info), {**settings("int8", "t2v"), **changes}, object_info)
+        for output in ("SaveVideo", "CreateVideo", "VAEDecode", "VAELoader"):
+            del prompt[node_of(prompt, output)]
+        ids = {entry["class_type"]: node for node, entry in prompt.items()}
+        prompt["latent"] = {
+            "class_type": "SaveLatent",
+            "inputs": {"samples": [ids["KSampler"], 0], "filename_prefix": "latents/core"},
+        }
+        return prompt, ids
+
+    return make
+
+
+@pytest.fixture
+def run(server):
+    """prompt -> (latent, report text)."""
+
+    def execute(prompt):
+        result = server.client.run(prompt)
+        (file,) = [f for f in result.files() if f["filename"].endswith(".latent")]
+        latent = load_file(server.base / "output" / file["subfolder"] / file["filename"])["latent_tensor"].float()
+        reports = [text for output in result.outputs.values() for text in output.get("text", ())]
+        return latent, "\n".join(reports)
+
+    return execute
+
+
+@pytest.fixture(scope="module")
+def lora(server):
+    """A LoRA in the key style of LightX2V's distilled LoRAs."""
+    folder = server.base / "models" / "loras"
+    folder.mkdir(exist_ok=True)
+    generator = torch.Generator().manual_seed(7)
+    tensors = {}
+    for block in range(SIZE.blocks):
+        for layer, n, k in (("self_attn.v", SIZE.dim, SIZE.dim), ("ffn.2", SIZE.dim, SIZE.ffn)):
+            key = f"diffusion_model.blocks.{block}.{layer}"
+            tensors[f"{key}.lora_down.weight"] = torch.randn((4, k), generator=generator) * k**-0.5
+            tensors[f"{key}.lora_up.weight"] = torch.randn((n, 4), generator=generator)
+    save_file(tensors, folder / "demo_lora.safetensors")
+    return "demo_lora.safetensors"
+
+
+def insert_behind_loader(prompt, ids, class_type, **inputs):
+    """Put a MODEL -> MODEL node between Load Quantized DiT and whatever takes its model."""
+    for entry in prompt.values():
+        for name, value in entry["inputs"].items():
+            if value == [ids["X2VLoadDiT"], 0]:
+                entry["inputs"][name] = ["inserted", 0]
+    prompt["inserted"] = {"class_type": class_type, "inputs": {"model": [ids["X2VLoadDiT"], 0], **inputs}}
+
+
+def test_lora_loaders_agree(graph, run, lora):
+    plain, _ = run(graph()[0])
+    outputs = {}
+    for loader in ("LoraLoaderModelOnly", "LoraLoaderBypassModelOnly"):
+        prompt, ids = graph()
+        insert_behind_loader(prompt, ids, loader, lora_name=lora, strength_model=1.0)
+        outputs[loader], _ = run(prompt)
+    merged, bypassed = outputs.values()
+    assert distance(merged, plain) > 0.05
+    assert distance(merged, bypassed) < 0.25 * distance(merged, plain)
+
+
+def test_model_save_gives_a_file_that_loads(graph, run, server, lora):
+    prompt, ids = graph()
+    insert_behind_loader(prompt, ids, "LoraLoaderModelOnly", lora_name=lora, strength_model=0.7)
+    expected, _ = run(prompt)
+    prompt["save"] = {
+        "class_type": "ModelSave",
+        "inputs": {"model": ["inserted", 0], "filename_prefix": "diffusion_models/saved"},
+    }
+    server.client.run(prompt)
+    (saved,) = (server.base / "output" / "diffusion_models").glob("saved*.safetensors")
+    name = "with_lora.safetensors"
+    shutil.move(saved, server.base / "models" / "diffusion_models" / name)
+    latent, report = run(graph(**{"X2VLoadDiT.model_name": name})[0])
+    assert torch.equal(latent, expected)
+    assert "int8-channel -> torch" in report
+
+
+def test_torch_compile_node(graph, run):
+    """cudagraphs is the backend that the node offers and that needs no C++ compiler; on CPU it is eager execution."""
+    expected, _ = run(graph()[0])
+    prompt, ids = graph()
+    insert_behind_loader(prompt, ids, "TorchCompileModel", backend="cudagraphs")
+    latent, _ = run(prompt)
+    assert distance(latent, expected) < 1e-3
+
+
+def test_switching_the_scheme_really_reloads(graph, run):
+    kernels = []
+    latents = []
+    for scheme in ("int8-torch", "int8-dequant", "int8-torch"):
+        latent, report = run(graph(**{"X2VScheme.dit": scheme})[0])
+        kernels.append(re.search(r"DiT:.*?int8-channel -> (\w+)", report, re.DOTALL).group(1))
+        latents.append(latent)
+    assert kernels == ["torch", "dequant", "torch"]
+    assert not torch.equal(latents[0], latents[1])
+    assert torch.equal(latents[0], latents[2])
+
+
+def test_the_report_names_what_was_asked_for_and_what_runs(graph, run):
+    _, report = run(graph(**{"X2VScheme.dit": "int8-vllm", "X2VScheme.t5": "int8-vllm"})[0])
+    assert "not vllm: is not part of this version of x2v-quant" in report
+    assert "fp8-channel:" in report
+    assert "runs on cuda only" in report
+
+
+LEGACY = "W-int8-channel-sym-A-int8-channel-sym-dynamic-Vllm"
+
+
+def test_the_scheme_node_takes_old_names_and_refuses_wrong_ones(graph, run, server):
+    prompt, ids = graph()
+    prompt[ids["X2VScheme"]]["inputs"].update(dit=LEGACY, t5="int8", clip="W8A8-INT8")
+    assert "scheme int8-vllm" in run(prompt)[1]
+    prompt[ids["X2VScheme"]]["inputs"]["clip"] = "int8-sgl"
+    with pytest.raises(ServerError, match="not made for the clip model"):
+        server.client.submit(prompt)
+
+
+@pytest.mark.parametrize(
+    "changes,words",
+    [
+        ({"X2VScheme.dit": "int8-vllm", "X2VScheme.strict": True}, "Switch strict off"),
+        ({"X2VScheme.dit": "fp8-sgl"}, "Pick one of: auto, int8-vllm"),
+        ({"X2VLoadDiT.model_name": "damaged.safetensors"}, r"blocks.1.ffn.0.weight.* has no scale"),
+        ({"X2VLoadDiT.model_name": "truncated.safetensors"}, "truncated"),
+        ({"X2VLoadDiT.model_name": "t5_here.pth"}, "Load Quantized T5"),
+    ],
+    ids=["strict", "mismatch", "no-scale", "truncated", "t5"],
+)
+def test_refused_with_a_sentence_before_sampling(graph, server, changes, words):
+    folder = server.base / "models" / "diffusion_models"
+    original = folder / FILES.t2v
+    damaged = load_file(original)
+    del damaged["blocks.1.ffn.0.weight_scale"]
+    save_file(damaged, folder / "damaged.safetensors")
+    (folder / "truncated.safetensors").write_bytes(original.read_bytes()[:-5000])
+    shutil.copy(server.base / "models" / "text_encoders" / FILES.t5, folder / "t5_here.pth")
+    # a sampler seed of its own, so that no cached result answers
+    prompt, _ = graph(**{**changes, "KSampler.seed": 99})
+    events = []
+    with pytest.raises(ServerError, match=words):
+        server.client.run(prompt, events.append)
+    assert not [event for event in events if event.type == "progress" and event.data.get("max", 0) > 1]
+
+
+def test_a_folder_is_offered_in_place_of_its_parts(graph, run, server):
+    folder = server.base / "models" / "diffusion_models" / "wan_blocks"
+    folder.mkdir(exist_ok=True)
+    tensors = load_file(server.base / "models" / "diffusion_models" / FILES.t2v)
+    parts = {}
+    for name, tensor in tensors.items():
+        words = name.split(".")
+        parts.setdefault(f"block_{words[1]}" if words[0] == "blocks" else "non_block", {})[name] = tensor
+    for part, held in parts.items():
+        save_file(held, folder / f"{part}.safetensors")
+    options = server.client.get("/object_info/X2VLoadDiT")["X2VLoadDiT"]["input"]["required"]["model_name"]
+    names = options[1]["options"] if isinstance(options[0], str) else options[0]
+    assert "wan_blocks/" in names
+    assert not [name for name in names if name.startswith("wan_blocks/") and name != "wan_blocks/"]
+    whole, _ = run(graph()[0])
+    assert torch.equal(run(graph(**{"X2VLoadDiT.model_name": "wan_blocks/"})[0])[0], whole)

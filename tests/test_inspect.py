@@ -1,0 +1,158 @@
+"""x2v-quant inspect, as a person and as a program sees it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from x2v_quant.cli import main
+
+FIXTURES = Path(__file__).parent / "fixtures"
+T5 = "models_t5_umt5-xxl-enc-{}.pth"
+CLIP = "models_clip_open-clip-xlm-roberta-large-vit-huge-14-{}.pth"
+
+
+@pytest.fixture
+def inspect(capsys):
+    """inspect(path) -> (exit status, the object on standard output)"""
+
+    def run(path):
+        status = main(["inspect", str(path), "--json"])
+        return status, json.loads(capsys.readouterr().out)
+
+    return run
+
+
+@pytest.mark.parametrize(
+    "name,kind,formats,scheme",
+    [
+        ("wan_t2v_int8_blocks", "dit", {"int8-channel": 20}, "int8-dequant"),
+        ("wan_t2v_fp8.safetensors", "dit", {"fp8-channel": 10}, "fp8-dequant"),
+        ("wan_t2v_fp8_comfyui.safetensors", "dit", {"fp8-channel": 10}, "fp8-dequant"),
+        (T5.format("int8"), "t5", {"int8-channel": 21}, "int8-dequant"),
+        (T5.format("fp8"), "t5", {"fp8-channel": 21}, "fp8-dequant"),
+        (CLIP.format("int8"), "clip_vision", {"int8-channel": 12}, "int8-dequant"),
+        (CLIP.format("fp8"), "clip_vision", {"fp8-channel": 12}, "fp8-dequant"),
+    ],
+)
+def test_what_the_fixtures_are(name, kind, formats, scheme, inspect):
+    status, report = inspect(FIXTURES / name)
+    assert status == 0
+    assert (report["kind"], report["formats"], report["problems"]) == (kind, formats, [])
+    assert report["schemes"][0] == "auto"
+    assert scheme in report["schemes"]
+    assert all(name == "auto" or name.startswith(scheme[:3]) for name in report["schemes"])
+    assert sum(group["layers"] for group in report["layer_groups"]) == sum(formats.values())
+
+
+def test_schemes_are_those_that_run_here(inspect):
+    """No scheme whose library this machine, or this version, does not have."""
+    from x2v_quant.kernels import why_not
+    from x2v_quant.machine import default_device, describe
+    from x2v_quant.schemes import resolve, schemes_for
+
+    _, report = inspect(FIXTURES / "wan_t2v_int8_blocks")
+    machine = describe(default_device())
+    for name in schemes_for(report["formats"], "dit")[1:]:
+        runs = why_not(resolve(name).kernel, "int8-channel", machine) is None
+        assert (name in report["schemes"]) == runs
+
+
+def test_groups_and_bytes(inspect):
+    _, report = inspect(FIXTURES / "wan_t2v_int8_blocks")
+    groups = {group["group"]: group for group in report["layer_groups"]}
+    assert groups["blocks.*.self_attn.q"] == {
+        "group": "blocks.*.self_attn.q",
+        "format": "int8-channel",
+        "layers": 2,
+        "bytes": 2 * (256 * 256 + 256 * 2),
+    }
+    kept = {group["group"]: group for group in report["kept"]}
+    assert kept["head.head"]["dtype"] == "bfloat16"
+    assert kept["biases of quantized layers"]["tensors"] == 20
+    assert report["bytes"]["quantized"] + report["bytes"]["kept"] == report["bytes"]["total"]
+    assert [file["name"] for file in report["files"]] == [
+        "block_0.safetensors",
+        "block_1.safetensors",
+        "non_block.safetensors",
+    ]
+    folder = FIXTURES / "wan_t2v_int8_blocks"
+    assert sum(f["bytes"] for f in report["files"]) == sum(f.stat().st_size for f in folder.glob("*.safetensors"))
+
+
+def test_a_problem_gives_exit_status_1(inspect, tmp_path):
+    path = tmp_path / "wan.safetensors"
+    save_file(
+        {"head.modulation": torch.zeros(1), "blocks.0.self_attn.q.weight": torch.zeros(8, 8, dtype=torch.int8)}, path
+    )
+    status, report = inspect(path)
+    assert status == 1
+    (problem,) = report["problems"]
+    assert problem.keys() == {"file", "key", "cause", "remedy"}
+    assert (problem["file"], problem["key"]) == ("wan.safetensors", "blocks.0.self_attn.q.weight")
+    assert report["schemes"] == []
+
+
+@pytest.mark.parametrize("content", [b"", b"just a text", bytes(50)])
+def test_a_file_that_cannot_be_read_is_a_report_too(content, inspect, tmp_path):
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(content)
+    status, report = inspect(path)
+    assert status == 1
+    assert report["kind"] == "unknown"
+    assert len(report["problems"]) == 1
+    _, good = inspect(FIXTURES / T5.format("int8"))
+    assert report.keys() == good.keys()
+
+
+def test_an_unquantized_file_is_no_problem(inspect, tmp_path):
+    path = tmp_path / "wan.safetensors"
+    save_file({"head.modulation": torch.zeros(1), "blocks.0.self_attn.q.weight": torch.zeros(8, 8)}, path)
+    status, report = inspect(path)
+    assert (status, report["kind"], report["formats"], report["schemes"]) == (0, "dit", {}, [])
+
+
+def test_the_table_for_people(capsys):
+    assert main(["inspect", str(FIXTURES / "wan_t2v_fp8.safetensors")]) == 0
+    text = capsys.readouterr().out
+    for words in (
+        "Wan 2.1 t2v (dit)",
+        "blocks.*.ffn.2",
+        "fp8-channel",
+        "schemes that fit here: auto",
+        "problems: none",
+    ):
+        assert words in text
+
+
+def test_long_lists_of_problems_are_cut_for_people(capsys, tmp_path):
+    path = tmp_path / "wan.safetensors"
+    save_file({f"blocks.{i}.x.weight": torch.zeros(2, 2, dtype=torch.int8) for i in range(50)}, path)
+    assert main(["inspect", str(path)]) == 1
+    text = capsys.readouterr().out
+    assert text.count("problem: ") == 20
+    assert "and 30 more problems" in text
+
+
+def test_the_command_itself_without_comfyui(tmp_path):
+    """One JSON object and nothing else on standard output; ComfyUI is neither there nor asked for."""
+    code = (
+        "import sys; from x2v_quant.cli import main; status = main(sys.argv[1:]);"
+        "assert 'comfy' not in sys.modules; sys.exit(status)"
+    )
+    command = [sys.executable, "-c", code, "inspect", str(FIXTURES / "wan_t2v_int8_blocks"), "--json"]
+    run = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=120)
+    assert run.returncode == 0, run.stderr
+    assert json.loads(run.stdout)["kind"] == "dit"
+
+
+@pytest.mark.parametrize("arguments", [[], ["inspect"], ["nonsense", "x"]])
+def test_a_wrong_command_line_exits_with_2(arguments, capsys):
+    with pytest.raises(SystemExit) as error:
+        main(arguments)
+    assert error.value.code == 2
+    assert "usage: x2v-quant" in capsys.readouterr().err

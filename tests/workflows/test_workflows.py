@@ -1,0 +1,68 @@
+"""The published workflows are sound: consistent links, no overlaps, and every model with its download."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+WORKFLOWS = sorted((Path(__file__).parents[2] / "workflows").glob("*.json"))
+LOADERS = {"X2VLoadDiT": "diffusion_models", "X2VLoadT5": "text_encoders", "X2VLoadCLIPVision": "clip_vision"}
+DIRECTORIES = {**LOADERS, "VAELoader": "vae"}
+TITLE_HEIGHT = 30  # what the frontend draws above a node's position
+
+every_workflow = pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+
+
+def load(path):
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def test_both_are_there():
+    assert [path.stem for path in WORKFLOWS] == ["wan_i2v_quantized", "wan_t2v_quantized"]
+
+
+@every_workflow
+def test_links_agree_with_both_ends(path):
+    saved = load(path)
+    nodes = {node["id"]: node for node in saved["nodes"]}
+    for number, origin, origin_slot, target, target_slot, kind in saved["links"]:
+        output, slot = nodes[origin]["outputs"][origin_slot], nodes[target]["inputs"][target_slot]
+        assert number in output["links"]
+        assert slot["link"] == number
+        assert kind == output["type"]
+        assert slot["type"] in (kind, "*")
+    ends = [slot["link"] for node in nodes.values() for slot in node["inputs"] if slot.get("link") is not None]
+    starts = [link for node in nodes.values() for slot in node["outputs"] for link in slot["links"] or []]
+    assert sorted(ends) == sorted(starts) == sorted(link[0] for link in saved["links"])
+    assert saved["last_link_id"] >= max(link[0] for link in saved["links"])
+    assert saved["last_node_id"] >= max(nodes)
+
+
+@every_workflow
+def test_each_loader_carries_its_model(path):
+    nodes = load(path)["nodes"]
+    found = {node["type"]: node for node in nodes if node["type"] in DIRECTORIES}
+    expected = set(DIRECTORIES) if "i2v" in path.stem else set(DIRECTORIES) - {"X2VLoadCLIPVision"}
+    assert set(found) == expected
+    (note,) = (node["widgets_values"][0] for node in nodes if node["type"] == "MarkdownNote")
+    for kind, node in found.items():
+        (model,) = node["properties"]["models"]
+        assert model["name"] == node["widgets_values"][0]
+        assert model["directory"] == DIRECTORIES[kind]
+        assert model["url"].startswith("https://huggingface.co/")
+        assert model["url"].endswith(f"/{model['name']}")
+        assert model["url"] in note
+
+
+@every_workflow
+def test_no_node_lies_on_another(path):
+    nodes = load(path)["nodes"]
+    boxes = {}
+    for node in nodes:
+        (x, y), (width, height) = node["pos"], node["size"]
+        boxes[node["id"]] = (x, y - TITLE_HEIGHT, x + width, y + height)
+    for first, (left, top, right, bottom) in boxes.items():
+        for second, (left2, top2, right2, bottom2) in boxes.items():
+            if first < second:
+                apart = right <= left2 or right2 <= left or bottom <= top2 or bottom2 <= top
+                assert apart, f"nodes {first} and {second} overlap"
