@@ -7,8 +7,8 @@ import torch
 from .activation import quantize_int8
 from .kernel import Kernel, Requirements
 
-# CPU: columns of one pass and rows of its epilogue: few enough to stay in cache, enough that threads seldom wait for each
-# other. Each pass reads the activation codes again, so passes are short only where those fit into a core's cache.
+# CPU: columns of one pass and rows of its epilogue: few enough to stay in cache, enough that threads seldom wait.
+# Each pass reads the activation codes again, so passes are short only where those fit into a core's cache.
 CPU_COLUMNS, CPU_ROWS = 2048, 512
 SHORT_CPU_COLUMNS, CPU_CACHE = 512, 1 << 21
 # GPU: torch._int_mm wants more than 16 rows; accumulators of one pass are at most 4 * GPU_ACCUMULATORS bytes
