@@ -162,3 +162,41 @@ def test_weights_can_be_set_back(format_name, inplace, wan_files):
     assert distance(layer.weight.dequantize(), before * 2) < 0.01
     with open(path, "rb") as file:
         assert file.read() == bytes_before
+
+
+@every_format
+def test_a_dynamic_vram_page_is_patched_and_requantized_in_place(format_name, wan_files, lora):
+    """What core does on a GPU when a layer's page is faulted in, run on a buffer in RAM: the LoRA is merged once, in
+    our layout, into the memory of the page."""
+    import comfy.ops
+    import comfy.utils
+    from comfy.memory_management import interpret_gathered_like, vram_aligned_size
+    from comfy.model_management import cast_to_gathered
+    from comfy.model_patcher import LowVramPatch
+
+    patched = apply(load_dit(wan_files[format_name][1]), lora())
+    key = "diffusion_model.blocks.0.ffn.0"
+    layer = patched.model.diffusion_model.blocks[0].ffn[0]
+    page = torch.zeros(vram_aligned_size([layer.weight, layer.bias]), dtype=torch.uint8)
+    cast_to_gathered([layer.weight, layer.bias], page)
+    layer.seed_key = key
+    layer.weight_lowvram_function = LowVramPatch(f"{key}.weight", patched.patches)
+    layer._prefetch = {
+        "signature": "page",
+        "resident": False,
+        "xfer_dest": page,
+        "cast_dest": None,
+        "cast_geometry": [layer.weight, layer.bias],
+        "needs_cast": False,
+    }
+    weight, _ = comfy.ops.resolve_cast_module_with_vbar(
+        layer, layer.weight.dtype, torch.device("cpu"), torch.float32, torch.float32, True
+    )
+    assert isinstance(weight, QuantizedTensor)
+    float_weight = layer.weight_lowvram_function(layer.weight.to(dtype=torch.float32).dequantize())
+    expected = layer.set_weight(float_weight, seed=comfy.utils.string_to_seed(key), return_weight=True)
+    assert torch.equal(weight._qdata.view(torch.uint8), expected._qdata.view(torch.uint8))
+    assert torch.equal(weight._params.scale, expected._params.scale)
+    resident = interpret_gathered_like([layer.weight, layer.bias], page)[0]
+    assert torch.equal(resident._qdata.view(torch.uint8), expected._qdata.view(torch.uint8))
+    assert torch.equal(resident._params.scale, expected._params.scale)
