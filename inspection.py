@@ -18,9 +18,10 @@ def inspect(path: str | Path) -> dict:
     """{"path", "kind", "model", "formats": {format: layers}, "schemes", "problems": [{file, key, cause, remedy}],
     "notes", "files": [{name, bytes}], "bytes": {total, quantized, kept}, "layer_groups", "kept"}.
 
-    `formats` counts layers as the file has them; `schemes` are those whose own kernel runs this file on this machine,
-    none if there is a problem; `layer_groups` and `kept` have block numbers replaced by "*". Never raises for a bad
-    file: it is kind "unknown" with one problem.
+    `formats` counts layers as the file has them; `schemes` are those for this file's format, first those whose own
+    kernel runs on this machine, and `fallbacks` says of the rest why another kernel stands in ({scheme: reason}); both
+    are empty if there is a problem. `layer_groups` and `kept` have block numbers replaced by "*". Never raises for a
+    bad file: it is kind "unknown" with one problem.
     """
     try:
         return _report(open_checkpoint(path))
@@ -31,6 +32,7 @@ def inspect(path: str | Path) -> dict:
             "model": "unreadable",
             "formats": {},
             "schemes": [],
+            "fallbacks": {},
             "problems": [asdict(error.problem)],
             "notes": [],
             "files": [],
@@ -47,7 +49,7 @@ def _report(checkpoint: Checkpoint) -> dict:
         "kind": checkpoint.kind,
         "model": checkpoint.model,
         "formats": checkpoint.formats,
-        "schemes": [] if checkpoint.problems else _schemes(checkpoint),
+        **_schemes(checkpoint),
         "problems": [asdict(problem) for problem in checkpoint.problems],
         "notes": checkpoint.notes,
         "files": [{"name": file.name, "bytes": file.stat().st_size} for file in checkpoint.files],
@@ -61,11 +63,16 @@ def _report(checkpoint: Checkpoint) -> dict:
     }
 
 
-def _schemes(checkpoint: Checkpoint) -> list[str]:
+def _schemes(checkpoint: Checkpoint) -> dict:
+    """{"schemes": [...], "fallbacks": {...}}, both empty if there is a problem."""
+    if checkpoint.problems:
+        return {"schemes": [], "fallbacks": {}}
     component = COMPONENTS[checkpoint.kind]
     machine = describe(default_device())
     rows = [resolve(name, component) for name in schemes_for(checkpoint.formats, component)]
-    return [row.name for row in rows if row.kernel is None or why_not(row.kernel, row.format, machine) is None]
+    reasons = {row.name: row.kernel and why_not(row.kernel, row.format, machine) for row in rows}
+    fallbacks = {name: reason for name, reason in reasons.items() if reason}
+    return {"schemes": [*(name for name in reasons if name not in fallbacks), *fallbacks], "fallbacks": fallbacks}
 
 
 def _layer_groups(checkpoint: Checkpoint) -> list[dict]:
@@ -115,7 +122,10 @@ def lines(report: dict) -> list[str]:
     table += _table(("kept as they are", "dtype", "tensors"), report["kept"])
     tail = [f"note: {note}" for note in report["notes"]]
     if report["schemes"]:
-        tail.append(f"schemes that fit here: {', '.join(report['schemes'])}")
+        own = [name for name in report["schemes"] if name not in report["fallbacks"]]
+        tail.append(f"schemes that fit here: {', '.join(own)}")
+    if report["fallbacks"]:
+        tail.append(f"schemes that fit the file, computed by another kernel here: {', '.join(report['fallbacks'])}")
     if not problems:
         tail.append("problems: none" if report["layer_groups"] else "problems: none, but nothing is quantized")
     tail += [f"problem: {Problem(**problem)}" for problem in problems[:MOST_PROBLEMS]]

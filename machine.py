@@ -37,13 +37,18 @@ def describe(device: torch.device) -> Machine:
         capability = torch.cuda.get_device_capability(device) if torch.version.hip is None else None
         return Machine("cuda", torch.cuda.get_device_name(device), capability, system=system, live=device)
     if device.type == "cpu":
-        return Machine("cpu", f"CPU ({platform.machine()})", vnni=_cpu_has_vnni(), system=system, live=device)
+        return Machine("cpu", _cpu_name(), vnni=_cpu_has_vnni(), system=system, live=device)
     return Machine(device.type, device.type, system=system, live=device)
 
 
 def default_device() -> torch.device:
     """The device a report is about when no model names one."""
     return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
+
+
+def _cpu_name() -> str:
+    flags = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return f"CPU ({flags.get('cpu_name') or platform.machine()})"
 
 
 def cpu_has_bf16() -> bool:

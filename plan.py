@@ -72,8 +72,8 @@ class Plan:
         dtype = str(self.compute_dtype).removeprefix("torch.")
         lines = [f"{self.title}: scheme {self.scheme.name} on {self.machine}, compute dtype {dtype}"]
         for group in self.summary():
-            lines.append(f"  {group['layers']} layers {group['format']} -> {group['kernel']}: {group['summary']}")
-            lines += [f"    not {name}: {reason}" for name, reason in group["passed_over"].items()]
+            lines.append(f"- {group['layers']} layers {group['format']} -> {group['kernel']}: {group['summary']}")
+            lines += [f"- not {name}: {reason}" for name, reason in group["passed_over"].items()]
         return lines
 
     def fallback(self) -> str | None:

@@ -19,9 +19,9 @@ def machine_report(machine: Machine | None = None) -> dict:
 
 
 def machine_lines(report: dict) -> list[str]:
-    """`machine_report` in words, a line per format and kernel, best first."""
+    """`machine_report` in words: a line per format and per kernel, best first. No indentation: a node draws none."""
     lines = [f"{report['machine']}, torch {report['torch']}"]
     for format_name, kernels in report["kernels"].items():
-        lines.append(f"  {format_name}:")
-        lines += [f"    {name}: {'yes' if reason is None else f'no, {reason}'}" for name, reason in kernels.items()]
+        lines.append(f"{format_name}:")
+        lines += [f"- {name}: {'yes' if reason is None else f'no, {reason}'}" for name, reason in kernels.items()]
     return lines

@@ -8,6 +8,8 @@ import torch
 
 from ..machine import Machine
 
+KINDS = {"cuda": "needs a CUDA GPU", "cpu": "runs on the CPU only"}
+
 
 @dataclass(frozen=True)
 class Requirements:
@@ -26,7 +28,7 @@ class Requirements:
     def unmet(self, machine: Machine, shape: tuple[int, int] | None) -> str | None:
         """The first requirement that `machine` or a weight of `shape` (N, K) does not meet, as a sentence, or None."""
         if self.kind is not None and machine.kind != self.kind:
-            return f"runs on {self.kind} only, this is {machine}"
+            return f"{KINDS[self.kind]}, this is {machine}"
         if self.nvidia and not machine.nvidia:
             return f"needs an NVIDIA GPU, this is {machine}"
         if self.min_capability and machine.nvidia and machine.capability < self.min_capability:

@@ -11,6 +11,9 @@ SPIECE = "spiece.model"
 # where LightX2V's model folders keep it, and where users drop it; relative to the checkpoint's folder and its parent
 BESIDE = (Path("google/umt5-xxl") / SPIECE, Path("umt5-xxl") / SPIECE, Path(SPIECE))
 
+# an embedding has a few rows to spare; another T5's tokenizer has an eighth of umt5's pieces
+SMALLEST_SHARE = 0.5
+
 
 def find_tokenizer(checkpoint: Path, own: torch.Tensor | None, picked: str | None, vocab_size: int) -> torch.Tensor:
     """The sentencepiece model as uint8 bytes: the checkpoint's own, the file or folder the user picked, or one beside
@@ -52,7 +55,7 @@ def _checked(spiece: torch.Tensor, source: Path, vocab_size: int) -> torch.Tenso
         raise CheckpointError(
             f"{source.name} is no sentencepiece model. Download {SPIECE} of google/umt5-xxl again."
         ) from error
-    if not 0.9 * vocab_size <= pieces <= vocab_size:
+    if not SMALLEST_SHARE * vocab_size <= pieces <= vocab_size:
         raise CheckpointError(
             f"The tokenizer in {source.name} has {pieces} pieces, the text encoder's embedding {vocab_size} rows: "
             f"they do not belong together. Use {SPIECE} of google/umt5-xxl."

@@ -40,7 +40,7 @@ class KernelReport(io.ComfyNode):
                 lines += [
                     "",
                     f"{name}:",
-                    *(plan.lines() if plan else ["  not loaded by a quantized loader of this pack"]),
+                    *(plan.lines() if plan else ["- not loaded by a quantized loader of this pack"]),
                 ]
         report = "\n".join(lines)
         PromptServer.instance.send_progress_text(report, cls.hidden.unique_id)

@@ -49,17 +49,18 @@ def test_what_the_fixtures_are(name, kind, formats, scheme, inspect):
     assert sum(group["layers"] for group in report["layer_groups"]) == sum(formats.values())
 
 
-def test_schemes_are_those_that_run_here(inspect):
-    """No scheme whose library this machine, or this version, does not have."""
+def test_schemes_tell_which_run_on_their_own_kernel_here(inspect):
+    """A scheme whose library this machine, or this version, does not have fits the file, with the reason beside it."""
     from x2v_quant.kernels import why_not
     from x2v_quant.machine import default_device, describe
     from x2v_quant.schemes import resolve, schemes_for
 
     _, report = inspect(FIXTURES / "wan_t2v_int8_blocks")
     machine = describe(default_device())
-    for name in schemes_for(report["formats"], "dit")[1:]:
-        runs = why_not(resolve(name).kernel, "int8-channel", machine) is None
-        assert (name in report["schemes"]) == runs
+    assert set(report["schemes"]) == set(schemes_for(report["formats"], "dit"))
+    for name in report["schemes"][1:]:
+        assert report["fallbacks"].get(name) == why_not(resolve(name).kernel, "int8-channel", machine)
+    assert "int8-vllm" in report["fallbacks"]
 
 
 def test_groups_and_bytes(inspect):

@@ -48,7 +48,7 @@ def test_auto_takes_the_best_kernel(machine, format_name, expected):
     "name,format_name,machine,shape,words",
     [
         ("torch", "fp8-channel", RTX3060, None, "needs compute capability 8.9 or newer, this is RTX 3060"),
-        ("torch", "fp8-channel", CPU, None, "runs on cuda only"),
+        ("torch", "fp8-channel", CPU, None, "needs a CUDA GPU"),
         ("torch", "fp8-channel", AMD, None, "needs an NVIDIA GPU"),
         ("torch", "int8-channel", OLD_CPU, None, "no int8 dot-product instructions"),
         ("torch", "int8-channel", RTX4090, (20, 64), "out_features to be a multiple of 8, this layer has 20"),

@@ -65,3 +65,22 @@ def test_workflow_opens_whole(page, object_info, tmp_path, name):
     assert {node: entry["inputs"] for node, entry in theirs.items()} == {
         node: entry["inputs"] for node, entry in ours.items()
     }
+
+
+def test_kernel_report_shows_its_text_on_the_node(page, tmp_path):
+    page.evaluate(
+        """() => {
+            window.app.graph.clear();
+            const node = window.LiteGraph.createNode("X2VKernelReport");
+            window.app.graph.add(node);
+            node.pos = [300, 200];
+            node.setSize([700, 400]);
+        }"""
+    )
+    page.evaluate("() => window.app.queuePrompt(0)")
+    shown = "() => JSON.stringify((window.app.graph.nodes[0].widgets ?? []).map(widget => widget.value))"
+    page.wait_for_function(f"() => ({shown})().includes('int8-channel')", timeout=60_000)
+    page.keyboard.press("Escape")  # the templates that a first start offers
+    page.wait_for_timeout(1000)
+    page.screenshot(path=os.environ.get("X2V_SCREENSHOTS", str(tmp_path)) + "/kernel_report.png")
+    assert "dequant: yes" in page.evaluate(shown)
