@@ -100,17 +100,33 @@ class QuantLinear:
         y = kernel.linear(x, weight._qdata, weight._params, bias)
         return y.to(input.dtype).reshape(*input.shape[:-1], self.out_features)
 
+    @property
+    def weight_scale(self):
+        """Core looks up every name of the state dict as an attribute when it merges models."""
+        return self.weight._params.scale
+
+    @property
+    def comfy_quant(self):
+        return self.state_dict()["comfy_quant"]
+
     def _requantize(self, weight, seed):
         return self.weight.requantize_from_float(
             weight, scale="recalculate", stochastic_rounding=seed, inplace_ops=True
         ).to(self.weight.dtype)
 
     def set_weight(self, weight, inplace_update=False, seed=None, return_weight=False, **_):
-        """Core's way back after a LoRA: float weight [N, K] -> quantized with fresh scales, stochastic rounding."""
+        """Core's way back after a LoRA: float weight [N, K] -> quantized with fresh scales, stochastic rounding.
+
+        Raises RuntimeError for inplace_update on a quantized weight: core's scheduled LoRAs ask for it, and put the old
+        weight back by a copy that leaves its scales behind.
+        """
+        if self.kernel is not None and inplace_update:
+            raise RuntimeError(
+                "A scheduled LoRA (hook) cannot patch quantized weights: restoring them would lose their scales. "
+                "Use LoraLoaderBypassModelOnly, or LoraLoaderModelOnly without a schedule."
+            )
         weight = weight.to(self.weight.dtype) if self.kernel is None else self._requantize(weight, seed)
         if return_weight:
             return weight
-        if inplace_update and self.weight.device.type != "cpu":
-            self.weight.copy_(weight)
-        else:  # in RAM the old tensor may be the file itself, mapped read-only
-            self.weight = torch.nn.Parameter(weight, requires_grad=False)
+        self.weight = torch.nn.Parameter(weight, requires_grad=False)
+        return None

@@ -150,18 +150,43 @@ def test_partial_loading_gives_the_same_output(format_name, with_lora, share, wa
 
 
 @every_format
-@pytest.mark.parametrize("inplace", [False, True])
-def test_weights_can_be_set_back(format_name, inplace, wan_files):
-    """As patching and scheduled LoRA hooks do; a file mapped into memory is never written to."""
+def test_a_weight_can_be_set_back_and_the_file_stays_as_it_is(format_name, wan_files):
     path = wan_files[format_name][1]
     with open(path, "rb") as file:
         bytes_before = file.read()
     layer = load_dit(path).model.diffusion_model.blocks[0].ffn[0]
     before = layer.weight.dequantize()
-    layer.set_weight(before * 2, inplace_update=inplace)
+    layer.set_weight(before * 2)
     assert distance(layer.weight.dequantize(), before * 2) < 0.01
     with open(path, "rb") as file:
         assert file.read() == bytes_before
+
+
+@every_format
+def test_a_scheduled_lora_is_refused_with_the_remedy(format_name, wan_files, lora):
+    import comfy.hooks
+    import comfy.sample
+
+    model = load_dit(wan_files[format_name][1])
+    prompt = [[torch.zeros(1, 64, 64), {}]]
+    hooked = comfy.hooks.set_hooks_for_conditioning(prompt, comfy.hooks.create_hook_lora(lora(), 1.0, 0.0))
+    latent = torch.zeros(1, 16, 2, 8, 8)
+    with pytest.raises(RuntimeError, match="LoraLoaderBypassModelOnly"):
+        comfy.sample.sample(model, latent, 1, 1.0, "euler", "simple", hooked, hooked, latent, disable_pbar=True, seed=0)
+
+
+@every_format
+def test_model_merge_nodes_merge_two_quantized_models(format_name, wan_files, load_dense, sample, lora, tmp_path):
+    """ModelMergeSimple of a model and its LoRA-baked variant, against the same merge of unquantized models."""
+    from comfy_extras.nodes_model_merging import ModelMergeSimple
+
+    dense_path, path = wan_files[format_name]
+    baked = save(apply(load_dit(path), lora()), tmp_path)
+    (merged,) = ModelMergeSimple().merge(load_dit(path), load_dit(baked), 0.5)
+    half = apply(load_dense(dense_path), lora(), 0.5)
+    plain = sample(load_dense(dense_path))
+    wanted = sample(half)
+    assert distance(sample(merged), wanted) < 0.35 * distance(wanted, plain)
 
 
 @every_format
