@@ -1,5 +1,6 @@
 """Weights with one scale per output channel: codes [N, K] and a float32 scale [N, 1], weight = codes * scale."""
 
+from abc import abstractmethod
 from dataclasses import dataclass
 
 import torch
@@ -23,9 +24,9 @@ class ChannelLayout(QuantizedLayout):
         """scale: float32 [N, 1]; orig_dtype: dtype of the dequantized weight; orig_shape: (N, K)."""
 
     @classmethod
+    @abstractmethod
     def round_to_codes(cls, values: torch.Tensor, seed: int | None) -> torch.Tensor:
         """Float32 [N, K] values in units of the scale -> codes. seed None: nearest, ties to even; else stochastic."""
-        raise NotImplementedError
 
     @classmethod
     def quantize(cls, tensor, scale=None, stochastic_rounding=None, inplace_ops=False, **_):
