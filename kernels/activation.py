@@ -10,8 +10,9 @@ INT8_MAX = 127.0
 FP8_MAX = 448.0
 # far below any activation, far above the smallest normal float32, so that its reciprocal stays finite
 MIN_SCALE = 1e-30
-# CPU: float32 values of one pass; they stay in cache, and passes are few because each costs the threads a meeting
-CPU_VALUES = 1 << 21
+# float32 values of one pass. CPU: they stay in cache, and passes are few because each costs the threads a meeting.
+# GPU: 128 MB, a fraction of what the float32 copy of a long video's tokens would take.
+CPU_VALUES, GPU_VALUES = 1 << 21, 1 << 25
 
 
 def quantize_int8(x: torch.Tensor, pad_rows: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
@@ -33,7 +34,7 @@ def _quantize(x, dtype, largest, pad_rows):
     if padded > rows:
         codes[rows:] = 0
         scale[rows:] = 0
-    step = max(1, CPU_VALUES // max(width, 1)) if x.device.type == "cpu" else max(rows, 1)
+    step = max(1, (CPU_VALUES if x.device.type == "cpu" else GPU_VALUES) // max(width, 1))
     buffer = torch.empty((min(step, rows), width), dtype=torch.float32, device=x.device)
     for start in range(0, rows, step):
         part = x[start : start + step]

@@ -11,8 +11,8 @@ import torch
 from .activation import quantize_fp8
 from .kernel import Kernel, Requirements
 
-# rows of the tensor-wise path whose float32 epilogue is held at a time, times N
-EPILOGUE_VALUES = 1 << 26
+# tensor-wise: outputs of one pass, whose float32 epilogue takes 4 bytes each; passes are whole tiles of rows
+TENSORWISE_VALUES, ROW_MULTIPLE = 1 << 25, 128
 
 
 @torch.library.custom_op("x2v_quant::fp8_linear", mutates_args=())
@@ -47,13 +47,13 @@ def _rowwise(quantized, token_scale, codes, row_scale, bias, dtype):
 def _tensorwise(quantized, token_scale, codes, row_scale, bias, dtype):
     one = torch.ones((), dtype=torch.float32, device=quantized.device)
     raw_dtype = torch.float32 if dtype == torch.float32 else torch.bfloat16
-    raw = torch._scaled_mm(quantized, codes.t(), scale_a=one, scale_b=one, out_dtype=raw_dtype)
     offset = torch.zeros_like(row_scale) if bias is None else bias.to(torch.float32).view(1, -1)
-    out = torch.empty(raw.shape, dtype=dtype, device=raw.device)
-    step = max(1, EPILOGUE_VALUES // codes.shape[0])
-    for row in range(0, raw.shape[0], step):
-        values = raw[row : row + step] * token_scale[row : row + step]
-        out[row : row + step] = torch.addcmul(offset, values, row_scale)
+    out = torch.empty((quantized.shape[0], codes.shape[0]), dtype=dtype, device=quantized.device)
+    step = max(1, TENSORWISE_VALUES // codes.shape[0] // ROW_MULTIPLE) * ROW_MULTIPLE
+    for row in range(0, out.shape[0], step):
+        part = slice(row, row + step)
+        raw = torch._scaled_mm(quantized[part], codes.t(), scale_a=one, scale_b=one, out_dtype=raw_dtype)
+        out[part] = torch.addcmul(offset, raw * token_scale[part], row_scale)
     return out
 
 

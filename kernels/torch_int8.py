@@ -12,7 +12,7 @@ from .kernel import Kernel, Requirements
 CPU_COLUMNS, CPU_ROWS = 2048, 512
 SHORT_CPU_COLUMNS, CPU_CACHE = 512, 1 << 21
 # GPU: torch._int_mm wants more than 16 rows; accumulators of one pass are at most 4 * GPU_ACCUMULATORS bytes
-GPU_ROW_MULTIPLE, GPU_ACCUMULATORS = 32, 1 << 26
+GPU_ROW_MULTIPLE, GPU_ACCUMULATORS = 32, 1 << 25
 
 
 @torch.library.custom_op("x2v_quant::int8_linear", mutates_args=())

@@ -6,7 +6,7 @@ from comfy_kitchen.tensor import QuantizedTensor
 from torch.library import opcheck
 
 from x2v_quant.formats import FORMATS
-from x2v_quant.kernels import KERNELS
+from x2v_quant.kernels import KERNELS, torch_fp8
 from x2v_quant.kernels.reference import reference_linear
 from x2v_quant.kernels.torch_fp8 import fp8_linear
 from x2v_quant.kernels.torch_int8 import GPU_ROW_MULTIPLE, int8_linear
@@ -103,10 +103,12 @@ def test_int8_accumulates_exactly():
     assert torch.equal(y, torch.full_like(y, 4096 * 127.0))
 
 
-def test_fp8_tensorwise_applies_both_scales_afterwards():
+@pytest.mark.parametrize("rows_per_pass", [128, 1 << 20], ids=["passes", "one-pass"])
+def test_fp8_tensorwise_applies_both_scales_afterwards(rows_per_pass, monkeypatch):
     """The tensor-wise route of the CUDA kernel, on whatever device runs it."""
+    monkeypatch.setattr(torch_fp8, "TENSORWISE_VALUES", rows_per_pass * 32)
     weight, bias = layer("fp8-channel", 32, 64)
-    x = activations(40, 64, torch.bfloat16)
+    x = activations(300, 64, torch.bfloat16)
     y = fp8_linear(x, weight._qdata, weight._params.scale, bias, False)
     expected = reference_linear(x.float(), weight._qdata, weight._params.scale, bias, "fp8")
     assert y.dtype == torch.bfloat16

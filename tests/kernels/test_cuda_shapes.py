@@ -1,0 +1,50 @@
+"""The CUDA routes against torch's own shape, stride and dtype rules for a GPU, with tensors that hold no data."""
+
+import pytest
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from x2v_quant.kernels import torch_fp8
+from x2v_quant.kernels.torch_int8 import int8_linear
+
+
+@pytest.fixture
+def cuda():
+    with FakeTensorMode():
+        yield "cuda"
+
+
+def tensors(device, m, n, k, codes, dtype):
+    return (
+        torch.empty((m, k), dtype=dtype, device=device),
+        torch.empty((n, k), dtype=codes, device=device),
+        torch.empty((n, 1), dtype=torch.float32, device=device),
+        torch.empty(n, dtype=dtype, device=device),
+    )
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32], ids=str)
+@pytest.mark.parametrize("m", [1, 17, 300])
+@pytest.mark.parametrize("with_bias", [True, False], ids=["bias", "no-bias"])
+class TestOnAGpu:
+    @pytest.mark.parametrize("product", [torch_fp8._rowwise, torch_fp8._tensorwise], ids=["rowwise", "tensorwise"])
+    def test_fp8(self, cuda, product, dtype, m, with_bias):
+        x, codes, scale, bias = tensors(cuda, m, 48, 64, torch.float8_e4m3fn, dtype)
+        quantized, token_scale = torch_fp8.quantize_fp8(x)
+        y = product(quantized, token_scale, codes, scale.view(1, -1), bias if with_bias else None, dtype)
+        assert (y.shape, y.dtype, y.device.type) == ((m, 48), dtype, "cuda")
+
+    def test_int8(self, cuda, dtype, m, with_bias):
+        x, codes, scale, bias = tensors(cuda, m, 48, 64, torch.int8, dtype)
+        y = int8_linear._init_fn(x, codes, scale, bias if with_bias else None)
+        assert (y.shape, y.dtype, y.device.type) == ((m, 48), dtype, "cuda")
+
+
+def test_the_rules_are_really_checked(cuda):
+    """A layout that a GPU would refuse is refused here too, so the tests above mean something."""
+    x, codes, scale, _ = tensors(cuda, 32, 48, 64, torch.float8_e4m3fn, torch.bfloat16)
+    quantized, token_scale = torch_fp8.quantize_fp8(x)
+    with pytest.raises(RuntimeError):
+        torch_fp8._rowwise(quantized, token_scale.t(), codes, scale.view(1, -1), None, torch.bfloat16)
+    with pytest.raises(RuntimeError):
+        torch._scaled_mm(quantized, codes.t().contiguous(), scale_a=token_scale, scale_b=scale.view(1, -1))
