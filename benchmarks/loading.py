@@ -44,7 +44,7 @@ def _write_t5(folder: Path) -> Path:
 
 
 def measure(loader: str, path: Path) -> float:
-    """MB by which a fresh interpreter's resident memory peaks while it loads `path`."""
+    """MB by which a fresh interpreter's resident memory peaks while it loads `path` and reads every weight once."""
     command = [sys.executable, "-m", "x2v_quant.benchmarks.peak_memory", loader, str(path)]
     result = subprocess.run(command, check=True, capture_output=True, text=True)
     return json.loads(result.stdout.splitlines()[-1])["peak_mb"]

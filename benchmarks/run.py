@@ -50,8 +50,9 @@ def table(cases: list[dict]) -> str:
 def lines(report: dict) -> list[str]:
     """The report for a person."""
     versions = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
-    flags = f" [{' '.join(report['cpu']['flags'])}]"
-    return [table(report["cases"]), "", f"{report['machine']}, {report['cpu']['name']}{flags}, {versions}"]
+    cpu = f"{report['cpu']['name']} with {report['threads']} threads ({' '.join(report['cpu']['flags'])})"
+    device = "" if report["machine"].startswith("CPU") else f"{report['machine']}, "
+    return [table(report["cases"]), "", f"{device}{cpu}, {versions}"]
 
 
 def _cpu() -> dict:
