@@ -66,7 +66,7 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
         metavar="URL",
         default=os.environ.get("X2V_TORCH_INDEX"),
         help="package index for torch, torchvision and torchaudio; default: X2V_TORCH_INDEX, else pip's own. On "
-        "Windows pip's own index has builds for the CPU only: give a CUDA index of pytorch.org to use the GPU",
+        "Windows pip's own index has builds for the CPU only: give the index of PyTorch's CUDA builds to use the GPU",
     )
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 import torch
 
+from .formats import FORMATS
 from .kernels import Choice, Kernel, choose
 from .machine import Machine, describe
-from .schemes import Scheme
+from .schemes import SCHEMES, Scheme
 
 
 class SchemeMismatchError(ValueError):
@@ -72,9 +73,26 @@ class Plan:
         dtype = str(self.compute_dtype).removeprefix("torch.")
         lines = [f"{self.title}: scheme {self.scheme.name} on {self.machine}, compute dtype {dtype}"]
         for group in self.summary():
-            lines.append(f"- {group['layers']} layers {group['format']} -> {group['kernel']}: {group['summary']}")
+            count = f"{group['layers']} layer{'s' * (group['layers'] > 1)}"
+            lines.append(f"- {count} {group['format']} -> {group['kernel']}: {group['summary']}")
             lines += [f"- not {name}: {reason}" for name, reason in group["passed_over"].items()]
+        if self.advice():
+            lines.append(f"- tip: {self.advice()}")
         return lines
+
+    def advice(self) -> str | None:
+        """What would multiply in low precision here if this format cannot, else None."""
+        if self.scheme.kernel is not None or all(e.choice.kernel.activation != "float" for e in self.layers.values()):
+            return None
+        for name in FORMATS:
+            kernel = choose(name, self.machine).kernel
+            scheme = next((s.name for s in SCHEMES if (s.format, s.kernel) == (name, kernel.name)), None)
+            if kernel.activation != "float" and scheme is not None:
+                return (
+                    f"scheme {scheme} with transcode on multiplies in {kernel.activation} on this machine, "
+                    "for a little of the accuracy"
+                )
+        return None
 
     def fallback(self) -> str | None:
         """One line if the scheme's own kernel is used nowhere or not everywhere, else None."""

@@ -1,0 +1,53 @@
+"""The plan in words: what a user of a machine is told."""
+
+import pytest
+import torch
+
+from x2v_quant.machine import Machine
+from x2v_quant.plan import Plan
+from x2v_quant.schemes import resolve
+
+RTX3060 = Machine("cuda", "RTX 3060", (8, 6))
+RTX4090 = Machine("cuda", "RTX 4090", (8, 9))
+GTX1080 = Machine("cuda", "GTX 1080", (6, 1))
+
+
+def plan(machine, format_name, scheme="auto", shapes=((1536, 1536),)):
+    result = Plan("model.safetensors", resolve(scheme), machine, torch.bfloat16)
+    for i, shape in enumerate(shapes):
+        result.assign(f"blocks.{i}", format_name, shape)
+    return result
+
+
+def test_a_plan_that_needs_no_excuse():
+    assert plan(RTX4090, "fp8-channel").lines() == [
+        "model.safetensors: scheme auto on RTX 4090 (compute capability 8.9), compute dtype bfloat16",
+        "- 1 layer fp8-channel -> torch: fp8 weights x fp8 activations (per-token), row-wise torch._scaled_mm",
+    ]
+
+
+def test_fp8_on_a_gpu_without_fp8_says_why_and_what_would_be_faster():
+    lines = "\n".join(plan(RTX3060, "fp8-channel").lines())
+    assert "not torch: needs compute capability 8.9 or newer, this is RTX 3060" in lines
+    assert "tip: scheme int8-torch with transcode on multiplies in int8 on this machine" in lines
+
+
+@pytest.mark.parametrize(
+    "machine,format_name,scheme",
+    [(RTX4090, "fp8-channel", "auto"), (GTX1080, "fp8-channel", "auto"), (RTX3060, "fp8-channel", "fp8-dequant")],
+    ids=["fast", "nothing-better", "asked-for"],
+)
+def test_no_tip_where_there_is_nothing_to_gain(machine, format_name, scheme):
+    assert plan(machine, format_name, scheme).advice() is None
+
+
+def test_layers_that_do_not_fit_are_a_group_of_their_own():
+    groups = plan(RTX4090, "int8-channel", shapes=((1536, 1536), (1536, 1536), (20, 1536))).summary()
+    assert [(g["kernel"], g["layers"]) for g in groups] == [("torch", 2), ("dequant", 1)]
+    assert "multiple of 8, this layer has 20" in groups[1]["passed_over"]["torch"]
+
+
+def test_fallback_is_one_line_with_the_reason():
+    line = plan(RTX3060, "int8-channel", "int8-vllm").fallback()
+    assert line == ("int8-vllm falls back to torch for 1 of 1 layers: vllm is not part of this version of x2v-quant.")
+    assert plan(RTX3060, "int8-channel", "int8-torch").fallback() is None
