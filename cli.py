@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from . import inspection, report
 from .benchmarks import run as bench
+from .headless.server import StartError
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,10 @@ def main(arguments: list[str] | None = None) -> int:
         command.arguments(subparser)
         subparser.set_defaults(command=command)
     options = parser.parse_args(arguments)
-    found = options.command.run(options)
+    try:
+        found = options.command.run(options)
+    except StartError as error:
+        parser.exit(1, f"x2v-quant: {error}\n")
     # a console may lack the characters of a file's name
     sys.stdout.reconfigure(errors="backslashreplace")
     print(json.dumps(found) if options.json else "\n".join(options.command.lines(found)))

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from x2v_quant import cli
 from x2v_quant.benchmarks import linear, run
 from x2v_quant.benchmarks.case import Case
 from x2v_quant.machine import default_device
@@ -47,6 +48,14 @@ def test_table_names_what_was_missed():
     assert lines[2] == "| a | 1 ms | 3 ms | 3.00 | >= 2.0 met |"
     assert "MISSED" in lines[3]
     assert lines[4].endswith("|  |")
+
+
+def test_without_a_comfyui_it_says_where_it_looked(monkeypatch, capsys, tmp_path):
+    monkeypatch.setenv("COMFYUI_PATH", str(tmp_path))
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["bench", "--json"])
+    assert stop.value.code == 1
+    assert "set COMFYUI_PATH" in capsys.readouterr().err
 
 
 def test_readme_shows_the_figures_that_are_kept():
