@@ -107,6 +107,8 @@ class QuantLinear:
 
     @property
     def comfy_quant(self):
+        if self.kernel is None:
+            raise AttributeError("comfy_quant")  # as for any name that a plain layer does not have
         return self.state_dict()["comfy_quant"]
 
     def _requantize(self, weight, seed):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from .formats import FORMATS
-from .kernels import Choice, Kernel, choose
+from .kernels import Choice, Kernel, NoKernelError, choose
 from .machine import Machine, describe
 from .schemes import SCHEMES, Scheme
 
@@ -37,9 +37,12 @@ class Plan:
     def assign(self, layer: str, format_name: str, shape: tuple[int, int]) -> Kernel:
         """Decide how `layer` with a weight of `shape` (N, K) is computed on the plan's machine, and note it.
 
-        Raises NoKernelError if strict and the scheme's own kernel cannot.
+        Raises NoKernelError if strict and the scheme's own kernel cannot; the message names model and layer.
         """
-        choice = choose(format_name, self.machine, shape, self.scheme.kernel, self.strict)
+        try:
+            choice = choose(format_name, self.machine, shape, self.scheme.kernel, self.strict)
+        except NoKernelError as error:
+            raise NoKernelError(f"{self.title}, layer {layer}: {error}") from error
         self.layers[layer] = LayerPlan(format_name, choice)
         return choice.kernel
 

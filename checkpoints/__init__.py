@@ -2,6 +2,16 @@
 
 from .checkpoint import Checkpoint, QuantizedLayer, Weights, open_checkpoint
 from .errors import CheckpointError, Problem
+from .folder import is_part
 from .tensor_info import TensorInfo
 
-__all__ = ["Checkpoint", "CheckpointError", "Problem", "QuantizedLayer", "TensorInfo", "Weights", "open_checkpoint"]
+__all__ = [
+    "Checkpoint",
+    "CheckpointError",
+    "Problem",
+    "QuantizedLayer",
+    "TensorInfo",
+    "Weights",
+    "is_part",
+    "open_checkpoint",
+]

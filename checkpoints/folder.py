@@ -35,13 +35,14 @@ def model_files(path: Path) -> ModelFiles:
     if path.suffix.lower() not in SAFETENSORS + TORCH:
         endings = ", ".join(SAFETENSORS + TORCH)
         raise Problem(path.name, "", "is not a model file", f"Models end in {endings}.").error()
-    if _is_part(path):
+    if is_part(path):
         folder = path.absolute().parent.name
         raise Problem(path.name, "", "is only a part of a model", f"Choose the folder {folder}/ instead.").error()
     return ModelFiles([path])
 
 
-def _is_part(path: Path) -> bool:
+def is_part(path: Path) -> bool:
+    """Whether a file is only a block or a shard of its folder's model. Raises CheckpointError for a broken index."""
     if path.name == NON_BLOCK or BLOCK.fullmatch(path.name):
         return True
     shard = SHARD.fullmatch(path.name)
@@ -69,7 +70,7 @@ def _folder(folder: Path) -> ModelFiles:
         raise Problem(folder.name, "", "is a folder without a model file", "Pick another one.").error()
     if any(f.name == NON_BLOCK or BLOCK.fullmatch(f.name) for f in models):
         return _blocks(folder, models)
-    if len(models) == 1 and not _is_part(models[0]):
+    if len(models) == 1 and not is_part(models[0]):
         return ModelFiles(models)
     if all(SHARD.fullmatch(f.name) for f in models):
         remedy = f"Put the model's *{INDEX_SUFFIX} beside them."

@@ -21,8 +21,8 @@ def fp8_linear(
 ) -> torch.Tensor:
     """x [M, K] float, codes float8_e4m3fn [N, K], scale float32 [N, 1], bias [N] -> [M, N] in x.dtype.
 
-    K and N are multiples of 16. The product leaves the matmul in bfloat16 (float32 for float32 x): the raw tensor-wise
-    accumulator reaches millions, which float16 cannot hold.
+    K and N are multiples of 16. The product leaves the matmul in bfloat16 (tensor-wise and float32 x: in float32): the
+    raw tensor-wise accumulator reaches millions, which float16 cannot hold.
     """
     if x.shape[0] == 0:
         return x.new_empty((0, codes.shape[0]))

@@ -11,7 +11,7 @@ from ..checkpoints import open_checkpoint
 from ..linear import operations
 from ..plan import Plan
 from ..schemes import CLIP, SchemeChoice
-from .common import announce, check_complete, compute_dtype, make_plan, read_file, state_dict
+from .common import announce, check_complete, compute_dtype, make_plan, read_file, state_dict, wanted
 
 # ViT-H/14 has heads of 80 channels; other sizes use the usual 64
 HEAD_DIM = {1280: 80}
@@ -29,7 +29,7 @@ def load_clip_vision(path: str, choice: SchemeChoice | None = None, disable_dyna
     device = comfy.model_management.text_encoder_device()
     plan = make_plan(checkpoint, CLIP, choice, device, compute_dtype(choice, device))
     sd = state_dict(checkpoint.load(read_file), plan)
-    clip_vision = QuantizedClipVision(_config(sd), plan, disable_dynamic)
+    clip_vision = QuantizedClipVision(_config(sd, Path(path).name), plan, disable_dynamic)
     clip_vision.model.load_state_dict(dict(sd), strict=False, assign=True)
     check_complete(clip_vision.model, set(sd), Path(path).name)
     clip_vision.model.x2v_plan = plan
@@ -62,12 +62,15 @@ def _load_patcher(*args, disable_dynamic: bool = False):
     return load_clip_vision(*args, disable_dynamic=disable_dynamic).patcher
 
 
-def _config(sd: dict[str, torch.Tensor]) -> dict:
+def _config(sd: dict[str, torch.Tensor], file: str) -> dict:
     """Core's configuration of a CLIP vision encoder, read off the weights' shapes; image statistics are CLIP's."""
+
+    def shape(name: str) -> torch.Size:
+        return wanted(sd, name, file).shape
+
     prefix = "vision_model."
-    patch = sd[f"{prefix}embeddings.patch_embedding.weight"]
-    hidden, patch_size = patch.shape[0], patch.shape[-1]
-    patches = sd[f"{prefix}embeddings.position_embedding.weight"].shape[0] - 1
+    hidden, _, patch_size, _ = shape(f"{prefix}embeddings.patch_embedding.weight")
+    patches = shape(f"{prefix}embeddings.position_embedding.weight")[0] - 1
     return {
         "model_type": "clip_vision_model",
         "hidden_act": "gelu",
@@ -75,11 +78,11 @@ def _config(sd: dict[str, torch.Tensor]) -> dict:
         "image_size": round(patches**0.5) * patch_size,
         "image_mean": [0.48145466, 0.4578275, 0.40821073],
         "image_std": [0.26862954, 0.26130258, 0.27577711],
-        "intermediate_size": sd[f"{prefix}encoder.layers.0.mlp.fc1.weight"].shape[0],
+        "intermediate_size": shape(f"{prefix}encoder.layers.0.mlp.fc1.weight")[0],
         "num_attention_heads": max(1, hidden // HEAD_DIM.get(hidden, USUAL_HEAD_DIM)),
         "num_channels": 3,
         "num_hidden_layers": 1
         + max(int(key.split(".")[3]) for key in sd if key.startswith(f"{prefix}encoder.layers.")),
         "patch_size": patch_size,
-        "projection_dim": sd["visual_projection.weight"].shape[0],
+        "projection_dim": shape("visual_projection.weight")[0],
     }

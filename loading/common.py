@@ -16,6 +16,7 @@ from ..schemes import AUTO, SchemeChoice, resolve, schemes_for
 
 log = logging.getLogger("x2v-quant")
 
+INCOMPLETE = "The file is incomplete or was made for another version of this model: download it again."
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
 
@@ -66,7 +67,7 @@ def state_dict(weights: Weights, plan: Plan) -> dict[str, torch.Tensor]:
     the scheme is for another format than the file's."""
     result = dict(weights.plain)
     target = plan.scheme.format
-    changing = [layer for layer, entry in weights.quantized.items() if target not in (None, entry[0])]
+    changing = {layer for layer, entry in weights.quantized.items() if target not in (None, entry[0])}
     progress = comfy.utils.ProgressBar(len(changing)) if changing else None
     for layer, (format_name, codes, scale) in weights.quantized.items():
         layout = FORMATS[format_name].layout
@@ -83,20 +84,24 @@ def state_dict(weights: Weights, plan: Plan) -> dict[str, torch.Tensor]:
 def check_complete(model: torch.nn.Module, given: set[str], file: str) -> None:
     """Raise CheckpointError if `model`, just loaded from the weights named in `given`, misses one or has no place for
     one: core only logs both."""
-    wanted = {name for name, _ in model.named_parameters()} | {name for name, _ in model.named_buffers()}
+    places = {name for name, _ in model.named_parameters()} | {name for name, _ in model.named_buffers()}
     empty = [f"{n}.weight" for n, m in model.named_modules() if isinstance(m, QuantLinear) and m.weight is None]
     missing = sorted({name for name, _ in model.named_parameters()} - given) + empty
     if missing:
-        raise CheckpointError(
-            f"{file}: {missing[0]} is missing{_and_more(missing)}. "
-            "The file is incomplete or was made for another version of this model: download it again."
-        )
-    unused = sorted(given - wanted)
+        raise CheckpointError(f"{file}: {missing[0]} is missing{_and_more(missing)}. {INCOMPLETE}")
+    unused = sorted(given - places)
     if unused:
         raise CheckpointError(
             f"{file}: nothing in the model takes {unused[0]}{_and_more(unused)}. The file belongs to a variant of this "
             "model that this ComfyUI does not know: update ComfyUI or use another file."
         )
+
+
+def wanted(sd: dict[str, torch.Tensor], name: str, file: str) -> torch.Tensor:
+    """The tensor that tells a dimension of the model. Raises CheckpointError if the file lacks it."""
+    if name not in sd:
+        raise CheckpointError(f"{file}: {name} is missing. {INCOMPLETE}")
+    return sd[name]
 
 
 def announce(plan: Plan) -> None:

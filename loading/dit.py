@@ -10,7 +10,7 @@ import torch
 from ..checkpoints import CheckpointError, open_checkpoint
 from ..linear import operations
 from ..schemes import DIT, SchemeChoice
-from .common import announce, check_complete, compute_dtype, make_plan, read_file, state_dict
+from .common import INCOMPLETE, announce, check_complete, compute_dtype, make_plan, read_file, state_dict
 
 # what core assumes of a Wan model whose file says nothing
 WAN_TEXT_DIM = 4096
@@ -31,13 +31,16 @@ def load_dit(path: str, choice: SchemeChoice | None = None, disable_dynamic: boo
     weights = checkpoint.load(read_file)
     sd = state_dict(weights, plan)
     given = set(sd)
-    patcher = comfy.sd.load_diffusion_model_state_dict(
-        sd,
-        {"custom_operations": operations(plan), "dtype": _storage_dtype(weights.plain, dtype)},
-        metadata=_with_config(weights),
-        disable_dynamic=disable_dynamic,
-    )
     name = Path(path).name
+    try:
+        patcher = comfy.sd.load_diffusion_model_state_dict(
+            sd,
+            {"custom_operations": operations(plan), "dtype": _storage_dtype(weights.plain, dtype)},
+            metadata=_with_config(weights),
+            disable_dynamic=disable_dynamic,
+        )
+    except KeyError as error:  # core reads the model's dimensions off tensors it takes to be there
+        raise CheckpointError(f"{name}: {error.args[0]} is missing. {INCOMPLETE}") from error
     if patcher is None:
         raise CheckpointError(
             f"{name}: ComfyUI does not recognise this diffusion model. Update ComfyUI or use another file."

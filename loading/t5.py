@@ -10,7 +10,7 @@ import torch
 from ..checkpoints import open_checkpoint
 from ..linear import operations
 from ..schemes import T5, SchemeChoice
-from .common import announce, check_complete, compute_dtype, make_plan, read_file, state_dict
+from .common import announce, check_complete, compute_dtype, make_plan, read_file, state_dict, wanted
 from .tokenizer import find_tokenizer
 
 
@@ -34,7 +34,7 @@ def load_t5(
     plan = make_plan(checkpoint, T5, choice, device, dtype)
     weights = checkpoint.load(read_file)
     sd = state_dict(weights, plan)
-    config = _config(sd)
+    config = _config(sd, Path(path).name)
     spiece = find_tokenizer(Path(path), weights.spiece_model, tokenizer, config["vocab_size"])
 
     class Target:
@@ -44,7 +44,7 @@ def load_t5(
 
     options = {
         "custom_operations": operations(plan),
-        "dtype": sd["encoder.final_layer_norm.weight"].dtype,
+        "dtype": wanted(sd, "encoder.final_layer_norm.weight", Path(path).name).dtype,
         "umt5xxl_model_config": config,
         "initial_device": torch.device("meta"),
     }
@@ -69,16 +69,20 @@ def _load_patcher(*args, disable_dynamic: bool = False):
     return load_t5(*args, disable_dynamic=disable_dynamic).patcher
 
 
-def _config(sd: dict[str, torch.Tensor]) -> dict[str, int]:
+def _config(sd: dict[str, torch.Tensor], file: str) -> dict[str, int]:
     """The fields of core's umt5 configuration that the weights' shapes tell."""
+
+    def shape(name: str) -> torch.Size:
+        return wanted(sd, name, file).shape
+
     block = "encoder.block.0.layer"
-    vocab_size, d_model = sd["shared.weight"].shape
-    heads = sd[f"{block}.0.SelfAttention.relative_attention_bias.weight"].shape[1]
+    vocab_size, d_model = shape("shared.weight")
+    heads = shape(f"{block}.0.SelfAttention.relative_attention_bias.weight")[1]
     return {
         "vocab_size": vocab_size,
         "d_model": d_model,
         "num_heads": heads,
-        "d_kv": sd[f"{block}.0.SelfAttention.q.weight"].shape[0] // heads,
-        "d_ff": sd[f"{block}.1.DenseReluDense.wi_0.weight"].shape[0],
+        "d_kv": shape(f"{block}.0.SelfAttention.q.weight")[0] // heads,
+        "d_ff": shape(f"{block}.1.DenseReluDense.wi_0.weight")[0],
         "num_layers": 1 + max(int(key.split(".")[2]) for key in sd if key.startswith("encoder.block.")),
     }

@@ -1,13 +1,12 @@
 """Model files and model folders as a user picks them: names inside core's model folders, never paths."""
 
 import os
-import re
 from pathlib import Path
 
 import folder_paths
 
-# parts of a model that LightX2V or Hugging Face split over a folder; picked as the folder
-PART = re.compile(r"^(block_\d+|non_block|.+-\d{5}-of-\d{5}|.+_part\d+)\.safetensors$")
+from ..checkpoints import CheckpointError, is_part
+from ..loading.tokenizer import SPIECE
 
 
 def model_names(kind: str) -> list[str]:
@@ -16,8 +15,16 @@ def model_names(kind: str) -> list[str]:
     names: dict[str, None] = {}
     for name in folder_paths.get_filename_list(kind):
         folder = os.path.dirname(name)
-        names[f"{folder}/" if folder and PART.match(os.path.basename(name)) else name] = None
+        names[f"{folder}/" if folder and _is_part(kind, name) else name] = None
     return list(names)
+
+
+def _is_part(kind: str, name: str) -> bool:
+    path = folder_paths.get_full_path(kind, name)
+    try:
+        return path is not None and is_part(Path(path))
+    except CheckpointError:  # a broken index is for the loader to refuse, not for the list
+        return False
 
 
 def model_path(kind: str, name: str) -> str:
@@ -40,11 +47,14 @@ def fingerprint(kind: str, name: str) -> str:
 
 
 def tokenizer_names() -> list[str]:
-    """Sentencepiece files (*.model) under core's text encoder folders, and text encoder files that may carry one."""
+    """Under core's text encoder folders: sentencepiece files (*.model), folders with a spiece.model as "name/", and
+    text encoder files that may carry one."""
     found: dict[str, None] = {}
-    for root in folder_paths.get_folder_paths("text_encoders"):
-        for file in sorted(Path(root).rglob("*.model")):
+    for root in map(Path, folder_paths.get_folder_paths("text_encoders")):
+        for file in sorted(root.rglob("*.model")):
             found[file.relative_to(root).as_posix()] = None
+            if file.name == SPIECE and file.parent != root:
+                found[f"{file.parent.relative_to(root).as_posix()}/"] = None
     carriers = [n for n in folder_paths.get_filename_list("text_encoders") if n.endswith(".safetensors")]
     return [*found, *carriers]
 
@@ -56,4 +66,4 @@ def tokenizer_path(name: str) -> str:
             f"There is no tokenizer {name!r} in ComfyUI's text_encoders folder. Refresh and pick one."
         )
     roots = folder_paths.get_folder_paths("text_encoders")
-    return next(path for path in (os.path.join(root, name) for root in roots) if os.path.isfile(path))
+    return next(path for path in (os.path.join(root, name) for root in roots) if os.path.exists(path))

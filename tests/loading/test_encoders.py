@@ -9,6 +9,7 @@ from comfy_kitchen.tensor import QuantizedTensor
 from x2v_quant.checkpoints import CheckpointError
 from x2v_quant.demo import encoders
 from x2v_quant.demo.quantize import quantized
+from x2v_quant.kernels import choose
 from x2v_quant.linear import QuantLinear
 from x2v_quant.loading import load_clip_vision, load_dit, load_t5
 from x2v_quant.schemes import SchemeChoice
@@ -97,7 +98,10 @@ def test_t5_multiplies_in_low_precision_although_core_feeds_float32(kind, t5, mo
         layer.register_forward_hook(lambda module, inputs, _: calls.append((module.kernel.activation, inputs[0].dtype)))
     clip.encode_from_tokens(clip.tokenize("a boat"))
     assert getattr(layers[0], "comfy_force_cast_weights", False)
-    expected = "int8" if kind == "int8" else layers[0].kernel.activation
+    # what the machine's best kernel multiplies: int8 everywhere, fp8 where the GPU has it
+    machine = clip.cond_stage_model.x2v_plan.machine
+    expected = "int8" if kind == "int8" else choose("fp8-channel", machine, (WIDTH, WIDTH)).kernel.activation
+    assert (expected == "float") == (kind == "fp8" and (machine.capability or (0, 0)) < (8, 9))
     assert set(calls) == {(expected, torch.float32)}
     assert len(calls) == len(layers)
 
@@ -221,6 +225,24 @@ def test_clip_layers_are_all_quantized_and_multiplied_in_int8(clip):
     layers = [m for m in vision.model.modules() if isinstance(m, QuantLinear) and m.kernel]
     assert len(layers) == 3 * 6
     assert {layer.kernel.activation for layer in layers} == {"int8"}
+
+
+@pytest.mark.parametrize("key", ["token_embedding.weight", "norm.weight", "blocks.0.norm1.weight"])
+def test_an_incomplete_t5_is_refused_by_name(key, t5, tmp_path):
+    sd = torch.load(t5[0] / "models_t5_umt5-xxl-enc-int8.pth", weights_only=True)
+    del sd[key]
+    torch.save(sd, tmp_path / "half.pth")
+    with pytest.raises(CheckpointError, match=r"half\.pth"):
+        load_t5(str(tmp_path / "half.pth"), tokenizer=str(t5[0] / "google" / "umt5-xxl"))
+
+
+@pytest.mark.parametrize("key", ["visual.head", "visual.patch_embedding.weight", "visual.post_norm.bias"])
+def test_an_incomplete_clip_is_refused_by_name(key, clip, tmp_path):
+    sd = torch.load(clip[0] / "clip-int8.pth", weights_only=True)
+    del sd[key]
+    torch.save(sd, tmp_path / "half.pth")
+    with pytest.raises(CheckpointError, match=r"half\.pth: .* is missing"):
+        load_clip_vision(str(tmp_path / "half.pth"))
 
 
 @pytest.mark.parametrize("name", ["clip", "t5"])

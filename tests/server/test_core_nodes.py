@@ -1,5 +1,6 @@
 """ComfyUI's own nodes on our MODEL, CLIP and CLIP_VISION, in the real server; and what a wrong file or scheme does."""
 
+import json
 import re
 import shutil
 
@@ -174,6 +175,34 @@ def test_refused_with_a_sentence_before_sampling(graph, server, changes, words):
     assert not [event for event in events if event.type == "progress" and event.data.get("max", 0) > 1]
 
 
+def offered(server, node, name):
+    """What the node's list holds now."""
+    spec = server.client.get(f"/object_info/{node}")[node]["input"]["required"][name]
+    return spec[1]["options"] if isinstance(spec[0], str) else spec[0]
+
+
+def test_a_tokenizer_folder_can_be_picked(graph, run, server):
+    names = offered(server, "X2VLoadT5", "tokenizer")
+    assert {"auto", "google/umt5-xxl/", "google/umt5-xxl/spiece.model"} <= set(names)
+    expected, _ = run(graph()[0])
+    assert torch.equal(run(graph(**{"X2VLoadT5.tokenizer": "google/umt5-xxl/"})[0])[0], expected)
+
+
+def test_shards_of_any_name_are_offered_as_their_folder(graph, run, server):
+    folder = server.base / "models" / "diffusion_models" / "wan_shards"
+    folder.mkdir(exist_ok=True)
+    tensors = load_file(server.base / "models" / "diffusion_models" / FILES.t2v)
+    halves = {"first.safetensors": sorted(tensors)[::2], "second.safetensors": sorted(tensors)[1::2]}
+    for file, names in halves.items():
+        save_file({name: tensors[name] for name in names}, folder / file)
+    index = {"weight_map": {name: file for file, names in halves.items() for name in names}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    names = offered(server, "X2VLoadDiT", "model_name")
+    assert [name for name in names if name.startswith("wan_shards")] == ["wan_shards/"]
+    expected, _ = run(graph()[0])
+    assert torch.equal(run(graph(**{"X2VLoadDiT.model_name": "wan_shards/"})[0])[0], expected)
+
+
 def test_a_folder_is_offered_in_place_of_its_parts(graph, run, server):
     folder = server.base / "models" / "diffusion_models" / "wan_blocks"
     folder.mkdir(exist_ok=True)
@@ -184,8 +213,7 @@ def test_a_folder_is_offered_in_place_of_its_parts(graph, run, server):
         parts.setdefault(f"block_{words[1]}" if words[0] == "blocks" else "non_block", {})[name] = tensor
     for part, held in parts.items():
         save_file(held, folder / f"{part}.safetensors")
-    options = server.client.get("/object_info/X2VLoadDiT")["X2VLoadDiT"]["input"]["required"]["model_name"]
-    names = options[1]["options"] if isinstance(options[0], str) else options[0]
+    names = offered(server, "X2VLoadDiT", "model_name")
     assert "wan_blocks/" in names
     assert not [name for name in names if name.startswith("wan_blocks/") and name != "wan_blocks/"]
     whole, _ = run(graph()[0])
