@@ -5,6 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from .checkpoints import Checkpoint, CheckpointError, Problem, open_checkpoint
+from .formats import family
 from .kernels import why_not
 from .machine import default_device, describe
 from .schemes import CLIP, DIT, T5, resolve, schemes_for
@@ -69,7 +70,7 @@ def _schemes(checkpoint: Checkpoint) -> dict:
         return {"schemes": [], "fallbacks": {}}
     component = COMPONENTS[checkpoint.kind]
     machine = describe(default_device())
-    rows = [resolve(name, component) for name in schemes_for(checkpoint.formats, component)]
+    rows = [resolve(name, component) for name in schemes_for({family(held) for held in checkpoint.formats}, component)]
     reasons = {row.name: row.kernel and why_not(row.kernel, row.format, machine) for row in rows}
     fallbacks = {name: reason for name, reason in reasons.items() if reason}
     return {"schemes": [*(name for name in reasons if name not in fallbacks), *fallbacks], "fallbacks": fallbacks}

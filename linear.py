@@ -10,13 +10,13 @@ import comfy.utils
 import torch
 from comfy_kitchen.tensor import QuantizedTensor
 
-from .formats import FORMAT_OF_LAYOUT
+from .formats import FORMAT_OF_LAYOUT, FORMATS
 from .plan import Plan
 
 
 def operations(plan: Plan) -> type:
-    """A fresh operations class for one model: quantized weights run on the kernels that `plan` assigns while they
-    load, everything else is core's. Two models with different plans never share a class."""
+    """A fresh operations class for one model: quantized weights run on the kernels that `plan` has assigned, everything
+    else is core's. Two models with different plans never share a class."""
     base = comfy.ops.mixed_precision_ops({}, plan.compute_dtype)
 
     class Operations(base):
@@ -52,7 +52,7 @@ class QuantLinear:
             self.layout_type = weight._layout_cls
             self.quant_format = row.marker
             self.format = row.name
-            self.kernel = self.model_plan.assign(prefix.rstrip("."), row.name, expected)
+            self.kernel = self.model_plan.layers[prefix.rstrip(".")].choice.kernel
 
     def forward(self, input, *args, **kwargs):
         """input [..., K] in float32, bfloat16 or float16 -> [..., N] in the same dtype."""
@@ -91,29 +91,29 @@ class QuantLinear:
     def _multiply(self, input, weight, bias):
         if not isinstance(weight, QuantizedTensor):
             return torch.nn.functional.linear(input, weight.to(input.dtype), bias)
-        x = input.reshape(-1, self.in_features)
-        if x.dtype == torch.float32:
-            x = x.to(self.model_plan.compute_dtype)  # core hands text encoders float32
+        # the kernel was chosen for the compute dtype, and core hands text encoders float32
+        x = input.reshape(-1, self.in_features).to(self.model_plan.compute_dtype)
         kernel = self.kernel
         if x.device.type != self.model_plan.machine.kind:
             kernel = self.model_plan.elsewhere(x.device, self.format, (self.out_features, self.in_features))
         y = kernel.linear(x, weight._qdata, weight._params, bias)
         return y.to(input.dtype).reshape(*input.shape[:-1], self.out_features)
 
-    @property
-    def weight_scale(self):
-        """Core looks up every name of the state dict as an attribute when it merges models."""
-        return self.weight._params.scale
-
-    @property
-    def comfy_quant(self):
-        if self.kernel is None:
-            raise AttributeError("comfy_quant")  # as for any name that a plain layer does not have
-        return self.state_dict()["comfy_quant"]
+    def __getattr__(self, name):
+        """Core looks up every name of the state dict as an attribute when it merges models, and writes an
+        `input_scale` if there is one."""
+        if self.kernel is not None:
+            if name == "input_scale" and "input_scale" in FORMATS[self.format].tensors:
+                return self.weight._params.input_scale
+            if name == "comfy_quant" or (name.startswith("weight_") and name != "weight_function"):
+                saved = self.state_dict()
+                if name in saved:
+                    return saved[name]
+        return super().__getattr__(name)
 
     def _requantize(self, weight, seed):
         return self.weight.requantize_from_float(
-            weight, scale="recalculate", stochastic_rounding=seed, inplace_ops=True
+            weight, scale="recalculate", stochastic_rounding=seed or 0, inplace_ops=True
         ).to(self.weight.dtype)
 
     def set_weight(self, weight, inplace_update=False, seed=None, return_weight=False, **_):

@@ -10,7 +10,8 @@ import torch
 @dataclass(frozen=True)
 class Machine:
     """One device. `capability` is (major, minor) of an NVIDIA GPU, None elsewhere; `vnni`: the CPU multiplies int8 in
-    hardware; `live` is the device to probe, None for a machine that is only described ("what would an RTX 3060 do")."""
+    hardware; `live` is the device to probe, None for a machine that is only described ("what would an RTX 3060 do");
+    `libraries`: kernel libraries to take as installed, None looks at this process."""
 
     kind: str
     name: str
@@ -18,6 +19,7 @@ class Machine:
     vnni: bool = False
     system: str = "Linux"
     live: torch.device | None = None
+    libraries: frozenset[str] | None = None
 
     @property
     def nvidia(self) -> bool:

@@ -35,13 +35,23 @@ class QuantizedLayer:
     dtype: str
 
 
+@dataclass(frozen=True)
+class HeldWeight:
+    """A quantized weight of `shape` (N, K) as a name in formats.FORMATS describes it: `tensors` are what that row's
+    `tensors` lists, "codes" among them, in the dtypes and shapes of its layout."""
+
+    format: str
+    shape: tuple[int, int]
+    tensors: dict[str, torch.Tensor]
+
+
 @dataclass
 class Weights:
-    """Under ComfyUI's names. `plain`: unquantized, in the file's dtypes. `quantized`: layer -> (format, codes [N, K],
-    scale float32 [N, 1]). `spiece_model`: the tokenizer's bytes (uint8), if the file carries them."""
+    """Under ComfyUI's names. `plain`: unquantized, in the file's dtypes. `quantized`: by layer. `spiece_model`: the
+    tokenizer's bytes (uint8), if the file carries them."""
 
     plain: dict[str, torch.Tensor] = field(default_factory=dict)
-    quantized: dict[str, tuple[str, torch.Tensor, torch.Tensor]] = field(default_factory=dict)
+    quantized: dict[str, HeldWeight] = field(default_factory=dict)
     metadata: dict[str, str] = field(default_factory=dict)
     spiece_model: torch.Tensor | None = None
 
@@ -107,7 +117,7 @@ class Checkpoint:
             codes, scale = tensors[layer.weight_key], self._scale(layer, tensors[layer.scale_key])
             if layer.rows is not None:
                 codes = codes[layer.rows]
-            weights.quantized[layer.name] = (layer.format, codes, scale)
+            weights.quantized[layer.name] = HeldWeight(layer.format, layer.shape, {"codes": codes, "scale": scale})
         return weights
 
     def _scale(self, layer: QuantizedLayer, scale: torch.Tensor) -> torch.Tensor:

@@ -1,39 +1,25 @@
 """How one weight is stored: a comfy_kitchen layout per format, and the table that names them.
 
-A new format is one file here and one row in FORMATS.
+A new format is one file here and one row in FORMATS; convert.py if it repacks another one.
 """
 
-from dataclasses import dataclass
-
-import torch
-
-from .channel import ChannelLayout
+from .format import Format
 from .fp8_channel import Fp8ChannelLayout
 from .int8_channel import Int8ChannelLayout
 
-
-@dataclass(frozen=True)
-class Format:
-    """One row: `layout` is registered in comfy_kitchen under `layout_name`; `marker` is the format name in a saved
-    layer's `comfy_quant` (the name core knows where core reads the same bytes, else ours, which core refuses)."""
-
-    name: str
-    layout: type[ChannelLayout]
-    codes: torch.dtype
-    activation: str
-    marker: str
-
-    @property
-    def layout_name(self) -> str:
-        return self.layout.NAME
-
+SCALED = ("codes", "scale")
 
 FORMATS = {
     row.name: row
     for row in (
-        Format("fp8-channel", Fp8ChannelLayout, torch.float8_e4m3fn, activation="fp8", marker="fp8-channel"),
-        Format("int8-channel", Int8ChannelLayout, torch.int8, activation="int8", marker="int8_tensorwise"),
+        Format("fp8-channel", Fp8ChannelLayout.NAME, SCALED, "fp8", "fp8-channel", "fp8-channel"),
+        Format("int8-channel", Int8ChannelLayout.NAME, SCALED, "int8", "int8_tensorwise", "int8-channel"),
     )
 }
 
 FORMAT_OF_LAYOUT = {row.layout_name: row for row in FORMATS.values()}
+
+
+def family(format_name: str) -> str:
+    """The format that `format_name` repacks, or itself; a name that is not in FORMATS is its own family."""
+    return FORMATS[format_name].family if format_name in FORMATS else format_name

@@ -46,3 +46,19 @@ def _quantize(x, dtype, largest, pad_rows):
         values = torch.div(part, scale[start:stop], out=buffer[: part.shape[0]])
         codes[start:stop] = values.round_() if dtype is torch.int8 else values
     return codes, scale
+
+
+def _through(quantize):
+    def simulate(x, tensors):
+        codes, scale = quantize(x)
+        return codes.to(torch.float32) * scale
+
+    return simulate
+
+
+# what a kernel's activations become: (x float32 [M, K], the weight's tensors by name) -> x as it is multiplied, float32
+SIMULATED = {
+    "float": lambda x, tensors: x,
+    "int8": _through(quantize_int8),
+    "fp8": _through(quantize_fp8),
+}

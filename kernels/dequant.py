@@ -2,34 +2,34 @@
 
 import torch
 
-from ..formats.channel import scaled
+from ..formats import FORMATS
 from .kernel import Kernel
+
+SUMMARY = "weights dequantized for each call, float matmul: memory is saved, time is not"
 
 
 @torch.library.custom_op("x2v_quant::dequant_linear", mutates_args=())
 def dequant_linear(
-    x: torch.Tensor, codes: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor | None
+    x: torch.Tensor, parts: list[torch.Tensor], format_name: str, shape: list[int], bias: torch.Tensor | None
 ) -> torch.Tensor:
-    """x [M, K] float, codes [N, K], scale float32 broadcasting to [N, K] -> [M, N] in x.dtype."""
-    return torch.nn.functional.linear(x, scaled(codes, scale, x.dtype), None if bias is None else bias.to(x.dtype))
+    """x [M, K] float, a weight of `shape` (N, K) as `Format.parts` gives it -> [M, N] in x.dtype."""
+    row = FORMATS[format_name]
+    weight = row.wrap(dict(zip(row.tensors, parts, strict=True)), x.dtype, tuple(shape)).dequantize()
+    return torch.nn.functional.linear(x, weight, None if bias is None else bias.to(x.dtype))
 
 
 @dequant_linear.register_fake
-def _(x, codes, scale, bias):
-    return x.new_empty((x.shape[0], codes.shape[0]))
+def _(x, parts, format_name, shape, bias):
+    return x.new_empty((x.shape[0], shape[0]))
 
 
-def _linear(x, codes, params, bias):
-    return torch.ops.x2v_quant.dequant_linear(x, codes, params.scale, bias)
+def _row(format_name: str) -> Kernel:
+    def linear(x, codes, params, bias):
+        parts = FORMATS[format_name].parts(codes, params)
+        return torch.ops.x2v_quant.dequant_linear(x, parts, format_name, list(params.orig_shape), bias)
+
+    return Kernel("dequant", (format_name,), linear, "float", SUMMARY)
 
 
-ROWS = (
-    Kernel(
-        "dequant",
-        ("fp8-channel", "int8-channel"),
-        _linear,
-        "float",
-        10,
-        "weights dequantized for each call, float matmul: memory is saved, time is not",
-    ),
-)
+# a repacked format has another of its family that is dequantized faster
+ROWS = tuple(_row(name) for name, row in FORMATS.items() if row.family == name)

@@ -7,26 +7,33 @@ from typing import Any
 import torch
 
 from ..machine import Machine
+from .libraries import LIBRARIES
 
 KINDS = {"cuda": "needs a CUDA GPU", "cpu": "runs on the CPU only"}
+SIXTEEN_BIT = (torch.bfloat16, torch.float16)
 
 
 @dataclass(frozen=True)
 class Requirements:
-    """Everything here is checked before a call; None or 1 asks for nothing. `probe` makes one tiny call on the real
-    device and returns the reason why it failed, in words, or None; it runs last."""
+    """Everything here is checked before a kernel is chosen; None, 1 or () asks for nothing. `library`: a name in
+    LIBRARIES. `dtypes`: what x may be. Capabilities are NVIDIA's, both ends included."""
 
     kind: str | None = None
     nvidia: bool = False
     min_capability: tuple[int, int] | None = None
     max_capability: tuple[int, int] | None = None
+    systems: tuple[str, ...] = ()
     vnni: bool = False
+    library: str | None = None
+    dtypes: tuple[torch.dtype, ...] = ()
     n_multiple: int = 1
     k_multiple: int = 1
-    probe: Callable[[torch.device], str | None] | None = None
 
-    def unmet(self, machine: Machine, shape: tuple[int, int] | None) -> str | None:
-        """The first requirement that `machine` or a weight of `shape` (N, K) does not meet, as a sentence, or None."""
+    def unmet(
+        self, machine: Machine, shape: tuple[int, int] | None = None, dtype: torch.dtype | None = None
+    ) -> str | None:
+        """The first requirement that `machine`, a weight of `shape` (N, K) or an x of `dtype` does not meet, as a
+        sentence, or None."""
         if self.kind is not None and machine.kind != self.kind:
             return f"{KINDS[self.kind]}, this is {machine}"
         if self.nvidia and not machine.nvidia:
@@ -35,28 +42,32 @@ class Requirements:
             return f"needs compute capability {_dotted(self.min_capability)} or newer, this is {machine}"
         if self.max_capability and machine.nvidia and machine.capability > self.max_capability:
             return f"has no code for compute capabilities above {_dotted(self.max_capability)}, this is {machine}"
+        if self.systems and machine.system not in self.systems:
+            return f"exists for {' and '.join(self.systems)} only, this is {machine.system}"
         if self.vnni and not machine.vnni:
             return "this CPU has no int8 dot-product instructions (VNNI), int8 would be slower than float"
+        if dtype is not None and self.dtypes and dtype not in self.dtypes:
+            names = " and ".join(str(d).removeprefix("torch.") for d in self.dtypes)
+            return f"computes {names}, the compute dtype is {str(dtype).removeprefix('torch.')}"
         if shape is not None:
             for size, multiple, word in ((shape[0], self.n_multiple, "out"), (shape[1], self.k_multiple, "in")):
                 if size % multiple:
                     return f"needs {word}_features to be a multiple of {multiple}, this layer has {size}"
-        if self.probe is not None and machine.live is not None:
-            return self.probe(machine.live)
+        if self.library is not None:
+            return LIBRARIES[self.library].problem(machine)
         return None
 
 
 @dataclass(frozen=True)
 class Kernel:
-    """linear(x [M, K], codes, params, bias [N] or None) -> [M, N] in x.dtype; x is float32, bfloat16 or float16 and
-    may be strided; codes and params are what the format's layout holds. Of those that can run, the highest `priority`
-    is taken. `activation` is what x is multiplied as: "int8", "fp8" or "float"."""
+    """linear(x [M, K], codes, params, bias [N] or None) -> [M, N] in x.dtype; x is float32, bfloat16 or float16 (or
+    what `requires.dtypes` says) and may be strided; codes and params are what the layout of one of `formats` holds.
+    `activation` is what x is multiplied as, a name in activation.SIMULATED."""
 
     name: str
     formats: tuple[str, ...]
     linear: Callable[[torch.Tensor, torch.Tensor, Any, torch.Tensor | None], torch.Tensor]
     activation: str
-    priority: int
     summary: str
     requires: Requirements = field(default_factory=Requirements)
 

@@ -2,8 +2,13 @@
 
 from dataclasses import dataclass
 
+import torch
+
+from ..formats import FORMATS, family
 from ..machine import Machine
 from .kernel import Kernel
+from .order import ranking
+from .probe import failure
 
 KERNELS: list[Kernel] = []
 
@@ -14,15 +19,24 @@ class NoKernelError(RuntimeError):
 
 @dataclass(frozen=True)
 class Choice:
-    """The kernel taken, and a reason in words for every kernel that would have come before it."""
+    """The kernel taken; `format`: what the weight is stored as for it, its own format or another of the family; and a
+    reason in words for every kernel that would have come before it."""
 
     kernel: Kernel
+    format: str
     passed_over: dict[str, str]
 
 
-def why_not(name: str, format_name: str, machine: Machine, shape: tuple[int, int] | None = None) -> str | None:
-    """Why the kernel called `name` cannot compute this format here (for a weight of `shape` (N, K)), None if it can."""
-    return _verdict(name, format_name, machine, shape)[1]
+def why_not(
+    name: str,
+    format_name: str,
+    machine: Machine,
+    shape: tuple[int, int] | None = None,
+    dtype: torch.dtype | None = None,
+) -> str | None:
+    """Why the kernel called `name` cannot compute this format here (for a weight of `shape` (N, K) and an x of
+    `dtype`), None if it can."""
+    return _verdict(name, _relatives(format_name), machine, shape, dtype)[2]
 
 
 def choose(
@@ -31,19 +45,23 @@ def choose(
     shape: tuple[int, int] | None = None,
     prefer: str | None = None,
     strict: bool = False,
+    dtype: torch.dtype | None = None,
+    as_stored: bool = False,
 ) -> Choice:
-    """The preferred kernel if it can run, else the one of highest priority that can.
+    """The preferred kernel if it can run, else the first of the ranking that can. as_stored: the weight stays as it is,
+    so kernels of other formats of its family are out.
 
     Raises NoKernelError if strict and the preferred kernel cannot run, or if no kernel can.
     """
-    names = _names(format_name)
+    names = ranking(format_name, machine, shape)
     if prefer is not None:
         names = [prefer] if strict else [prefer, *(name for name in names if name != prefer)]
+    formats = [format_name] if as_stored else _relatives(format_name)
     passed_over = {}
     for name in names:
-        kernel, reason = _verdict(name, format_name, machine, shape)
+        kernel, stored, reason = _verdict(name, formats, machine, shape, dtype)
         if kernel is not None:
-            return Choice(kernel, passed_over)
+            return Choice(kernel, stored, passed_over)
         passed_over[name] = reason
     reasons = "; ".join(f"{name} {reason}" for name, reason in passed_over.items())
     remedy = " Switch strict off to let the next kernel take over." if strict else ""
@@ -51,25 +69,36 @@ def choose(
 
 
 def survey(format_name: str, machine: Machine) -> dict[str, str | None]:
-    """Every kernel for this format, best first -> None if it runs on this machine, else the reason why not."""
-    return {name: why_not(name, format_name, machine) for name in _names(format_name)}
+    """Every kernel for this format, best first -> None if it runs on this machine, else the reason why not. Those that
+    are only taken by name come last."""
+    relatives = _relatives(format_name)
+    others = [kernel.name for kernel in KERNELS if set(kernel.formats) & set(relatives)]
+    return {
+        name: why_not(name, format_name, machine)
+        for name in dict.fromkeys([*ranking(format_name, machine, None), *others])
+    }
 
 
-def _names(format_name: str) -> list[str]:
-    rows = sorted((k for k in KERNELS if format_name in k.formats), key=lambda k: -k.priority)
-    return list(dict.fromkeys(k.name for k in rows))
+def _relatives(format_name: str) -> list[str]:
+    """The format itself, then the others of its family."""
+    others = [name for name in FORMATS if family(name) == family(format_name) and name != format_name]
+    return [format_name, *others]
 
 
-def _verdict(name, format_name, machine, shape) -> tuple[Kernel | None, str | None]:
+def _verdict(name, formats, machine, shape, dtype) -> tuple[Kernel | None, str, str | None]:
     """A name may stand for several rows (a kind of device, a variant): the first that can run speaks for it."""
     known = [k for k in KERNELS if k.name == name]
     if not known:
-        return None, "is not part of this version of x2v-quant"
-    rows = [k for k in known if format_name in k.formats]
+        return None, "", "is not part of this version of x2v-quant"
+    rows = [k for k in known if set(formats) & set(k.formats)]
     if not rows:
-        return None, f"computes {', '.join(sorted({f for k in known for f in k.formats}))}, not {format_name}"
+        return None, "", f"computes {', '.join(sorted({f for k in known for f in k.formats}))}, not {formats[0]}"
+    reason = None
     for row in [k for k in rows if k.requires.kind in (None, machine.kind)] or rows[:1]:
-        reason = row.requires.unmet(machine, shape)
+        stored = next(f for f in formats if f in row.formats)
+        reason = row.requires.unmet(machine, shape, dtype)
+        if reason is None and machine.live is not None:
+            reason = failure(row, stored, machine.live)
         if reason is None:
-            return row, None
-    return None, reason
+            return row, stored, None
+    return None, "", reason

@@ -1,7 +1,5 @@
 """int8 W8A8 with nothing but torch: per-token activations, torch._int_mm, scales and bias afterwards."""
 
-import functools
-
 import torch
 
 from .activation import quantize_int8
@@ -63,19 +61,6 @@ def _(x, codes, scale, bias):
     return x.new_empty((x.shape[0], codes.shape[0]))
 
 
-@functools.cache
-def probe(device: torch.device) -> str | None:
-    """Why torch._int_mm is unusable on `device`, or None: extreme codes must come out exactly (CPUs without VNNI
-    saturate 16-bit intermediates in some builds)."""
-    left = torch.full((GPU_ROW_MULTIPLE, 64), 127, dtype=torch.int8, device=device)
-    right = torch.full((64, 64), -127, dtype=torch.int8, device=device)
-    try:
-        exact = bool((torch._int_mm(left, right.t()) == -64 * 127 * 127).all())
-    except (RuntimeError, NotImplementedError) as error:
-        return f"torch._int_mm fails on this device: {str(error).splitlines()[0]}"
-    return None if exact else "torch._int_mm saturates on this device"
-
-
 def _linear(x, codes, params, bias):
     return torch.ops.x2v_quant.int8_linear(x, codes, params.scale, bias)
 
@@ -83,14 +68,13 @@ def _linear(x, codes, params, bias):
 _SUMMARY = "int8 weights x int8 activations (per-token), int32 accumulation, torch._int_mm"
 
 ROWS = (
-    Kernel("torch", ("int8-channel",), _linear, "int8", 50, _SUMMARY, Requirements(kind="cpu", vnni=True, probe=probe)),
+    Kernel("torch", ("int8-channel",), _linear, "int8", _SUMMARY, Requirements(kind="cpu", vnni=True)),
     Kernel(
         "torch",
         ("int8-channel",),
         _linear,
         "int8",
-        50,
         _SUMMARY,
-        Requirements(kind="cuda", min_capability=(7, 5), n_multiple=8, k_multiple=8, probe=probe),
+        Requirements(kind="cuda", min_capability=(7, 5), n_multiple=8, k_multiple=8),
     ),
 )

@@ -8,7 +8,8 @@ import comfy.utils
 import torch
 
 from ..checkpoints import Checkpoint, CheckpointError, Weights
-from ..formats import FORMATS
+from ..formats import FORMATS, family
+from ..formats.convert import added_error, convert
 from ..linear import QuantLinear
 from ..machine import cpu_has_bf16, describe
 from ..plan import Plan, SchemeMismatchError
@@ -46,8 +47,9 @@ def make_plan(checkpoint: Checkpoint, component: str, choice: SchemeChoice, devi
     """
     scheme = resolve(getattr(choice, component), component)
     name = Path(checkpoint.path).name
-    if scheme.format is not None and set(checkpoint.formats) != {scheme.format}:
-        fitting = ", ".join(schemes_for(checkpoint.formats, component))
+    families = {family(held) for held in checkpoint.formats}
+    if scheme.format is not None and families != {scheme.format}:
+        fitting = ", ".join(schemes_for(families, component))
         held = " and ".join(sorted(checkpoint.formats))
         if scheme.format not in FORMATS:
             raise SchemeMismatchError(
@@ -59,25 +61,27 @@ def make_plan(checkpoint: Checkpoint, component: str, choice: SchemeChoice, devi
                 f"{name} holds {held} weights, scheme {scheme.name} is for {scheme.format}. "
                 f"Pick one of: {fitting}; or switch transcode on to convert the weights at load."
             )
-    return Plan(name, scheme, describe(torch.device(device)), dtype, choice.strict)
+    return Plan(name, scheme, describe(torch.device(device)), dtype, choice.strict, choice.transcode)
 
 
 def state_dict(weights: Weights, plan: Plan) -> dict[str, torch.Tensor]:
-    """ComfyUI's names -> tensors; quantized weights as QuantizedTensors of the plan's compute dtype, transcoded where
-    the scheme is for another format than the file's."""
+    """ComfyUI's names -> tensors; quantized weights as QuantizedTensors of the plan's compute dtype, in the formats
+    that the plan, which is filled here, stores them as. Conversions run on the plan's device, layer by layer."""
     result = dict(weights.plain)
-    target = plan.scheme.format
-    changing = {layer for layer, entry in weights.quantized.items() if target not in (None, entry[0])}
-    progress = comfy.utils.ProgressBar(len(changing)) if changing else None
-    for layer, (format_name, codes, scale) in weights.quantized.items():
-        layout = FORMATS[format_name].layout
-        tensor = layout.wrap(codes, scale, plan.compute_dtype)
-        if layer in changing:
-            layout = FORMATS[target].layout
-            codes, params = layout.quantize(tensor.to(dtype=torch.float32).dequantize(), inplace_ops=True)
-            tensor = layout.wrap(codes, params.scale, plan.compute_dtype)
+    entries = {layer: plan.assign(layer, held.format, held.shape) for layer, held in weights.quantized.items()}
+    converting = sum(entry.converted for entry in entries.values())
+    progress = comfy.utils.ProgressBar(converting) if converting else None
+    for layer, held in weights.quantized.items():
+        entry = entries[layer]
+        weight = FORMATS[held.format].wrap(held.tensors, plan.compute_dtype, held.shape)
+        if entry.converted:
+            on_device = weight.to(plan.machine.live)
+            converted = convert(on_device, entry.choice.format)
+            if family(held.format) != family(entry.choice.format):
+                entry.added_error = added_error(on_device, converted)
+            weight = converted.to(held.tensors["codes"].device)
             progress.update(1)
-        result[f"{layer}.weight"] = tensor
+        result[f"{layer}.weight"] = weight
     return result
 
 

@@ -29,7 +29,7 @@ def test_a_plan_that_needs_no_excuse():
 def test_fp8_on_a_gpu_without_fp8_says_why_and_what_would_be_faster():
     lines = "\n".join(plan(RTX3060, "fp8-channel").lines())
     assert "not torch: needs compute capability 8.9 or newer, this is RTX 3060" in lines
-    assert "tip: scheme int8-torch with transcode on multiplies in int8 on this machine" in lines
+    assert "tip: with transcode on the weights become int8-channel, which multiplies in low precision" in lines
 
 
 @pytest.mark.parametrize(

@@ -47,9 +47,9 @@ def test_a_model_in_several_files_is_one_checkpoint(files, index, folder, wan, w
     single = open_checkpoint(write(wan())).load()
     weights = checkpoint.load()
     assert weights.plain.keys() == single.plain.keys()
-    for name, (_, codes, scale) in single.quantized.items():
-        assert torch.equal(weights.quantized[name][1], codes)
-        assert torch.equal(weights.quantized[name][2], scale)
+    for name, held in single.quantized.items():
+        assert torch.equal(weights.quantized[name].tensors["codes"], held.tensors["codes"])
+        assert torch.equal(weights.quantized[name].tensors["scale"], held.tensors["scale"])
 
 
 def test_only_the_files_of_the_index_are_read(folder, write):

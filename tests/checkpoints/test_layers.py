@@ -28,7 +28,7 @@ def test_every_spelling_and_shape_of_a_scale(spelling, shape, dtype, wan, opened
     assert checkpoint.problems == []
     layer = checkpoint.layers[Q]
     assert (layer.scale_key, layer.shape, layer.rows, layer.dtype) == (f"{Q}.{spelling}", (8, 16), None, "int8")
-    scale = checkpoint.load().quantized[Q][2]
+    scale = checkpoint.load().quantized[Q].tensors["scale"]
     assert (scale.dtype, scale.shape, scale.is_contiguous()) == (torch.float32, (8, 1), True)
     assert (scale == 0.5).all()
 

@@ -37,7 +37,8 @@ def test_dequantized_weights_are_exactly_what_the_converter_wrote(name, scale, l
     assert sum(checkpoint.formats.values()) == len(checkpoint.layers) == layers
     quantized = checkpoint.load().quantized
     assert quantized.keys() == checkpoint.layers.keys()
-    for layer, (format_name, codes, scales) in quantized.items():
+    for layer, held in quantized.items():
+        format_name, (codes, scales) = held.format, held.tensors.values()
         key = checkpoint.layers[layer].weight_key.removesuffix(".weight")
         assert format_name == ("int8-channel" if codes.dtype == torch.int8 else "fp8-channel")
         assert scales.shape == (codes.shape[0], 1)
@@ -66,7 +67,8 @@ def test_codes_are_the_very_tensors_that_were_read(format_name, wan, opened):
 
     weights = checkpoint.load(read)
     assert paths == checkpoint.files
-    for layer, (_, codes, _) in weights.quantized.items():
+    for layer, held in weights.quantized.items():
+        codes = held.tensors["codes"]
         assert codes is given[f"{layer}.weight"]
     assert all(tensor is given[name] for name, tensor in weights.plain.items())
 
@@ -77,7 +79,7 @@ def test_split_codes_are_views(fixtures):
     weights = open_checkpoint(file).load(lambda path: given)
     whole = given["visual.transformer.0.attn.to_qkv.weight"]
     for i, name in enumerate("qkv"):
-        codes = weights.quantized[f"vision_model.encoder.layers.0.self_attn.{name}_proj"][1]
+        codes = weights.quantized[f"vision_model.encoder.layers.0.self_attn.{name}_proj"].tensors["codes"]
         assert codes.data_ptr() == whole.data_ptr() + i * 64 * 64
         assert codes.is_contiguous()
 
@@ -95,7 +97,7 @@ def test_a_scale_that_is_no_scale_is_refused(value, wan, opened):
 def test_a_scale_of_zero_is_a_row_of_zeros(wan, opened):
     tensors = wan()
     tensors[f"{Q}.weight_scale"][3] = 0.0
-    assert opened(tensors).load().quantized[Q][2][3] == 0
+    assert opened(tensors).load().quantized[Q].tensors["scale"][3] == 0
 
 
 def test_metadata_is_handed_on(wan, opened):

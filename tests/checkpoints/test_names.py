@@ -13,7 +13,7 @@ both = pytest.mark.parametrize("word", ["int8", "fp8"])
 def under_our_names(weights):
     """Name -> shape, of plain and quantized weights."""
     shapes = {name: tuple(tensor.shape) for name, tensor in weights.plain.items()}
-    return shapes | {f"{layer}.weight": tuple(codes.shape) for layer, (_, codes, _) in weights.quantized.items()}
+    return shapes | {f"{layer}.weight": held.shape for layer, held in weights.quantized.items()}
 
 
 @both
@@ -47,7 +47,7 @@ def test_the_gate_of_t5_is_wi_0(word, fixtures):
     file = torch.load(fixtures / T5.format(word), weights_only=True)
     quantized = open_checkpoint(fixtures / T5.format(word)).load().quantized
     for ours, theirs in {"wi_0": "gate.0", "wi_1": "fc1", "wo": "fc2"}.items():
-        codes = quantized[f"encoder.block.1.layer.1.DenseReluDense.{ours}"][1]
+        codes = quantized[f"encoder.block.1.layer.1.DenseReluDense.{ours}"].tensors["codes"]
         assert torch.equal(codes.view(torch.uint8), file[f"blocks.1.ffn.{theirs}.weight"].view(torch.uint8))
 
 
@@ -60,7 +60,7 @@ def test_to_qkv_is_split_by_rows_with_its_scales(word, fixtures):
     for i, name in enumerate("qkv"):
         layer = f"vision_model.encoder.layers.2.self_attn.{name}_proj"
         rows = slice(64 * i, 64 * (i + 1))
-        _, codes, scale = weights.quantized[layer]
+        codes, scale = weights.quantized[layer].tensors.values()
         assert torch.equal(codes.view(torch.uint8), file[f"{fused}.weight"][rows].view(torch.uint8))
         assert torch.equal(scale, file[f"{fused}.weight_scale"][rows].float())
         assert torch.equal(weights.plain[f"{layer}.bias"], file[f"{fused}.bias"][rows])
@@ -90,7 +90,8 @@ def test_names_that_are_comfyuis_already_are_left(fixtures, opened):
     for file, kind in ((T5, "t5"), (CLIP, "clip_vision")):
         weights = open_checkpoint(fixtures / file.format("int8")).load()
         tensors = {name: tensor.contiguous() for name, tensor in weights.plain.items()}
-        for layer, (_, codes, scale) in weights.quantized.items():
+        for layer, held in weights.quantized.items():
+            codes, scale = held.tensors.values()
             tensors |= {f"{layer}.weight": codes.contiguous(), f"{layer}.weight_scale": scale.clone()}
         checkpoint = opened(tensors)
         checkpoint.require(kind)

@@ -24,7 +24,7 @@ def test_a_state_dict_however_wrapped(wrap, zipped, ending, wan, tmp_path):
     torch.save(wrap(wan()), path, _use_new_zipfile_serialization=zipped)
     checkpoint = open_checkpoint(path)
     checkpoint.require("dit")
-    codes = checkpoint.load().quantized["blocks.0.self_attn.q"][1]
+    codes = checkpoint.load().quantized["blocks.0.self_attn.q"].tensors["codes"]
     assert torch.equal(codes, wan()["blocks.0.self_attn.q.weight"])
 
 
@@ -36,7 +36,7 @@ def test_values_that_are_no_tensors_are_left_out(wan, write):
 def test_weights_stay_on_disk(wan, write):
     """Opened twice, written between: a mapped tensor shows the file's new bytes."""
     path = write(wan(), "model.pth")
-    codes = open_checkpoint(path).load().quantized["blocks.0.self_attn.q"][1]
+    codes = open_checkpoint(path).load().quantized["blocks.0.self_attn.q"].tensors["codes"]
     place = path.read_bytes().index(bytes(codes.view(torch.uint8).flatten().tolist()))
     with path.open("r+b") as file:
         file.seek(place)

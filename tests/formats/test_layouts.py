@@ -26,7 +26,7 @@ def weight(rows=24, columns=70, seed=0):
 @every_format
 def test_codes_scales_and_reported_shape(row):
     tensor = QuantizedTensor.from_float(weight().to(torch.bfloat16), row.layout_name)
-    assert tensor._qdata.dtype == row.codes
+    assert tensor._qdata.dtype == row.layout.CODES
     assert tensor._params.scale.dtype == torch.float32
     assert tensor._params.scale.shape == (24, 1)
     assert tuple(tensor.shape) == (24, 70)

@@ -7,7 +7,7 @@ from torch.library import opcheck
 
 from x2v_quant.formats import FORMATS
 from x2v_quant.kernels import KERNELS, torch_fp8
-from x2v_quant.kernels.reference import reference_linear
+from x2v_quant.kernels.reference import reference
 from x2v_quant.kernels.torch_fp8 import fp8_linear
 from x2v_quant.kernels.torch_int8 import GPU_ROW_MULTIPLE, int8_linear
 from x2v_quant.machine import default_device, describe
@@ -56,7 +56,7 @@ def test_kernel_equals_reference(kernel, format_name, m, n, k, dtype, with_bias)
     assert y.dtype == dtype
     if m == 0:
         return
-    expected = reference_linear(x.float(), weight._qdata, weight._params.scale, bias, kernel.activation)
+    expected = reference(x.float(), format_name, weight._qdata, weight._params, bias, kernel.activation)
     # a dequantizing kernel multiplies weights rounded to the activation's dtype
     slack = 4 if kernel.activation == "float" or DEVICE.type == "cuda" else 1
     assert (y.float() - expected).abs().max() <= slack * ROUNDING[dtype] * expected.abs().max()
@@ -89,7 +89,7 @@ def test_reference_is_what_it_says(format_name):
     codes = steps.round() if activation == "int8" else steps.to(torch.float8_e4m3fn)
     w = weight._qdata.double() * weight._params.scale.double()
     expected = (codes.double() * scale.double()) @ w.t() + bias.double()
-    y = reference_linear(x, weight._qdata, weight._params.scale, bias, activation)
+    y = reference(x, format_name, weight._qdata, weight._params, bias, activation)
     torch.testing.assert_close(y.double(), expected, rtol=1e-5, atol=1e-4)
 
 
@@ -110,7 +110,7 @@ def test_fp8_tensorwise_applies_both_scales_afterwards(rows_per_pass, monkeypatc
     weight, bias = layer("fp8-channel", 32, 64)
     x = activations(300, 64, torch.bfloat16)
     y = fp8_linear(x, weight._qdata, weight._params.scale, bias, False)
-    expected = reference_linear(x.float(), weight._qdata, weight._params.scale, bias, "fp8")
+    expected = reference(x.float(), "fp8-channel", weight._qdata, weight._params, bias, "fp8")
     assert y.dtype == torch.bfloat16
     assert (y.float() - expected).norm() < 0.005 * expected.norm()
 
@@ -119,17 +119,26 @@ def test_fp8_tensorwise_applies_both_scales_afterwards(rows_per_pass, monkeypatc
     "op,format_name,extra",
     [
         ("int8_linear", "int8-channel", ()),
-        ("dequant_linear", "int8-channel", ()),
-        ("dequant_linear", "fp8-channel", ()),
-        ("reference_linear", "fp8-channel", ("fp8",)),
-        ("reference_linear", "int8-channel", ("int8",)),
         ("fp8_linear", "fp8-channel", (False,)),
     ],
 )
 def test_ops_are_well_behaved(op, format_name, extra):
     weight, bias = layer(format_name, 32, 64)
     x = activations(GPU_ROW_MULTIPLE + 1, 64, torch.float32)
-    args = (x, weight._qdata, weight._params.scale, bias, *extra)
+    check(op, (x, weight._qdata, weight._params.scale, bias, *extra), weight)
+
+
+@pytest.mark.parametrize("format_name", FORMATS)
+@pytest.mark.parametrize("op", ["reference_linear", "dequant_linear"])
+def test_ops_of_every_format_are_well_behaved(op, format_name):
+    weight, bias = layer(format_name, 128, 256)
+    row = FORMATS[format_name]
+    extra = (row.activation,) if op == "reference_linear" else ()
+    parts = row.parts(weight._qdata, weight._params)
+    check(op, (activations(33, 256, torch.float32), parts, format_name, [128, 256], bias, *extra), weight)
+
+
+def check(op, args, weight):
     # opcheck compares inputs before and after, for which torch has no float8 arithmetic
     checks = ("test_faketensor",) if weight._qdata.dtype == torch.float8_e4m3fn else ("test_schema", "test_faketensor")
     opcheck(getattr(torch.ops.x2v_quant, op).default, args, test_utils=checks)

@@ -9,7 +9,6 @@ from comfy_kitchen.tensor import QuantizedTensor
 from x2v_quant.checkpoints import CheckpointError
 from x2v_quant.demo import encoders
 from x2v_quant.demo.quantize import quantized
-from x2v_quant.kernels import choose
 from x2v_quant.linear import QuantLinear
 from x2v_quant.loading import load_clip_vision, load_dit, load_t5
 from x2v_quant.schemes import SchemeChoice
@@ -87,7 +86,7 @@ def test_t5_encodes_like_the_unquantized_encoder(kind, t5):
 
 
 @every_kind
-def test_t5_multiplies_in_low_precision_although_core_feeds_float32(kind, t5, monkeypatch):
+def test_t5_multiplies_in_low_precision_although_core_feeds_float32(kind, t5, best):
     folder, _ = t5
     clip = load_t5(str(folder / f"models_t5_umt5-xxl-enc-{kind}.pth"))
     layers = [m for m in clip.cond_stage_model.modules() if isinstance(m, QuantLinear) and m.kernel]
@@ -98,11 +97,7 @@ def test_t5_multiplies_in_low_precision_although_core_feeds_float32(kind, t5, mo
         layer.register_forward_hook(lambda module, inputs, _: calls.append((module.kernel.activation, inputs[0].dtype)))
     clip.encode_from_tokens(clip.tokenize("a boat"))
     assert getattr(layers[0], "comfy_force_cast_weights", False)
-    # what the machine's best kernel multiplies: int8 everywhere, fp8 where the GPU has it
-    machine = clip.cond_stage_model.x2v_plan.machine
-    expected = "int8" if kind == "int8" else choose("fp8-channel", machine, (WIDTH, WIDTH)).kernel.activation
-    assert (expected == "float") == (kind == "fp8" and (machine.capability or (0, 0)) < (8, 9))
-    assert set(calls) == {(expected, torch.float32)}
+    assert set(calls) == {(best(f"{kind}-channel").activation, torch.float32)}
     assert len(calls) == len(layers)
 
 
@@ -220,11 +215,11 @@ def test_clip_encodes_like_the_unquantized_encoder(kind, images, clip):
         assert distance(got[name].float(), wanted[name].float()) < KINDS[kind]
 
 
-def test_clip_layers_are_all_quantized_and_multiplied_in_int8(clip):
+def test_clip_layers_are_all_quantized_and_multiplied_in_low_precision(clip, best):
     vision = load_clip_vision(str(clip[0] / "clip-int8.pth"))
     layers = [m for m in vision.model.modules() if isinstance(m, QuantLinear) and m.kernel]
     assert len(layers) == 3 * 6
-    assert {layer.kernel.activation for layer in layers} == {"int8"}
+    assert {layer.kernel for layer in layers} == {best("int8-channel")}
 
 
 @pytest.mark.parametrize("key", ["token_embedding.weight", "norm.weight", "blocks.0.norm1.weight"])

@@ -86,7 +86,7 @@ def test_lora_saved_and_reloaded_gives_the_same_output(format_name, wan_files, s
     patched = apply(load_dit(wan_files[format_name][1]), lora())
     output = sample(patched)
     reloaded = load_dit(save(patched, tmp_path))
-    assert {e.format for e in reloaded.model.x2v_plan.layers.values()} == {format_name}
+    assert {e.choice.format for e in reloaded.model.x2v_plan.layers.values()} == {format_name}
     assert torch.equal(sample(reloaded), output)
 
 

@@ -1,0 +1,43 @@
+"""One row of the table of formats: how a weight is stored, by name."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from comfy_kitchen.tensor import QuantizedTensor, get_layout_class
+
+
+@dataclass(frozen=True)
+class Format:
+    """`layout_name` is the comfy_kitchen layout. `tensors`: "codes", then the tensor fields of the layout's Params, in
+    order. `activation`: what a kernel of this format makes of its input (see kernels/activation.py). `marker`: the
+    format name in a saved layer's `comfy_quant` (core's where core reads the same bytes, else ours, which core
+    refuses). `family`: formats of one family hold the same numbers in another order and are converted at load for the
+    kernel that wants them."""
+
+    name: str
+    layout_name: str
+    tensors: tuple[str, ...]
+    activation: str
+    marker: str
+    family: str
+
+    @property
+    def layout(self) -> type:
+        return get_layout_class(self.layout_name)
+
+    def wrap(self, tensors: dict[str, torch.Tensor], dtype: torch.dtype, shape: tuple[int, int]) -> QuantizedTensor:
+        """The named tensors as they are -> a weight that reports `shape` (N, K) and `dtype`."""
+        fields = {name: tensors[name] for name in self.tensors[1:]}
+        params = self.layout.Params(**fields, orig_dtype=dtype, orig_shape=tuple(shape))
+        return QuantizedTensor(tensors["codes"], self.layout_name, params)
+
+    def parts(self, codes: torch.Tensor, params: Any) -> list[torch.Tensor]:
+        """The tensors of a weight in the order of `tensors`: what a torch op can take."""
+        return [codes, *(getattr(params, name) for name in self.tensors[1:])]
+
+    def quantize(self, weight: torch.Tensor, dtype: torch.dtype) -> QuantizedTensor:
+        """Float [N, K] -> a weight that reports `dtype`; nearest rounding, fresh scales."""
+        codes, params = self.layout.quantize(weight, scale="recalculate")
+        tensors = dict(zip(self.tensors, self.parts(codes, params), strict=True))
+        return self.wrap(tensors, dtype, tuple(weight.shape))

@@ -1,0 +1,43 @@
+"""One small multiplication against the reference before a kernel is used; a wrong answer is a reason not to."""
+
+import functools
+
+import torch
+
+from ..formats import FORMATS
+from .kernel import Kernel
+from .reference import reference
+
+# every kernel's multiples divide these; rows are odd, as prompts are
+ROWS, N, K = 33, 256, 512
+# per row: a kernel rounds its own activations and its output, never more than this
+TOLERANCE = 0.04
+
+
+@functools.cache
+def failure(kernel: Kernel, format_name: str, device: torch.device) -> str | None:
+    """Why `kernel` is unusable for weights stored as `format_name` on `device`, or None; asked once in a process.
+
+    The first token and the first weight row are constant, so that integer codes reach their extremes and an
+    accumulator that saturates shows.
+    """
+    if kernel.name == "reference":
+        return None
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn((ROWS, K), generator=generator)
+    weight = torch.randn((N, K), generator=generator) / K**0.5
+    x[0], weight[0], weight[1] = 1.0, 0.1, -0.1
+    dtype = (kernel.requires.dtypes or (torch.bfloat16,))[0]
+    x, bias = x.to(dtype), torch.randn(N, generator=generator).to(dtype)
+    with torch.inference_mode():
+        stored = FORMATS[format_name].quantize(weight, dtype)
+        expected = reference(x.float(), format_name, stored._qdata, stored._params, bias, kernel.activation)
+        stored = stored.to(device)
+        try:
+            y = kernel.linear(x.to(device), stored._qdata, stored._params, bias.to(device)).float().cpu()
+        except Exception as error:  # whatever a library raises is the reason
+            return f"fails on this device: {(str(error) or type(error).__name__).splitlines()[0]}"
+    if y.shape != expected.shape:
+        return f"gives an output of shape {list(y.shape)} on this device, not {list(expected.shape)}"
+    wrong = (y - expected).norm(dim=1) > TOLERANCE * expected.norm(dim=1)
+    return "gives wrong numbers on this device" if bool((wrong | ~y.isfinite().all(dim=1)).any()) else None
