@@ -6,8 +6,9 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from . import inspection, report
+from . import inspection, report, scheme_table
 from .benchmarks import run as bench
+from .checkpoints import CheckpointError
 from .headless.server import StartError
 
 
@@ -22,6 +23,32 @@ class Command:
     run: Callable[[argparse.Namespace], dict]
     lines: Callable[[dict], list[str]]
     ok: Callable[[dict], bool]
+
+
+def _bench_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--part", action="append", choices=bench.PARTS, help="only this part; may be given several times"
+    )
+    parser.add_argument(
+        "--kernels",
+        nargs="?",
+        const="",
+        metavar="MODEL",
+        help="every kernel that runs here at the shapes of this model file, by default at those of Wan",
+    )
+    parser.add_argument("--tokens", type=int, help="with --kernels: rows of x; default 32760 on a GPU, 1024 on a CPU")
+    parser.add_argument("--save", action="store_true", help="with --kernels: scheme auto takes the winners from now on")
+    parser.add_argument("--results", metavar="FOLDER", help="also write the figures there, under the machine's name")
+
+
+def _bench(options: argparse.Namespace) -> dict:
+    if options.kernels is None:
+        found = bench.report(options.part or bench.PARTS)
+    else:
+        found = bench.kernel_report(options.kernels or None, options.tokens, options.save)
+    if options.results:
+        bench.write(found, options.results)
+    return found
 
 
 COMMANDS = (
@@ -42,12 +69,18 @@ COMMANDS = (
         lambda found: True,
     ),
     Command(
+        "schemes",
+        "every scheme, its format, what its own kernel needs and whether it runs here",
+        lambda parser: None,
+        lambda options: scheme_table.table(),
+        scheme_table.lines,
+        lambda found: True,
+    ),
+    Command(
         "bench",
         "measure speed and memory against what ComfyUI and torch do by themselves",
-        lambda parser: parser.add_argument(
-            "--part", action="append", choices=bench.PARTS, help="only this part; may be given several times"
-        ),
-        lambda options: bench.report(options.part or bench.PARTS),
+        _bench_arguments,
+        _bench,
         bench.lines,
         lambda found: all(case["met"] is not False for case in found["cases"]),
     ),
@@ -66,7 +99,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         found = options.command.run(options)
-    except StartError as error:
+    except (StartError, CheckpointError) as error:
         parser.exit(1, f"x2v-quant: {error}\n")
     # a console may lack the characters of a file's name
     sys.stdout.reconfigure(errors="backslashreplace")

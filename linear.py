@@ -50,7 +50,7 @@ class QuantLinear:
         elif isinstance(weight, QuantizedTensor):
             row = FORMAT_OF_LAYOUT[weight._layout_cls]
             self.layout_type = weight._layout_cls
-            self.quant_format = row.marker
+            self.quant_format = row.marker_of(weight._params)
             self.format = row.name
             self.kernel = self.model_plan.layers[prefix.rstrip(".")].choice.kernel
 
@@ -104,7 +104,8 @@ class QuantLinear:
         `input_scale` if there is one."""
         if self.kernel is not None:
             if name == "input_scale" and "input_scale" in FORMATS[self.format].tensors:
-                return self.weight._params.input_scale
+                given = self.weight._params.input_scale
+                return given if given.numel() else None
             if name == "comfy_quant" or (name.startswith("weight_") and name != "weight_function"):
                 saved = self.state_dict()
                 if name in saved:

@@ -46,22 +46,29 @@ SCHEMES = (
     Scheme("int8-torchao", "int8-channel", "torchao", aliases=(_channel("int8", "Torchao"),)),
     Scheme("fp8-triton", "fp8-channel", "triton", aliases=(_channel("fp8", "Triton"),)),
     Scheme("int8-triton", "int8-channel", "triton", aliases=(_channel("int8", "Triton"),)),
-    Scheme("fp8-torch", "fp8-channel", "torch"),
-    Scheme("int8-torch", "int8-channel", "torch"),
-    Scheme("fp8-dequant", "fp8-channel", "dequant"),
-    Scheme("int8-dequant", "int8-channel", "dequant"),
-    Scheme("fp8-reference", "fp8-channel", "reference"),
-    Scheme("int8-reference", "int8-channel", "reference"),
+    Scheme("fp8-f16-accum", "fp8-channel", "triton-f16"),
     Scheme("fp8-pertensor", "fp8-tensor", "torch", (DIT,)),
     Scheme(
         "fp8-b128-deepgemm", "fp8-block128", "deepgemm", (DIT,), ("w8a8-fp8block", _BLOCK128, f"{_BLOCK128}-ActSgl")
     ),
     Scheme("int4-g128-marlin", "int4-g128", "marlin", (DIT,), ("W-int4-group128-sym-Marlin",)),
-    Scheme("mxfp8", "mxfp8", "lightx2v", (DIT,), ("w8a8-mxfp8",)),
+    Scheme("mxfp8", "mxfp8", "comfy-kitchen", (DIT,), ("w8a8-mxfp8",)),
+    Scheme("nvfp4", "nvfp4", "comfy-kitchen", (DIT,), ("w4a4-nvfp4",)),
+    Scheme("nvfp4-split-n-workaround", "nvfp4", "comfy-kitchen", (DIT,)),
     Scheme("mxfp6-mxfp8", "mxfp6", "lightx2v", (DIT,)),
     Scheme("mxfp4", "mxfp4", "lightx2v", (DIT,)),
-    Scheme("nvfp4", "nvfp4", "lightx2v", (DIT,), ("w4a4-nvfp4",)),
-    Scheme("nvfp4-split-n-workaround", "nvfp4", "lightx2v", (DIT,)),
+    # this pack's own: the same formats on what needs no library
+    Scheme("fp8-torch", "fp8-channel", "torch"),
+    Scheme("int8-torch", "int8-channel", "torch"),
+    Scheme("int8-comfy-kitchen", "int8-channel", "comfy-kitchen"),
+    Scheme("fp8-b128-triton", "fp8-block128", "triton"),
+    Scheme("int4-g128-triton", "int4-g128", "triton"),
+    Scheme("fp8-dequant", "fp8-channel", "dequant"),
+    Scheme("int8-dequant", "int8-channel", "dequant"),
+    Scheme("fp8-reference", "fp8-channel", "reference"),
+    Scheme("int8-reference", "int8-channel", "reference"),
+    Scheme("dequant", None, "dequant"),
+    Scheme("reference", None, "reference"),
 )
 
 _BY_NAME = {name.lower(): row for row in SCHEMES for name in (row.name, *row.aliases)}
@@ -118,7 +125,8 @@ def schemes_for(formats, component: str) -> list[str]:
 class SchemeChoice:
     """What the Quantization Scheme node hands to the loaders (type X2V_SCHEME). `compute_dtype`: "auto", "bf16", "fp16"
     or "fp32". `strict`: a scheme whose own kernel cannot run is an error instead of a fallback. `transcode`: a scheme
-    of another format than the file's converts the weights at load instead of being refused."""
+    of another format than the file's converts the weights at load instead of being refused, and `auto` converts what
+    this machine can only multiply in another format."""
 
     dit: str = AUTO
     t5: str = AUTO

@@ -1,10 +1,14 @@
 """All benchmarks as one report: a table for people, an object for programs."""
 
+import json
 import platform
+import re
 import time
+from pathlib import Path
 
 import torch
 
+from ..kernels import LIBRARIES
 from ..machine import default_device, describe
 from .case import TIMES
 
@@ -16,12 +20,34 @@ def report(parts=PARTS) -> dict:
     from .comfyui import use_comfyui
 
     use_comfyui()
-    import comfyui_version
-
     from . import linear, loading, sampling
 
     modules = {"linear": linear, "sampling": sampling, "loading": loading}
-    cases = [case for part in parts for case in modules[part].cases()]
+    return _with_machine([case for part in parts for case in modules[part].cases()])
+
+
+def kernel_report(model: str | None, tokens: int | None, keep: bool) -> dict:
+    """The same of every kernel at the shapes of `model` (a file) or of Wan; keep: the winners are saved for `auto`."""
+    from .comfyui import use_comfyui
+
+    use_comfyui()
+    from . import kernels
+
+    return _with_machine(kernels.cases(model, tokens, keep=keep))
+
+
+def write(report: dict, folder: str) -> Path:
+    """Keep the report as JSON in `folder`, under the machine's name."""
+    name = re.sub(r"[^a-z0-9]+", "-", report["machine"].split(" (compute")[0].lower()).strip("-")
+    file = Path(folder) / f"{name}.json"
+    file.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    return file
+
+
+def _with_machine(cases) -> dict:
+    import comfyui_version
+
+    libraries = {name: library.version() for name, library in LIBRARIES.items()}
     return {
         "cases": [case.as_dict() for case in cases],
         "machine": str(describe(default_device())),
@@ -31,6 +57,7 @@ def report(parts=PARTS) -> dict:
             "python": platform.python_version(),
             "torch": torch.__version__,
             "comfyui": comfyui_version.__version__,
+            **{name: version for name, version in libraries.items() if version},
         },
         "date": time.strftime("%Y-%m-%d"),
     }

@@ -4,7 +4,12 @@ A new format is one file here and one row in FORMATS; convert.py if it repacks a
 """
 
 from .format import Format
+from .fp8_block128 import Fp8Block128Layout
 from .fp8_channel import Fp8ChannelLayout
+from .fp8_reduced import Fp8ReducedLayout
+from .fp8_tensor import Fp8TensorLayout, core_reads
+from .int4_group128 import Int4Group128Layout
+from .int4_marlin import Int4MarlinLayout
 from .int8_channel import Int8ChannelLayout
 
 SCALED = ("codes", "scale")
@@ -14,6 +19,23 @@ FORMATS = {
     for row in (
         Format("fp8-channel", Fp8ChannelLayout.NAME, SCALED, "fp8", "fp8-channel", "fp8-channel"),
         Format("int8-channel", Int8ChannelLayout.NAME, SCALED, "int8", "int8_tensorwise", "int8-channel"),
+        Format("fp8-reduced", Fp8ReducedLayout.NAME, SCALED, "fp8-reduced", "fp8-channel", "fp8-channel"),
+        Format("fp8-block128", Fp8Block128Layout.NAME, SCALED, "fp8-group128", "fp8-block128", "fp8-block128"),
+        Format(
+            "fp8-tensor",
+            Fp8TensorLayout.NAME,
+            (*SCALED, "input_scale"),
+            "fp8-static",
+            "float8_e4m3fn",
+            "fp8-tensor",
+            core_reads,
+        ),
+        Format("int4-g128", Int4Group128Layout.NAME, SCALED, "float", "int4-g128", "int4-g128"),
+        Format("int4-g128-marlin", Int4MarlinLayout.NAME, SCALED, "float", "int4-g128-marlin", "int4-g128"),
+        # core's own layouts, so that core reads, patches and saves them: comfy.quant_ops registers its classes under
+        # the names that comfy_kitchen gave to its own
+        Format("mxfp8", "TensorCoreMXFP8Layout", SCALED, "mxfp8", "mxfp8", "mxfp8"),
+        Format("nvfp4", "TensorCoreNVFP4Layout", (*SCALED, "block_scale"), "nvfp4", "nvfp4", "nvfp4"),
     )
 }
 

@@ -5,10 +5,11 @@ from collections.abc import Callable
 import torch
 from comfy_kitchen.tensor import QuantizedTensor
 
-from . import FORMAT_OF_LAYOUT, FORMATS
+from . import FORMAT_OF_LAYOUT, FORMATS, int4_marlin
+from .fp8_reduced import Fp8ReducedLayout
 
-# (from, to) -> the repacking, which changes no value. Every pair of one family has its row.
-REPACKINGS: dict[tuple[str, str], Callable[[QuantizedTensor], QuantizedTensor]] = {}
+# codes above each take one more halving; the last halves 448 for the fourth time
+LIMITS = tuple(Fp8ReducedLayout.MAX * 2**i for i in range(4))
 
 
 def convert(weight: QuantizedTensor, target: str) -> QuantizedTensor:
@@ -18,7 +19,8 @@ def convert(weight: QuantizedTensor, target: str) -> QuantizedTensor:
         return weight
     repack = REPACKINGS.get((source, target))
     if repack is not None:
-        return repack(weight)
+        tensors = repack(weight._qdata, weight._params)
+        return FORMATS[target].wrap(tensors, weight.dtype, tuple(weight.shape))
     return FORMATS[target].quantize(weight.to(dtype=torch.float32).dequantize(), weight.dtype)
 
 
@@ -27,3 +29,48 @@ def added_error(weight: QuantizedTensor, converted: QuantizedTensor) -> float:
     before = weight.to(dtype=torch.float32).dequantize()
     after = converted.to(dtype=torch.float32).dequantize()
     return float((after - before).norm() / before.norm().clamp(min=1e-30))
+
+
+def _same(codes, params):
+    return {"codes": codes, "scale": params.scale}
+
+
+def _to_reduced(codes, params):
+    """Rows with codes above 28 are divided by the power of two that takes them below, their scales multiplied by it.
+
+    Exact but for codes that become subnormal, which round to even: in a row that reached 448 the smallest step was
+    2**-9 and is 2**-5 then, 1/14336 of the row's maximum.
+    """
+    values = codes.to(torch.bfloat16)  # exact
+    halvings = (values.abs().amax(dim=1, keepdim=True) > torch.tensor(LIMITS, device=codes.device)).sum(1, keepdim=True)
+    factor = torch.ones_like(halvings).bitwise_left_shift(halvings)
+    return {"codes": values.div_(factor).to(codes.dtype), "scale": params.scale * factor}
+
+
+def _tensor_to_channel(codes, params):
+    return {"codes": codes, "scale": params.scale.expand(codes.shape[0], 1).contiguous()}
+
+
+def _channel_to_tensor(codes, params):
+    """Without an input_scale: nothing has been calibrated."""
+    return {"codes": codes, "scale": params.scale, "input_scale": params.scale.new_empty(0)}
+
+
+def _to_marlin(codes, params):
+    return {"codes": int4_marlin.pack(codes), "scale": int4_marlin.pack_scale(params.scale)}
+
+
+def _from_marlin(codes, params):
+    return {"codes": int4_marlin.unpack(codes), "scale": int4_marlin.unpack_scale(params.scale)}
+
+
+# (from, to) -> codes and Params of the one -> the tensors of the other. Every pair of one family has its row, and pairs
+# of two families that hold the same numbers.
+REPACKINGS: dict[tuple[str, str], Callable[[torch.Tensor, object], dict[str, torch.Tensor]]] = {
+    ("fp8-channel", "fp8-reduced"): _to_reduced,
+    ("fp8-reduced", "fp8-channel"): _same,
+    ("fp8-tensor", "fp8-channel"): _tensor_to_channel,
+    ("fp8-channel", "fp8-tensor"): _channel_to_tensor,
+    ("int4-g128", "int4-g128-marlin"): _to_marlin,
+    ("int4-g128-marlin", "int4-g128"): _from_marlin,
+}

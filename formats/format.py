@@ -1,5 +1,6 @@
 """One row of the table of formats: how a weight is stored, by name."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,8 @@ class Format:
     order. `activation`: what a kernel of this format makes of its input (see kernels/activation.py). `marker`: the
     format name in a saved layer's `comfy_quant` (core's where core reads the same bytes, else ours, which core
     refuses). `family`: formats of one family hold the same numbers in another order and are converted at load for the
-    kernel that wants them."""
+    kernel that wants them. `core_reads`: whether core reads a weight with these Params as `marker` says; None: every
+    one."""
 
     name: str
     layout_name: str
@@ -21,6 +23,7 @@ class Format:
     activation: str
     marker: str
     family: str
+    core_reads: Callable[[Any], bool] | None = None
 
     @property
     def layout(self) -> type:
@@ -31,6 +34,10 @@ class Format:
         fields = {name: tensors[name] for name in self.tensors[1:]}
         params = self.layout.Params(**fields, orig_dtype=dtype, orig_shape=tuple(shape))
         return QuantizedTensor(tensors["codes"], self.layout_name, params)
+
+    def marker_of(self, params: Any) -> str:
+        """What a saved layer with these Params is marked as: `marker`, or `name` where core would misread it."""
+        return self.marker if self.core_reads is None or self.core_reads(params) else self.name
 
     def parts(self, codes: torch.Tensor, params: Any) -> list[torch.Tensor]:
         """The tensors of a weight in the order of `tensors`: what a torch op can take."""

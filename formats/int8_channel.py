@@ -2,7 +2,8 @@
 
 import torch
 
-from .channel import ChannelLayout, random_like, register
+from .channel import ChannelLayout
+from .layout import register
 
 
 @register
@@ -10,11 +11,3 @@ class Int8ChannelLayout(ChannelLayout):
     NAME = "X2VInt8Channel"
     CODES = torch.int8
     MAX = 127.0
-
-    @classmethod
-    def round_to_codes(cls, values, seed):
-        if seed is None:
-            values.round_()
-        else:
-            values.add_(random_like(values, seed)).floor_().clamp_(-cls.MAX, cls.MAX)
-        return values.to(torch.int8)

@@ -3,11 +3,38 @@
 A new kernel is one file here that registers its rows, and its name in the import below.
 """
 
-from . import dequant, reference, torch_fp8, torch_int8
+from . import (
+    comfy_kitchen,
+    deepgemm,
+    dequant,
+    marlin,
+    q8f,
+    reference,
+    sgl,
+    torch_fp8,
+    torch_int8,
+    torchao,
+    triton,
+    vllm,
+)
 from .kernel import Kernel, Requirements
+from .libraries import LIBRARIES
 from .registry import KERNELS, Choice, NoKernelError, choose, survey, why_not
 
-for _file in (torch_int8, torch_fp8, dequant, reference):
+for _file in (
+    vllm,
+    sgl,
+    q8f,
+    torchao,
+    deepgemm,
+    marlin,
+    torch_int8,
+    torch_fp8,
+    comfy_kitchen,
+    triton,
+    dequant,
+    reference,
+):
     KERNELS.extend(_file.ROWS)
 
-__all__ = ["KERNELS", "Choice", "Kernel", "NoKernelError", "Requirements", "choose", "survey", "why_not"]
+__all__ = ["KERNELS", "LIBRARIES", "Choice", "Kernel", "NoKernelError", "Requirements", "choose", "survey", "why_not"]

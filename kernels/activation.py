@@ -1,13 +1,21 @@
-"""Per-token dynamic quantization of activations: one scale per row, x = q * scale.
+"""Quantization of activations: per token, per token and 128 channels, with a static scale, and core's block formats.
 
 Formulas as in vLLM and LightX2V: scale = max|x| / 127 or / 448; rounding is half to even; an all-zero row keeps zero
 codes (its scale is the floor below, never 0/0).
 """
 
 import torch
+from comfy_kitchen.float_utils import F4_E2M1_MAX, F8_E4M3_MAX
+from comfy_kitchen.tensor import QuantizedTensor
+
+from ..formats.scaled import grouped
 
 INT8_MAX = 127.0
 FP8_MAX = 448.0
+# with weight codes up to 28 (formats/fp8_reduced.py), 64 products stay within float16
+FP8_REDUCED_MAX = 32.0
+GROUP = 128
+NVFP4_MAX = F8_E4M3_MAX * F4_E2M1_MAX
 # far below any activation, far above the smallest normal float32, so that its reciprocal stays finite
 MIN_SCALE = 1e-30
 # float32 values of one pass. CPU: they stay in cache, and passes are few because each costs the threads a meeting.
@@ -23,29 +31,63 @@ def quantize_int8(x: torch.Tensor, pad_rows: int = 1) -> tuple[torch.Tensor, tor
 
 def quantize_fp8(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """x [M, K] float -> codes float8_e4m3fn [M, K] and scale float32 [M, 1]."""
-    return _quantize(x, torch.float8_e4m3fn, FP8_MAX, 1)
+    return _quantize(x, torch.float8_e4m3fn, FP8_MAX)
 
 
-def _quantize(x, dtype, largest, pad_rows):
+def quantize_fp8_reduced(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """x [M, K] float -> codes float8_e4m3fn [M, K] of at most 32 and scale float32 [M, 1]."""
+    return _quantize(x, torch.float8_e4m3fn, FP8_REDUCED_MAX)
+
+
+def quantize_fp8_group128(x: torch.Tensor, pad_rows: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
+    """x [M, K] float -> codes float8_e4m3fn [M', K] and scale float32 [M', ceil(K / 128)], one per token and 128
+    channels; M' as in quantize_int8."""
+    return _quantize(x, torch.float8_e4m3fn, FP8_MAX, pad_rows, GROUP)
+
+
+def quantize_fp8_static(x: torch.Tensor, input_scale: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """x [M, K] float -> codes float8_e4m3fn [M, K], clamped to +-448, and scale float32 [1]: input_scale, or
+    max|x| / 448 of the whole x where that is empty."""
+    scale = input_scale if input_scale.numel() else tensor_scale(x, FP8_MAX).view(1)
+    codes = torch.empty(x.shape, dtype=torch.float8_e4m3fn, device=x.device)
+    for part, target in zip(x.split(_step(x)), codes.split(_step(x)), strict=True):
+        target.copy_(torch.div(part, scale).clamp_(-FP8_MAX, FP8_MAX))
+    return codes, scale
+
+
+def _quantize(x, dtype, largest, pad_rows=1, group=None):
     rows, width = x.shape
+    group = group or width
     padded = -(-rows // pad_rows) * pad_rows
     codes = torch.empty((padded, width), dtype=dtype, device=x.device)
-    scale = torch.empty((padded, 1), dtype=torch.float32, device=x.device)
+    scale = torch.empty((padded, -(-width // group)), dtype=torch.float32, device=x.device)
     if padded > rows:
         codes[rows:] = 0
         scale[rows:] = 0
-    step = max(1, (CPU_VALUES if x.device.type == "cpu" else GPU_VALUES) // max(width, 1))
-    buffer = torch.empty((min(step, rows), width), dtype=torch.float32, device=x.device)
+    step = _step(x)
+    buffer = torch.empty((min(step, rows), scale.shape[1], group), dtype=torch.float32, device=x.device)
     for start in range(0, rows, step):
-        part = x[start : start + step]
+        part = grouped(x[start : start + step], group)
         stop = start + part.shape[0]
         # two reads without the copy that abs() would make
-        amax = torch.maximum(part.amax(dim=-1, keepdim=True), -part.amin(dim=-1, keepdim=True))
+        amax = torch.maximum(part.amax(dim=-1), -part.amin(dim=-1))
         torch.div(amax.to(torch.float32), largest, out=scale[start:stop]).clamp_(min=MIN_SCALE)
         # at most `largest` up to one float32 rounding, which both code types round back to it
-        values = torch.div(part, scale[start:stop], out=buffer[: part.shape[0]])
-        codes[start:stop] = values.round_() if dtype is torch.int8 else values
+        values = torch.div(part, scale[start:stop, :, None], out=buffer[: part.shape[0]])
+        codes[start:stop] = (values.round_() if dtype is torch.int8 else values).flatten(1)[:, :width]
     return codes, scale
+
+
+def _step(x: torch.Tensor) -> int:
+    """Rows of one pass."""
+    return max(1, (CPU_VALUES if x.device.type == "cpu" else GPU_VALUES) // max(x.shape[1], 1))
+
+
+def tensor_scale(x: torch.Tensor, largest: float) -> torch.Tensor:
+    """max|x| / largest of a whole x, float32 []."""
+    if x.numel() == 0:
+        return x.new_ones((), dtype=torch.float32)
+    return torch.maximum(x.amax(), -x.amin()).to(torch.float32).div_(largest).clamp_(min=MIN_SCALE)
 
 
 def _through(quantize):
@@ -56,9 +98,35 @@ def _through(quantize):
     return simulate
 
 
+def _static(x, tensors):
+    codes, scale = quantize_fp8_static(x, tensors["input_scale"])
+    return codes.to(torch.float32) * scale
+
+
+def _group128(x, tensors):
+    codes, scale = quantize_fp8_group128(x)
+    return codes.to(torch.float32) * scale.repeat_interleave(GROUP, dim=1)[:, : x.shape[1]]
+
+
+def _mxfp8(x, tensors):
+    return QuantizedTensor.from_float(x, "TensorCoreMXFP8Layout").dequantize()
+
+
+def _nvfp4(x, tensors):
+    if x.shape[0] == 0:
+        return x
+    # as core, but for the floor of the scale: zeros give core NaN
+    return QuantizedTensor.from_float(x, "TensorCoreNVFP4Layout", scale=tensor_scale(x, NVFP4_MAX)).dequantize()
+
+
 # what a kernel's activations become: (x float32 [M, K], the weight's tensors by name) -> x as it is multiplied, float32
 SIMULATED = {
     "float": lambda x, tensors: x,
     "int8": _through(quantize_int8),
     "fp8": _through(quantize_fp8),
+    "fp8-reduced": _through(quantize_fp8_reduced),
+    "fp8-group128": _group128,
+    "fp8-static": _static,
+    "mxfp8": _mxfp8,
+    "nvfp4": _nvfp4,
 }

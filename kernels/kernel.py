@@ -57,6 +57,21 @@ class Requirements:
             return LIBRARIES[self.library].problem(machine)
         return None
 
+    def words(self) -> str:
+        """What has to be there, for a table: library, kind of device and compute capabilities."""
+        words = [self.library] if self.library else []
+        if self.kind == "cpu":
+            words.append("CPU with VNNI" if self.vnni else "CPU")
+        elif self.min_capability and self.max_capability:
+            ends = dict.fromkeys((_dotted(self.min_capability), _dotted(self.max_capability)))
+            words.append(f"compute capability {' to '.join(ends)}")
+        elif self.min_capability:
+            words.append(f"compute capability {_dotted(self.min_capability)} or newer")
+        elif self.kind == "cuda":
+            words.append("any CUDA GPU")
+        words += self.systems
+        return ", ".join(words) or "nothing"
+
 
 @dataclass(frozen=True)
 class Kernel:

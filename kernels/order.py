@@ -4,15 +4,20 @@ from dataclasses import dataclass
 
 from ..formats import family
 from ..machine import Machine
+from .winners import winner
 
 # after everything else: they run anywhere
 LAST = ("dequant", "reference")
-ANY = (99, 9)
+
+LIGHTX2V = "LightX2V's guide for small machines: q8_kernels before sgl before vLLM on Ada, sgl before vLLM elsewhere"
+FUSED = "its epilogue is fused, torch._int_mm's is a second pass over int32 accumulators"
+UNMEASURED = "tuned libraries before our own Triton kernels, until `x2v-quant bench --kernels` says otherwise"
 
 
 @dataclass(frozen=True)
 class Order:
-    """For GPUs of compute capability `first` to `last` (both included; None: every machine) and a family of formats."""
+    """For a family of formats on GPUs of compute capability `first` to `last` (both included), or on every machine
+    (None). A name that cannot run is passed over, so a row lists what may exist, not what must."""
 
     family: str
     first: tuple[int, int] | None
@@ -21,19 +26,29 @@ class Order:
     source: str
 
 
+# the first row that covers the machine counts
 ORDERS = (
-    Order("int8-channel", None, None, ("torch",), "the only kernel without a library"),
-    Order("fp8-channel", None, None, ("torch",), "the only kernel without a library"),
+    Order("fp8-channel", (8, 9), (8, 9), ("q8f", "sgl", "vllm", "torch", "triton"), LIGHTX2V),
+    Order("fp8-channel", (9, 0), (12, 9), ("sgl", "vllm", "torch", "triton"), LIGHTX2V),
+    # 8.0 to 8.8 have no fp8: with a video's many tokens dequantizing once costs less than a slower GEMM
+    Order("fp8-channel", (8, 0), (8, 8), (), "NVIDIA multiplies fp8 from compute capability 8.9 on"),
+    Order("fp8-channel", None, None, ("torch", "triton"), UNMEASURED),
+    Order("int8-channel", (8, 9), (8, 9), ("q8f", "sgl", "vllm", "comfy-kitchen", "torch", "triton"), LIGHTX2V),
+    Order("int8-channel", None, None, ("sgl", "vllm", "comfy-kitchen", "torch", "triton"), FUSED),
+    Order("fp8-block128", None, None, ("deepgemm", "sgl", "vllm", "torch", "triton"), UNMEASURED),
+    Order("fp8-tensor", None, None, ("torch",), "static scales: torch._scaled_mm takes them as they are"),
+    Order("int4-g128", None, None, ("marlin", "triton"), UNMEASURED),
+    Order("mxfp8", None, None, ("comfy-kitchen",), "ComfyUI's own Blackwell kernels"),
+    Order("nvfp4", None, None, ("comfy-kitchen",), "ComfyUI's own Blackwell kernels"),
 )
 
 
 def ranking(format_name: str, machine: Machine, shape: tuple[int, int] | None) -> list[str]:
-    """Kernel names for `auto`, best first."""
-    name = family(format_name)
-    for row in ORDERS:
-        if row.family == name and _covers(row, machine):
-            return [*row.kernels, *LAST]
-    return list(LAST)
+    """Kernel names for `auto`, best first: the measured winner for this shape if one was saved, then ORDERS, then those
+    that run anywhere."""
+    measured = winner(format_name, machine, shape)
+    listed = next((row.kernels for row in ORDERS if row.family == family(format_name) and _covers(row, machine)), ())
+    return list(dict.fromkeys([*([measured] if measured else []), *listed, *LAST]))
 
 
 def _covers(row: Order, machine: Machine) -> bool:

@@ -68,14 +68,16 @@ def choose(
     raise NoKernelError(f"No kernel for {format_name} on {machine}: {reasons}.{remedy}")
 
 
-def survey(format_name: str, machine: Machine) -> dict[str, str | None]:
-    """Every kernel for this format, best first -> None if it runs on this machine, else the reason why not. Those that
-    are only taken by name come last."""
+def survey(
+    format_name: str, machine: Machine, shape: tuple[int, int] | None = None, dtype: torch.dtype | None = None
+) -> dict[str, str | None]:
+    """Every kernel for this format, best first -> None if it runs here, else the reason why not (see `why_not`). Those
+    that are only taken by name come last."""
     relatives = _relatives(format_name)
     others = [kernel.name for kernel in KERNELS if set(kernel.formats) & set(relatives)]
     return {
-        name: why_not(name, format_name, machine)
-        for name in dict.fromkeys([*ranking(format_name, machine, None), *others])
+        name: why_not(name, format_name, machine, shape, dtype)
+        for name in dict.fromkeys([*ranking(format_name, machine, shape), *others])
     }
 
 
@@ -93,6 +95,7 @@ def _verdict(name, formats, machine, shape, dtype) -> tuple[Kernel | None, str, 
     rows = [k for k in known if set(formats) & set(k.formats)]
     if not rows:
         return None, "", f"computes {', '.join(sorted({f for k in known for f in k.formats}))}, not {formats[0]}"
+    rows.sort(key=lambda k: formats[0] not in k.formats)  # as it is held, if that is possible
     reason = None
     for row in [k for k in rows if k.requires.kind in (None, machine.kind)] or rows[:1]:
         stored = next(f for f in formats if f in row.formats)

@@ -1,16 +1,20 @@
-"""fp8 W8A8 with nothing but torch: per-token activations and torch._scaled_mm.
+"""fp8 W8A8 with nothing but torch: torch._scaled_mm, and torch.nn.functional.scaled_mm for blocks.
 
 Row-wise scaling needs a build and a GPU that have it (not Windows, not every RTX 50 build), so the probe decides.
-Tensor-wise scaling with unit scales works on every GPU with fp8; the real scales are then applied afterwards.
+Tensor-wise scaling with unit scales works on every GPU with fp8; the real scales are then applied afterwards. Scales of
+blocks are cuBLAS's, on Hopper alone.
 """
 
 import torch
 
-from .activation import quantize_fp8
+from ..formats.fp8_block128 import BLOCK
+from .activation import quantize_fp8, quantize_fp8_group128, quantize_fp8_static
 from .kernel import Kernel, Requirements
 
 # tensor-wise: outputs of one pass, whose float32 epilogue takes 4 bytes each; passes are whole tiles of rows
 TENSORWISE_VALUES, ROW_MULTIPLE = 1 << 25, 128
+# blocks: cuBLAS reads scales four at a time
+SCALE_ROWS = 4
 
 
 @torch.library.custom_op("x2v_quant::fp8_linear", mutates_args=())
@@ -55,15 +59,108 @@ def _tensorwise(quantized, token_scale, codes, row_scale, bias, dtype):
     return out
 
 
-def _row(rowwise: bool, summary: str) -> Kernel:
+@torch.library.custom_op("x2v_quant::fp8_tensor_linear", mutates_args=())
+def fp8_tensor_linear(
+    x: torch.Tensor, codes: torch.Tensor, scale: torch.Tensor, input_scale: torch.Tensor, bias: torch.Tensor | None
+) -> torch.Tensor:
+    """x [M, K] float, codes float8_e4m3fn [N, K], scale float32 [1, 1] or [N, 1], input_scale float32 [1], or [0] for
+    max|x| / 448, bias [N] -> [M, N] in x.dtype. K and N are multiples of 16."""
+    if x.shape[0] == 0:
+        return x.new_empty((0, codes.shape[0]))
+    quantized, token_scale = quantize_fp8_static(x, input_scale)
+    if scale.numel() > 1:
+        token_scale = token_scale.view(1, 1).expand(x.shape[0], 1)
+        return _tensorwise(quantized, token_scale, codes, scale.view(1, -1), bias, x.dtype)
+    # torch fuses a 16-bit bias into a 16-bit output only
+    fused = bias is not None and x.dtype != torch.float32
+    y = torch._scaled_mm(
+        quantized,
+        codes.t(),
+        scale_a=token_scale.view(()),
+        scale_b=scale.view(()),
+        bias=bias.to(x.dtype) if fused else None,
+        out_dtype=x.dtype,
+    )
+    return y if bias is None or fused else y.add_(bias)
+
+
+@fp8_tensor_linear.register_fake
+def _(x, codes, scale, input_scale, bias):
+    return x.new_empty((x.shape[0], codes.shape[0]))
+
+
+@torch.library.custom_op("x2v_quant::fp8_block128_linear", mutates_args=())
+def fp8_block128_linear(
+    x: torch.Tensor, codes: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor | None
+) -> torch.Tensor:
+    """x [M, K] float, codes float8_e4m3fn [N, K], scale float32 [N / 128, K / 128], bias [N] -> [M, N] in x.dtype.
+
+    K and N are multiples of 128. The scales go to cuBLAS with channels innermost: of tokens [M, K / 128] with strides
+    (1, M), of blocks [K / 128 rounded up to 4, N / 128] column-major; rows of tokens come in fours (ScaledBlas.cpp).
+    """
+    rows = x.shape[0]
+    if rows == 0:
+        return x.new_empty((0, codes.shape[0]))
+    quantized, token_scale = quantize_fp8_group128(x, pad_rows=SCALE_ROWS)
+    scaling = torch.nn.functional.ScalingType
+    y = torch.nn.functional.scaled_mm(
+        quantized,
+        codes.t(),
+        token_scale.t().contiguous().t(),
+        scaling.BlockWise1x128,
+        torch.nn.functional.pad(scale, (0, -scale.shape[1] % SCALE_ROWS)).t(),
+        scaling.BlockWise128x128,
+        output_dtype=torch.bfloat16 if x.dtype == torch.bfloat16 else torch.float32,
+    )[:rows]
+    return (y if bias is None else y.add_(bias)).to(x.dtype)
+
+
+@fp8_block128_linear.register_fake
+def _(x, codes, scale, bias):
+    return x.new_empty((x.shape[0], codes.shape[0]))
+
+
+def _channel_row(rowwise: bool, summary: str) -> Kernel:
     def linear(x, codes, params, bias):
         return torch.ops.x2v_quant.fp8_linear(x, codes, params.scale, bias, rowwise)
 
-    requires = Requirements("cuda", nvidia=True, min_capability=(8, 9), n_multiple=16, k_multiple=16)
-    return Kernel("torch", ("fp8-channel",), linear, "fp8", summary, requires)
+    return Kernel("torch", ("fp8-channel",), linear, "fp8", summary, MULTIPLES_OF_16)
 
+
+def _tensor(x, codes, params, bias):
+    return torch.ops.x2v_quant.fp8_tensor_linear(x, codes, params.scale, params.input_scale, bias)
+
+
+def _block128(x, codes, params, bias):
+    return torch.ops.x2v_quant.fp8_block128_linear(x, codes, params.scale, bias)
+
+
+MULTIPLES_OF_16 = Requirements("cuda", nvidia=True, min_capability=(8, 9), n_multiple=16, k_multiple=16)
 
 ROWS = (
-    _row(True, "fp8 weights x fp8 activations (per-token), row-wise torch._scaled_mm"),
-    _row(False, "fp8 weights x fp8 activations (per-token), tensor-wise torch._scaled_mm"),
+    _channel_row(True, "fp8 weights x fp8 activations (per-token), row-wise torch._scaled_mm"),
+    _channel_row(False, "fp8 weights x fp8 activations (per-token), tensor-wise torch._scaled_mm"),
+    Kernel(
+        "torch",
+        ("fp8-tensor",),
+        _tensor,
+        "fp8-static",
+        "fp8 weights x fp8 activations (one static scale), tensor-wise torch._scaled_mm",
+        MULTIPLES_OF_16,
+    ),
+    Kernel(
+        "torch",
+        ("fp8-block128",),
+        _block128,
+        "fp8-group128",
+        "fp8 weights (128 x 128) x fp8 activations (per token and 128 channels), torch's scaled_mm",
+        Requirements(
+            "cuda",
+            nvidia=True,
+            min_capability=(9, 0),
+            max_capability=(9, 0),
+            n_multiple=BLOCK,
+            k_multiple=BLOCK,
+        ),
+    ),
 )

@@ -23,8 +23,17 @@ class LoadDiT(io.ComfyNode):
             node_id="X2VLoadDiT",
             display_name="Load Quantized DiT",
             category=LOADERS,
-            description="Loads a quantized diffusion model (LightX2V fp8 or int8) as an ordinary MODEL.",
-            search_aliases=["lightx2v", "wan", "load diffusion model", "unet loader", "int8", "fp8", "quantized"],
+            description="Loads a quantized diffusion model (fp8, int8, int4, mxfp8 or nvfp4) as an ordinary MODEL.",
+            search_aliases=[
+                "lightx2v",
+                "wan",
+                "load diffusion model",
+                "unet loader",
+                "int8",
+                "fp8",
+                "int4",
+                "quantized",
+            ],
             inputs=[
                 io.Combo.Input(
                     "model_name",

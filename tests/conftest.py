@@ -2,6 +2,7 @@
 
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,8 @@ def pytest_configure(config):
     from comfy.cli_args import args
 
     args.cpu = not torch.cuda.is_available()
+    # what a benchmark once saved for this user must not decide what is tested
+    os.environ["X2V_QUANT_HOME"] = str(Path(tempfile.gettempdir()) / f"x2v-quant-tests-{os.getpid()}")
 
 
 def pytest_collection_modifyitems(items):

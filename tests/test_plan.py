@@ -7,9 +7,10 @@ from x2v_quant.machine import Machine
 from x2v_quant.plan import Plan
 from x2v_quant.schemes import resolve
 
-RTX3060 = Machine("cuda", "RTX 3060", (8, 6))
-RTX4090 = Machine("cuda", "RTX 4090", (8, 9))
-GTX1080 = Machine("cuda", "GTX 1080", (6, 1))
+NOTHING = frozenset()
+RTX3060 = Machine("cuda", "RTX 3060", (8, 6), libraries=NOTHING)
+RTX4090 = Machine("cuda", "RTX 4090", (8, 9), libraries=NOTHING)
+GTX1080 = Machine("cuda", "GTX 1080", (6, 1), libraries=NOTHING)
 
 
 def plan(machine, format_name, scheme="auto", shapes=((1536, 1536),)):
@@ -20,16 +21,23 @@ def plan(machine, format_name, scheme="auto", shapes=((1536, 1536),)):
 
 
 def test_a_plan_that_needs_no_excuse():
-    assert plan(RTX4090, "fp8-channel").lines() == [
-        "model.safetensors: scheme auto on RTX 4090 (compute capability 8.9), compute dtype bfloat16",
+    assert plan(RTX4090, "fp8-channel", "fp8-torch").lines() == [
+        "model.safetensors: scheme fp8-torch on RTX 4090 (compute capability 8.9), compute dtype bfloat16",
         "- 1 layer fp8-channel -> torch: fp8 weights x fp8 activations (per-token), row-wise torch._scaled_mm",
     ]
 
 
-def test_fp8_on_a_gpu_without_fp8_says_why_and_what_would_be_faster():
+def test_auto_names_what_would_have_come_first_and_what_to_install():
+    lines = "\n".join(plan(RTX4090, "fp8-channel").lines())
+    assert "fp8-channel -> torch" in lines
+    assert "- not sgl: needs sgl-kernel, which is not installed (pip install" in lines
+
+
+def test_fp8_on_a_gpu_without_fp8_says_what_would_be_faster():
     lines = "\n".join(plan(RTX3060, "fp8-channel").lines())
-    assert "not torch: needs compute capability 8.9 or newer, this is RTX 3060" in lines
     assert "tip: with transcode on the weights become int8-channel, which multiplies in low precision" in lines
+    lines = "\n".join(plan(RTX3060, "fp8-channel", "fp8-torch").lines())
+    assert "not torch: needs compute capability 8.9 or newer, this is RTX 3060" in lines
 
 
 @pytest.mark.parametrize(
@@ -49,5 +57,5 @@ def test_layers_that_do_not_fit_are_a_group_of_their_own():
 
 def test_fallback_is_one_line_with_the_reason():
     line = plan(RTX3060, "int8-channel", "int8-vllm").fallback()
-    assert line == ("int8-vllm falls back to torch for 1 of 1 layers: vllm is not part of this version of x2v-quant.")
+    assert line.startswith("int8-vllm falls back to torch for 1 of 1 layers: vllm needs vllm, which is not installed")
     assert plan(RTX3060, "int8-channel", "int8-torch").fallback() is None

@@ -44,6 +44,7 @@ NVIDIA = [
     "mxfp8",
     "nvfp4",
     "nvfp4-split-n-workaround",
+    "fp8-f16-accum",
 ]
 ENCODER = [
     "fp8-vllm",
@@ -109,4 +110,4 @@ def test_schemes_for_a_file():
     assert "fp8-vllm" not in fitting
     assert "int8-sgl" not in fitting
     assert schemes_for({}, DIT) == []
-    assert schemes_for({"int8-channel", "fp8-channel"}, DIT) == ["auto"]
+    assert schemes_for({"int8-channel", "fp8-channel"}, DIT) == ["auto", "dequant", "reference"]

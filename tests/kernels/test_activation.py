@@ -1,26 +1,45 @@
-"""Per-token quantization against the formulas."""
+"""Quantization of activations against the formulas, each written out here once more in float64."""
 
 import pytest
 import torch
 
-from x2v_quant.kernels.activation import CPU_VALUES, quantize_fp8, quantize_int8
+from x2v_quant.formats import FORMATS
+from x2v_quant.kernels import activation
+from x2v_quant.kernels.activation import (
+    CPU_VALUES,
+    SIMULATED,
+    quantize_fp8,
+    quantize_fp8_group128,
+    quantize_fp8_reduced,
+    quantize_fp8_static,
+    quantize_int8,
+)
 
-CASES = {"int8": (quantize_int8, 127.0, torch.int8), "fp8": (quantize_fp8, 448.0, torch.float8_e4m3fn)}
+CASES = {
+    "int8": (quantize_int8, 127.0, torch.int8),
+    "fp8": (quantize_fp8, 448.0, torch.float8_e4m3fn),
+    "fp8-reduced": (quantize_fp8_reduced, 32.0, torch.float8_e4m3fn),
+}
+DTYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
+
+
+def tokens(rows, width, dtype=torch.float32):
+    return (torch.randn(rows, width, generator=torch.Generator().manual_seed(0)) * 3).to(dtype)
 
 
 @pytest.mark.parametrize("kind", CASES)
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
+@DTYPES
 @pytest.mark.parametrize("rows,width", [(1, 37), (7, 37), (3, CPU_VALUES // 2 + 1)], ids=["row", "rows", "passes"])
 def test_codes_and_scales(kind, dtype, rows, width):
     quantize, largest, code_dtype = CASES[kind]
-    x = (torch.randn(rows, width, generator=torch.Generator().manual_seed(0)) * 3).to(dtype)
+    x = tokens(rows, width, dtype)
     codes, scale = quantize(x)
     assert codes.dtype == code_dtype
-    assert scale.dtype == torch.float32
+    assert (scale.dtype, scale.shape) == (torch.float32, (rows, 1))
     exact = x.float().abs().amax(1, keepdim=True) / largest
     torch.testing.assert_close(scale, exact)
     assert codes.float().abs().amax(1).eq(largest).all()
-    step = 1.0 if kind == "int8" else 32.0
+    step = 1.0 if kind == "int8" else largest / 14
     assert ((codes.float() - x.float() / exact).abs() <= step / 2 * 1.001).all()
 
 
@@ -38,8 +57,97 @@ def test_int8_rounds_half_to_even():
     assert quantize_int8(x)[0].tolist() == [[127, 0, 2, 2, 0, -2]]
 
 
-def test_padding_rows_are_zero():
-    codes, scale = quantize_int8(torch.randn(5, 8), pad_rows=32)
+@pytest.mark.parametrize("quantize", [quantize_int8, quantize_fp8_group128])
+def test_padding_rows_are_zero(quantize):
+    codes, scale = quantize(torch.randn(5, 8), pad_rows=32)
     assert codes.shape == (32, 8)
-    assert codes[5:].abs().sum() == 0
+    assert scale.shape == (32, 1)
+    assert codes[5:].float().abs().sum() == 0
     assert scale[5:].sum() == 0
+
+
+@DTYPES
+@pytest.mark.parametrize("width", [128, 300, 50])
+def test_a_group_of_128_is_quantized_as_a_token_of_its_own(dtype, width, monkeypatch):
+    monkeypatch.setattr(activation, "CPU_VALUES", 4 * width)  # two passes
+    x = tokens(6, width, dtype)
+    x[1, :50] = 0
+    codes, scale = quantize_fp8_group128(x)
+    assert (codes.shape, scale.shape) == ((6, width), (6, -(-width // 128)))
+    for group, start in enumerate(range(0, width, 128)):
+        part_codes, part_scale = quantize_fp8(x[:, start : start + 128])
+        assert torch.equal(codes[:, start : start + 128].view(torch.uint8), part_codes.view(torch.uint8))
+        assert torch.equal(scale[:, group : group + 1], part_scale)
+
+
+@DTYPES
+def test_a_static_scale_is_divided_by_and_clamped(dtype):
+    x = tokens(9, 40, dtype)
+    x[0, 0], x[1, 1] = 1000, -1000
+    codes, scale = quantize_fp8_static(x, torch.tensor([0.5]))
+    assert scale.tolist() == [0.5]
+    assert torch.equal(codes.float(), (x.float() / 0.5).clamp(-448, 448).to(torch.float8_e4m3fn).float())
+    assert codes[0, 0].item() == 448
+    assert codes[1, 1].item() == -448
+
+
+@DTYPES
+def test_without_a_static_scale_the_whole_x_gives_it(dtype):
+    x = tokens(9, 40, dtype)
+    codes, scale = quantize_fp8_static(x, torch.empty(0))
+    torch.testing.assert_close(scale, x.float().abs().max().view(1) / 448)
+    assert codes.float().abs().max() == 448
+    assert not quantize_fp8_static(x * 0, torch.empty(0))[0].float().any()
+
+
+def as_formula(kind, x):
+    """What a token becomes, block by block in float64."""
+    width = {"mxfp8": 32, "nvfp4": 16}[kind]
+    fp4 = torch.tensor([0, 0.5, 1, 1.5, 2, 3, 4, 6], dtype=torch.float64)
+    fp4 = torch.cat((-fp4.flip(0), fp4))
+    whole = x.abs().max().float() / (448 * 6)
+    result = torch.zeros_like(x, dtype=torch.float64)
+    for start in range(0, x.shape[1], width):
+        block = x[:, start : start + width]
+        amax = block.abs().amax(1, keepdim=True)
+        if kind == "mxfp8":  # the smallest power of two that brings the block within 448
+            scale = torch.exp2(torch.ceil(torch.log2(amax.double() / 448)))
+            values = (block.double() / scale).float().to(torch.float8_e4m3fn).double()
+        else:  # a block scale in e4m3, itself in units of one scale for all
+            scale = (amax / 6 / whole).to(torch.float8_e4m3fn).double() * whole.double()
+            steps = (block.double() / scale).clamp(-6, 6)
+            values = fp4[(steps.unsqueeze(2) - fp4).abs().argmin(2)]
+        result[:, start : start + width] = values * scale
+    return result
+
+
+@pytest.mark.parametrize("kind", ["mxfp8", "nvfp4"])
+@pytest.mark.parametrize("rows,width", [(33, 96), (5, 50)])
+def test_block_formats_are_cores(kind, rows, width):
+    x = tokens(rows, width)
+    torch.testing.assert_close(SIMULATED[kind](x, {}).double(), as_formula(kind, x), rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("kind", SIMULATED)
+@pytest.mark.parametrize("input_scale", [[], [0.03]], ids=["dynamic", "static"])
+def test_every_simulation_keeps_shape_zeros_and_most_of_the_value(kind, input_scale):
+    x = tokens(33, 70)
+    x[2] = 0
+    tensors = {"input_scale": torch.tensor(input_scale)}
+    y = SIMULATED[kind](x, tensors)
+    assert (y.shape, y.dtype) == (x.shape, torch.float32)
+    assert not y[2].any()
+    assert (y - x).norm() < (0.12 if kind == "nvfp4" else 0.04) * x.norm()
+    assert not SIMULATED[kind](torch.zeros(3, 64), tensors).any()
+    assert SIMULATED[kind](x[:0], tensors).shape == (0, 70)
+
+
+def test_every_format_has_its_simulation():
+    assert {row.activation for row in FORMATS.values()} <= set(SIMULATED)
+
+
+@pytest.mark.parametrize("quantize", [quantize_int8, quantize_fp8, quantize_fp8_reduced, quantize_fp8_group128])
+def test_strided_tokens_are_read_as_they_are(quantize):
+    x = tokens(40, 64).t()
+    for one, other in zip(quantize(x), quantize(x.contiguous()), strict=True):
+        assert torch.equal(one.float(), other.float())

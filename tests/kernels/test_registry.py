@@ -3,13 +3,16 @@
 import pytest
 import torch
 
+from x2v_quant.formats import FORMATS
 from x2v_quant.kernels import KERNELS, NoKernelError, choose, survey, why_not
+from x2v_quant.kernels.order import LAST, ORDERS, ranking
 from x2v_quant.machine import Machine, describe
 
-CPU = Machine("cpu", "CPU (x86_64)", vnni=True)
-OLD_CPU = Machine("cpu", "CPU (x86_64)", vnni=False)
+NOTHING = frozenset()
+CPU = Machine("cpu", "CPU (x86_64)", vnni=True, libraries=NOTHING)
+OLD_CPU = Machine("cpu", "CPU (x86_64)", vnni=False, libraries=NOTHING)
 RTX2080, RTX3060, RTX4090, RTX5090, H200 = (
-    Machine("cuda", name, capability)
+    Machine("cuda", name, capability, libraries=NOTHING)
     for name, capability in (
         ("RTX 2080", (7, 5)),
         ("RTX 3060", (8, 6)),
@@ -18,8 +21,8 @@ RTX2080, RTX3060, RTX4090, RTX5090, H200 = (
         ("H200", (9, 0)),
     )
 )
-GTX1080 = Machine("cuda", "GTX 1080", (6, 1))
-AMD = Machine("cuda", "AMD Radeon RX 7900")
+GTX1080 = Machine("cuda", "GTX 1080", (6, 1), libraries=NOTHING)
+AMD = Machine("cuda", "AMD Radeon RX 7900", libraries=NOTHING)
 
 
 @pytest.mark.parametrize(
@@ -53,7 +56,8 @@ def test_auto_takes_the_best_kernel(machine, format_name, expected):
         ("torch", "int8-channel", OLD_CPU, None, "no int8 dot-product instructions"),
         ("torch", "int8-channel", RTX4090, (20, 64), "out_features to be a multiple of 8, this layer has 20"),
         ("torch", "fp8-channel", RTX4090, (64, 72), "in_features to be a multiple of 16, this layer has 72"),
-        ("vllm", "fp8-channel", H200, None, "is not part of this version"),
+        ("lightx2v", "fp8-channel", H200, None, "is not part of this version"),
+        ("torch", "int4-g128", H200, None, "not int4-g128"),
     ],
 )
 def test_a_kernel_passed_over_has_its_reason_in_words(name, format_name, machine, shape, words):
@@ -61,9 +65,9 @@ def test_a_kernel_passed_over_has_its_reason_in_words(name, format_name, machine
 
 
 def test_preference_falls_back_with_the_reason():
-    choice = choose("int8-channel", RTX3060, prefer="vllm")
+    choice = choose("int8-channel", RTX3060, prefer="lightx2v")
     assert choice.kernel.name == "torch"
-    assert choice.passed_over == {"vllm": "is not part of this version of x2v-quant"}
+    assert choice.passed_over["lightx2v"] == "is not part of this version of x2v-quant"
 
 
 def test_preference_is_taken_over_a_faster_kernel():
@@ -71,8 +75,8 @@ def test_preference_is_taken_over_a_faster_kernel():
 
 
 def test_strict_refuses_with_reason_and_remedy():
-    with pytest.raises(NoKernelError, match=r"vllm is not part .* Switch strict off"):
-        choose("int8-channel", H200, prefer="vllm", strict=True)
+    with pytest.raises(NoKernelError, match=r"lightx2v is not part .* Switch strict off"):
+        choose("int8-channel", H200, prefer="lightx2v", strict=True)
 
 
 def test_strict_without_a_preference_is_no_restriction():
@@ -86,8 +90,11 @@ def test_a_layer_that_does_not_fit_goes_to_the_next_kernel():
 
 
 def test_survey_names_every_kernel_best_first():
-    assert list(survey("fp8-channel", RTX3060)) == ["torch", "dequant", "reference"]
-    assert survey("fp8-channel", RTX3060)["dequant"] is None
+    found = survey("fp8-channel", RTX4090)
+    assert set(found) == {kernel.name for kernel in KERNELS if {"fp8-channel", "fp8-reduced"} & set(kernel.formats)}
+    ranked = [name for name in found if name in ranking("fp8-channel", RTX4090, None)]
+    assert ranked == [name for name in ranking("fp8-channel", RTX4090, None) if name in found]
+    assert found["torch"] is found["dequant"] is None
 
 
 def test_unknown_format_has_no_kernel():
@@ -102,3 +109,20 @@ def test_this_machine_is_described_and_probed():
         for name in kernel.formats:
             reason = why_not(kernel.name, name, machine)
             assert reason is None or len(reason.split()) > 3
+
+
+@pytest.mark.parametrize("row", ORDERS, ids=lambda row: f"{row.family}-{row.first}")
+def test_the_order_is_sound(row):
+    """It names kernels that exist for the format, each row with its source; every machine finds a row."""
+    computing = {kernel.name for kernel in KERNELS for name in kernel.formats if FORMATS[name].family == row.family}
+    assert set(row.kernels) <= computing
+    assert len(row.source.split()) > 3
+    assert not set(row.kernels) & set(LAST)
+
+
+@pytest.mark.parametrize("format_name", FORMATS)
+@pytest.mark.parametrize("machine", [CPU, RTX2080, RTX3060, RTX4090, RTX5090, H200, AMD], ids=str)
+def test_every_format_has_a_kernel_on_every_machine(format_name, machine):
+    """With no library at all, down to a shape that suits nobody."""
+    for shape in ((1536, 1536), (20, 256)):
+        assert choose(format_name, machine, shape).kernel.name

@@ -1,0 +1,46 @@
+"""What our layouts share: codes, a scale, their names in a file, and how comfy_kitchen comes to know them."""
+
+from dataclasses import dataclass
+
+import torch
+from comfy_kitchen.tensor import QuantizedLayout, register_layout_class
+from comfy_kitchen.tensor.base import BaseLayoutParams
+
+# LightX2V's floor for an absolute maximum: all-zero rows, blocks and groups get this, never a zero scale.
+MIN_AMAX = 1e-5
+
+
+class ScaledLayout(QuantizedLayout):
+    """A subclass gives NAME (registry key), MAX (largest code), `quantize` and `dequantize`, and registers itself with
+    `register`."""
+
+    NAME: str
+    MAX: float
+
+    @dataclass(frozen=True)
+    class Params(BaseLayoutParams):
+        """scale: float32; orig_dtype: dtype of the dequantized weight; orig_shape: (N, K)."""
+
+    @classmethod
+    def get_plain_tensors(cls, qtensor):
+        return qtensor._qdata, qtensor._params.scale
+
+    @classmethod
+    def state_dict_tensors(cls, qdata, params):
+        return {"": qdata, "_scale": params.scale}
+
+
+def register(layout: type[ScaledLayout]) -> type[ScaledLayout]:
+    """Class decorator: make the layout known to comfy_kitchen (twice does no harm: the last one wins)."""
+    register_layout_class(layout.NAME, layout)
+    return layout
+
+
+def fresh(scale: torch.Tensor | str | None) -> bool:
+    """Whether core asks for scales of the weight's own: None or "recalculate"."""
+    return scale is None or isinstance(scale, str)
+
+
+def scale_for(amax: torch.Tensor, largest: float) -> torch.Tensor:
+    """The scale that takes an absolute maximum to the largest code, with the floor for zeros; may reuse `amax`."""
+    return amax.clamp_(min=MIN_AMAX).div_(largest)

@@ -1,0 +1,50 @@
+"""What every adapter of a kernel library does around the library's own call: one torch op, which guards its inputs."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from .libraries import Library
+
+# 16-bit types, in the order in which a kernel is probed with them: not every GPU has bfloat16
+FLOAT16_FIRST = (torch.float16, torch.bfloat16)
+SCHEMA = "(Tensor x, Tensor codes, Tensor scale, Tensor? bias) -> Tensor"
+
+
+def library_linear(
+    op_name: str,
+    library: Library,
+    compute: Callable[[Any, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor | None], torch.Tensor],
+    columns: Callable[[torch.Tensor], int] = lambda codes: codes.shape[0],
+) -> Callable[[torch.Tensor, torch.Tensor, Any, torch.Tensor | None], torch.Tensor]:
+    """Register x2v_quant::<op_name> and return it as a Kernel's `linear`.
+
+    compute(what the library's `load` returned, x [M, K] contiguous with M > 0, codes, scale, bias [N] contiguous and of
+    x's dtype, or None) -> [M, N] in x.dtype. `columns`: codes -> N.
+    """
+
+    def run(x, codes, scale, bias):
+        if x.shape[0] == 0:
+            return x.new_empty((0, columns(codes)))
+        bias = None if bias is None else bias.to(x.dtype).contiguous()
+        return compute(library.loaded(), x.contiguous(), codes, scale, bias)
+
+    op = torch.library.custom_op(f"x2v_quant::{op_name}", run, mutates_args=(), schema=SCHEMA)
+    op.register_fake(lambda x, codes, scale, bias: x.new_empty((x.shape[0], columns(codes))))
+
+    def linear(x, codes, params, bias):
+        return op(x, codes, params.scale, bias)
+
+    return linear
+
+
+def accepted(op: torch._ops.OpOverload, **arguments) -> dict:
+    """Those of `arguments` that the operator's own schema has: releases rename and drop some."""
+    names = {argument.name for argument in op._schema.arguments}
+    return {name: value for name, value in arguments.items() if name in names}
+
+
+def optional(op: torch._ops.OpOverload) -> set[str]:
+    """The operator's arguments that may be None: those without a default still have to be given."""
+    return {argument.name for argument in op._schema.arguments if argument.type.kind() == "OptionalType"}

@@ -1,0 +1,122 @@
+"""sgl-kernel's compiled operators, under its old and its new name (sglang-kernel): fp8 and int8 per channel, fp8 in
+blocks. Its op library alone is loaded, never the package."""
+
+import torch
+
+from . import quantizers, shared_objects
+from .activation import GROUP
+from .adapter import FLOAT16_FIRST, library_linear
+from .kernel import Kernel, Requirements
+from .libraries import LacksError, Library, register
+from .quantizers import per_token_groups_by
+
+PACKAGES, MODULES = ("sglang-kernel", "sgl-kernel"), ("sgl_kernel",)
+HINT = "it was built for another torch or CUDA, or there is no NVIDIA driver"
+HOPPER = (9, 0)
+
+
+def load_ops() -> torch._ops._OpNamespace:
+    """torch.ops.sgl_kernel with the operators for the current GPU in it: one build is for Hopper, one for the rest."""
+    ops = torch.ops.sgl_kernel
+    if not hasattr(ops, "fp8_scaled_mm"):
+        build = "sm90" if torch.cuda.get_device_capability() == HOPPER else "sm100"
+        # builds from source have one file for one GPU
+        shared_objects.load("sgl_kernel", f"{build}/common_ops", "common_ops")
+    return ops
+
+
+def loader(operator: str, last: str):
+    """A `load` that wants `operator`, which releases after `last` do not have."""
+
+    def load():
+        ops = load_ops()
+        if not hasattr(ops, operator):
+            raise LacksError(f"has no {operator}: {last} was the last release that had it")
+        return ops
+
+    return load
+
+
+SGL = register(
+    Library(
+        "sgl-kernel",
+        PACKAGES,
+        MODULES,
+        load_ops,
+        {"Linux": "pip install --no-deps sglang-kernel, 0.4.6 for torch 2.11, 0.4.8 for 2.13, 0.4.10 for 2.14"},
+        HINT,
+    )
+)
+SGL_BLOCK = register(
+    Library(
+        "sgl-kernel up to 0.4.4",
+        PACKAGES,
+        MODULES,
+        loader("fp8_blockwise_scaled_mm", "0.4.4"),
+        {"Linux": "pip install --no-deps sglang-kernel==0.4.4, which is for torch 2.11"},
+        HINT,
+    )
+)
+
+
+def fp8_linear(ops, x, codes, scale, bias):
+    """codes float8_e4m3fn [N, K], scale float32 [N, 1]; K a multiple of 16, N of 8."""
+    quantized = torch.empty_like(x, dtype=torch.float8_e4m3fn)
+    token_scale = x.new_empty((x.shape[0], 1), dtype=torch.float32)
+    ops.sgl_per_token_quant_fp8(x, quantized, token_scale)
+    return ops.fp8_scaled_mm(quantized, codes.t(), token_scale, scale, x.dtype, bias)
+
+
+def int8_linear(ops, x, codes, scale, bias):
+    """codes int8 [N, K], scale float32 [N, 1]; K a multiple of 16, N of 8. The library has no int8 quantizer."""
+    quantized, token_scale = quantizers.per_token(x, "int8")
+    return ops.int8_scaled_mm(quantized, codes.t(), token_scale, scale, x.dtype, bias)
+
+
+def block_linear(ops, x, codes, scale, bias):
+    """codes float8_e4m3fn [N, K], scale float32 [N / 128, K / 128]; the operator takes no bias."""
+    quantized, token_scale = per_token_groups_by(ops.sgl_per_token_group_quant_8bit, x)
+    out = ops.fp8_blockwise_scaled_mm(quantized, codes.t(), token_scale, scale.t(), x.dtype)[: x.shape[0]]
+    return out if bias is None else out.add_(bias)
+
+
+def _requires(first, last=None, library=SGL, n_multiple=8, k_multiple=16) -> Requirements:
+    return Requirements(
+        "cuda",
+        nvidia=True,
+        min_capability=first,
+        max_capability=last,
+        systems=("Linux",),
+        library=library.name,
+        dtypes=FLOAT16_FIRST,
+        n_multiple=n_multiple,
+        k_multiple=k_multiple,
+    )
+
+
+ROWS = (
+    Kernel(
+        "sgl",
+        ("fp8-channel",),
+        library_linear("sgl_fp8_linear", SGL, fp8_linear),
+        "fp8",
+        "fp8 weights x fp8 activations (per-token), bias in the same pass, sgl-kernel",
+        _requires((8, 9)),
+    ),
+    Kernel(
+        "sgl",
+        ("int8-channel",),
+        library_linear("sgl_int8_linear", SGL, int8_linear),
+        "int8",
+        "int8 weights x int8 activations (per-token), bias in the same pass, sgl-kernel",
+        _requires((7, 5), (9, 0)),
+    ),
+    Kernel(
+        "sgl",
+        ("fp8-block128",),
+        library_linear("sgl_block_linear", SGL_BLOCK, block_linear),
+        "fp8-group128",
+        "fp8 weights x fp8 activations (per token and 128 channels), sgl-kernel",
+        _requires((9, 0), (10, 0), SGL_BLOCK, GROUP, GROUP),
+    ),
+)

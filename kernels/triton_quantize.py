@@ -1,0 +1,154 @@
+"""Per-token quantization of activations in one pass over x. Importing this needs triton.
+
+The formulas are activation.py's, and so are the numbers, bit for bit.
+"""
+
+import torch
+import triton
+import triton.language as tl
+
+from .activation import FP8_MAX, FP8_REDUCED_MAX, GROUP, INT8_MAX, MIN_SCALE
+
+# name of an activation -> (dtype of the codes, largest code)
+CODES = {
+    "int8": (torch.int8, INT8_MAX),
+    "fp8": (torch.float8_e4m3fn, FP8_MAX),
+    "fp8-reduced": (torch.float8_e4m3fn, FP8_REDUCED_MAX),
+}
+# channels that a program keeps in registers; a longer row is read twice
+LONGEST_ROW = 16384
+# values of one program: short rows share one
+VALUES = 4096
+FLOOR = tl.constexpr(MIN_SCALE)
+# 1.5 * 2**23: adding it rounds to an integer, half to even, which the low bits of the sum then hold
+ROUND = tl.constexpr(12582912.0)
+
+
+@triton.jit
+def _read(x_ptr, smoothing_ptr, offsets, channels, mask, inside):
+    values = tl.load(x_ptr + offsets, mask=mask, other=0.0).to(tl.float32)
+    if smoothing_ptr is not None:
+        values /= tl.load(smoothing_ptr + channels, mask=inside, other=1.0).to(tl.float32)[None, :]
+    return values
+
+
+@triton.jit
+def _encode(values, scale, DTYPE: tl.constexpr):
+    """values / scale as codes. The quotient is correctly rounded: one Newton step from the product with a correctly
+    rounded reciprocal (Markstein's theorem), a fraction of what a division costs."""
+    inverse = tl.div_rn(1.0, scale)
+    guess = values * inverse
+    scaled = tl.fma(tl.fma(-guess, scale, values), inverse, guess)
+    if DTYPE.is_int8():
+        return (scaled + ROUND).to(tl.int32, bitcast=True).to(tl.int8)
+    else:
+        return scaled.to(DTYPE)
+
+
+@triton.jit(do_not_specialize=["M"])
+def quantize_rows(
+    x_ptr, smoothing_ptr, codes_ptr, scale_ptr, M, K, stride,
+    LARGEST: tl.constexpr, ROWS: tl.constexpr, WIDTH: tl.constexpr,
+):  # fmt: skip
+    """ROWS whole rows of x [M, K] per program, kept in registers: WIDTH >= K."""
+    first = tl.program_id(0) * ROWS
+    rows = tl.arange(0, ROWS)
+    channels = tl.arange(0, WIDTH)
+    inside = channels < K
+    real = rows < M - first
+    mask = real[:, None] & inside[None, :]
+    x_ptr += first.to(tl.int64) * stride
+    codes_ptr += first.to(tl.int64) * K
+    values = _read(x_ptr, smoothing_ptr, rows[:, None] * stride + channels[None, :], channels, mask, inside)
+    scale = tl.maximum(tl.div_rn(tl.max(tl.abs(values), axis=1), LARGEST), FLOOR)
+    codes = _encode(values, scale[:, None], codes_ptr.dtype.element_ty)
+    tl.store(codes_ptr + rows[:, None] * K + channels[None, :], codes, mask=mask)
+    tl.store(scale_ptr + first + rows, scale, mask=real)
+
+
+@triton.jit
+def quantize_long_row(
+    x_ptr, smoothing_ptr, codes_ptr, scale_ptr, K, stride, LARGEST: tl.constexpr, WIDTH: tl.constexpr
+):
+    """One row per program, WIDTH channels at a time: once for the scale, once for the codes."""
+    row = tl.program_id(0)
+    x_ptr += row.to(tl.int64) * stride
+    codes_ptr += row.to(tl.int64) * K
+    amax = tl.zeros((1, WIDTH), tl.float32)
+    for start in range(0, K, WIDTH):
+        channels = start + tl.arange(0, WIDTH)
+        inside = channels < K
+        amax = tl.maximum(
+            amax, tl.abs(_read(x_ptr, smoothing_ptr, channels[None, :], channels, inside[None, :], inside))
+        )
+    scale = tl.maximum(tl.div_rn(tl.max(amax), LARGEST), FLOOR)
+    for start in range(0, K, WIDTH):
+        channels = start + tl.arange(0, WIDTH)
+        inside = channels < K
+        values = _read(x_ptr, smoothing_ptr, channels[None, :], channels, inside[None, :], inside)
+        codes = _encode(values, scale, codes_ptr.dtype.element_ty)
+        tl.store(codes_ptr + channels[None, :], codes, mask=inside[None, :])
+    tl.store(scale_ptr + row, scale)
+
+
+@triton.jit(do_not_specialize=["M"])
+def quantize_groups(
+    x_ptr, codes_ptr, scale_ptr, M, K, stride, LARGEST: tl.constexpr, GROUPS: tl.constexpr, WIDTH: tl.constexpr
+):
+    """GROUPS groups of WIDTH channels per program, of one row or of neighbouring ones; the scales of one group of
+    channels lie side by side, as the GEMM reads them: scale [ceil(K / WIDTH), M]."""
+    count = tl.cdiv(K, WIDTH)
+    pairs = tl.program_id(0) * GROUPS + tl.arange(0, GROUPS)
+    rows = pairs // count
+    groups = pairs % count
+    first = tl.program_id(0) * GROUPS // count
+    near = rows - first
+    first = first.to(tl.int64)
+    channels = groups[:, None] * WIDTH + tl.arange(0, WIDTH)[None, :]
+    mask = (rows < M)[:, None] & (channels < K)
+    values = tl.load(x_ptr + first * stride + near[:, None] * stride + channels, mask=mask, other=0.0).to(tl.float32)
+    scale = tl.maximum(tl.div_rn(tl.max(tl.abs(values), axis=1), LARGEST), FLOOR)
+    codes = _encode(values, scale[:, None], codes_ptr.dtype.element_ty)
+    tl.store(codes_ptr + first * K + near[:, None] * K + channels, codes, mask=mask)
+    tl.store(scale_ptr + groups.to(tl.int64) * M + rows, scale, mask=rows < M)
+
+
+def quantize_tokens(
+    x: torch.Tensor, activation: str, smoothing: torch.Tensor | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """x [M, K] float (M > 0), `activation` a name in CODES, smoothing [K] float, which divides x before anything else
+    -> codes [M, K], scale float32 [M, 1]."""
+    dtype, largest = CODES[activation]
+    x = x if x.stride(1) == 1 else x.contiguous()
+    M, K = x.shape
+    codes = torch.empty((M, K), dtype=dtype, device=x.device)
+    scale = torch.empty((M, 1), dtype=torch.float32, device=x.device)
+    with torch.cuda.device_of(x):
+        if K > LONGEST_ROW:
+            quantize_long_row[(M,)](
+                x, smoothing, codes, scale, K, x.stride(0), LARGEST=largest, WIDTH=LONGEST_ROW // 2, num_warps=8
+            )
+        else:
+            width = triton.next_power_of_2(K)
+            rows = max(1, VALUES // width)
+            quantize_rows[(triton.cdiv(M, rows),)](
+                x, smoothing, codes, scale, M, K, x.stride(0),
+                LARGEST=largest, ROWS=rows, WIDTH=width, num_warps=16 if width == LONGEST_ROW else 8,
+            )  # fmt: skip
+    return codes, scale
+
+
+def quantize_token_groups(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """x [M, K] float (M > 0) -> codes float8_e4m3fn [M, K], scale float32 [ceil(K / 128), M]."""
+    dtype, largest = CODES["fp8"]
+    x = x if x.stride(1) == 1 else x.contiguous()
+    M, K = x.shape
+    count = triton.cdiv(K, GROUP)
+    codes = torch.empty((M, K), dtype=dtype, device=x.device)
+    scale = torch.empty((count, M), dtype=torch.float32, device=x.device)
+    groups = VALUES // GROUP
+    with torch.cuda.device_of(x):
+        quantize_groups[(triton.cdiv(M * count, groups),)](
+            x, codes, scale, M, K, x.stride(0), LARGEST=largest, GROUPS=groups, WIDTH=GROUP, num_warps=8
+        )
+    return codes, scale

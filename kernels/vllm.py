@@ -1,0 +1,104 @@
+"""vLLM's compiled operators: fp8 and int8 per channel, fp8 in blocks. Its op library alone is loaded, never vllm."""
+
+import torch
+
+from . import shared_objects
+from .activation import GROUP
+from .adapter import FLOAT16_FIRST, library_linear
+from .kernel import Kernel, Requirements
+from .libraries import LacksError, Library, register
+from .quantizers import per_token_groups_by
+
+
+def load_ops() -> torch._ops._OpNamespace:
+    """torch.ops._C with vLLM's operators in it."""
+    ops = torch.ops._C
+    if not hasattr(ops, "cutlass_scaled_mm"):
+        # up to 0.19 all in the first, from 0.24 on all in the second, in between some in each
+        shared_objects.load("vllm", "_C", "_C_stable_libtorch")
+    if not hasattr(ops, "cutlass_scaled_mm"):
+        raise LacksError("has no cutlass_scaled_mm: it was built for another kind of device")
+    return ops
+
+
+VLLM = register(
+    Library(
+        "vllm",
+        ("vllm",),
+        ("vllm",),
+        load_ops,
+        {"Linux": "pip install --no-deps vllm: only its op library is used; from 0.24 on it wants a torch for CUDA 13"},
+        "it was built for another torch or CUDA, or there is no NVIDIA driver",
+    )
+)
+
+
+def fp8_linear(ops, x, codes, scale, bias):
+    """codes float8_e4m3fn [N, K], scale float32 [N, 1]; K and N multiples of 16."""
+    quantized = torch.empty_like(x, dtype=torch.float8_e4m3fn)
+    token_scale = x.new_empty((x.shape[0], 1), dtype=torch.float32)
+    ops.dynamic_per_token_scaled_fp8_quant(quantized, x, token_scale, None)
+    return _scaled_mm(ops, quantized, token_scale, codes, scale, bias, x.dtype)
+
+
+def int8_linear(ops, x, codes, scale, bias):
+    """codes int8 [N, K], scale float32 [N, 1]; K and N multiples of 16."""
+    quantized = torch.empty_like(x, dtype=torch.int8)
+    token_scale = x.new_empty((x.shape[0], 1), dtype=torch.float32)
+    ops.dynamic_scaled_int8_quant(quantized, x, token_scale, None)
+    return _scaled_mm(ops, quantized, token_scale, codes, scale, bias, x.dtype)
+
+
+def block_linear(ops, x, codes, scale, bias):
+    """codes float8_e4m3fn [N, K], scale float32 [N / 128, K / 128]; the operator adds no bias to blocks."""
+    quantized, token_scale = per_token_groups_by(ops.per_token_group_fp8_quant, x)
+    out = _scaled_mm(ops, quantized, token_scale, codes, scale.t(), None, x.dtype)[: x.shape[0]]
+    return out if bias is None else out.add_(bias)
+
+
+def _scaled_mm(ops, quantized, token_scale, codes, scale, bias, dtype):
+    out = torch.empty((quantized.shape[0], codes.shape[0]), dtype=dtype, device=quantized.device)
+    ops.cutlass_scaled_mm(out, quantized, codes.t(), token_scale, scale, bias)
+    return out
+
+
+def _requires(first, last=None, multiple=16) -> Requirements:
+    return Requirements(
+        "cuda",
+        nvidia=True,
+        min_capability=first,
+        max_capability=last,
+        systems=("Linux",),
+        library=VLLM.name,
+        dtypes=FLOAT16_FIRST,
+        n_multiple=multiple,
+        k_multiple=multiple,
+    )
+
+
+ROWS = (
+    Kernel(
+        "vllm",
+        ("fp8-channel",),
+        library_linear("vllm_fp8_linear", VLLM, fp8_linear),
+        "fp8",
+        "fp8 weights x fp8 activations (per-token), bias in the same pass, vLLM's CUTLASS kernel",
+        _requires((8, 9)),
+    ),
+    Kernel(
+        "vllm",
+        ("int8-channel",),
+        library_linear("vllm_int8_linear", VLLM, int8_linear),
+        "int8",
+        "int8 weights x int8 activations (per-token), bias in the same pass, vLLM's CUTLASS kernel",
+        _requires((7, 5), (9, 0)),
+    ),
+    Kernel(
+        "vllm",
+        ("fp8-block128",),
+        library_linear("vllm_block_linear", VLLM, block_linear),
+        "fp8-group128",
+        "fp8 weights x fp8 activations (per token and 128 channels), vLLM's CUTLASS kernel",
+        _requires((9, 0), multiple=GROUP),
+    ),
+)

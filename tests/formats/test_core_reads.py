@@ -1,0 +1,41 @@
+"""What is saved under one of core's format names is read by core as the same weight."""
+
+import json
+
+import pytest
+import torch
+from comfy_kitchen.tensor import QuantizedTensor
+
+from x2v_quant.formats import FORMATS
+
+
+def stored(name):
+    w = torch.randn((64, 96), generator=torch.Generator().manual_seed(0))
+    extra = {"input_scale": torch.tensor([0.5])} if name == "fp8-tensor" else {}
+    tensor = QuantizedTensor.from_float(w, FORMATS[name].layout_name, scale="recalculate", **extra)
+    return tensor, extra
+
+
+def core_linear(tensors, marker):
+    import comfy.ops
+
+    linear = comfy.ops.mixed_precision_ops({}, torch.float32).Linear(96, 64, bias=False)
+    data = torch.tensor(list(json.dumps({"format": marker}).encode()), dtype=torch.uint8)
+    linear.load_state_dict({**tensors, "comfy_quant": data})
+    return linear
+
+
+@pytest.mark.parametrize("name", ["int8-channel", "fp8-tensor", "mxfp8", "nvfp4"])
+def test_core_reads_the_same_weight(name):
+    tensor, extra = stored(name)
+    linear = core_linear({**tensor.state_dict("weight"), **extra}, FORMATS[name].marker_of(tensor._params))
+    assert tuple(linear.weight.shape) == (64, 96)
+    torch.testing.assert_close(linear.weight.dequantize(), tensor.dequantize(), rtol=1e-6, atol=0)
+    if extra:
+        assert torch.equal(linear.input_scale, extra["input_scale"])
+
+
+@pytest.mark.parametrize("name", ["fp8-channel", "fp8-reduced", "fp8-block128", "int4-g128", "int4-g128-marlin"])
+def test_core_refuses_what_only_we_read(name):
+    with pytest.raises(KeyError, match=FORMATS[name].marker):
+        core_linear({"weight": torch.zeros(64, 96)}, FORMATS[name].marker)

@@ -1,0 +1,148 @@
+"""ComfyUI's own kernels: the numbers where a CPU has them, the rules of a GPU where not, and the words for why not."""
+
+import pytest
+import torch
+from comfy_kitchen.backends.eager import quantization as eager
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from x2v_quant.formats import FORMATS
+from x2v_quant.kernels import comfy_kitchen as adapter
+from x2v_quant.kernels import why_not
+from x2v_quant.kernels.libraries import LacksError
+from x2v_quant.kernels.reference import reference
+from x2v_quant.machine import Machine
+
+DTYPES = pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32], ids=str)
+BIAS = pytest.mark.parametrize("with_bias", [True, False], ids=["bias", "no-bias"])
+H200, RTX5090 = Machine("cuda", "H200", (9, 0)), Machine("cuda", "RTX 5090", (12, 0))
+
+
+def on(machine):
+    """The machine with every library."""
+    return Machine(machine.kind, machine.name, machine.capability, libraries=frozenset({"comfy-kitchen"}))
+
+
+def values(*shape, seed=0):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+@DTYPES
+@BIAS
+@pytest.mark.parametrize("m", [1, 37])
+def test_int8_is_the_reference(dtype, with_bias, m):
+    """Through comfy-kitchen's eager backend, which takes the same arguments as its others."""
+    weight = FORMATS["int8-channel"].quantize(values(48, 64), dtype)
+    x, bias = values(m, 64, seed=1).to(dtype), values(48, seed=2).to(dtype) if with_bias else None
+    y = adapter._int8(adapter.comfy_kitchen, x, weight._qdata, weight._params.scale, bias)
+    expected = reference(x.float(), "int8-channel", weight._qdata, weight._params, bias, "int8")
+    assert (y.shape, y.dtype) == ((m, 48), dtype)
+    # it rounds x / scale in x's dtype before it rounds to int8
+    assert (y.float() - expected).norm() < 0.01 * expected.norm()
+
+
+@pytest.mark.parametrize("name", ["int8-channel", "mxfp8", "nvfp4"])
+def test_no_tokens_give_no_rows(name, monkeypatch):
+    monkeypatch.setattr(type(adapter.WITH_INT8), "loaded", lambda library: adapter.comfy_kitchen)
+    weight = FORMATS[name].quantize(values(64, 96), torch.bfloat16)
+    row = next(row for row in adapter.ROWS if row.formats == (name,))
+    y = row.linear(torch.empty((0, 96), dtype=torch.bfloat16), weight._qdata, weight._params, None)
+    assert (y.shape, y.dtype) == ((0, 64), torch.bfloat16)
+
+
+@pytest.fixture
+def product(monkeypatch):
+    """comfy_kitchen's scaled_mm_* as torch would check it for a GPU, which its own fake implementations do not do."""
+    calls = []
+
+    def through(function):
+        def call(*args):
+            calls.append(args)
+            return function(*args)
+
+        return call
+
+    for name in ("scaled_mm_mxfp8", "scaled_mm_nvfp4"):
+        monkeypatch.setattr(adapter.comfy_kitchen, name, through(getattr(eager, name)))
+    with FakeTensorMode():
+        yield calls
+
+
+def empty(*shape, dtype=torch.float32):
+    return torch.empty(shape, dtype=dtype, device="cuda")
+
+
+@DTYPES
+@BIAS
+@pytest.mark.parametrize("m", [1, 17, 300])
+class TestOnABlackwellGpu:
+    def test_mxfp8(self, product, dtype, m, with_bias):
+        codes, scale = empty(96, 160, dtype=torch.float8_e4m3fn), empty(128, 8, dtype=torch.float8_e8m0fnu)
+        bias = empty(96, dtype=dtype) if with_bias else None
+        y = adapter._mxfp8(adapter.comfy_kitchen, empty(m, 160, dtype=dtype), codes, scale, bias)
+        assert (y.shape, y.dtype, y.device.type) == ((m, 96), dtype, "cuda")
+        assert product[0][0].shape == (-(-m // 32) * 32, 160)
+
+    def test_nvfp4(self, product, dtype, m, with_bias):
+        codes, blocks = empty(96, 80, dtype=torch.uint8), empty(128, 12, dtype=torch.float8_e4m3fn)
+        bias = empty(96, dtype=dtype) if with_bias else None
+        y = adapter.nvfp4_linear._init_fn(empty(m, 160, dtype=dtype), codes, empty(), blocks, bias)
+        assert (y.shape, y.dtype, y.device.type) == ((m, 96), dtype, "cuda")
+        assert product[0][0].shape == (-(-m // 16) * 16, 80)
+
+
+def test_the_rules_are_really_checked(product):
+    codes, scale = empty(96, 160, dtype=torch.float8_e4m3fn), empty(96, 5, dtype=torch.float8_e8m0fnu)
+    with pytest.raises((RuntimeError, ValueError)):
+        adapter._mxfp8(adapter.comfy_kitchen, empty(32, 160, dtype=torch.bfloat16), codes, scale, None)
+
+
+@pytest.mark.parametrize(
+    "name,machine,shape,words",
+    [
+        ("mxfp8", H200, None, "needs compute capability 10.0 or newer"),
+        ("nvfp4", H200, None, "needs compute capability 10.0 or newer"),
+        ("nvfp4", RTX5090, (1536, 48), "in_features to be a multiple of 32"),
+        ("mxfp8", RTX5090, (48, 1536), "out_features to be a multiple of 32"),
+        ("int8-channel", H200, (24, 64), "out_features to be a multiple of 16"),
+        ("int8-channel", Machine("cuda", "AMD"), None, "needs an NVIDIA GPU"),
+        ("mxfp8", RTX5090, (1536, 1536), None),
+        ("nvfp4", RTX5090, (1536, 1536), None),
+        ("int8-channel", H200, (1536, 1536), None),
+    ],
+)
+def test_requirements(name, machine, shape, words):
+    reason = why_not("comfy-kitchen", name, on(machine), shape)
+    assert (words in reason) if words else reason is None
+
+
+READY = {"available": True, "disabled": False, "unavailable_reason": None, "capabilities": ["int8_linear"]}
+ABSENT = {"available": False, "disabled": False, "unavailable_reason": "ImportError: libcuda", "capabilities": []}
+
+
+@pytest.mark.parametrize(
+    "states,words",
+    [
+        ({"cuda": READY}, None),
+        ({"cuda": READY | {"disabled": True}, "triton": READY}, None),
+        (
+            {"cuda": READY | {"disabled": True}, "triton": ABSENT},
+            ["cuda backend switched off by ComfyUI", "triton backend unavailable (ImportError: libcuda)"],
+        ),
+        ({"cuda": READY | {"capabilities": []}}, ["cuda backend has no int8_linear", "triton backend is not part of"]),
+    ],
+)
+def test_int8_needs_a_backend_of_its_own(states, words, monkeypatch):
+    monkeypatch.setattr(adapter.comfy_kitchen, "list_backends", lambda: states)
+    if words is None:
+        assert adapter._with_int8_backend() is adapter.comfy_kitchen
+        return
+    with pytest.raises(LacksError) as refusal:
+        adapter._with_int8_backend()
+    assert all(word in str(refusal.value) for word in words)
+
+
+def test_this_installs_backends_are_understood():
+    """list_backends of the installed release has the entries that are read."""
+    states = adapter.comfy_kitchen.list_backends()
+    assert set(adapter.BACKENDS) <= set(states)
+    assert all(set(READY) <= set(state) for state in states.values())

@@ -1,0 +1,229 @@
+"""Every Triton kernel compiled for every architecture it is claimed for, no GPU needed: the real ops are called, with
+each kernel compiled instead of launched, and what came out is read."""
+
+import itertools
+import re
+import subprocess
+
+import pytest
+import torch
+
+from x2v_quant.kernels import triton as ops
+from x2v_quant.kernels import triton_tiles
+from x2v_quant.kernels.triton_tiles import F16_CHUNK, SHARED_KIB, TILES, architecture_of
+
+pytest.importorskip("triton", reason="triton is not installed: no wheel for this system")
+from triton import knobs
+from triton.backends.compiler import GPUTarget
+from triton.runtime import driver
+from triton.runtime.jit import JITFunction
+
+# product -> first and last compute capability of its rows
+CLAIMED = {
+    "int8": ((8, 0), (12, 0)),
+    "fp8": ((8, 9), (12, 0)),
+    "fp8-f16": ((8, 9), (12, 0)),
+    "block128": ((8, 9), (12, 0)),
+    "int4": ((8, 0), (12, 0)),
+    "fp8-weight": ((8, 0), (8, 8)),
+}
+CAPABILITIES = ((8, 0), (8, 6), (8, 9), (9, 0), (10, 0), (12, 0))
+NOT_F16 = ((9, 0), (10, 0))
+# every tile is compiled for these, and the widest, which needs the most, for the others
+EVERY_TILE = ((8, 9), (9, 0))
+SYNC = {
+    "int8": "mma.sync.aligned.m16n8k32.row.col.satfinite.s32.s8.s8.s32",
+    "fp8": "mma.sync.aligned.m16n8k32.row.col.f32.e4m3.e4m3.f32",
+    "fp8-f16": "mma.sync.aligned.m16n8k32.row.col.f16.e4m3.e4m3.f16",
+    "block128": "mma.sync.aligned.m16n8k32.row.col.f32.e4m3.e4m3.f32",
+    "int4": "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32",
+    "fp8-weight": "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32",
+}
+WGMMA = {"int8": "s32.s8.s8", "fp8": "f32.e4m3.e4m3", "block128": "f32.e4m3.e4m3", "int4": "f32.bf16.bf16"}
+TCGEN05 = {"fp8": "kind::f8f6f4", "block128": "kind::f8f6f4", "int4": "kind::f16"}
+MULTIPLIES = re.compile(r"(wgmma\.mma_async|mma\.sync|tcgen05\.mma)(\S*)")
+# bytes a thread may spill: a few registers, outside the loop or hidden in it
+SPILLED = 160
+MANY = 1100
+
+
+def expected_instruction(product, capability):
+    if capability == (9, 0):
+        return re.compile(r"wgmma\.mma_async\.sync\.aligned\.m64n\d+k\d+\." + WGMMA[product])
+    if capability == (10, 0) and product in TCGEN05:
+        return re.compile(r"tcgen05\.mma\.cta_group::1\." + TCGEN05[product])
+    return re.compile(re.escape(SYNC[product]))
+
+
+def cases():
+    for product, (first, last) in CLAIMED.items():
+        for capability in CAPABILITIES:
+            if not first <= capability <= last or (product == "fp8-f16" and capability in NOT_F16):
+                continue
+            tiles = TILES[product, architecture_of(capability)]
+            for most, tile in tiles if capability in EVERY_TILE or last < EVERY_TILE[0] else tiles[-1:]:
+                name = f"{product}-sm{capability[0]}{capability[1]}-{tile.m}x{tile.n}x{tile.k}"
+                yield pytest.param(product, capability, most or MANY, id=name)
+
+
+class Compiler:
+    """Stands in for triton's driver; every target is a device of its own, so that none answers for another."""
+
+    def __init__(self):
+        self.compiled = []
+        self.use((8, 9))
+
+    def use(self, capability):
+        number = capability[0] * 10 + capability[1]
+        self.target, self.architecture = GPUTarget("cuda", number, 32), architecture_of(capability)
+
+    def use_amd(self, name, wave):
+        self.target, self.architecture = GPUTarget("hip", name, wave), "amd"
+
+    def get_current_device(self):
+        return self.target.arch
+
+    def get_current_stream(self, device):
+        return 0
+
+    def get_current_target(self):
+        return self.target
+
+
+@pytest.fixture
+def compiler(monkeypatch, tmp_path_factory):
+    """compiler.use(capability), then call an op: `compiled` holds (kernel's name, what was compiled) per launch."""
+    compiler = Compiler()
+    launch = JITFunction.run
+
+    def compile_only(self, *args, grid, warmup, **keywords):
+        result = launch(self, *args, grid=grid, warmup=True, **keywords)
+        compiler.compiled.append((self.fn.__name__, result))
+
+    monkeypatch.setattr(knobs.cache, "dir", str(tmp_path_factory.getbasetemp() / "triton"))
+    monkeypatch.setattr(driver, "_active", compiler)
+    monkeypatch.setattr(JITFunction, "run", compile_only)
+    monkeypatch.setattr(triton_tiles, "architecture", lambda device: compiler.architecture)
+    return compiler
+
+
+def call(product, m, n=512, k=1024, dtype=torch.bfloat16, bias=True):
+    """The op of a product, with tensors that need not hold anything."""
+    x = torch.zeros(m, k, dtype=dtype)
+    bias = torch.zeros(n, dtype=dtype) if bias else None
+    scale, blocks, groups = torch.zeros(n, 1), torch.zeros(-(-n // 128), -(-k // 128)), torch.zeros(n, -(-k // 128))
+    fp8 = torch.zeros(n, k, dtype=torch.uint8).view(torch.float8_e4m3fn)
+    if product == "int8":
+        return ops.triton_scaled_linear(x, torch.zeros(n, k, dtype=torch.int8), scale, bias, "int8", product)
+    if product == "fp8":
+        return ops.triton_scaled_linear(x, fp8, scale, bias, "fp8", product)
+    if product == "fp8-f16":
+        return ops.triton_scaled_linear(x, fp8, scale, bias, "fp8-reduced", product)
+    if product == "block128":
+        return ops.triton_block_linear(x, fp8, blocks, bias)
+    if product == "int4":
+        return ops.triton_weight_only_linear(x, torch.zeros(n, k // 2, dtype=torch.uint8), groups, bias, product)
+    return ops.triton_weight_only_linear(x, fp8, scale, bias, product)
+
+
+def spilled(kernel, folder) -> int:
+    """Bytes of stack that a thread uses, from the machine code."""
+    file = folder / "kernel.cubin"
+    file.write_bytes(kernel.asm["cubin"])
+    command = [knobs.nvidia.cuobjdump.path, "--dump-resource-usage", str(file)]
+    usage = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return int(re.search(r"STACK:(\d+)", usage).group(1))
+
+
+@pytest.mark.parametrize("product,capability,tokens", list(cases()))
+def test_every_tile_compiles_to_tensor_core_code(compiler, tmp_path, product, capability, tokens):
+    compiler.use(capability)
+    call(product, tokens)
+    name, kernel = compiler.compiled[-1]
+    assert name.endswith("gemm")
+    instructions = {a + b for a, b in MULTIPLIES.findall(kernel.asm["ptx"])}
+    assert instructions
+    for instruction in instructions:
+        assert expected_instruction(product, capability).match(instruction)
+    assert kernel.metadata.shared <= SHARED_KIB[architecture_of(capability)] * 1024
+    assert spilled(kernel, tmp_path) <= SPILLED
+
+
+@pytest.mark.parametrize("product", CLAIMED)
+@pytest.mark.parametrize(
+    "dtype,n,k,bias",
+    [(torch.float16, 20, 70, False), (torch.float32, 257, 4112, True)],
+    ids=["float16-tails", "float32-tails"],
+)
+def test_tails_and_other_dtypes_compile(compiler, product, dtype, n, k, bias):
+    if dtype == torch.float32 and product in ("int4", "fp8-weight"):
+        pytest.skip("computes 16-bit activations only")
+    compiler.use(CLAIMED[product][0])
+    call(product, 64, n, k, dtype, bias)
+    _, kernel = compiler.compiled[-1]
+    assert kernel.metadata.shared <= SHARED_KIB["sm86"] * 1024
+    assert MULTIPLIES.search(kernel.asm["ptx"])
+
+
+@pytest.mark.parametrize("width", [5120, 13824, 20000])
+@pytest.mark.parametrize("capability", [(8, 0), (9, 0)], ids=["sm80", "sm90"])
+@pytest.mark.parametrize("smoothing", [True, False], ids=["smoothing", "plain"])
+def test_quantizers_keep_their_rows_in_registers(compiler, tmp_path, width, capability, smoothing):
+    compiler.use(capability)
+    for activation in ("int8",) if capability < (8, 9) else ("int8", "fp8"):
+        factor = torch.ones(width) if smoothing else None
+        ops.triton_quantize(torch.zeros(40, width, dtype=torch.bfloat16), activation, factor)
+    for _, kernel in compiler.compiled:
+        assert spilled(kernel, tmp_path) <= 16
+        # 16 bytes a load: anything less and the memory would not be the limit
+        assert re.search(r"ld\.global\S*\.v4\.b32", kernel.asm["ptx"])
+
+
+@pytest.mark.parametrize(
+    "product,capability", [("int8", (8, 9)), ("fp8", (9, 0)), ("block128", (8, 9)), ("int4", (8, 0))]
+)
+def test_any_number_of_tokens_meets_few_compiled_kernels(compiler, product, capability):
+    """One compiled GEMM per tile and one quantizer, whatever M is: 1, even, odd, a multiple of 16 or not."""
+    compiler.use(capability)
+    numbers = sorted({m + d for m in (1, 16, 64, 256, 512, 1024, 2048) for d in (-1, 0, 1, 7)} - {0})
+    assert len(numbers) > 20
+    for m in numbers:
+        call(product, m, n=128, k=256)
+    variants = {}
+    for name, kernel in compiler.compiled:
+        variants.setdefault(name, set()).add(kernel.hash)
+    gemm = next(name for name in variants if name.endswith("gemm"))
+    assert len(variants.pop(gemm)) == len(TILES[product, architecture_of(capability)])
+    assert all(len(hashes) == 1 for hashes in variants.values())
+
+
+def test_float16_sums_are_short_in_every_tile():
+    """k of the tile is what the float16 sum runs over."""
+    tiles = [tile for (product, _), tiles in TILES.items() if product == "fp8-f16" for _, tile in tiles]
+    assert tiles
+    assert {tile.k for tile in tiles} == {F16_CHUNK}
+
+
+def test_tables_cover_every_claim_and_every_number_of_tokens():
+    claimed = {
+        (product, architecture_of(capability))
+        for product, (first, last) in CLAIMED.items()
+        for capability in CAPABILITIES
+        if first <= capability <= last and not (product == "fp8-f16" and capability in NOT_F16)
+    }
+    assert claimed == {key for key in TILES if key[1] != "amd"}
+    for tiles in TILES.values():
+        limits = [most for most, _ in tiles]
+        assert limits[-1] is None
+        assert all(a < b for a, b in itertools.pairwise(limits[:-1]))
+
+
+@pytest.mark.parametrize("product", [product for product, name in TILES if name == "amd"])
+@pytest.mark.parametrize("name,wave", [("gfx1100", 32), ("gfx1201", 32), ("gfx942", 64)])
+def test_amd_gpus_multiply_with_their_matrix_units(compiler, product, name, wave):
+    compiler.use_amd(name, wave)
+    call(product, MANY)
+    _, kernel = compiler.compiled[-1]
+    assert re.search(r"v_(wmma_\w+_16x16x16|mfma_\w+_32x32x\d+)_?(iu8|i8|bf16)", kernel.asm["amdgcn"])
+    assert kernel.metadata.shared <= SHARED_KIB["amd"] * 1024
+    assert int(re.search(r"vgpr_spill_count: *(\d+)", kernel.asm["amdgcn"]).group(1)) <= SPILLED // 4

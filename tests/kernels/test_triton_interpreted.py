@@ -1,0 +1,299 @@
+"""Our Triton kernels in Triton's interpreter, against the reference.
+
+The interpreter has to be chosen before a kernel is defined, so this file also runs as a script: it computes every case
+in a process of its own and saves what came out, and the tests here compare.
+
+What the interpreter gets wrong is kept out: it cannot multiply bfloat16, and it rounds to bfloat16 and to e4m3 wrongly,
+so outputs are float32 or float16 and activations that become e4m3 are e4m3 numbers times a power of two already.
+"""
+
+import importlib
+import importlib.util
+import os
+import subprocess
+import sys
+import traceback
+
+import pytest
+import torch
+from torch.library import opcheck
+
+from x2v_quant.formats import FORMATS
+from x2v_quant.formats.fp8_reduced import Fp8ReducedLayout
+from x2v_quant.kernels import triton as rows
+from x2v_quant.kernels.activation import (
+    FP8_MAX,
+    FP8_REDUCED_MAX,
+    GROUP,
+    quantize_fp8,
+    quantize_fp8_group128,
+    quantize_fp8_reduced,
+    quantize_int8,
+)
+from x2v_quant.kernels.reference import reference
+
+ops = torch.ops.x2v_quant
+HALF, SINGLE = torch.float16, torch.float32
+LINEARS = {f"{row.name} {row.formats[0]} {row.activation}": row for row in rows.ROWS}
+WEIGHT_ONLY = [name for name, row in LINEARS.items() if row.activation == "float"]
+# (M, N, K): one of everything, no multiple of anything, several tiles, the widest tiles with tails
+SHAPES = [(1, 16, 32), (37, 20, 70), (70, 257, 130), (33, 130, 300), (65, 128, 384), (1030, 34, 66)]
+QUANTIZERS = {"int8": quantize_int8, "fp8": quantize_fp8, "fp8-reduced": quantize_fp8_reduced}
+LARGEST = {"int8": 127.0, "fp8": FP8_MAX, "fp8-reduced": FP8_REDUCED_MAX, "fp8-group128": FP8_MAX}
+# several rows in a program, one, the longest that stays in registers, longer ones
+WIDTHS = [(130, 20), (5, 1100), (2, 13824), (2, 16385)]
+
+
+def random(*shape, seed=0):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def activations(m, k, activation, dtype):
+    """Random tokens with an outlier channel and a zero token, on the grid of `activation` if that is e4m3."""
+    x = random(m, k)
+    x[:, k // 3] *= 20
+    if m > 2:
+        x[2] = 0
+    if activation not in ("float", "int8"):
+        largest = LARGEST[activation]
+        x = (x * 4).clamp(-largest, largest).to(torch.float8_e4m3fn).float()
+        # every scale is a power of two, so codes are exact
+        x[:, :: GROUP if activation == "fp8-group128" else k] = largest
+        x *= 2.0 ** torch.randint(-3, 3, (m, 1), generator=torch.Generator().manual_seed(1))
+    return x.to(dtype)
+
+
+def linear_inputs(name, m, n, k, dtype):
+    row = LINEARS[name]
+    weight = FORMATS[row.formats[0]].quantize(random(n, k, seed=2) * torch.linspace(0.1, 2, n).view(-1, 1), dtype)
+    return row, activations(m, k, row.activation, dtype), weight, random(n, seed=3)
+
+
+def linear(name, m, n, k, dtype, bias_dtype):
+    row, x, weight, bias = linear_inputs(name, m, n, k, dtype)
+    bias = None if bias_dtype is None else bias.to(bias_dtype)
+    return row.linear(x, weight._qdata, weight._params, bias)
+
+
+def quantizer_input(m, k, activation, dtype):
+    x = activations(m, k, activation, dtype)
+    x[0] = 0
+    return x
+
+
+def quantize(activation, m, k, dtype, smoothing):
+    x = quantizer_input(m, k, activation, dtype)
+    return ops.triton_quantize(x, activation, smoothing_for(k) if smoothing else None)
+
+
+def smoothing_for(k):
+    """Powers of two: the quotient is exact, so that codes can be compared."""
+    return 2.0 ** torch.randint(-2, 3, (k,), generator=torch.Generator().manual_seed(5))
+
+
+def quantize_groups(m, k):
+    return rows.TRITON.loaded().quantize_token_groups(quantizer_input(m, k, "fp8-group128", SINGLE))
+
+
+def ties():
+    return ops.triton_quantize(torch.tensor([[127.0, 0.5, 1.5, 2.5, -0.5, -1.5, -2.5, 126.5]]), "int8", None)
+
+
+def hostile(activation):
+    """Rows at the ends of float32 and rows whose scale is rounded."""
+    x = torch.stack([random(64) * scale for scale in (1e-38, 1e-30, 1e-3, 1.0, 3e37)])
+    return ops.triton_quantize(x, activation, None)
+
+
+def strided(name, transposed):
+    row, x, weight, bias = linear_inputs(name, 9, 24, 130, row_dtype(name))
+    wide = x.t().contiguous().t() if transposed else torch.cat([x, x], dim=1)[:, :130]
+    assert not wide.is_contiguous()
+    return row.linear(wide, weight._qdata, weight._params, bias)
+
+
+def worst_sums():
+    """The largest codes that fp8-reduced allows, all of one sign."""
+    x = torch.full((3, 256), FP8_REDUCED_MAX)
+    codes = torch.full((20, 256), Fp8ReducedLayout.MAX).to(torch.float8_e4m3fn)
+    return ops.triton_scaled_linear(x, codes, torch.ones(20, 1), None, "fp8-reduced", "fp8-f16")
+
+
+def every_code():
+    return ops.triton_weight_only_linear(torch.eye(256, dtype=HALF), all_e4m3(), torch.ones(8, 1), None, "fp8-weight")
+
+
+def all_e4m3():
+    codes = torch.arange(256, dtype=torch.uint8)
+    codes[(codes & 0x7F) == 0x7F] = 0  # NaN
+    return codes.repeat(8, 1).view(torch.float8_e4m3fn)
+
+
+def checked(name):
+    """torch's own checks of the op: schema, fake, aliasing; and a graph without breaks."""
+    row, x, weight, bias = linear_inputs(name, 5, 16, 128, row_dtype(name))
+    seen = []
+    original = torch.ops.x2v_quant
+
+    class Recorder:
+        def __getattr__(self, op):
+            return lambda *args: seen.append((getattr(original, op), args)) or getattr(original, op)(*args)
+
+    torch.ops.x2v_quant = Recorder()
+    try:
+        eager = row.linear(x, weight._qdata, weight._params, bias)
+    finally:
+        torch.ops.x2v_quant = original
+    (op, args), *_ = seen
+    checks = ["test_faketensor", "test_autograd_registration"]
+    if args[1].dtype != torch.float8_e4m3fn:  # torch compares no float8 with itself
+        checks.append("test_schema")
+    opcheck(op.default, args, test_utils=checks)
+    compiled = torch.compile(lambda x: op(x, *args[1:]) + 1, fullgraph=True, backend="eager")
+    return compiled(x) - 1, eager
+
+
+def row_dtype(name):
+    return HALF if name in WEIGHT_ONLY else SINGLE
+
+
+CASES = {}
+for _name in LINEARS:
+    for _m, _n, _k in SHAPES:
+        for _dtype in (HALF,) if _name in WEIGHT_ONLY else (HALF, SINGLE):
+            for _bias in (None, SINGLE, torch.bfloat16) if (_m, _dtype) == (37, HALF) else (SINGLE,):
+                CASES["linear", _name, _m, _n, _k, _dtype, _bias] = linear
+    CASES["strided", _name, True] = CASES["strided", _name, False] = strided
+    CASES["checked", _name] = checked
+for _activation in QUANTIZERS:
+    for _m, _k in WIDTHS:
+        for _dtype, _smoothing in ((SINGLE, False), (SINGLE, True), (HALF, False)):
+            CASES["quantize", _activation, _m, _k, _dtype, _smoothing] = quantize
+    CASES["hostile", _activation] = hostile
+CASES.update({("groups", m, k): quantize_groups for m, k in ((3, 130), (2, 5120), (2, 20))})
+CASES.update({("ties",): ties, ("worst",): worst_sums, ("every code",): every_code})
+
+
+def of(kind):
+    return [pytest.param(*key[1:], id="-".join(str(part) for part in key[1:])) for key in CASES if key[0] == kind]
+
+
+def release(module):
+    return tuple(int(part) for part in importlib.import_module(module).__version__.split(".")[:2])
+
+
+@pytest.fixture(scope="session")
+def interpreted(tmp_path_factory):
+    """interpreted(kind, ...) -> what that case of CASES returned in the interpreter."""
+    if importlib.util.find_spec("triton") is None:
+        pytest.skip("triton is not installed: no wheel for this system")
+    if release("triton") < (3, 7) and release("numpy") >= (2, 4):
+        pytest.skip("Triton before 3.7 cannot interpret with NumPy 2.4: it takes arrays of one element for numbers")
+    path = tmp_path_factory.mktemp("triton") / "results.pt"
+    environment = {**os.environ, "TRITON_INTERPRET": "1", "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run([sys.executable, __file__, path], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-4000:]
+    results = torch.load(path)
+
+    def result(*key):
+        value = results[key]
+        assert not isinstance(value, str), f"in the interpreter:\n{value}"
+        return value
+
+    return result
+
+
+def close(y, expected, dtype):
+    """Within float32 sums in another order, and one rounding to `dtype`."""
+    rounding = {SINGLE: 2e-6, HALF: 2.0**-10}[dtype]
+    assert (y.float() - expected).abs().max() <= rounding * expected.abs().max()
+
+
+@pytest.mark.parametrize("name,m,n,k,dtype,bias_dtype", of("linear"))
+def test_linear_equals_reference(interpreted, name, m, n, k, dtype, bias_dtype):
+    row, x, weight, bias = linear_inputs(name, m, n, k, dtype)
+    bias = None if bias_dtype is None else bias.to(bias_dtype)
+    y = interpreted("linear", name, m, n, k, dtype, bias_dtype)
+    assert y.shape == (m, n)
+    assert y.dtype == dtype
+    expected = reference(x.float(), row.formats[0], weight._qdata, weight._params, bias, row.activation)
+    if row.name == "triton-f16":
+        # each chunk of 64 products is a float16 sum
+        bound = 2.0**-9 * (x.float().abs() @ weight.dequantize().float().abs().t()) + 2e-3 * expected.abs().max()
+        assert ((y.float() - expected).abs() <= bound).all()
+    else:
+        close(y, expected, dtype)
+
+
+@pytest.mark.parametrize("name,transposed", of("strided"))
+def test_strided_tokens(interpreted, name, transposed):
+    row, x, weight, bias = linear_inputs(name, 9, 24, 130, row_dtype(name))
+    expected = reference(x.float(), row.formats[0], weight._qdata, weight._params, bias, row.activation)
+    y = interpreted("strided", name, transposed).float()
+    assert (y - expected).norm() <= 1e-3 * expected.norm()
+
+
+@pytest.mark.parametrize("name", [pytest.param(*p.values, id=p.id) for p in of("checked")])
+def test_op_is_what_torch_compile_needs(interpreted, name):
+    compiled, eager = interpreted("checked", name)
+    torch.testing.assert_close(compiled, eager, rtol=1e-3, atol=1e-2)
+
+
+@pytest.mark.parametrize("activation,m,k,dtype,smoothing", of("quantize"))
+def test_codes_and_scales_equal_torch(interpreted, activation, m, k, dtype, smoothing):
+    x = quantizer_input(m, k, activation, dtype).float()
+    if smoothing:
+        x /= smoothing_for(k)
+    expected_codes, expected_scale = QUANTIZERS[activation](x)
+    codes, scale = interpreted("quantize", activation, m, k, dtype, smoothing)
+    assert codes.dtype == expected_codes.dtype
+    assert torch.equal(scale, expected_scale)
+    if activation == "int8" or not smoothing:
+        assert torch.equal(codes.float(), expected_codes.float())
+    assert codes[0].float().abs().sum() == 0
+
+
+@pytest.mark.parametrize("m,k", of("groups"))
+def test_group_codes_and_scales_equal_torch(interpreted, m, k):
+    expected_codes, expected_scale = quantize_fp8_group128(quantizer_input(m, k, "fp8-group128", SINGLE))
+    codes, scale = interpreted("groups", m, k)
+    assert torch.equal(scale.t(), expected_scale)
+    assert torch.equal(codes.float(), expected_codes.float())
+
+
+def test_int8_rounds_half_to_even(interpreted):
+    codes, scale = interpreted("ties")
+    assert scale.item() == 1
+    assert codes.tolist() == [[127, 0, 2, 2, 0, -2, -2, 126]]
+
+
+@pytest.mark.parametrize("activation", QUANTIZERS)
+def test_codes_stay_within_their_bound(interpreted, activation):
+    """fp8-reduced rests on it: no code is larger, whatever the row's magnitude."""
+    codes, scale = interpreted("hostile", activation)
+    assert scale.isfinite().all()
+    assert codes.float().abs().amax() <= LARGEST[activation]
+    assert (codes[2:].float().abs().amax(1) >= LARGEST[activation] * 0.9).all()
+
+
+def test_the_largest_float16_sums_are_finite_and_exact(interpreted):
+    y = interpreted("worst")
+    assert torch.equal(y, torch.full_like(y, 256 * Fp8ReducedLayout.MAX * FP8_REDUCED_MAX))
+
+
+def test_every_e4m3_code_is_expanded_exactly(interpreted):
+    assert torch.equal(interpreted("every code").float(), all_e4m3().float().t())
+
+
+def compute(path):
+    results = {}
+    for key, case in CASES.items():
+        try:
+            results[key] = case(*key[1:])
+        except Exception:
+            results[key] = traceback.format_exc()
+    torch.save(results, path)
+
+
+if __name__ == "__main__":
+    compute(sys.argv[1])
