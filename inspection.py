@@ -7,7 +7,7 @@ from pathlib import Path
 from .checkpoints import Checkpoint, CheckpointError, Problem, open_checkpoint
 from .formats import family
 from .kernels import why_not
-from .machine import default_device, describe
+from .machine import Machine, default_device, describe
 from .schemes import CLIP, DIT, T5, resolve, schemes_for
 
 COMPONENTS = {"dit": DIT, "t5": T5, "clip_vision": CLIP}
@@ -71,29 +71,35 @@ def _schemes(checkpoint: Checkpoint) -> dict:
     component = COMPONENTS[checkpoint.kind]
     machine = describe(default_device())
     rows = [resolve(name, component) for name in schemes_for({family(held) for held in checkpoint.formats}, component)]
-    reasons = {row.name: row.kernel and why_not(row.kernel, row.format, machine) for row in rows}
+    reasons = {row.name: row.kernel and _first_reason(row.kernel, checkpoint, machine) for row in rows}
     fallbacks = {name: reason for name, reason in reasons.items() if reason}
     return {"schemes": [*(name for name in reasons if name not in fallbacks), *fallbacks], "fallbacks": fallbacks}
 
 
+def _first_reason(kernel: str, checkpoint: Checkpoint, machine: Machine) -> str | None:
+    """Why the kernel cannot compute one of the file's formats here, None if it can compute all."""
+    reasons = (why_not(kernel, held, machine) for held in checkpoint.formats)
+    return next((reason for reason in reasons if reason), None)
+
+
 def _layer_groups(checkpoint: Checkpoint) -> list[dict]:
-    """[{"group", "format", "layers", "bytes"}], bytes of codes and scales."""
+    """[{"group", "format", "layers", "bytes"}], bytes of all tensors of a layer."""
     groups: dict[tuple[str, str], dict] = {}
-    for weight_key, layer in {layer.weight_key: layer for layer in checkpoint.layers.values()}.items():
-        name = _group(checkpoint, weight_key)
+    for layer in {layer.weight_key: layer for layer in checkpoint.layers.values()}.values():
+        name = _group(checkpoint, layer.stored.name)
         entry = {"group": name, "format": layer.format, "layers": 0, "bytes": 0}
         group = groups.setdefault((name, layer.format), entry)
         group["layers"] += 1
-        group["bytes"] += sum(checkpoint.tensors[key].nbytes for key in (weight_key, layer.scale_key))
+        group["bytes"] += sum(checkpoint.tensors[key].nbytes for key in layer.stored.all_keys)
     return list(groups.values())
 
 
 def _kept_groups(checkpoint: Checkpoint) -> list[dict]:
     """[{"group", "dtype", "tensors", "bytes"}]."""
     groups: dict[tuple[str, str], dict] = {}
-    quantized = {layer.weight_key for layer in checkpoint.layers.values()}
+    quantized = {layer.stored.name for layer in checkpoint.layers.values()}
     for key in checkpoint.kept:
-        beside = key.endswith(".bias") and f"{key.removesuffix('.bias')}.weight" in quantized
+        beside = key.endswith(".bias") and key.removesuffix(".bias") in quantized
         name = "biases of quantized layers" if beside else _group(checkpoint, key)
         info = checkpoint.tensors[key]
         group = groups.setdefault((name, info.dtype), {"group": name, "dtype": info.dtype, "tensors": 0, "bytes": 0})

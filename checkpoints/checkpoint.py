@@ -1,5 +1,6 @@
 """A checkpoint: what it is, whether it is sound, and its weights under ComfyUI's names."""
 
+import itertools
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,29 +11,54 @@ import torch
 from . import names
 from .errors import Problem
 from .kinds import LOADERS, UNKNOWN, Family, find_prefix, identify
-from .layers import CODES, SPIECE, WEIGHT, Findings, StoredLayer, find_layers
-from .markers import WHOLE_FILE
+from .layers import SPIECE, WEIGHT, Findings, find_layers
+from .markers import WHOLE_FILE, profile_note
 from .reader import read_contents, read_file
+from .spellings import WrongValueError
+from .stored import StoredLayer, codes_of
 from .tensor_info import TensorInfo
 
 # lookup tables, which no kernel for linear layers computes
 EMBEDDING = re.compile(r"(.*\.)?(shared|embed_tokens|\w*_embedding|relative_attention_bias)")
+
+# a type, that of mxfp8's scales, for which core's reader of streamed files has no entry: `read` is not asked then
+UNKNOWN_TO_CORE = "float8_e8m0fnu"
 
 Read = Callable[[Path], dict[str, torch.Tensor]]
 
 
 @dataclass(frozen=True)
 class QuantizedLayer:
-    """One linear layer of ComfyUI's model. `shape`: (N, K) of this layer; `rows`: its share of the rows of a tensor
-    that the file keeps in one piece (to_qkv), None for all; `dtype`: of the codes."""
+    """One linear layer of ComfyUI's model. `shape`: (N, K) of this layer; it is part `part` of `parts` equal shares of
+    the rows of `stored`, which the file keeps in one piece (to_qkv)."""
 
     name: str
-    format: str
-    weight_key: str
-    scale_key: str
+    stored: StoredLayer
     shape: tuple[int, int]
-    rows: slice | None
-    dtype: str
+    part: int = 0
+    parts: int = 1
+
+    @property
+    def format(self) -> str:
+        return self.stored.spelling.format
+
+    @property
+    def weight_key(self) -> str:
+        return self.stored.weight_key
+
+    def share(self, whole: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Out of the tensors of the stored layer those of this one."""
+        if self.parts == 1:
+            return whole
+        return {name: self._rows(tensor) for name, tensor in whole.items()}
+
+    def _rows(self, tensor: torch.Tensor) -> torch.Tensor:
+        """The share of a tensor; one with a single value per weight or per column has no rows."""
+        axis = self.stored.spelling.row_axis
+        if tensor.ndim < 2 or tensor.shape[axis] == 1:
+            return tensor
+        size = tensor.shape[axis] // self.parts
+        return tensor.narrow(axis, self.part * size, size).contiguous()
 
 
 @dataclass(frozen=True)
@@ -104,31 +130,32 @@ class Checkpoint:
             raise Problem(name, "", f"({self.model}) is not quantized", remedy).error()
 
     def load(self, read: Read | None = None) -> Weights:
-        """Read the weights. `read`: path -> the tensors of that file, by default memory-mapped on the CPU. Codes are
-        the tensors that were read or views of their rows. Raises CheckpointError for a scale that is not a number."""
+        """Read the weights. `read`: path -> the tensors of that file, by default memory-mapped on the CPU. Codes that
+        the file has as the format does are the tensors that were read or views of their rows. Raises CheckpointError
+        for values that cannot be used, such as a scale that is not a number."""
+        ours = {info.file for info in self.tensors.values() if info.dtype == UNKNOWN_TO_CORE}
         tensors: dict[str, torch.Tensor] = {}
         for file in self.files:
-            tensors.update((read or read_file)(file))
+            tensors.update((read_file if read is None or file in ours else read)(file))
         weights = Weights(metadata=dict(self.metadata), spiece_model=tensors.get(SPIECE))
         for key in self.kept:
             for target in names.targets(self.family.names, key.removeprefix(self.prefix)):
                 weights.plain[target.name] = target.take(tensors[key])
-        for layer in self.layers.values():
-            codes, scale = tensors[layer.weight_key], self._scale(layer, tensors[layer.scale_key])
-            if layer.rows is not None:
-                codes = codes[layer.rows]
-            weights.quantized[layer.name] = HeldWeight(layer.format, layer.shape, {"codes": codes, "scale": scale})
+        for _, layers in itertools.groupby(self.layers.values(), key=lambda layer: layer.weight_key):
+            layers = list(layers)
+            whole = self._whole(layers[0].stored, tensors)
+            for layer in layers:
+                weights.quantized[layer.name] = HeldWeight(layer.format, layer.shape, layer.share(whole))
         return weights
 
-    def _scale(self, layer: QuantizedLayer, scale: torch.Tensor) -> torch.Tensor:
-        """Float32 [N, 1] of this layer's rows, out of a scale per row or one for all."""
-        rows = self.tensors[layer.weight_key].shape[0]
-        scale = scale.to(torch.float32).reshape(-1, 1).expand(rows, 1)
-        if not bool((scale.isfinite() & (scale >= 0)).all()):
-            file = self.tensors[layer.scale_key].file.name
-            remedy = "The file is damaged: download it again."
-            raise Problem(file, layer.scale_key, "holds a scale that is negative or not a number", remedy).error()
-        return (scale if layer.rows is None else scale[layer.rows]).contiguous()
+    def _whole(self, stored: StoredLayer, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """The tensors of a stored layer, by the names of its format."""
+        parts = {role: tensors[key] for role, key in stored.keys.items()}
+        try:
+            return stored.spelling.read(parts, stored.shape)
+        except WrongValueError as error:
+            key = stored.keys[error.role]
+            raise Problem(self.tensors[key].file.name, key, error.cause, error.remedy).error() from error
 
 
 def open_checkpoint(path: str | Path) -> Checkpoint:
@@ -141,8 +168,10 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
     tensors = contents.tensors
     prefix = find_prefix(tensors)
     shapes = {key.removeprefix(prefix): info.shape for key, info in tensors.items()}
-    quantized = any(i.dtype in CODES and len(i.shape) == 2 and k.endswith(WEIGHT) for k, i in tensors.items())
-    family, model = identify(shapes, quantized)
+    codes = {layer: info.shape for key, info in tensors.items() if (layer := codes_of(key, info)) is not None}
+    # the layers of GPTQ files and of others have no tensor called weight, which is what models are told by
+    shapes.update({f"{layer.removeprefix(prefix)}{WEIGHT}": shape for layer, shape in codes.items()})
+    family, model = identify(shapes, bool(codes))
     taken = [key for key in tensors if names.targets(family.names, key.removeprefix(prefix))]
     found = find_layers(contents, prefix, taken)
     problems = _misplaced(path, family, prefix, tensors) + found.problems
@@ -150,7 +179,8 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
     for stored in found.layers:
         layers.update(_renamed(stored, family, prefix, tensors[stored.weight_key], problems))
     kept = _kept(taken, found, family, prefix, tensors, problems)
-    notes = contents.notes + found.notes
+    profile = profile_note(contents.metadata)
+    notes = contents.notes + found.notes + ([profile] if profile else [])
     return Checkpoint(path, files, family, model, prefix, contents.metadata, tensors, layers, kept, problems, notes)
 
 
@@ -172,22 +202,21 @@ def _renamed(
 ) -> dict[str, QuantizedLayer]:
     """The layers of ComfyUI's model that one stored layer becomes; what is wrong with them goes to `problems`."""
     layers = {}
-    rows, columns = info.shape
-    for target in names.targets(family.names, stored.weight_key.removeprefix(prefix)):
+    rows, columns = stored.shape
+    together = stored.spelling.rows
+    for target in names.targets(family.names, f"{stored.name.removeprefix(prefix)}{WEIGHT}"):
         name = target.name.removesuffix(WEIGHT)
         if EMBEDDING.fullmatch(name):
             remedy = "Get the model with its embedding unquantized."
             problems.append(Problem(info.file.name, stored.weight_key, "is a quantized embedding", remedy))
             return {}
-        layers[name] = QuantizedLayer(
-            name,
-            stored.format,
-            stored.weight_key,
-            stored.scale_key,
-            (rows // target.parts, columns),
-            target.rows(rows),
-            info.dtype,
-        )
+        if target.parts > 1 and rows % (target.parts * together):
+            each = f" of a multiple of {together}" if together > 1 else ""
+            cause = f"has {rows} {stored.spelling.format} rows, which do not make {target.parts} layers{each}"
+            remedy = "Get the model in another format." if together > 1 else "The file is damaged: download it again."
+            problems.append(Problem(info.file.name, stored.weight_key, cause, remedy))
+            return {}
+        layers[name] = QuantizedLayer(name, stored, (rows // target.parts, columns), target.part, target.parts)
     return layers
 
 
@@ -202,15 +231,17 @@ def _kept(
     """Keys of the unquantized tensors. Two that get the same name in ComfyUI go to `problems`, and one that cannot be
     split into equal parts."""
     kept = [key for key in taken if key not in found.consumed]
+    plain = set(kept)
     origin: dict[str, str] = {}
-    for key in (*kept, *(layer.weight_key for layer in found.layers)):
-        for target in names.targets(family.names, key.removeprefix(prefix)):
+    named = {key: key for key in kept} | {layer.weight_key: f"{layer.name}{WEIGHT}" for layer in found.layers}
+    for key, name in named.items():
+        for target in names.targets(family.names, name.removeprefix(prefix)):
             file, shape = tensors[key].file.name, tensors[key].shape
             other = origin.setdefault(target.name, key)
             if other != key:
                 remedy = "The file mixes two ways of naming: download it again."
                 problems.append(Problem(file, key, f"is the same tensor as {other}", remedy))
-            if target.part == 0 and target.parts > 1 and (not shape or shape[0] % target.parts):
+            if key in plain and target.part == 0 and target.parts > 1 and (not shape or shape[0] % target.parts):
                 cause = f"has shape {list(shape)}, whose rows do not make {target.parts} layers"
                 problems.append(Problem(file, key, cause, "The file is damaged: download it again."))
     return kept

@@ -1,26 +1,35 @@
 """Quantized layers that this version does not read: what they look like, so that the refusal can name it."""
 
 import math
+from collections.abc import Mapping
 
 from .tensor_info import TensorInfo
 
-WHAT_IS_READ = "This version reads fp8-channel and int8-channel (one scale per row): get the model in one of them."
-
 BLOCK = 128
 SHORT = {"float8_e4m3fn": "fp8", "int8": "int8"}
+FLOATS = ("float32", "bfloat16", "float16", "float64")
 E8M0 = ("float8_e8m0fnu", "uint8")
 # bytes of packed codes per scale of 32 values -> format
 PACKED_MX = {16: "mxfp4", 24: "mxfp6"}
+CODES_PER_WORD = 8
+# how a name ends -> what a tensor of that name does to its layer
+MEANINGS = {
+    ("zero_point", "zero_points"): "holds zero points (asymmetric quantization)",
+    ("pre_quant_scale", "smooth_scale", "smooth_factor", "smoothing_factor"): "smooths the activations of its layer",
+    ("svd_up", "svd_down", "proj_up_lora", "proj_down_lora"): "is a low-rank correction (SVDQuant)",
+}
+
+Layer = Mapping[str, TensorInfo]
 
 
 def scale_looks_like(weight: TensorInfo, scale: TensorInfo) -> str | None:
-    """The format of codes [N, K] whose scale is not one per row, None if there is no such format."""
+    """The format of int8 or fp8 codes [N, K] whose scale is none that is read, None if there is no such format."""
     n, k = weight.shape
     if len(scale.shape) != 2:
         return None
     rows, columns = scale.shape
     if scale.dtype in E8M0:
-        return "mxfp8" if weight.dtype == "float8_e4m3fn" else None
+        return "mxfp8 without ComfyUI's marker" if weight.dtype == "float8_e4m3fn" else None
     if (rows, columns) == (math.ceil(n / BLOCK), math.ceil(k / BLOCK)):
         return f"{SHORT[weight.dtype]}-block{BLOCK}"
     if rows == n and columns > 1 and k % columns == 0:
@@ -28,16 +37,59 @@ def scale_looks_like(weight: TensorInfo, scale: TensorInfo) -> str | None:
     return None
 
 
-def dtype_looks_like(dtype: str, weight: TensorInfo, siblings: dict[str, TensorInfo]) -> str | None:
-    """The format of a weight that is stored as `dtype`; `siblings`: the layer's other tensors by the end of their
-    name. None if unknown."""
-    scale = siblings.get("weight_scale")
-    if dtype == "float8_e5m2":
+def codes_look_like(end: str, weight: TensorInfo, layer: Layer) -> str | None:
+    """The format of a weight that is stored as no int8 and no fp8; `end`: of its name, `layer`: the layer's tensors by
+    the end of theirs. None if unknown."""
+    if weight.dtype == "float8_e5m2":
         return "fp8 e5m2"
-    if dtype == "int32":
-        return "packed int4 (Marlin, GPTQ or AWQ)"
-    if dtype == "float4_e2m1fn_x2" or siblings.keys() & {"weight_global_scale", "weight_scale_2"}:
-        return "nvfp4"
-    if dtype == "uint8" and scale is not None and scale.dtype in E8M0 and len(scale.shape) == len(weight.shape) == 2:
-        return PACKED_MX.get(weight.shape[1] // max(scale.shape[1], 1))
-    return None
+    if weight.dtype == "float4_e2m1fn_x2" or layer.keys() & {"weight_global_scale", "weight_scale_2"}:
+        return "nvfp4, and not LightX2V's or ComfyUI's"
+    if len(weight.shape) != 2:
+        return None
+    if end == "qweight":
+        return _gptq_or_awq(weight, layer)
+    return _mx(weight, layer) or _int4(end, weight, layer)
+
+
+def _mx(weight: TensorInfo, layer: Layer) -> str | None:
+    scale = layer.get("weight_scale")
+    if weight.dtype != "uint8" or scale is None or scale.dtype not in (*E8M0, "int32") or len(scale.shape) != 2:
+        return None
+    scales = scale.shape[1] * (4 if scale.dtype == "int32" else 1)
+    return PACKED_MX.get(weight.shape[1] // max(scales, 1))
+
+
+def _gptq_or_awq(weight: TensorInfo, layer: Layer) -> str:
+    scales, zeros = layer.get("scales"), layer.get("qzeros")
+    n = scales.shape[1] if scales is not None and len(scales.shape) == 2 else 0
+    if n and n == weight.shape[1] * CODES_PER_WORD:
+        return "AWQ (int4 with interleaved columns)"
+    if not n or n != weight.shape[1]:
+        return "packed int4 (GPTQ or AWQ)"
+    if zeros is not None and len(zeros.shape) == 2 and zeros.shape[1] * CODES_PER_WORD != n:
+        return f"GPTQ with {32 * zeros.shape[1] // n} bits"
+    return _grouped(weight.shape[0] * CODES_PER_WORD, scales.shape[0])
+
+
+def _int4(end: str, weight: TensorInfo, layer: Layer) -> str | None:
+    """Codes of a row in bytes, or in int32 as compressed-tensors or Marlin have them."""
+    scale = layer.get("weight_scale")
+    if weight.dtype not in ("uint8", "int32"):
+        return None
+    if scale is not None and len(scale.shape) == 2 and scale.dtype in FLOATS:
+        (rows, columns), (n, packed) = scale.shape, weight.shape
+        if rows == n and columns > 1 and (weight.dtype == "uint8" or end == "weight_packed"):
+            return _grouped(packed * (2 if weight.dtype == "uint8" else CODES_PER_WORD), columns)
+        if weight.dtype == "int32" and end == "weight" and 2 * columns == packed:
+            return _grouped(n * 16, rows)
+    return "packed int4 (Marlin, GPTQ or AWQ)" if weight.dtype == "int32" else None
+
+
+def _grouped(k: int, groups: int) -> str:
+    size = math.ceil(k / max(groups, 1))
+    return f"int4 with groups of {size}" if size != BLOCK else "int4 with groups of 128 in another layout"
+
+
+def meaning(key: str) -> str | None:
+    """What the tensor called `key` does to its layer, if its name is known."""
+    return next((words for ends, words in MEANINGS.items() if key.endswith(ends)), None)

@@ -2,22 +2,23 @@
 
 import difflib
 import re
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from . import markers
 from .errors import Problem
-from .foreign import WHAT_IS_READ, dtype_looks_like, scale_looks_like
+from .foreign import codes_look_like, meaning, scale_looks_like
+from .spellings import CODES, INPUT_SCALES, MARKS, SCALES, WHAT_IS_READ, Match, find
+from .stored import StoredLayer, codes_of
 from .tensor_info import MARKER_SUFFIX, Contents, TensorInfo
 
-# dtype of the codes -> format
-CODES = {"int8": "int8-channel", "float8_e4m3fn": "fp8-channel"}
 SCALE_DTYPES = ("float32", "bfloat16", "float16", "float64")
 PLAIN_DTYPES = (*SCALE_DTYPES, "bool", "int16", "int32", "int64")
+# what a plain tensor of the same name never is
+CODES_ONLY = ("int8", "float8_e4m3fn")
 
 WEIGHT = ".weight"
-SCALES = (".weight_scale", ".scale_weight", ".weight_scale_inv")
-INPUT_SCALES = (".input_scale", ".scale_input")
 SPIECE = "spiece_model"
 # tensors that belong to a quantized weight and change what it means: never to be passed over
 COMPANION = re.compile(
@@ -29,15 +30,10 @@ GUESSES = 16
 
 DAMAGED = "The file is damaged or mixed from two models: download it again."
 LATER = "It needs a later version of this pack, or ComfyUI's own loader."
-
-
-@dataclass(frozen=True)
-class StoredLayer:
-    """A linear layer as the file has it: keys of its codes [N, K] and of its scale (N values, or one for all)."""
-
-    weight_key: str
-    scale_key: str
-    format: str
+CALIBRATED = (
+    "static input scales: activations are divided by them, or by their own maximum where one is exactly 1, which files "
+    "have for none"
+)
 
 
 @dataclass
@@ -73,14 +69,14 @@ class _Search:
         for layer in self.markers:
             self._marked(layer)
         for key in self.keys:
-            info = self.tensors[key]
-            if info.dtype in CODES and key.endswith(WEIGHT) and len(info.shape) == 2:
-                self._layer(key.removesuffix(WEIGHT), info)
+            layer = codes_of(key, self.tensors[key])
+            if layer is not None and key not in self.found.consumed:
+                self._layer(layer, key)
         # weights first, so that an odd layer is blamed on its weight, not on the scale beside it
-        for key in sorted(self.keys, key=lambda key: not key.endswith("weight")):
+        for key in sorted(self.keys, key=lambda key: not key.endswith(("weight", "weight_packed"))):
             if key not in self.found.consumed and not self._plain(key):
                 self.found.consumed.add(key)
-        self._note_ignored()
+        self._note()
         return self.found
 
     def _blame(self, key: str, cause: str, remedy: str) -> None:
@@ -120,44 +116,78 @@ class _Search:
             self._blame(f"{layer}{MARKER_SUFFIX}", "marks a layer that has no weight", DAMAGED)
         elif marker.fault:
             self._blame(f"{layer}{WEIGHT}", marker.fault, LATER)
-        elif marker.dtype != weight.dtype:
-            self._blame(f"{layer}{WEIGHT}", f"is {weight.dtype} but marked as {marker.dtype}", DAMAGED)
+        elif weight.dtype not in MARKS[marker.format]:
+            self._blame(f"{layer}{WEIGHT}", f"is {weight.dtype} but marked as {marker.format}", DAMAGED)
 
-    def _layer(self, layer: str, weight: TensorInfo) -> None:
-        key = f"{layer}{WEIGHT}"
+    def _layer(self, layer: str, key: str) -> None:
+        """Take the layer whose codes are `key`, or blame it; an int32 or uint8 tensor that only might be codes and has
+        nothing of a layer beside it is left to the search for plain ones."""
+        siblings, marker = self.siblings[layer], self.markers.get(layer)
+        hit = find(siblings, marker.format, marker.shape) if marker else find(siblings, None)
+        if hit is None and self.tensors[key].dtype not in CODES_ONLY:
+            return
         self.found.consumed.add(key)
-        scales = [layer + end for end in SCALES if layer + end in self.tensors]
-        self.found.consumed.update(scales[:1])
+        if hit is not None:
+            self.found.consumed.update(f"{layer}.{end}" for end in hit.ends.values())
+        else:
+            self.found.consumed.update([f"{layer}.{end}" for end in SCALES if end in siblings][:1])
         if layer in self.blamed:
             return
-        if not scales:
+        if hit is None or hit.missing:
+            self._unread(layer, key, hit)
+        elif (second := self._second(hit, siblings)) is not None:
+            end, first = second
+            self._blame(f"{layer}.{end}", f"is a second scale beside {layer}.{first}", DAMAGED)
+        else:
+            keys = {role: f"{layer}.{end}" for role, end in hit.ends.items()}
+            ignored = tuple(f"{layer}.{end}" for end in hit.spelling.ignored if f"{layer}.{end}" not in keys.values())
+            ignored = tuple(other for other in ignored if other in self.tensors)
+            self.found.consumed.update(ignored)
+            self.found.layers.append(StoredLayer(layer, hit.spelling, keys, ignored, hit.shape))
+
+    def _second(self, hit: Match, siblings: dict[str, TensorInfo]) -> tuple[str, str] | None:
+        """(a tensor that does what another one does, that other one), by the end of their names."""
+        for role, part in hit.spelling.parts.items():
+            others = [end for end in part.ends if end in siblings and end != hit.ends.get(role)]
+            if others:
+                return others[0], hit.ends[role]
+        return None
+
+    def _unread(self, layer: str, key: str, hit: Match | None) -> None:
+        """Blame a layer for the tensor that is missing, or for what it has instead."""
+        weight, marker = self.tensors[key], self.markers.get(layer)
+        scales = [f"{layer}.{end}" for end in SCALES if end in self.siblings[layer]]
+        if hit is not None and hit.missing[0] not in SCALES:
+            self._blame(key, f"has no {hit.missing[0]}, which {hit.spelling.format} layers have", DAMAGED)
+        elif not scales:
             near = self._nearest(layer)
             words = f" (the nearest name in the file is {near})" if near else ""
             self._blame(key, f"has no scale{words}", self._scale_remedy(near))
         elif len(scales) > 1:
             self._blame(scales[1], f"is a second scale beside {scales[0]}", DAMAGED)
-        elif self._scale_fits(layer, scales[0], weight):
-            self.found.layers.append(StoredLayer(key, scales[0], CODES[weight.dtype]))
+        elif marker:
+            shape = list(self.tensors[scales[0]].shape)
+            cause = f"has shape {shape} and dtype {self.tensors[scales[0]].dtype}, its weight {list(weight.shape)} is"
+            self._blame(scales[0], f"{cause} marked as {marker.format}", DAMAGED)
+        else:
+            self._odd_scale(scales[0], weight)
 
-    def _scale_fits(self, layer: str, key: str, weight: TensorInfo) -> bool:
+    def _odd_scale(self, key: str, weight: TensorInfo) -> None:
         scale, rows = self.tensors[key], weight.shape[0]
-        one_per_row = scale.shape in ((rows,), (rows, 1)) or scale.shape in ((), (1,), (1, 1))
-        if one_per_row and scale.dtype in SCALE_DTYPES:
-            return True
-        format_name = scale_looks_like(weight, scale)
         shape = list(scale.shape)
-        if format_name is not None:
-            self._blame(
-                key, f"has shape {shape} and dtype {scale.dtype}: the layer looks like {format_name}", WHAT_IS_READ
-            )
-        elif one_per_row:
+        format_name = scale_looks_like(weight, scale)
+        if 0 in weight.shape:
+            self._blame(key, f"has a weight of shape {list(weight.shape)}, which is empty", DAMAGED)
+        elif format_name is not None:
+            cause = f"has shape {shape} and dtype {scale.dtype}: the layer looks like {format_name}"
+            self._blame(key, cause, WHAT_IS_READ)
+        elif scale.dtype not in SCALE_DTYPES:
             self._blame(key, f"has dtype {scale.dtype}, not a float type", WHAT_IS_READ)
         else:
             self._blame(key, f"has shape {shape}, its weight has {rows} rows and wants [{rows}, 1]", DAMAGED)
-        return False
 
     def _scale_remedy(self, near: str | None) -> str:
-        if near or any(key.endswith(SCALES) for key in self.keys):
+        if near or any(key.rpartition(".")[2] in SCALES for key in self.keys):
             return f"Without it the layer gives noise. {DAMAGED}"
         return (
             "Without scales the model gives noise: download the file again. If it was made without any (a plain cast "
@@ -168,20 +198,21 @@ class _Search:
         """The key that may be the missing scale under another name; only looked for while there are few missing."""
         if len(self.blamed) > GUESSES:
             return None
-        known = (WEIGHT, ".bias", *INPUT_SCALES, MARKER_SUFFIX)
-        strange = [
-            key
-            for key in self.keys
-            if not key.endswith(known) and not (key.endswith(SCALES) and self._has_codes(key.rpartition(".")[0]))
-        ]
-        return next(iter(difflib.get_close_matches(f"{layer}{SCALES[0]}", strange, n=1, cutoff=0.85)), None)
+        strange = []
+        for key in self.keys:
+            name, _, end = key.rpartition(".")
+            if end not in ("weight", "bias", *INPUT_SCALES, MARKER_SUFFIX[1:]) and not (
+                end in SCALES and self._has_codes(name)
+            ):
+                strange.append(key)
+        return next(iter(difflib.get_close_matches(f"{layer}.{SCALES[0]}", strange, n=1, cutoff=0.85)), None)
 
     def _weight(self, layer: str) -> TensorInfo | None:
         return self.tensors.get(f"{layer}{WEIGHT}")
 
     def _has_codes(self, layer: str) -> bool:
         weight = self._weight(layer)
-        return weight is not None and weight.dtype in CODES
+        return weight is not None and weight.dtype in CODES_ONLY
 
     def _plain(self, key: str) -> bool:
         """Whether a key that no sound layer took is a plain tensor; what is neither is a problem, or is ignored."""
@@ -189,12 +220,10 @@ class _Search:
         layer, _, end = key.rpartition(".")
         if key in (self.prefix + markers.WHOLE_FILE, markers.WHOLE_FILE, SPIECE) or key.endswith(MARKER_SUFFIX):
             return False
-        if key.endswith(INPUT_SCALES) and self._has_codes(layer):
+        if end in INPUT_SCALES and self._has_codes(layer):
             return False
-        if end in ("weight", "qweight") and info.dtype in ("int32", "uint8") and len(info.shape) == 2:
-            self._foreign(key, info)
-            return False
-        if info.dtype not in PLAIN_DTYPES:
+        packed = end in CODES and info.dtype in ("int32", "uint8") and len(info.shape) == 2
+        if packed or info.dtype not in PLAIN_DTYPES:
             self._foreign(key, info)
             return False
         if COMPANION.fullmatch(key):
@@ -203,11 +232,17 @@ class _Search:
         return True
 
     def _foreign(self, key: str, info: TensorInfo) -> None:
-        siblings = self.siblings[key.rpartition(".")[0]]
-        format_name = dtype_looks_like(info.dtype, info, siblings)
-        if format_name is not None:
+        layer, _, end = key.rpartition(".")
+        siblings = self.siblings[layer]
+        format_name = codes_look_like(end, info, siblings) if info.dtype not in CODES_ONLY else None
+        if "weight_zero_point" in siblings or "weight_zeros" in siblings:
+            format_name = "asymmetric int4 (with zero points)"
+        marker = self.markers.get(layer)
+        if marker and marker.format:
+            self._blame(key, f"has a scale that does not go with it, marked as {marker.format}", DAMAGED)
+        elif format_name is not None:
             self._blame(key, f"has dtype {info.dtype}: the layer looks like {format_name}", WHAT_IS_READ)
-        elif info.dtype in CODES:
+        elif info.dtype in CODES_ONLY:
             shape = list(info.shape)
             self._blame(
                 key, f"is {info.dtype} of shape {shape}, which is not the weight of a linear layer", WHAT_IS_READ
@@ -216,18 +251,23 @@ class _Search:
             self._blame(key, f"has dtype {info.dtype}, which is not known here", WHAT_IS_READ)
 
     def _companion(self, layer: str, key: str) -> None:
+        end = key.rpartition(".")[2]
+        weight = self._weight(layer)
         if ".affine_norm" in f".{key}":
             self._blame(key, "belongs to a smoothed model (SmoothQuant or AWQ) and would be left out", WHAT_IS_READ)
-        elif key.endswith(SCALES) and (weight := self._weight(layer)) is not None:
+        elif end in SCALES and weight is not None:
             self._blame(key, f"is a scale, but its weight is not quantized ({weight.dtype})", DAMAGED)
-        elif key.endswith(SCALES):
+        elif end in SCALES:
             self._blame(key, "is a scale without a weight", DAMAGED)
         else:
-            self._blame(key, "is part of a quantized layer in a format that is not known here", WHAT_IS_READ)
+            words = meaning(key) or "is part of a quantized layer in a format that is not known here"
+            self._blame(key, words, WHAT_IS_READ)
 
-    def _note_ignored(self) -> None:
-        inputs = sum(key.endswith(INPUT_SCALES) for key in self.keys)
-        if inputs:
-            self.found.notes.append(f"{inputs} static input scales ignored: activations are quantized as they come")
+    def _note(self) -> None:
+        ignored = Counter(text for layer in self.found.layers for text in layer.notes)
+        self.found.notes += [f"{count} {text}" for text, count in ignored.items()]
+        static = sum("input_scale" in layer.keys for layer in self.found.layers)
+        if static:
+            self.found.notes.append(f"{static} {CALIBRATED}")
         if any(marker.full_precision for marker in self.markers.values()):
             self.found.notes.append("the markers ask for full-precision matmul: pick a dequant scheme for that")

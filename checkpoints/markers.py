@@ -3,28 +3,30 @@
 import json
 from dataclasses import dataclass
 
+from .spellings import MARKS
+
 HEADER_KEY = "_quantization_metadata"
 # ComfyUI's old marker: one for the whole file, also written by LightX2V for int8, so dtypes decide
 WHOLE_FILE = "scaled_fp8"
+# LightX2V's converter names the profile of a file with fewer codes here, and the largest code of its layers
+PROFILE, LARGEST = "quantization_profile", "weight_qmax"
 
-# a marker's format -> dtype of the codes
-FORMATS = {
-    "float8_e4m3fn": "float8_e4m3fn",
-    "fp8-channel": "float8_e4m3fn",
-    "int8_tensorwise": "int8",
-    "int8-channel": "int8",
-}
 # entries that do not change what the codes mean
-HARMLESS = {"format", "params", "full_precision_matrix_mult", "convrot", "convrot_groupsize"}
+HARMLESS = {"format", "params", "full_precision_matrix_mult", "convrot", "convrot_groupsize", "per_row", "orig_dtype"}
+# entries that are believed, where they say what the format has anyway
+GROUP_SIZE, SHAPE = "group_size", "orig_shape"
+GROUP_SIZES = {"mxfp8": 32, "nvfp4": 16, "int4-g128": 128, "int4-g128-marlin": 128, "fp8-block128": 128}
 
 
 @dataclass(frozen=True)
 class Marker:
-    """`dtype`: what the layer's codes have to be. `fault`: why the marker is not understood (then dtype is "")."""
+    """`format`: one of spellings.MARKS. `fault`: why the marker is not understood (then format is ""). `shape`: (N, K)
+    before padding, () where the marker does not tell."""
 
-    dtype: str = ""
+    format: str = ""
     fault: str = ""
     full_precision: bool = False
+    shape: tuple[int, ...] = ()
 
 
 def from_bytes(data: bytes) -> Marker:
@@ -45,15 +47,37 @@ def from_entry(entry: object) -> Marker:
     if not isinstance(entry, dict):
         return Marker(fault="has a marker that is no JSON table")
     name = entry.get("format")
-    if not isinstance(name, str) or name not in FORMATS:
+    if not isinstance(name, str) or name not in MARKS:
         return Marker(fault=f"is marked with the unknown format {str(name)[:40]!r}")
     params = entry.get("params")
     if entry.get("convrot") or (isinstance(params, dict) and params.get("convrot")):
         return Marker(fault="is rotated (convrot)")
-    others = sorted(set(entry) - HARMLESS)
+    others = sorted(set(entry) - HARMLESS - {GROUP_SIZE, SHAPE})
     if others:
         return Marker(fault=f"has a marker with the unknown entry {others[0][:40]!r}")
-    return Marker(FORMATS[name], full_precision=bool(entry.get("full_precision_matrix_mult")))
+    if entry.get(GROUP_SIZE) not in (None, GROUP_SIZES.get(name)):
+        return Marker(fault=f"is marked as {name} with groups of {str(entry[GROUP_SIZE])[:20]}")
+    shape = entry.get(SHAPE)
+    if not isinstance(shape, list) or len(shape) != 2 or not all(type(size) is int and size > 0 for size in shape):
+        shape = ()
+    return Marker(name, full_precision=bool(entry.get("full_precision_matrix_mult")), shape=tuple(shape))
+
+
+def profile_note(metadata: dict[str, str]) -> str | None:
+    """What to say of a file that LightX2V made for FP16 accumulation: fp8-channel with small codes in the layers of
+    its profile and ordinary ones in the rest, so that nothing about a code is wrong."""
+    if PROFILE not in metadata:
+        return None
+    name, largest = metadata[PROFILE], metadata.get(LARGEST, "")
+    up_to = f": codes up to {float(largest):g}" if _is_number(largest) else ""
+    return f"made for FP16 accumulation (profile {name[:60]!r}){up_to} in the layers that it lists"
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return 0 < float(text) < float("inf")
+    except ValueError:
+        return False
 
 
 def _json(text: str | bytes) -> object:

@@ -27,12 +27,21 @@ def read_infos(path: Path) -> Contents:
     """What the file holds. Weights stay on disk, except in files of before PyTorch 1.6, which only read as a whole."""
     contents = Contents()
     for key, tensor in read_tensors(path).items():
+        if not _whole(tensor):
+            cause = "is sparse, or has no data of its own for every value"
+            raise Problem(path.name, key, cause, "Get the model as .safetensors.").error()
         dtype = str(tensor.dtype).removeprefix("torch.")
         contents.tensors[key] = TensorInfo(tuple(tensor.shape), dtype, tensor.nbytes, path)
         if key.endswith(MARKER_SUFFIX):
             small = tensor.dtype == torch.uint8 and tensor.nbytes <= MARKER_LIMIT
             contents.markers[key] = bytes(tensor.flatten().tolist()) if small else b""
     return contents
+
+
+def _whole(tensor: torch.Tensor) -> bool:
+    """Whether its data is in the file: not so for one expanded from few values, which may be any size."""
+    ordinary = tensor.layout is torch.strided and tensor.device.type == "cpu"
+    return ordinary and tensor.nbytes <= tensor.untyped_storage().nbytes()
 
 
 def _unwrapped(path: Path, data: object) -> dict:

@@ -13,6 +13,8 @@ from x2v_quant.cli import main
 
 FIXTURES = Path(__file__).parent / "fixtures"
 T5 = "models_t5_umt5-xxl-enc-{}.pth"
+# schemes that leave the format to the file
+ANY_FORMAT = ("auto", "dequant", "reference")
 CLIP = "models_clip_open-clip-xlm-roberta-large-vit-huge-14-{}.pth"
 
 
@@ -45,7 +47,7 @@ def test_what_the_fixtures_are(name, kind, formats, scheme, inspect):
     assert (report["kind"], report["formats"], report["problems"]) == (kind, formats, [])
     assert report["schemes"][0] == "auto"
     assert scheme in report["schemes"]
-    assert all(name == "auto" or name.startswith(scheme[:3]) for name in report["schemes"])
+    assert all(name in ANY_FORMAT or name.startswith(scheme[:3]) for name in report["schemes"])
     assert sum(group["layers"] for group in report["layer_groups"]) == sum(formats.values())
 
 
@@ -157,3 +159,36 @@ def test_a_wrong_command_line_exits_with_2(arguments, capsys):
         main(arguments)
     assert error.value.code == 2
     assert "usage: x2v-quant" in capsys.readouterr().err
+
+
+KINDS = {
+    "fp8-tensor": "fp8-tensor",
+    "block128": "fp8-block128",
+    "int4": "int4-g128",
+    "int4-gptq": "int4-g128",
+    "int4-compressed": "int4-g128",
+    "int4-marlin": "int4-g128-marlin",
+    "mxfp8": "mxfp8",
+    "nvfp4": "nvfp4",
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_tensor_of_a_layer_is_counted(kind, inspect, tmp_path):
+    """The format is named, its schemes are offered, and no byte of the file is left out."""
+    from x2v_quant.demo.quantize import quantized
+
+    path = tmp_path / "wan.safetensors"
+    tensors = {"head.modulation": torch.zeros(8), "blocks.0.self_attn.q.bias": torch.zeros(256)}
+    tensors |= quantized({"blocks.0.self_attn.q.weight": torch.ones(256, 256)}, kind, "dit")
+    save_file(tensors, path)
+    status, report = inspect(path)
+    assert (status, report["formats"], report["kind"]) == (0, {KINDS[kind]: 1}, "dit")
+    assert {"auto", "dequant", "reference"} < set(report["schemes"])
+    assert report["layer_groups"][0]["group"] == "blocks.*.self_attn.q"
+    assert report["bytes"]["quantized"] == sum(t.nbytes for key, t in tensors.items() if not key.endswith(END_OF_PLAIN))
+    assert report["bytes"]["kept"] == sum(t.nbytes for key, t in tensors.items() if key.endswith(END_OF_PLAIN))
+    assert {group["group"] for group in report["kept"]} == {"head.modulation", "biases of quantized layers"}
+
+
+END_OF_PLAIN = (".bias", ".modulation")

@@ -27,7 +27,8 @@ def test_every_spelling_and_shape_of_a_scale(spelling, shape, dtype, wan, opened
     checkpoint = opened(tensors)
     assert checkpoint.problems == []
     layer = checkpoint.layers[Q]
-    assert (layer.scale_key, layer.shape, layer.rows, layer.dtype) == (f"{Q}.{spelling}", (8, 16), None, "int8")
+    assert layer.stored.keys == {"codes": f"{Q}.weight", "scale": f"{Q}.{spelling}"}
+    assert (layer.format, layer.shape, layer.parts) == ("int8-channel", (8, 16), 1)
     scale = checkpoint.load().quantized[Q].tensors["scale"]
     assert (scale.dtype, scale.shape, scale.is_contiguous()) == (torch.float32, (8, 1), True)
     assert (scale == 0.5).all()
@@ -134,7 +135,7 @@ def test_a_marked_layer_without_codes_is_a_problem(place, wan, opened):
     del tensors[f"{Q}.weight_scale"]
     tensors[f"{Q}.weight"] = torch.zeros(8, 16)
     (problem,) = marked(tensors, {"format": "int8_tensorwise"}, place, opened).problems
-    assert str(problem).startswith(f"model.safetensors: {Q}.weight is float32 but marked as int8.")
+    assert str(problem).startswith(f"model.safetensors: {Q}.weight is float32 but marked as int8_tensorwise.")
 
 
 def test_a_marker_of_nothing(wan, opened):
@@ -153,7 +154,7 @@ def test_header_metadata_that_is_no_table(text, wan, opened):
 
 @pytest.mark.parametrize("end", ["input_scale", "scale_input"])
 def test_a_static_activation_scale_is_ignored_aloud(end, wan, opened):
-    checkpoint = opened({**wan("fp8-channel"), f"{Q}.{end}": ones()})
+    checkpoint = opened({**wan("int8-channel"), f"{Q}.{end}": ones()})
     assert checkpoint.problems == []
     assert checkpoint.notes == ["1 static input scales ignored: activations are quantized as they come"]
     assert f"{Q}.{end}" not in checkpoint.load().plain
@@ -170,9 +171,9 @@ CHANGES = {
     "scale doubled": ({"scale_weight": ones(8, 1)}, "scale_weight", "second scale"),
     "groups": ({"weight_scale": ones(8, 4)}, "weight_scale", "int8 with groups of 4"),
     "block": (
-        {"weight": ones(256, 384, dtype=F8), "weight_scale": None, "weight_scale_inv": ones(2, 3)},
+        {"weight": ones(256, 384, dtype=I8), "weight_scale": None, "weight_scale_inv": ones(2, 3)},
         "weight_scale_inv",
-        "fp8-block128",
+        "int8-block128",
     ),
     "mxfp8": (
         {"weight": ones(8, 64, dtype=F8), "weight_scale": ones(8, 2, dtype=torch.uint8)},
@@ -180,7 +181,7 @@ CHANGES = {
         "mxfp8",
     ),
     "e5m2": ({"weight": ones(8, 16, dtype=torch.float8_e5m2)}, "weight", "fp8 e5m2"),
-    "packed int4": ({"weight": ones(8, 2, dtype=torch.int32), "weight_scale": ones(8, 1)}, "weight", "packed int4"),
+    "packed int4": ({"weight": ones(8, 4, dtype=torch.int32), "weight_scale": ones(8, 1)}, "weight", "packed int4"),
     "nvfp4": (
         {
             "weight": ones(8, 32, dtype=torch.uint8),
@@ -200,16 +201,16 @@ CHANGES = {
         "weight",
         "mxfp6",
     ),
-    "unknown packing": ({"weight": ones(8, 48, dtype=torch.uint8)}, "weight", "uint8, which is not known"),
+    "unknown packing": ({"weight": ones(8, 96, dtype=torch.uint8)}, "weight", "uint8, which is not known"),
     "not a linear layer": ({"weight": ones(8, 4, 4, dtype=I8)}, "weight", "not the weight of a linear layer"),
     "codes for a bias": ({"bias": ones(8, dtype=F8)}, "bias", "not the weight of a linear layer"),
     "scale of a plain weight": ({"weight": ones(8, 16)}, "weight_scale", "weight is not quantized (float32)"),
     "scale without weight": ({"weight": None}, "weight_scale", "a scale without a weight"),
-    "smoothing": ({"pre_quant_scale": ones(16)}, "pre_quant_scale", "a format that is not known"),
+    "smoothing": ({"pre_quant_scale": ones(16)}, "pre_quant_scale", "smooths the activations"),
     "global scale": ({"weight_global_scale": ones()}, "weight_global_scale", "a format that is not known"),
     "workspace": ({"weight_workspace": ones(4, dtype=torch.int32)}, "weight_workspace", "a format that is not known"),
-    "zero point": ({"weight_zero_point": ones(8)}, "weight_zero_point", "a format that is not known"),
-    "low rank": ({"svd_up": ones(8)}, "svd_up", "a format that is not known"),
+    "zero point": ({"weight_zero_point": ones(8)}, "weight_zero_point", "holds zero points"),
+    "low rank": ({"svd_up": ones(8)}, "svd_up", "a low-rank correction"),
 }
 
 

@@ -64,7 +64,7 @@ def test_to_qkv_is_split_by_rows_with_its_scales(word, fixtures):
         assert torch.equal(codes.view(torch.uint8), file[f"{fused}.weight"][rows].view(torch.uint8))
         assert torch.equal(scale, file[f"{fused}.weight_scale"][rows].float())
         assert torch.equal(weights.plain[f"{layer}.bias"], file[f"{fused}.bias"][rows])
-        assert checkpoint.layers[layer].rows == rows
+        assert (checkpoint.layers[layer].part, checkpoint.layers[layer].parts) == (i, 3)
     assert checkpoint.formats == {f"{word}-channel": 12}
 
 

@@ -74,3 +74,19 @@ def test_garbage_gives_nothing_but_checkpoint_errors(data, tmp_path):
     path.write_bytes(data)
     with pytest.raises(CheckpointError):
         open_checkpoint(path)
+
+
+WITHOUT_DATA = {
+    "sparse": lambda: torch.eye(8).to(torch.int8).to_sparse(),
+    "sparse by rows": lambda: torch.eye(8).to_sparse_csr(),
+    "no data": lambda: torch.empty(8, 8, dtype=torch.int8, device="meta"),
+    "4 TB of one value": lambda: torch.zeros(1, dtype=torch.int32).expand(2**20, 2**20),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Sparse")
+@pytest.mark.parametrize("make", WITHOUT_DATA.values(), ids=WITHOUT_DATA)
+def test_a_tensor_without_its_own_data_is_refused(make, wan, write):
+    path = write({**wan(), "blocks.0.self_attn.v.weight": make()}, "wan.pth")
+    with pytest.raises(CheckpointError, match=r"wan\.pth: blocks\.0\.self_attn\.v\.weight is sparse, or has no data"):
+        open_checkpoint(path)

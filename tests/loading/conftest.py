@@ -12,13 +12,29 @@ SIZE = WanSize()
 LATENT = (1, 16, 2, 8, 8)
 
 
+# format -> what the demo's writer calls it
+KINDS = {
+    "int8-channel": "int8",
+    "fp8-channel": "fp8",
+    "fp8-block128": "block128",
+    "fp8-tensor": "fp8-tensor",
+    "int4-g128": "int4",
+    "int4-g128-marlin": "int4-marlin",
+    "mxfp8": "mxfp8",
+    "nvfp4": "nvfp4",
+}
+
+
 @pytest.fixture(scope="session")
 def wan_files(tmp_path_factory):
-    """Format -> (bf16 path, quantized path) of the same small Wan t2v."""
-    return {
-        name: tuple(map(str, write_pair(tmp_path_factory.mktemp(name), SIZE, name.split("-")[0])))
-        for name in ("int8-channel", "fp8-channel")
-    }
+    """Format -> (bf16 path, quantized path) of the same small Wan t2v, written when a test asks for it."""
+
+    class Files(dict):
+        def __missing__(self, name):
+            self[name] = tuple(map(str, write_pair(tmp_path_factory.mktemp(name), SIZE, KINDS[name])))
+            return self[name]
+
+    return Files()
 
 
 @pytest.fixture

@@ -1,0 +1,38 @@
+"""One quantized linear layer as a file has it."""
+
+from dataclasses import dataclass
+
+from .spellings import CODES, Spelling
+from .tensor_info import TensorInfo
+
+
+@dataclass(frozen=True)
+class StoredLayer:
+    """A linear layer as the file has it. `name`: the file's, prefix and all; `keys`: role in the spelling -> tensor;
+    `ignored`: keys that are passed over; `shape`: (N, K)."""
+
+    name: str
+    spelling: Spelling
+    keys: dict[str, str]
+    ignored: tuple[str, ...]
+    shape: tuple[int, int]
+
+    @property
+    def weight_key(self) -> str:
+        return self.keys["codes"]
+
+    @property
+    def all_keys(self) -> tuple[str, ...]:
+        return (*self.keys.values(), *self.ignored)
+
+    @property
+    def notes(self) -> list[str]:
+        """What to say of each ignored tensor."""
+        words = (self.spelling.ignored[key.rpartition(".")[2]] for key in self.ignored)
+        return [text for text in words if text]
+
+
+def codes_of(key: str, info: TensorInfo) -> str | None:
+    """The layer's name if `key` may be the codes of a quantized linear layer."""
+    layer, _, end = key.rpartition(".")
+    return layer if layer and info.dtype in CODES.get(end, ()) and len(info.shape) == 2 else None

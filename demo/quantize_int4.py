@@ -1,0 +1,93 @@
+"""Symmetric 4-bit codes with a scale per 128 input channels, in the spellings that files of it have."""
+
+import torch
+
+GROUP = 128
+LARGEST = 7
+ZERO = 8
+MIN_AMAX = 1e-5
+PER_WORD = 8  # codes in an int32, the first one lowest
+V1_ZEROS = 0x77777777  # GPTQ's first version stores zero points minus one
+
+
+def codes_and_scale(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """weight [N, K] -> (int32 codes of -7 ... 7 [N, K], float16 scale [N, ceil(K / 128)])."""
+    groups = weight.float().split(GROUP, dim=1)
+    scale = torch.stack([group.abs().amax(dim=1).clamp(min=MIN_AMAX) / LARGEST for group in groups], dim=1).half()
+    codes = [(group / scale[:, i : i + 1].float()).round() for i, group in enumerate(groups)]
+    return torch.cat(codes, dim=1).clamp(-LARGEST, LARGEST).int(), scale
+
+
+def plain(weight: torch.Tensor) -> dict[str, torch.Tensor] | None:
+    """This pack's own: two columns in a byte. None unless K is even."""
+    if weight.shape[1] % 2:
+        return None
+    codes, scale = codes_and_scale(weight)
+    nibbles = codes + ZERO
+    return {"weight": (nibbles[:, 0::2] | nibbles[:, 1::2] << 4).to(torch.uint8), "weight_scale": scale.float()}
+
+
+def compressed_tensors(weight: torch.Tensor) -> dict[str, torch.Tensor] | None:
+    """ "pack-quantized": eight columns in an int32. None unless K % 8 == 0."""
+    if weight.shape[1] % PER_WORD:
+        return None
+    codes, scale = codes_and_scale(weight)
+    return {"weight_packed": _words(codes), "weight_scale": scale, "weight_shape": torch.tensor(weight.shape)}
+
+
+def gptq(weight: torch.Tensor) -> dict[str, torch.Tensor] | None:
+    """Transposed: eight input channels in an int32. None unless N % 8 == K % 8 == 0."""
+    n, k = weight.shape
+    if n % PER_WORD or k % PER_WORD:
+        return None
+    codes, scale = codes_and_scale(weight)
+    return {
+        "qweight": _words(codes).t().contiguous(),
+        "scales": scale.t().contiguous(),
+        "qzeros": torch.full((scale.shape[1], n // PER_WORD), V1_ZEROS, dtype=torch.int32),
+        "g_idx": torch.arange(k, dtype=torch.int32) // GROUP,
+    }
+
+
+def marlin(weight: torch.Tensor) -> dict[str, torch.Tensor] | None:
+    """IST-DASLab's order. None unless N % 64 == 0 and K % 128 == 0."""
+    n, k = weight.shape
+    if n % 64 or k % GROUP:
+        return None
+    codes, scale = codes_and_scale(weight)
+    tiles = codes.t().reshape(k // 16, 16, n // 64, 64).transpose(1, 2).reshape(-1, 16 * 64)
+    words = _words(tiles[:, _tile_order()])
+    width, order = _scale_order(scale.shape[1])
+    return {
+        "weight": words.view(k // 16, 2 * n),
+        "weight_scale": scale.t().reshape(-1, width)[:, order].reshape(-1, n),
+        "weight_workspace": torch.zeros(max(n // 128, 1) * 16, dtype=torch.int32),
+    }
+
+
+def _words(codes: torch.Tensor) -> torch.Tensor:
+    """Codes [rows, 8 W] -> int32 [rows, W]."""
+    nibbles = (codes + ZERO).long().view(codes.shape[0], -1, PER_WORD)
+    return (nibbles << torch.arange(0, 32, 4)).sum(dim=2).to(torch.int32)
+
+
+def _tile_order() -> list[int]:
+    """Which code of 16 input by 64 output channels comes where: a thread of a tensor core's warp holds, of each 16
+    output channels, two neighbouring inputs of both halves of the inputs, for two outputs 8 apart."""
+    order = []
+    for thread in range(32):
+        for sixteenth in range(4):
+            for neighbour in range(2):
+                for output in range(2):
+                    for half in range(2):
+                        k = thread % 4 * 2 + neighbour + 8 * half
+                        n = 16 * sixteenth + 8 * output + thread // 4
+                        order.append(64 * k + n)
+    return order
+
+
+def _scale_order(groups: int) -> tuple[int, list[int]]:
+    """(how many scales are permuted together, which one comes where)."""
+    if groups == 1:
+        return 32, [2 * i + j for i in range(4) for j in (0, 1, 8, 9, 16, 17, 24, 25)]
+    return 64, [i + 8 * j for i in range(8) for j in range(8)]

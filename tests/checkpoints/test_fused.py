@@ -1,0 +1,56 @@
+"""A to_qkv that the file keeps in one piece becomes three layers, in every format whose rows can be told apart."""
+
+import pytest
+import torch
+
+from x2v_quant.checkpoints import open_checkpoint
+from x2v_quant.demo.quantize import KINDS
+from x2v_quant.formats import FORMATS
+
+FUSED = "visual.transformer.0.attn.to_qkv"
+LAYER = "vision_model.encoder.layers.0.self_attn.{}_proj"
+# kind -> the least number of rows that each of the three may have
+TOGETHER = dict.fromkeys(KINDS, 1) | {"block128": 128, "mxfp8": 128, "nvfp4": 128, "int4-marlin": 64}
+
+
+def clip(tmp_path, kind, rows):
+    weight = torch.randn((rows, 128), generator=torch.Generator().manual_seed(0))
+    tensors = {f"{FUSED}.{end}": tensor for end, tensor in KINDS[kind](weight).items()}
+    path = tmp_path / "clip.pth"
+    torch.save({**tensors, f"{FUSED}.bias": torch.arange(rows).float(), "visual.head": torch.zeros(8, 8)}, path)
+    return open_checkpoint(path)
+
+
+def dequantized(held):
+    return FORMATS[held.format].wrap(held.tensors, torch.float32, held.shape).dequantize()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_three_are_the_rows_of_the_whole(kind, tmp_path):
+    checkpoint = clip(tmp_path, kind, 3 * 128)
+    checkpoint.require("clip_vision")
+    assert sum(checkpoint.formats.values()) == 1
+    weights = checkpoint.load()
+    stored = checkpoint.layers[LAYER.format("q")].stored
+    whole = checkpoint._whole(stored, torch.load(checkpoint.path, weights_only=True))
+    expected = FORMATS[stored.spelling.format].wrap(whole, torch.float32, stored.shape).dequantize()
+    for i, name in enumerate("qkv"):
+        held = weights.quantized[LAYER.format(name)]
+        assert held.shape == (128, 128)
+        assert torch.equal(dequantized(held), expected[128 * i : 128 * (i + 1)])
+        assert all(tensor.is_contiguous() for tensor in held.tensors.values())
+        assert weights.plain[f"{LAYER.format(name)}.bias"][0] == 128 * i
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_rows_that_are_stored_together_stay_together(kind, tmp_path):
+    """64 rows each: a block of 128 would belong to two layers."""
+    checkpoint = clip(tmp_path, kind, 3 * 64)
+    if TOGETHER[kind] <= 64:
+        checkpoint.require("clip_vision")
+        assert len(checkpoint.load().quantized) == 3
+        return
+    (problem,) = checkpoint.problems
+    assert problem.key == f"{FUSED}.weight"
+    assert problem.cause.endswith("rows, which do not make 3 layers of a multiple of 128")
+    assert "another format" in problem.remedy

@@ -1,0 +1,293 @@
+"""What looks like a spelling that is read and is not: refused by file, key, cause and remedy. Nothing else breaks."""
+
+import json
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from safetensors.torch import save_file
+
+from x2v_quant.checkpoints import CheckpointError, open_checkpoint
+from x2v_quant.checkpoints.spellings import CODES, MARKS, SPELLINGS, WHAT_IS_READ
+from x2v_quant.demo.quantize import KINDS
+from x2v_quant.formats import FORMATS
+
+Q = "blocks.1.self_attn.q"
+N, K = 128, 256
+DIT = {"head.modulation": torch.zeros(1, 2, 8), "blocks.0.self_attn.q.weight": torch.zeros(8, 8)}
+F8 = torch.float8_e4m3fn
+
+
+def zeros(*shape, dtype=torch.float16):
+    return torch.zeros(shape, dtype=torch.uint8).to(dtype)
+
+
+def words(*shape):
+    return zeros(*shape, dtype=torch.int32)
+
+
+def bytes_(*shape, dtype=torch.uint8):
+    return zeros(*shape, dtype=torch.uint8).view(dtype)
+
+
+def marker(name):
+    return torch.tensor(list(json.dumps({"format": name}).encode()), dtype=torch.uint8)
+
+
+def made(kind):
+    return KINDS[kind](torch.randn((N, K), generator=torch.Generator().manual_seed(0)))
+
+
+def put(path, layer):
+    save_file({**DIT, **{f"{Q}.{end}": t for end, t in layer.items() if t is not None}}, path)
+    return path
+
+
+# what the headers show: kind of a sound layer or None, the change -> key and words of the problem
+SEEN = {
+    "gptq groups of 32": (
+        None,
+        {"qweight": words(32, 128), "scales": zeros(8, 128), "qzeros": words(8, 16)},
+        "qweight",
+        "int4 with groups of 32",
+    ),
+    "gptq per channel": (
+        None,
+        {"qweight": words(32, 128), "scales": zeros(1, 128), "qzeros": words(1, 16)},
+        "qweight",
+        "int4 with groups of 256",
+    ),
+    "gptq of 8 bits": (
+        None,
+        {"qweight": words(64, 128), "scales": zeros(2, 128), "qzeros": words(2, 32)},
+        "qweight",
+        "GPTQ with 8 bits",
+    ),
+    "gptq without zeros": ("int4-gptq", {"qzeros": None}, "qweight", "has no qzeros, which int4-g128 layers have"),
+    "awq": (
+        None,
+        {"qweight": words(256, 16), "scales": zeros(2, 128), "qzeros": words(2, 16)},
+        "qweight",
+        "AWQ (int4 with interleaved columns)",
+    ),
+    "only qweight": (None, {"qweight": words(32, 128)}, "qweight", "packed int4 (GPTQ or AWQ)"),
+    "packed groups of 64": (
+        "int4-compressed",
+        {"weight_scale": zeros(N, 4)},
+        "weight_packed",
+        "int4 with groups of 64",
+    ),
+    "packed with zero points": (
+        "int4-compressed",
+        {"weight_zero_point": words(16, 2)},
+        "weight_zero_point",
+        "holds zero points",
+    ),
+    "packed without a shape": ("int4-compressed", {"weight_shape": None}, "weight_packed", "has no weight_shape"),
+    "int4 groups of 64": ("int4", {"weight_scale": zeros(N, 4)}, "weight", "int4 with groups of 64"),
+    "marlin groups of 64": ("int4-marlin", {"weight_scale": zeros(4, N)}, "weight", "int4 with groups of 64"),
+    "marlin per channel": ("int4-marlin", {"weight_scale": zeros(1, N)}, "weight", "int4 with groups of 256"),
+    "nvfp4 without its scale": (
+        "nvfp4",
+        {"weight_global_scale": None},
+        "weight",
+        "has no weight_global_scale, which nvfp4",
+    ),
+    "nvfp4 of core without its scale": (
+        "nvfp4",
+        {"weight_global_scale": None, "comfy_quant": marker("nvfp4")},
+        "weight",
+        "has no weight_scale_2",
+    ),
+    "nvfp4 with one alpha": (
+        "nvfp4",
+        {"weight_global_scale": None, "alpha": torch.ones(1)},
+        "weight",
+        "has no weight_global_scale",
+    ),
+    "nvfp4 smoothed": ("nvfp4", {"pre_quant_scale": zeros(K)}, "pre_quant_scale", "smooths the activations"),
+    "nvfp4 of compressed-tensors": (
+        None,
+        {
+            "weight_packed": bytes_(N, K // 2),
+            "weight_scale": bytes_(N, K // 16, dtype=F8),
+            "weight_global_scale": zeros(1),
+        },
+        "weight_packed",
+        "nvfp4, and not LightX2V's",
+    ),
+    "mxfp4 of LightX2V": (
+        None,
+        {"weight": bytes_(N, K // 2), "weight_scale": bytes_(N, K // 32, dtype=torch.float8_e8m0fnu)},
+        "weight",
+        "mxfp4",
+    ),
+    "mxfp6 of LightX2V": (
+        None,
+        {"weight": bytes_(N, 384), "weight_scale": words(N, 512 // 128)},
+        "weight",
+        "mxfp6",
+    ),
+    "mxfp8 that is not marked": (
+        None,
+        {"weight": zeros(N, K, dtype=F8), "weight_scale": bytes_(N, K // 32)},
+        "weight_scale",
+        "mxfp8 without ComfyUI's marker",
+    ),
+    "mxfp8 with plain scales": (
+        None,
+        {"weight": zeros(64, K, dtype=F8), "weight_scale": bytes_(64, K // 32), "comfy_quant": marker("mxfp8")},
+        "weight_scale",
+        "marked as mxfp8",
+    ),
+    "blocks that are marked as channels": (
+        "block128",
+        {"comfy_quant": marker("float8_e4m3fn")},
+        "weight_scale",
+        "marked as float8_e4m3fn",
+    ),
+    "marked and of another type": (
+        "int4",
+        {"comfy_quant": marker("mxfp8")},
+        "weight",
+        "is uint8 but marked as mxfp8",
+    ),
+    "two input scales": (
+        "fp8-tensor",
+        {"scale_input": torch.ones(1)},
+        "scale_input",
+        "is a second scale beside blocks.1.self_attn.q.input_scale",
+    ),
+    "codes of no size": (
+        None,
+        {"weight": zeros(0, 16, dtype=F8), "weight_scale": zeros(0, 1)},
+        "weight_scale",
+        "which is empty",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind,change,end,words", SEEN.values(), ids=SEEN)
+def test_what_the_headers_show(kind, change, end, words, tmp_path):
+    checkpoint = open_checkpoint(put(tmp_path / "model.safetensors", (made(kind) if kind else {}) | change))
+    (problem,) = checkpoint.problems
+    assert (problem.file, problem.key) == ("model.safetensors", f"{Q}.{end}")
+    assert words in problem.cause
+    assert problem.remedy.endswith(".")
+    with pytest.raises(CheckpointError, match=r"model\.safetensors: blocks\.1\.self_attn\.q"):
+        checkpoint.require("dit")
+
+
+def test_the_remedy_lists_every_format_that_is_read():
+    for name in FORMATS.keys() - {"fp8-reduced"}:
+        assert name in WHAT_IS_READ
+    for row in SPELLINGS:
+        assert row.format in FORMATS
+        assert row.marks or row.unmarked
+
+
+# what only the values show: kind, the tensor's end, what is written over it -> words
+HELD = {
+    "gptq zeros": ("int4-gptq", "qzeros", lambda t: t.index_fill_(0, torch.tensor(0), 0x77777776), "asymmetric"),
+    "gptq zeros mixed": ("int4-gptq", "qzeros", lambda t: t.index_fill_(0, torch.tensor(0), 0x77777788), "asymmetric"),
+    "gptq act-order": ("int4-gptq", "g_idx", lambda t: t.copy_(t.flip(0)), "act-order"),
+    "gptq scale": ("int4-gptq", "scales", lambda t: t.fill_(float("nan")), "not a number"),
+    "packed shape": ("int4-compressed", "weight_shape", lambda t: t.copy_(t.flip(0)), "says [256, 128]"),
+    "input scale zero": ("fp8-tensor", "input_scale", lambda t: t.fill_(0.0), "is 0, not a positive number"),
+    "input scale nan": ("fp8-tensor", "input_scale", lambda t: t.fill_(float("nan")), "is nan, not a positive"),
+    "input scale inf": ("fp8-tensor", "input_scale", lambda t: t.fill_(float("inf")), "is inf, not a positive"),
+    "input scale negative": ("fp8-tensor", "input_scale", lambda t: t.fill_(-2.0), "is -2, not a positive"),
+    "block scale": ("block128", "weight_scale", lambda t: t[0].fill_(float("inf")), "not a number"),
+    "block scale negative": ("block128", "weight_scale", lambda t: t[0].fill_(-1.0), "negative"),
+    "int4 scale": ("int4", "weight_scale", lambda t: t[3].fill_(float("inf")), "not a number"),
+    "marlin scale": ("int4-marlin", "weight_scale", lambda t: t[1].fill_(float("nan")), "not a number"),
+    "mxfp8 scale": ("mxfp8", "weight_scale", lambda t: t.view(torch.uint8)[5].fill_(0xFF), "not a number"),
+    "nvfp4 scale": ("nvfp4", "weight_scale", lambda t: t.view(torch.uint8)[5].fill_(0x7F), "not a number"),
+    "nvfp4 scale negative": ("nvfp4", "weight_scale", lambda t: t.view(torch.uint8)[5].fill_(0xB0), "negative"),
+    "nvfp4 global": ("nvfp4", "weight_global_scale", lambda t: t.fill_(0.0), "is 0, not a positive number"),
+}
+
+
+@pytest.mark.parametrize("kind,end,change,words", HELD.values(), ids=HELD)
+def test_what_only_the_values_show(kind, end, change, words, tmp_path):
+    layer = made(kind)
+    change(layer[end])
+    checkpoint = open_checkpoint(put(tmp_path / "model.safetensors", layer))
+    checkpoint.require("dit")
+    with pytest.raises(CheckpointError) as error:
+        checkpoint.load()
+    problem = error.value.problem
+    assert (problem.file, problem.key) == ("model.safetensors", f"{Q}.{end}")
+    assert words in problem.cause
+    assert problem.remedy.endswith(".")
+
+
+def test_an_order_of_groups_that_is_too_short(tmp_path):
+    layer = made("int4-gptq") | {"g_idx": torch.zeros(7, dtype=torch.int32)}
+    with pytest.raises(CheckpointError, match="act-order"):
+        open_checkpoint(put(tmp_path / "model.safetensors", layer)).load()
+
+
+ENDS = sorted({end for row in SPELLINGS for part in row.parts.values() for end in part.ends} | {"weight_workspace"})
+DTYPES = [
+    torch.uint8,
+    torch.int8,
+    torch.int32,
+    torch.int64,
+    torch.float16,
+    torch.float32,
+    F8,
+    torch.float8_e8m0fnu,
+    torch.float8_e5m2,
+]
+# sizes that the formats are made of, and their neighbours
+SIZES = st.sampled_from([0, 1, 2, 3, 4, 8, 16, 31, 32, 64, 128, 129])
+ODD = st.builds(
+    lambda shape, dtype: (
+        torch.arange(max(1, torch.Size(shape).numel()))
+        .to(torch.uint8)[: torch.Size(shape).numel()]
+        .view(shape)
+        .to(dtype)
+    ),
+    st.lists(SIZES, max_size=3),
+    st.sampled_from(DTYPES),
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    kind=st.sampled_from([None, *KINDS]),
+    changes=st.dictionaries(st.sampled_from(ENDS), st.none() | ODD, max_size=4),
+    mark=st.none() | st.sampled_from(sorted(MARKS)),
+)
+def test_odd_layers_are_refused_or_whole(kind, changes, mark, tmp_path):
+    layer = (made(kind) if kind else {}) | changes
+    if mark is not None:
+        layer["comfy_quant"] = marker(mark)
+    checkpoint = open_checkpoint(put(tmp_path / "model.safetensors", layer))
+    try:
+        checkpoint.require("dit")
+        held = checkpoint.load().quantized[Q]
+    except CheckpointError as error:
+        assert error.problem.remedy.endswith(".")
+        return
+    assert tuple(held.tensors) == FORMATS[held.format].tensors
+    n, k = held.shape
+    weight = FORMATS[held.format].wrap(held.tensors, torch.float32, held.shape).dequantize()
+    assert weight.shape[0] >= n
+    assert weight.shape[1] >= k
+
+
+@pytest.mark.parametrize("end", CODES)
+def test_hostile_sizes_cost_nothing(end, tmp_path):
+    """No bytes behind it, so that only the headers are looked at."""
+    header = {f"{Q}.{end}": {"dtype": "U8", "shape": [0, 2**62], "data_offsets": [0, 0]}}
+    for other, dtype in (("weight_scale", "F32"), ("scales", "F16"), ("qzeros", "I32"), ("weight_shape", "I64")):
+        header[f"{Q}.{other}"] = {"dtype": dtype, "shape": [2**62, 0], "data_offsets": [0, 0]}
+    header["head.modulation"] = {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}
+    text = json.dumps(header).encode()
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(len(text).to_bytes(8, "little") + text)
+    checkpoint = open_checkpoint(path)
+    assert any(problem.key == f"{Q}.{end}" for problem in checkpoint.problems)

@@ -1,0 +1,60 @@
+"""torch.compile(fullgraph=True) over a block of core's Wan, with every kernel that runs here."""
+
+import pytest
+import torch
+
+from x2v_quant.formats import FORMATS
+from x2v_quant.kernels import survey
+from x2v_quant.loading import load_dit
+from x2v_quant.machine import default_device, describe
+from x2v_quant.schemes import SCHEMES, SchemeChoice
+
+pytestmark = pytest.mark.usefixtures("inference", "fresh_dynamo")
+
+
+def scheme_of(format_name, kernel):
+    return next(row.name for row in SCHEMES if row.kernel == kernel and row.format in (None, format_name))
+
+
+CASES = [
+    (format_name, kernel)
+    for format_name, row in FORMATS.items()
+    if row.family == format_name
+    for kernel, reason in survey(format_name, describe(default_device())).items()
+    if reason is None
+]
+
+
+@pytest.fixture
+def fresh_dynamo():
+    torch._dynamo.reset()
+    yield
+    torch._dynamo.reset()
+
+
+def pytorch_attention(_, *args, **kwargs):
+    """Core's default on a CPU asks for the free memory, which no graph can hold."""
+    from comfy.ldm.modules.attention import attention_pytorch
+
+    return attention_pytorch(*args, **kwargs)
+
+
+@pytest.mark.parametrize("format_name,kernel", CASES)
+def test_a_wan_block_is_one_graph(format_name, kernel, wan_files):
+    import comfy.model_management
+
+    model = load_dit(wan_files[format_name][1], SchemeChoice(dit=scheme_of(format_name, kernel)))
+    comfy.model_management.load_models_gpu([model])
+    wan, device = model.model.diffusion_model, default_device()
+    width = wan.blocks[0].ffn[0].in_features
+    dtype = model.model.get_dtype_inference()
+    x = torch.randn((1, 8, width), device=device).to(dtype)
+    time = torch.randn((1, 6, width), device=device).to(dtype)
+    prompt = torch.randn((1, 5, width), device=device).to(dtype)
+    positions = wan.rope_encode(1, 4, 8, device=device)
+    options = {"optimized_attention_override": pytorch_attention}
+    expected = wan.blocks[0](x, time, positions, prompt, transformer_options=options)
+    compiled = torch.compile(wan.blocks[0], fullgraph=True, backend="eager")
+    got = compiled(x, time, positions, prompt, transformer_options=options)
+    assert {entry.choice.kernel.name for entry in model.model.x2v_plan.layers.values()} == {kernel}
+    torch.testing.assert_close(got, expected, rtol=1e-3, atol=1e-3)
