@@ -3,13 +3,15 @@
 import pytest
 import torch
 from comfy_kitchen.tensor import QuantizedTensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.library import opcheck
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from x2v_quant.formats import FORMATS
 from x2v_quant.kernels import KERNELS
 from x2v_quant.kernels.activation import SIMULATED
 from x2v_quant.kernels.reference import reference
-from x2v_quant.kernels.torch_int8 import GPU_ROW_MULTIPLE, int8_linear
+from x2v_quant.kernels.torch_int8 import int8_linear
 from x2v_quant.machine import default_device, describe
 
 DEVICE = default_device()
@@ -26,6 +28,10 @@ CASES = [
     for name in kernel.formats
     if kernel.requires.unmet(describe(DEVICE), None) is None
 ]
+
+
+def str_of(value):
+    return value if isinstance(value, str) else value.name
 
 
 def skip_unless_it_fits(kernel, shape, dtype):
@@ -143,37 +149,46 @@ def test_int8_accumulates_exactly():
     assert torch.equal(y, torch.full_like(y, 4096 * 127.0))
 
 
-@pytest.mark.parametrize(
-    "op,format_name,extra",
-    [
-        ("int8_linear", "int8-channel", ()),
-        ("fp8_linear", "fp8-channel", (False,)),
-    ],
-)
-def test_ops_are_well_behaved(op, format_name, extra):
-    weight, bias = layer(format_name, 32, 64)
-    x = activations(GPU_ROW_MULTIPLE + 1, 64, torch.float32)
-    check(op, (x, weight._qdata, weight._params.scale, bias, *extra), weight)
+class Recorded(TorchDispatchMode):
+    """The ops of this pack that are called inside, with their arguments."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        if function.namespace == "x2v_quant":
+            self.calls.append((function, args))
+        return function(*args, **(kwargs or {}))
 
 
-@pytest.mark.parametrize("format_name", FORMATS)
-@pytest.mark.parametrize("op", ["reference_linear", "dequant_linear"])
-def test_ops_of_every_format_are_well_behaved(op, format_name):
+@pytest.mark.parametrize("kernel,format_name", CASES)
+def test_ops_are_well_behaved(kernel, format_name):
     weight, bias = layer(format_name, 128, 256)
-    row = FORMATS[format_name]
-    extra = (row.activation,) if op == "reference_linear" else ()
-    parts = row.parts(weight._qdata, weight._params)
-    check(op, (activations(33, 256, torch.float32), parts, format_name, [128, 256], bias, *extra), weight)
-
-
-def check(op, args, weight):
+    x = activations(33, 256, usual_dtype(kernel))
+    with Recorded() as recorded:
+        kernel.linear(x, weight._qdata, weight._params, bias)
+    (call,) = recorded.calls
     # opcheck compares inputs before and after, for which torch has no float8 arithmetic
     float8 = any(part.dtype.is_floating_point and part.dtype.itemsize == 1 for part in stored(weight))
-    opcheck(
-        getattr(torch.ops.x2v_quant, op).default,
-        args,
-        test_utils=("test_faketensor",) if float8 else ("test_schema", "test_faketensor"),
+    opcheck(*call, test_utils=("test_faketensor",) if float8 else ("test_schema", "test_faketensor"))
+
+
+@pytest.mark.parametrize("kernel,format_name", [(k, name) for k in KERNELS for name in k.formats], ids=str_of)
+def test_every_kernel_can_be_traced_anywhere(kernel, format_name):
+    """The fake implementations of all ops, those of libraries and GPUs that are not here among them."""
+    weight, bias = layer(format_name, 128, 256)
+    mode = FakeTensorMode()
+    tensors = {n: mode.from_tensor(t) for n, t in zip(FORMATS[format_name].tensors, stored(weight), strict=True)}
+    x = mode.from_tensor(activations(33, 256, usual_dtype(kernel)))
+    params = type(weight._params)(
+        **{name: tensors[name] for name in FORMATS[format_name].tensors[1:]},
+        orig_dtype=x.dtype,
+        orig_shape=(128, 256),
     )
+    with mode:
+        y = kernel.linear(x, tensors["codes"], params, mode.from_tensor(bias))
+    assert (y.shape, y.dtype, y.device) == ((33, 128), x.dtype, x.device)
 
 
 def stored(weight):

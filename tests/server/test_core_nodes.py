@@ -9,10 +9,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from x2v_quant.demo import assets
-from x2v_quant.demo.run import node_of, settings, workflow
 from x2v_quant.demo.wan import WanSize
 from x2v_quant.headless.client import ServerError
-from x2v_quant.headless.workflow import override, to_prompt
 
 FILES = assets.names("int8")
 SIZE = WanSize()
@@ -20,38 +18,6 @@ SIZE = WanSize()
 
 def distance(a, b):
     return ((a - b).norm() / b.norm()).item()
-
-
-@pytest.fixture
-def graph(object_info):
-    """The int8 text-to-video workflow as an API prompt that ends in a saved latent: (prompt, node id by class)."""
-
-    def make(**changes):
-        prompt = override(to_prompt(workflow("t2v"), object_info), {**settings("int8", "t2v"), **changes}, object_info)
-        for output in ("SaveVideo", "CreateVideo", "VAEDecode", "VAELoader"):
-            del prompt[node_of(prompt, output)]
-        ids = {entry["class_type"]: node for node, entry in prompt.items()}
-        prompt["latent"] = {
-            "class_type": "SaveLatent",
-            "inputs": {"samples": [ids["KSampler"], 0], "filename_prefix": "latents/core"},
-        }
-        return prompt, ids
-
-    return make
-
-
-@pytest.fixture
-def run(server):
-    """prompt -> (latent, report text)."""
-
-    def execute(prompt):
-        result = server.client.run(prompt)
-        (file,) = [f for f in result.files() if f["filename"].endswith(".latent")]
-        latent = load_file(server.base / "output" / file["subfolder"] / file["filename"])["latent_tensor"].float()
-        reports = [text for output in result.outputs.values() for text in output.get("text", ())]
-        return latent, "\n".join(reports)
-
-    return execute
 
 
 @pytest.fixture(scope="module")
@@ -133,6 +99,8 @@ def test_the_report_names_what_was_asked_for_and_what_runs(graph, run):
     _, report = run(graph(**{"X2VScheme.dit": "int8-vllm", "X2VScheme.t5": "int8-vllm"})[0])
     assert "not vllm: needs a" in report
     assert "fp8-channel:" in report
+    assert re.search(r"^libraries:$", report, re.MULTILINE)
+    assert re.search(r"^- vllm.*: (found|needs vllm, which is not installed)", report, re.MULTILINE)
     assert "needs a CUDA GPU" in report
 
 
