@@ -12,7 +12,8 @@ from .schemes import AUTO, Scheme
 
 # format -> what it may become at load where it cannot be multiplied as it is, and what that adds to the error of the
 # weights (Gaussian weights; the plan states the measured figure of the model once it is loaded)
-TRANSCODES = {"fp8-channel": ("int8-channel", "about 1 %")}
+TRANSCODES = dict.fromkeys(("fp8-channel", "fp8-tensor", "fp8-block128"), ("int8-channel", "about 1 %"))
+SMALLEST_TOLD = 0.001
 
 
 class SchemeMismatchError(ValueError):
@@ -22,7 +23,7 @@ class SchemeMismatchError(ValueError):
 @dataclass
 class LayerPlan:
     """How one linear layer is computed. `held`: its format in the file; `choice.format`: what it is stored as here;
-    `added_error`: relative error that converting the weight added, 0 where the conversion changes no value."""
+    `added_error`: relative error that converting the weight added, measured at load."""
 
     held: str
     choice: Choice
@@ -119,9 +120,7 @@ class Plan:
             count = f"{group['layers']} layer{'s' * (group['layers'] > 1)}"
             lines.append(f"- {count} {group['format']} -> {group['kernel']}: {group['summary']}")
             if group["held"] != group["format"]:
-                error = group["added_error"]
-                cost = f"which adds {error:.1%} to the error of the weights" if error else "which changes no value"
-                lines.append(f"- converted from {group['held']}, {cost}")
+                lines.append(f"- converted from {group['held']}, {_cost(group['added_error'])}")
             lines += [f"- not {name}: {reason}" for name, reason in group["passed_over"].items()]
         if self.advice():
             lines.append(f"- tip: {self.advice()}")
@@ -150,3 +149,10 @@ class Plan:
         reason = missed[0].choice.passed_over[wanted]
         share = f"{len(missed)} of {len(self.layers)} layers"
         return f"{self.scheme.name} falls back to {used} for {share}: {wanted} {reason}."
+
+
+def _cost(added_error: float) -> str:
+    if added_error == 0:
+        return "which changes no value"
+    share = f"{added_error:.1%}" if added_error >= SMALLEST_TOLD else f"less than {SMALLEST_TOLD:.1%}"
+    return f"which adds {share} to the error of the weights"

@@ -5,8 +5,12 @@ from collections.abc import Callable
 import torch
 from comfy_kitchen.tensor import QuantizedTensor
 
-from . import FORMAT_OF_LAYOUT, FORMATS, int4_marlin
+from . import FORMAT_OF_LAYOUT, FORMATS, family, int4_marlin
 from .fp8_reduced import Fp8ReducedLayout
+
+# between two families, without the user's asking: one scale for all rows is a scale per row, and the static input scale
+# is left for the finer one of each token
+UNASKED = {("fp8-tensor", "fp8-channel")}
 
 # codes above each take one more halving; the last halves 448 for the fourth time
 LIMITS = tuple(Fp8ReducedLayout.MAX * 2**i for i in range(4))
@@ -29,6 +33,12 @@ def added_error(weight: QuantizedTensor, converted: QuantizedTensor) -> float:
     before = weight.to(dtype=torch.float32).dequantize()
     after = converted.to(dtype=torch.float32).dequantize()
     return float((after - before).norm() / before.norm().clamp(min=1e-30))
+
+
+def serves(held: str, target: str) -> bool:
+    """Whether a scheme for `target` fits a file that holds `held`: one family, or the same numbers and activations that
+    are quantized no worse."""
+    return family(held) == family(target) or (held, target) in UNASKED
 
 
 def _same(codes, params):

@@ -9,7 +9,7 @@ import torch
 
 from ..checkpoints import Checkpoint, CheckpointError, Weights
 from ..formats import FORMATS, family
-from ..formats.convert import added_error, convert
+from ..formats.convert import added_error, convert, serves
 from ..linear import QuantLinear
 from ..machine import cpu_has_bf16, describe
 from ..plan import Plan, SchemeMismatchError
@@ -47,9 +47,8 @@ def make_plan(checkpoint: Checkpoint, component: str, choice: SchemeChoice, devi
     """
     scheme = resolve(getattr(choice, component), component)
     name = Path(checkpoint.path).name
-    families = {family(held) for held in checkpoint.formats}
-    if scheme.format is not None and families != {scheme.format}:
-        fitting = ", ".join(schemes_for(families, component))
+    if scheme.format is not None and not all(serves(held, scheme.format) for held in checkpoint.formats):
+        fitting = ", ".join(schemes_for({family(held) for held in checkpoint.formats}, component))
         held = " and ".join(sorted(checkpoint.formats))
         if scheme.format not in FORMATS:
             raise SchemeMismatchError(
@@ -77,8 +76,7 @@ def state_dict(weights: Weights, plan: Plan) -> dict[str, torch.Tensor]:
         if entry.converted:
             on_device = weight.to(plan.machine.live)
             converted = convert(on_device, entry.choice.format)
-            if family(held.format) != family(entry.choice.format):
-                entry.added_error = added_error(on_device, converted)
+            entry.added_error = added_error(on_device, converted)
             weight = converted.to(held.tensors["codes"].device)
             progress.update(1)
         result[f"{layer}.weight"] = weight

@@ -17,6 +17,9 @@ pytestmark = pytest.mark.usefixtures("inference")
 # relative error of a small random encoder's output; weights and activations both lose precision
 KINDS = {"int8": 0.03, "fp8": 0.06}
 every_kind = pytest.mark.parametrize("kind", KINDS)
+# what 64 or 320 columns, and rows of a fused to_qkv, can be held in
+T5_KINDS = {**KINDS, "fp8-tensor": 0.08, "block128": 0.06, "mxfp8": 0.08, "nvfp4": 0.3, "int4": 0.3, "int4-gptq": 0.3}
+CLIP_KINDS = {**KINDS, "fp8-tensor": 0.1, "int4": 0.3}
 WIDTH = 64
 
 
@@ -32,7 +35,7 @@ def t5(tmp_path_factory):
     spiece = encoders.spiece_model(1)
     (folder / "google" / "umt5-xxl" / "spiece.model").write_bytes(spiece)
     dense = encoders.umt5(1, encoders.pieces(spiece), WIDTH)
-    for kind in KINDS:
+    for kind in T5_KINDS:
         torch.save(quantized(dense, kind, "t5"), folder / f"models_t5_umt5-xxl-enc-{kind}.pth")
     return folder, dense
 
@@ -42,7 +45,7 @@ def clip(tmp_path_factory):
     folder = tmp_path_factory.mktemp("clip")
     dense = encoders.clip_vision(1, width=320, mlp=320, blocks=3)
     dense["textual.token_embedding.weight"] = torch.zeros(4, 4)
-    for kind in KINDS:
+    for kind in CLIP_KINDS:
         torch.save(quantized(dense, kind, "clip"), folder / f"clip-{kind}.pth")
     return folder, dense
 
@@ -71,7 +74,7 @@ def reference_t5(dense):
     return model.eval()
 
 
-@every_kind
+@pytest.mark.parametrize("kind", T5_KINDS)
 def test_t5_encodes_like_the_unquantized_encoder(kind, t5):
     folder, dense = t5
     clip = load_t5(str(folder / f"models_t5_umt5-xxl-enc-{kind}.pth"))
@@ -81,7 +84,8 @@ def test_t5_encodes_like_the_unquantized_encoder(kind, t5):
     mask = torch.tensor([[1] * (ids.index(1) + 1) + [0] * (len(ids) - ids.index(1) - 1)])
     expected = reference_t5(dense)(torch.tensor([ids]), attention_mask=mask)[0] * mask.unsqueeze(-1)
     assert cond.dtype == torch.float32
-    assert distance(cond, expected) < KINDS[kind]
+    assert distance(cond, expected) < T5_KINDS[kind]
+    assert len(clip.cond_stage_model.x2v_plan.layers) == 3 * 7
     assert distance(clip.encode_from_tokens(clip.tokenize("a dark boat")), expected) > 0.3
 
 
@@ -203,7 +207,7 @@ def reference_clip(dense):
     return model
 
 
-@every_kind
+@pytest.mark.parametrize("kind", CLIP_KINDS)
 @pytest.mark.parametrize("images", [1, 2])
 def test_clip_encodes_like_the_unquantized_encoder(kind, images, clip):
     folder, dense = clip
@@ -212,7 +216,7 @@ def test_clip_encodes_like_the_unquantized_encoder(kind, images, clip):
     wanted = reference_clip(dense).encode_image(pictures)
     for name in ("last_hidden_state", "penultimate_hidden_states", "image_embeds"):
         assert got[name].shape == wanted[name].shape
-        assert distance(got[name].float(), wanted[name].float()) < KINDS[kind]
+        assert distance(got[name].float(), wanted[name].float()) < CLIP_KINDS[kind]
 
 
 def test_clip_layers_are_all_quantized_and_multiplied_in_low_precision(clip, best):
