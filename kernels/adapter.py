@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 
+from .kernel import Requirements
 from .libraries import Library
 
 # 16-bit types, in the order in which a kernel is probed with them: not every GPU has bfloat16
@@ -48,3 +49,25 @@ def accepted(op: torch._ops.OpOverload, **arguments) -> dict:
 def optional(op: torch._ops.OpOverload) -> set[str]:
     """The operator's arguments that may be None: those without a default still have to be given."""
     return {argument.name for argument in op._schema.arguments if argument.type.kind() == "OptionalType"}
+
+
+def linux_gpu(
+    library: Library,
+    first: tuple[int, int],
+    last: tuple[int, int] | None = None,
+    n_multiple: int = 16,
+    k_multiple: int = 16,
+) -> Requirements:
+    """What vLLM's and sgl-kernel's operators need: NVIDIA GPUs of compute capability `first` to `last`, 16-bit x, and a
+    wheel, which exists for Linux alone."""
+    return Requirements(
+        "cuda",
+        nvidia=True,
+        min_capability=first,
+        max_capability=last,
+        systems=("Linux",),
+        library=library.name,
+        dtypes=FLOAT16_FIRST,
+        n_multiple=n_multiple,
+        k_multiple=k_multiple,
+    )

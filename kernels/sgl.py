@@ -5,8 +5,8 @@ import torch
 
 from . import quantizers, shared_objects
 from .activation import GROUP
-from .adapter import FLOAT16_FIRST, library_linear
-from .kernel import Kernel, Requirements
+from .adapter import library_linear, linux_gpu
+from .kernel import Kernel
 from .libraries import LacksError, Library, register
 from .quantizers import per_token_groups_by
 
@@ -80,20 +80,6 @@ def block_linear(ops, x, codes, scale, bias):
     return out if bias is None else out.add_(bias)
 
 
-def _requires(first, last=None, library=SGL, n_multiple=8, k_multiple=16) -> Requirements:
-    return Requirements(
-        "cuda",
-        nvidia=True,
-        min_capability=first,
-        max_capability=last,
-        systems=("Linux",),
-        library=library.name,
-        dtypes=FLOAT16_FIRST,
-        n_multiple=n_multiple,
-        k_multiple=k_multiple,
-    )
-
-
 ROWS = (
     Kernel(
         "sgl",
@@ -101,7 +87,7 @@ ROWS = (
         library_linear("sgl_fp8_linear", SGL, fp8_linear),
         "fp8",
         "fp8 weights x fp8 activations (per-token), bias in the same pass, sgl-kernel",
-        _requires((8, 9)),
+        linux_gpu(SGL, (8, 9), n_multiple=8),
     ),
     Kernel(
         "sgl",
@@ -109,7 +95,7 @@ ROWS = (
         library_linear("sgl_int8_linear", SGL, int8_linear),
         "int8",
         "int8 weights x int8 activations (per-token), bias in the same pass, sgl-kernel",
-        _requires((7, 5), (9, 0)),
+        linux_gpu(SGL, (7, 5), (9, 0), n_multiple=8),
     ),
     Kernel(
         "sgl",
@@ -117,6 +103,6 @@ ROWS = (
         library_linear("sgl_block_linear", SGL_BLOCK, block_linear),
         "fp8-group128",
         "fp8 weights x fp8 activations (per token and 128 channels), sgl-kernel",
-        _requires((9, 0), (10, 0), SGL_BLOCK, GROUP, GROUP),
+        linux_gpu(SGL_BLOCK, (9, 0), (10, 0), GROUP, GROUP),
     ),
 )

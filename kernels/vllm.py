@@ -4,8 +4,8 @@ import torch
 
 from . import shared_objects
 from .activation import GROUP
-from .adapter import FLOAT16_FIRST, library_linear
-from .kernel import Kernel, Requirements
+from .adapter import library_linear, linux_gpu
+from .kernel import Kernel
 from .libraries import LacksError, Library, register
 from .quantizers import per_token_groups_by
 
@@ -62,20 +62,6 @@ def _scaled_mm(ops, quantized, token_scale, codes, scale, bias, dtype):
     return out
 
 
-def _requires(first, last=None, multiple=16) -> Requirements:
-    return Requirements(
-        "cuda",
-        nvidia=True,
-        min_capability=first,
-        max_capability=last,
-        systems=("Linux",),
-        library=VLLM.name,
-        dtypes=FLOAT16_FIRST,
-        n_multiple=multiple,
-        k_multiple=multiple,
-    )
-
-
 ROWS = (
     Kernel(
         "vllm",
@@ -83,7 +69,7 @@ ROWS = (
         library_linear("vllm_fp8_linear", VLLM, fp8_linear),
         "fp8",
         "fp8 weights x fp8 activations (per-token), bias in the same pass, vLLM's CUTLASS kernel",
-        _requires((8, 9)),
+        linux_gpu(VLLM, (8, 9)),
     ),
     Kernel(
         "vllm",
@@ -91,7 +77,7 @@ ROWS = (
         library_linear("vllm_int8_linear", VLLM, int8_linear),
         "int8",
         "int8 weights x int8 activations (per-token), bias in the same pass, vLLM's CUTLASS kernel",
-        _requires((7, 5), (9, 0)),
+        linux_gpu(VLLM, (7, 5), (9, 0)),
     ),
     Kernel(
         "vllm",
@@ -99,6 +85,6 @@ ROWS = (
         library_linear("vllm_block_linear", VLLM, block_linear),
         "fp8-group128",
         "fp8 weights x fp8 activations (per token and 128 channels), vLLM's CUTLASS kernel",
-        _requires((9, 0), multiple=GROUP),
+        linux_gpu(VLLM, (9, 0), n_multiple=GROUP, k_multiple=GROUP),
     ),
 )
