@@ -47,7 +47,7 @@ def write(report: dict, folder: str) -> Path:
 def _with_machine(cases) -> dict:
     import comfyui_version
 
-    libraries = {name: library.version() for name, library in LIBRARIES.items()}
+    libraries = dict(filter(None, (library.distribution() for library in LIBRARIES.values())))
     return {
         "cases": [case.as_dict() for case in cases],
         "machine": str(describe(default_device())),
@@ -57,7 +57,7 @@ def _with_machine(cases) -> dict:
             "python": platform.python_version(),
             "torch": torch.__version__,
             "comfyui": comfyui_version.__version__,
-            **{name: version for name, version in libraries.items() if version},
+            **libraries,
         },
         "date": time.strftime("%Y-%m-%d"),
     }
