@@ -29,9 +29,9 @@ def quantize_int8(x: torch.Tensor, pad_rows: int = 1) -> tuple[torch.Tensor, tor
     return _quantize(x, torch.int8, INT8_MAX, pad_rows)
 
 
-def quantize_fp8(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """x [M, K] float -> codes float8_e4m3fn [M, K] and scale float32 [M, 1]."""
-    return _quantize(x, torch.float8_e4m3fn, FP8_MAX)
+def quantize_fp8(x: torch.Tensor, pad_rows: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
+    """x [M, K] float -> codes float8_e4m3fn [M', K] and scale float32 [M', 1]; M' as in `quantize_int8`."""
+    return _quantize(x, torch.float8_e4m3fn, FP8_MAX, pad_rows)
 
 
 def quantize_fp8_reduced(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

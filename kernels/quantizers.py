@@ -18,21 +18,28 @@ OLDEST_FOR_TRITON = (8, 0)
 IN_TORCH = {"int8": activation.quantize_int8, "fp8": activation.quantize_fp8}
 
 
-def per_token(x: torch.Tensor, kind: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """x [M, K] float (M > 0), `kind` "int8" or "fp8" -> codes [M, K], scale float32 [M, 1], both contiguous."""
-    if _with_triton(x.device):
-        return TRITON.loaded().quantize_tokens(x, kind)
-    return IN_TORCH[kind](x)
+def per_token(x: torch.Tensor, kind: str, pad_rows: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
+    """x [M, K] float (M > 0), `kind` "int8" or "fp8" -> codes [M', K], scale float32 [M', 1], both contiguous; M' is M
+    rounded up to a multiple of pad_rows, the rows beyond M are zero."""
+    if not with_triton(x.device):
+        return IN_TORCH[kind](x, pad_rows)
+    codes, scale = TRITON.loaded().quantize_tokens(x, kind)
+    return _padded(codes, pad_rows), _padded(scale, pad_rows)
 
 
-def per_token_groups(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """x [M, K] float (M > 0) -> codes float8_e4m3fn [M, K], scale float32 [M, ceil(K / 128)], whose columns are
-    contiguous: the scales of one group of channels lie side by side."""
-    if _with_triton(x.device):
+def per_token_groups(x: torch.Tensor, pad_rows: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
+    """x [M, K] float (M > 0) -> codes float8_e4m3fn [M', K], scale float32 [M', ceil(K / 128)], whose columns are
+    contiguous: the scales of one group of channels lie side by side. M' as in `per_token`."""
+    if with_triton(x.device):
         codes, scale = TRITON.loaded().quantize_token_groups(x)
-        return codes, scale.t()
-    codes, scale = activation.quantize_fp8_group128(x)
+        return _padded(codes, pad_rows), torch.nn.functional.pad(scale, (0, -x.shape[0] % pad_rows)).t()
+    codes, scale = activation.quantize_fp8_group128(x, pad_rows)
     return codes, scale.t().contiguous().t()
+
+
+def _padded(rows: torch.Tensor, multiple: int) -> torch.Tensor:
+    missing = -rows.shape[0] % multiple
+    return torch.cat([rows, rows.new_zeros((missing, rows.shape[1]))]) if missing else rows
 
 
 def per_token_groups_by(op, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -53,8 +60,18 @@ def per_token_groups_by(op, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor
 
 
 @functools.cache
-def _with_triton(device: torch.device) -> bool:
+def with_triton(device: torch.device) -> bool:
+    """Whether Triton's quantizers are used on `device`: they are there, they run and agree with torch's; asked once in
+    a process. (Triton compiles at run time: without a C compiler it is installed and yet of no use.)"""
     if device.type != "cuda":
         return False
     capability = describe(device).capability
-    return (capability is None or capability >= OLDEST_FOR_TRITON) and TRITON.found() and TRITON.broken() is None
+    if (capability is not None and capability < OLDEST_FOR_TRITON) or not TRITON.found() or TRITON.broken():
+        return False
+    x = torch.linspace(-3, 5, 7 * 640, device=device).view(7, 640)
+    try:
+        codes, scale = TRITON.loaded().quantize_tokens(x, "int8")
+    except Exception:  # whatever a compiler that is not there raises
+        return False
+    expected, expected_scale = activation.quantize_int8(x)
+    return bool((codes == expected).all()) and torch.allclose(scale, expected_scale)

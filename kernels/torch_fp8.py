@@ -1,4 +1,4 @@
-"""fp8 W8A8 with nothing but torch: torch._scaled_mm, and torch.nn.functional.scaled_mm for blocks.
+"""fp8 W8A8 by torch's own matmuls: torch._scaled_mm, and torch.nn.functional.scaled_mm for blocks.
 
 Row-wise scaling needs a build and a GPU that have it (not Windows, not every RTX 50 build), so the probe decides.
 Tensor-wise scaling with unit scales works on every GPU with fp8; the real scales are then applied afterwards. Scales of
@@ -8,7 +8,8 @@ blocks are cuBLAS's, on Hopper alone.
 import torch
 
 from ..formats.fp8_block128 import BLOCK
-from .activation import quantize_fp8, quantize_fp8_group128, quantize_fp8_static
+from . import quantizers
+from .activation import quantize_fp8_static
 from .kernel import Kernel, Requirements
 
 # tensor-wise: outputs of one pass, whose float32 epilogue takes 4 bytes each; passes are whole tiles of rows
@@ -28,7 +29,7 @@ def fp8_linear(
     """
     if x.shape[0] == 0:
         return x.new_empty((0, codes.shape[0]))
-    quantized, token_scale = quantize_fp8(x)
+    quantized, token_scale = quantizers.per_token(x, "fp8")
     product = _rowwise if rowwise else _tensorwise
     return product(quantized, token_scale, codes, scale.view(1, -1), bias, x.dtype)
 
@@ -101,12 +102,12 @@ def fp8_block128_linear(
     rows = x.shape[0]
     if rows == 0:
         return x.new_empty((0, codes.shape[0]))
-    quantized, token_scale = quantize_fp8_group128(x, pad_rows=SCALE_ROWS)
+    quantized, token_scale = quantizers.per_token_groups(x, pad_rows=SCALE_ROWS)
     scaling = torch.nn.functional.ScalingType
     y = torch.nn.functional.scaled_mm(
         quantized,
         codes.t(),
-        token_scale.t().contiguous().t(),
+        token_scale,
         scaling.BlockWise1x128,
         torch.nn.functional.pad(scale, (0, -scale.shape[1] % SCALE_ROWS)).t(),
         scaling.BlockWise128x128,

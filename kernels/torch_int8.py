@@ -1,7 +1,8 @@
-"""int8 W8A8 with nothing but torch: per-token activations, torch._int_mm, scales and bias afterwards."""
+"""int8 W8A8 by torch's own matmul: per-token activations, torch._int_mm, scales and bias afterwards."""
 
 import torch
 
+from . import quantizers
 from .activation import quantize_int8
 from .kernel import Kernel, Requirements
 
@@ -37,7 +38,7 @@ def int8_linear(x: torch.Tensor, codes: torch.Tensor, scale: torch.Tensor, bias:
                     accumulators[block], token_scale[block], row_scale[:, part], offset[:, part], out[block, part]
                 )
         return out
-    quantized, token_scale = quantize_int8(x, pad_rows=GPU_ROW_MULTIPLE)
+    quantized, token_scale = quantizers.per_token(x, "int8", pad_rows=GPU_ROW_MULTIPLE)
     step = max(1, GPU_ACCUMULATORS // columns // GPU_ROW_MULTIPLE) * GPU_ROW_MULTIPLE
     for row in range(0, rows, step):
         accumulators = torch._int_mm(quantized[row : row + step], codes.t())

@@ -4,12 +4,14 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from x2v_quant.kernels import torch_fp8
+from x2v_quant.kernels import quantizers, torch_fp8
+from x2v_quant.kernels.activation import quantize_fp8
 from x2v_quant.kernels.torch_int8 import int8_linear
 
 
 @pytest.fixture
-def cuda():
+def cuda(monkeypatch):
+    monkeypatch.setattr(quantizers, "with_triton", lambda device: False)
     with FakeTensorMode():
         yield "cuda"
 
@@ -30,7 +32,7 @@ class TestOnAGpu:
     @pytest.mark.parametrize("product", [torch_fp8._rowwise, torch_fp8._tensorwise], ids=["rowwise", "tensorwise"])
     def test_fp8(self, cuda, product, dtype, m, with_bias):
         x, codes, scale, bias = tensors(cuda, m, 48, 64, torch.float8_e4m3fn, dtype)
-        quantized, token_scale = torch_fp8.quantize_fp8(x)
+        quantized, token_scale = quantize_fp8(x)
         y = product(quantized, token_scale, codes, scale.view(1, -1), bias if with_bias else None, dtype)
         assert (y.shape, y.dtype, y.device.type) == ((m, 48), dtype, "cuda")
 
@@ -43,7 +45,7 @@ class TestOnAGpu:
 def test_the_rules_are_really_checked(cuda):
     """A layout that a GPU would refuse is refused here too, so the tests above mean something."""
     x, codes, scale, _ = tensors(cuda, 32, 48, 64, torch.float8_e4m3fn, torch.bfloat16)
-    quantized, token_scale = torch_fp8.quantize_fp8(x)
+    quantized, token_scale = quantize_fp8(x)
     with pytest.raises(RuntimeError):
         torch_fp8._rowwise(quantized, token_scale.t(), codes, scale.view(1, -1), None, torch.bfloat16)
     with pytest.raises(RuntimeError):

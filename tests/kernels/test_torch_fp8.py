@@ -7,7 +7,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.library import opcheck
 
 from x2v_quant.formats import FORMATS
-from x2v_quant.kernels import torch_fp8
+from x2v_quant.kernels import quantizers, torch_fp8
 from x2v_quant.kernels.reference import reference
 from x2v_quant.kernels.torch_fp8 import fp8_block128_linear, fp8_linear, fp8_tensor_linear
 
@@ -77,7 +77,8 @@ def test_fp8_tensor_is_well_behaved():
 
 
 @pytest.fixture
-def cuda():
+def cuda(monkeypatch):
+    monkeypatch.setattr(quantizers, "with_triton", lambda device: False)
     with FakeTensorMode():
         yield "cuda"
 

@@ -57,7 +57,7 @@ def test_passes_change_nothing(monkeypatch, values):
 @pytest.mark.parametrize("with_bias", [True, False], ids=["bias", "no-bias"])
 def test_fp8_is_what_torch_takes_on_a_gpu(monkeypatch, m, with_bias):
     """Torch's own rules for shapes, strides and dtypes, with tensors that hold no data."""
-    monkeypatch.setattr(quantizers, "_with_triton", lambda device: False)
+    monkeypatch.setattr(quantizers, "with_triton", lambda device: False)
     with FakeTensorMode():
         x = torch.empty((m, 64), dtype=torch.bfloat16, device="cuda")
         codes = torch.empty((48, 64), dtype=torch.float8_e4m3fn, device="cuda")
