@@ -18,15 +18,21 @@ def machine_report(machine: Machine | None = None) -> dict:
         "system": machine.system,
         "torch": torch.__version__,
         "kernels": {name: survey(name, machine) for name, row in FORMATS.items() if row.family == name},
-        "libraries": {
-            name: {
-                "version": library.version(),
-                "problem": library.problem(machine),
-                "install": library.advice(machine),
-            }
-            for name, library in LIBRARIES.items()
-        },
+        "libraries": _libraries(machine),
     }
+
+
+def _libraries(machine: Machine) -> dict[str, dict]:
+    """One row per package that serves; those that ask for another release of it only where they miss it."""
+    rows, serving = {}, set()
+    for name, library in LIBRARIES.items():
+        problem = library.problem(machine)
+        if problem is None and library.packages in serving:
+            continue
+        if problem is None:
+            serving.add(library.packages)
+        rows[name] = {"version": library.version(), "problem": problem, "install": library.advice(machine)}
+    return rows
 
 
 def machine_lines(report: dict) -> list[str]:

@@ -175,7 +175,12 @@ def test_the_quantizers_quotient_is_correctly_rounded(seed, largest):
     remainder = (x.double() - guess.double() * scale.double()).float()
     quotient = (guess.double() + remainder.double() * inverse.double()).float()
     assert torch.equal(quotient, x / scale)
-    assert not torch.equal(guess, quotient)
+
+
+def test_a_product_with_the_inverse_would_not_be():
+    x = torch.randn(4096, generator=torch.Generator().manual_seed(0))
+    scale = x.abs().max() / 127.0
+    assert not torch.equal(x * (1 / scale), x / scale)
 
 
 GPU = default_device()
