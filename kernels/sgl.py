@@ -95,7 +95,8 @@ ROWS = (
         library_linear("sgl_int8_linear", SGL, int8_linear),
         "int8",
         "int8 weights x int8 activations (per-token), bias in the same pass, sgl-kernel",
-        linux_gpu(SGL, (7, 5), (9, 0), n_multiple=8),
+        # on 7.5 it computes float16 alone, and bfloat16 is an error in the middle of a run
+        linux_gpu(SGL, (8, 0), (9, 0), n_multiple=8),
     ),
     Kernel(
         "sgl",
