@@ -30,8 +30,9 @@ class Order:
 ORDERS = (
     Order("fp8-channel", (8, 9), (8, 9), ("q8f", "sgl", "vllm", "torch", "triton"), LIGHTX2V),
     Order("fp8-channel", (9, 0), (12, 9), ("sgl", "vllm", "torch", "triton"), LIGHTX2V),
-    # 8.0 to 8.8 have no fp8: with a video's many tokens dequantizing once costs less than a slower GEMM
-    Order("fp8-channel", (8, 0), (8, 8), (), "NVIDIA multiplies fp8 from compute capability 8.9 on"),
+    # no fp8 here, and with a video's many tokens dequantizing once costs less than Triton's weight-only GEMM: "torch"
+    # stands for the reason why
+    Order("fp8-channel", (8, 0), (8, 8), ("torch",), "NVIDIA multiplies fp8 from compute capability 8.9 on"),
     Order("fp8-channel", None, None, ("torch", "triton"), UNMEASURED),
     Order("int8-channel", (8, 9), (8, 9), ("q8f", "sgl", "vllm", "comfy-kitchen", "torch", "triton"), LIGHTX2V),
     Order("int8-channel", None, None, ("sgl", "vllm", "comfy-kitchen", "torch", "triton"), FUSED),
