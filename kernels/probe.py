@@ -8,8 +8,10 @@ from ..formats import FORMATS
 from .kernel import Kernel
 from .reference import reference
 
-# every kernel's multiples divide these; rows are odd, as prompts are
-ROWS, N, K = 33, 256, 512
+# every kernel's multiples divide these
+N, K = 256, 512
+# an odd prompt; on a GPU also what takes a kernel's tiles for many tokens
+ROWS = {"cpu": (33,), "cuda": (33, 1100)}
 # per row: a kernel rounds its own activations and its output, never more than this
 TOLERANCE = 0.04
 
@@ -24,19 +26,28 @@ def failure(kernel: Kernel, format_name: str, device: torch.device) -> str | Non
     if kernel.name == "reference":
         return None
     generator = torch.Generator().manual_seed(0)
-    x = torch.randn((ROWS, K), generator=generator)
+    rows = ROWS.get(device.type, ROWS["cpu"])
+    x = torch.randn((max(rows), K), generator=generator)
     weight = torch.randn((N, K), generator=generator) / K**0.5
     x[0], weight[0], weight[1] = 1.0, 0.1, -0.1
     dtype = (kernel.requires.dtypes or (torch.bfloat16,))[0]
     x, bias = x.to(dtype), torch.randn(N, generator=generator).to(dtype)
     with torch.inference_mode():
         stored = FORMATS[format_name].quantize(weight, dtype)
-        expected = reference(x.float(), format_name, stored._qdata, stored._params, bias, kernel.activation)
-        stored = stored.to(device)
-        try:
-            y = kernel.linear(x.to(device), stored._qdata, stored._params, bias.to(device)).float().cpu()
-        except Exception as error:  # whatever a library raises is the reason
-            return f"fails on this device: {(str(error) or type(error).__name__).splitlines()[0]}"
+        on_device, bias_there = stored.to(device), bias.to(device)
+        for count in rows:
+            expected = reference(x[:count].float(), format_name, stored._qdata, stored._params, bias, kernel.activation)
+            try:
+                y = kernel.linear(x[:count].to(device), on_device._qdata, on_device._params, bias_there).float().cpu()
+            except Exception as error:  # whatever a library raises is the reason
+                return f"fails on this device: {(str(error) or type(error).__name__).splitlines()[0]}"
+            problem = _difference(y, expected)
+            if problem is not None:
+                return problem
+    return None
+
+
+def _difference(y: torch.Tensor, expected: torch.Tensor) -> str | None:
     if y.shape != expected.shape:
         return f"gives an output of shape {list(y.shape)} on this device, not {list(expected.shape)}"
     wrong = (y - expected).norm(dim=1) > TOLERANCE * expected.norm(dim=1)
