@@ -65,7 +65,10 @@ def make_plan(checkpoint: Checkpoint, component: str, choice: SchemeChoice, devi
 
 def state_dict(weights: Weights, plan: Plan) -> dict[str, torch.Tensor]:
     """ComfyUI's names -> tensors; quantized weights as QuantizedTensors of the plan's compute dtype, in the formats
-    that the plan, which is filled here, stores them as. Conversions run on the plan's device, layer by layer."""
+    that the plan, which is filled here, stores them as. Conversions run on the plan's device, layer by layer.
+
+    Raises SchemeMismatchError for a layer whose shape the scheme's format cannot hold, NoKernelError as `Plan.assign`.
+    """
     result = dict(weights.plain)
     entries = {layer: plan.assign(layer, held.format, held.shape) for layer, held in weights.quantized.items()}
     converting = sum(entry.converted for entry in entries.values())
@@ -75,12 +78,19 @@ def state_dict(weights: Weights, plan: Plan) -> dict[str, torch.Tensor]:
         weight = FORMATS[held.format].wrap(held.tensors, plan.compute_dtype, held.shape)
         if entry.converted:
             on_device = weight.to(plan.machine.live)
-            converted = convert(on_device, entry.choice.format)
+            converted = _converted(on_device, entry.choice.format, f"{plan.title}, layer {layer}")
             entry.added_error = added_error(on_device, converted)
             weight = converted.to(held.tensors["codes"].device)
             progress.update(1)
         result[f"{layer}.weight"] = weight
     return result
+
+
+def _converted(weight, target: str, place: str):
+    try:
+        return convert(weight, target)
+    except ValueError as error:
+        raise SchemeMismatchError(f"{place}: {error}. Pick a scheme of another format.") from error
 
 
 def check_complete(model: torch.nn.Module, given: set[str], file: str) -> None:

@@ -3,10 +3,13 @@
 import pytest
 import torch
 
+from x2v_quant.checkpoints import Weights
+from x2v_quant.checkpoints.checkpoint import HeldWeight
 from x2v_quant.formats import FORMATS
 from x2v_quant.loading import load_dit
-from x2v_quant.machine import Machine
-from x2v_quant.plan import Plan
+from x2v_quant.loading.common import state_dict
+from x2v_quant.machine import Machine, describe
+from x2v_quant.plan import Plan, SchemeMismatchError
 from x2v_quant.schemes import SchemeChoice, resolve
 
 NOTHING = frozenset()
@@ -37,6 +40,18 @@ def test_auto_takes_int8_where_fp8_cannot_multiply(machine, transcode, expected)
 def test_int8_is_never_transcoded():
     plan = Plan("model.safetensors", resolve("auto"), GTX1080, torch.bfloat16, transcode=True)
     assert not plan.assign("blocks.0", "int8-channel", (1536, 1536)).converted
+
+
+@pytest.mark.usefixtures("inference")
+def test_a_shape_that_the_format_cannot_hold_is_refused_by_file_and_layer():
+    held = FORMATS["int8-channel"].quantize(torch.randn(16, 257), torch.float32)
+    tensors = {"codes": held._qdata, "scale": held._params.scale}
+    weights = Weights(quantized={"blocks.0.ffn.0": HeldWeight("int8-channel", (16, 257), tensors)})
+    plan = Plan("odd.safetensors", resolve("int4-g128-triton"), describe(torch.device("cpu")), torch.float32)
+    with pytest.raises(
+        SchemeMismatchError, match=r"odd\.safetensors, layer blocks\.0\.ffn\.0: int4-g128 .* this layer has 257\. Pick"
+    ):
+        state_dict(weights, plan)
 
 
 @pytest.mark.usefixtures("inference")
