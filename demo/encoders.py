@@ -73,13 +73,15 @@ def umt5(seed: int, vocabulary: int, width: int, ffn: int = 160, blocks: int = 3
     return w.tensors
 
 
-def clip_vision(seed: int, width: int = IMAGE_FEATURES, mlp: int = 1280, blocks: int = 2) -> Tensors:
+def clip_vision(
+    seed: int, width: int = IMAGE_FEATURES, mlp: int = 1280, blocks: int = 2, projection: int = CLIP_HEAD
+) -> Tensors:
     """State dict of the vision tower of open-clip XLM-R ViT-H as Wan publishes it, float32."""
     w = Weights(seed)
     w.constant("log_scale", 2.6592, *())
     w.tensors["visual.cls_embedding"] = w.normal(1, 1, width)
     w.tensors["visual.pos_embedding"] = w.normal(1, CLIP_POSITIONS, width, std=0.3)
-    w.tensors["visual.head"] = w.normal(width, CLIP_HEAD, std=width**-0.5)
+    w.tensors["visual.head"] = w.normal(width, projection, std=width**-0.5)
     w.tensors["visual.patch_embedding.weight"] = w.normal(width, 3, 14, 14, std=(3 * 14 * 14) ** -0.5)
     for name in ("pre_norm", "post_norm"):
         w.norm(f"visual.{name}", width)

@@ -1,0 +1,61 @@
+"""The trained demo model as it lies in the repository: 16-bit parts in the names that LightX2V's files use."""
+
+from pathlib import Path
+
+from safetensors.torch import load_file
+
+from ..checkpoints import CheckpointError
+from ..checkpoints.safetensors_header import read_header
+from .wan import Tensors
+
+FOLDER = Path(__file__).parent / "model"
+DIT, I2V, T5, CLIP, VAE = (f"{name}.safetensors" for name in ("dit", "i2v", "t5", "clip", "vae"))
+SPIECE = "spiece.model"
+RECORD = "training.json"
+FILES = (DIT, I2V, T5, CLIP, VAE, SPIECE)
+
+
+def dit(folder: Path = FOLDER) -> Tensors:
+    """The diffusion model, text to video, bfloat16. This and all below raise CheckpointError, which names the file,
+    where it is missing or not whole."""
+    return _tensors(folder / DIT)
+
+
+def image_to_video(folder: Path = FOLDER) -> Tensors:
+    """What the image-to-video variant adds to `dit`, bfloat16: `patch_embedding.weight` holds the picture's channels
+    alone, and `img_emb` takes features as narrow as `clip_vision`'s."""
+    return _tensors(folder / I2V)
+
+
+def umt5(folder: Path = FOLDER) -> Tensors:
+    """The text encoder, bfloat16."""
+    return _tensors(folder / T5)
+
+
+def clip_vision(folder: Path = FOLDER) -> Tensors:
+    """The vision encoder, float16, a sixteenth as wide as the one that Wan takes: see widen.py."""
+    return _tensors(folder / CLIP)
+
+
+def vae(folder: Path = FOLDER) -> Tensors:
+    """The VAE, float16."""
+    return _tensors(folder / VAE)
+
+
+def spiece(folder: Path = FOLDER) -> bytes:
+    """The tokenizer of `umt5`, a sentencepiece model."""
+    return _found(folder / SPIECE).read_bytes()
+
+
+def _tensors(path: Path) -> Tensors:
+    read_header(_found(path))  # says in words what is wrong with the file
+    return load_file(path)
+
+
+def _found(path: Path) -> Path:
+    if not path.is_file():
+        raise CheckpointError(
+            f"{path.name}, a part of the demo model, is not in {path.parent}: this copy of the pack is incomplete. "
+            "Take the whole repository."
+        )
+    return path
