@@ -70,12 +70,15 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     )
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    demo_options = "Options of the demo itself: --cpu, --format int8|fp8|both, --help-demo lists all."
+    demo_options = (
+        "Options of the demo itself: --prompt TEXT, --task t2v|i2v, --format int8|fp8|bf16|both, --steps N, --cpu; "
+        "--help-demo lists all."
+    )
     demo = commands.add_parser(
         "demo",
         parents=[shared],
         allow_abbrev=False,
-        help="write small checkpoints and sample a video from them in a real ComfyUI",
+        help="sample a video from the small model that comes with the pack, quantized, in a real ComfyUI",
         epilog=demo_options,
     )
     demo.add_argument("--help-demo", action="store_true", help="the options of the demo itself")

@@ -1,5 +1,6 @@
-"""Small model files in LightX2V's layout, under the names it publishes: int8, fp8 and the bf16 they were made from."""
+"""The demo's model files in LightX2V's layout, from the trained parts: int8, fp8 and what they were made from."""
 
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,85 +9,102 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from . import encoders, wan
+from . import trained, widen
 from .quantize import quantized
+from .wan import Tensors
 
-Save = Callable[[wan.Tensors, Path], None]
+Save = Callable[[Tensors, Path], None]
 
-VERSION = "1"  # raise it when the files change
-SEED = 20
+VERSION = "2"  # raise it when the files change though the trained parts do not
+STAMP = "x2v_demo_version.txt"
 ORIGINAL, INT8, FP8 = "bf16", "int8", "fp8"
 FORMATS = (INT8, FP8)
-
-T5 = "models_t5_umt5-xxl-enc-{}.pth"
-CLIP = "models_clip_open-clip-xlm-roberta-large-vit-huge-14{}.pth"
-VAE = "wan_2.1_vae.safetensors"
-TOKENIZER = Path("google") / "umt5-xxl" / "spiece.model"
-# How LightX2V spells the format in the name of a diffusion model and of a CLIP.
-DIT_WORD = {ORIGINAL: "", INT8: "int8_", FP8: "scaled_fp8_e4m3_"}
-CLIP_WORD = {ORIGINAL: "", INT8: "-int8", FP8: "-fp8"}
+TOKENIZER = "spiece_model"  # the key under which a text encoder's file carries it
 
 
 @dataclass(frozen=True)
 class Names:
-    """File names, as ComfyUI lists them, of one format's models."""
+    """File names, as ComfyUI lists them, of one format's models. The VAE is the same for all."""
 
     t2v: str
     i2v: str
     t5: str
     clip: str
-    vae: str = VAE
+    vae: str = "x2v_demo_vae.safetensors"
+
+
+# a field of Names -> the folder below ComfyUI's models
+FOLDERS = {
+    "t2v": "diffusion_models",
+    "i2v": "diffusion_models",
+    "t5": "text_encoders",
+    "clip": "clip_vision",
+    "vae": "vae",
+}
 
 
 def names(kind: str) -> Names:
-    """kind: "int8", "fp8" or "bf16"."""
+    """kind: "int8", "fp8" or "bf16", of which the vision encoder is in float16."""
     return Names(
-        t2v=f"wan2.1_t2v_14b_{DIT_WORD[kind]}lightx2v_4step.safetensors",
-        i2v=f"wan2.1_i2v_480p_{DIT_WORD[kind]}lightx2v_4step.safetensors",
-        t5=T5.format(kind),
-        clip=CLIP.format(CLIP_WORD[kind]),
+        t2v=f"x2v_demo_t2v_{kind}.safetensors",
+        i2v=f"x2v_demo_i2v_{kind}.safetensors",
+        t5=f"x2v_demo_umt5_{kind}.pth",
+        clip=f"x2v_demo_clip_{'fp16' if kind == ORIGINAL else kind}.pth",
     )
 
 
-def write(models: Path) -> None:
-    """Writes every file below `models` (ComfyUI's models folder): about 150 MB, most of it CLIP. Deterministic.
+def paths(models: Path) -> list[Path]:
+    """Every file that `write` makes, without its stamp."""
+    files = {(field, name) for kind in (ORIGINAL, *FORMATS) for field, name in vars(names(kind)).items()}
+    return sorted(models / FOLDERS[field] / name for field, name in files)
 
-    Nothing happens if this version is there already.
+
+def write(models: Path) -> list[Path]:
+    """Writes every file below `models` (ComfyUI's models folder), about 80 MB, most of it CLIP, and returns them.
+    Deterministic. Nothing happens if these very files are there already.
+
+    Raises CheckpointError if a trained part is missing.
     """
-    stamp = models / "demo-assets-version.txt"
-    if stamp.exists() and stamp.read_text() == VERSION:
-        return
-    size = wan.WanSize()
-    for kind in ("t2v", "i2v"):
-        tensors = wan.dit(SEED, size, image_to_video=kind == "i2v")
-        write_all(models / "diffusion_models", tensors, torch.bfloat16, "dit", kind, save_with_config(size))
-    spiece = encoders.spiece_model(SEED)
-    tokenizer = models / "text_encoders" / TOKENIZER
-    tokenizer.parent.mkdir(parents=True, exist_ok=True)
-    tokenizer.write_bytes(spiece)
-    text = encoders.umt5(SEED, encoders.pieces(spiece), size.text)
-    write_all(models / "text_encoders", text, torch.bfloat16, "t5", "t5", torch.save)
-    write_all(models / "clip_vision", encoders.clip_vision(SEED), torch.float16, "clip", "clip", torch.save)
-    vae = cast(wan.vae(SEED), torch.bfloat16)
-    (models / "vae").mkdir(exist_ok=True)
-    save_file(vae, models / "vae" / VAE)
-    stamp.write_text(VERSION)
+    stamp, digest = models / STAMP, _digest()
+    written = paths(models)
+    if stamp.exists() and stamp.read_text() == digest and all(path.exists() for path in written):
+        return written
+    for folder in set(FOLDERS.values()):
+        (models / folder).mkdir(parents=True, exist_ok=True)
+    dit = trained.dit()
+    save_dit = _save_with_config(dit)
+    text = trained.umt5()
+    # LightX2V's file leaves the tokenizer beside it, in a place where a user's own must not be overwritten
+    tokenizer = {TOKENIZER: torch.frombuffer(bytearray(trained.spiece()), dtype=torch.uint8)}
+    _write_all(models, "t2v", "dit", dit, save_dit)
+    _write_all(models, "i2v", "dit", widen.image_to_video(dit, trained.image_to_video()), save_dit)
+    _write_all(models, "t5", "t5", text | tokenizer, torch.save)
+    _write_all(models, "clip", "clip", widen.clip_vision(trained.clip_vision()), torch.save)
+    save_file(trained.vae(), models / FOLDERS["vae"] / names(ORIGINAL).vae)
+    stamp.write_text(digest)
+    return written
 
 
-def write_all(folder: Path, tensors: wan.Tensors, dtype: torch.dtype, model: str, name: str, save: Save) -> None:
-    """One model's original and its two quantized files. model: a key of SELECTION; name: a field of Names."""
-    folder.mkdir(parents=True, exist_ok=True)
-    original = cast(tensors, dtype)
+def _write_all(models: Path, field: str, model: str, original: Tensors, save: Save) -> None:
+    """One model's original and its two quantized files. field: of Names; model: a key of quantize.SELECTION."""
     for kind in (ORIGINAL, *FORMATS):
         chosen = original if kind == ORIGINAL else quantized(original, kind, model)
-        save(chosen, folder / getattr(names(kind), name))
+        save(
+            {name: tensor.contiguous() for name, tensor in chosen.items()},
+            models / FOLDERS[field] / getattr(names(kind), field),
+        )
 
 
-def save_with_config(size: wan.WanSize) -> Save:
+def _save_with_config(dit: Tensors) -> Save:
     """Saves with the header entry that tells ComfyUI of a text width that is not umt5-xxl's 4096."""
-    metadata = {"config": json.dumps({"transformer": {"text_dim": size.text}})}
+    metadata = {"config": json.dumps({"transformer": {"text_dim": dit["text_embedding.0.weight"].shape[1]}})}
     return lambda tensors, path: save_file(tensors, path, metadata)
 
 
-def cast(tensors: wan.Tensors, dtype: torch.dtype) -> wan.Tensors:
-    return {name: tensor.to(dtype).contiguous() for name, tensor in tensors.items()}
+def _digest() -> str:
+    """Of this version and of every trained part."""
+    found = hashlib.sha256(VERSION.encode())
+    for name in trained.FILES:
+        path = trained.FOLDER / name
+        found.update(path.read_bytes() if path.exists() else b"")
+    return found.hexdigest()

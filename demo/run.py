@@ -1,7 +1,6 @@
-"""The demo: writes the small models, starts ComfyUI, posts the workflow a user opens and reports what ran and how."""
+"""The demo: writes the small models, starts ComfyUI, posts the workflow a user opens and reports what came of it."""
 
 import argparse
-import json
 import signal
 import sys
 import time
@@ -9,19 +8,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import av
-from PIL import Image
 from tqdm import tqdm
 
+from ..checkpoints import CheckpointError
 from ..headless.client import Event, Result, ServerError
 from ..headless.server import PACK, Server, StartError, serve
-from ..headless.workflow import Prompt, override, to_prompt
-from . import assets
+from . import assets, recipe
+from .contact_sheet import contact_sheet
+from .graph import TASKS, node_of, prompt
+from .install import START_IMAGE, START_SEED
 from .memory import MIB, PeakMemory
+from .reading import read
+from .scenes import FRAMES, SIDE
+from .video import frames, start_image
+from .wording import scene, verdict
 
-WORKFLOWS = PACK / "workflows"
-STEPS = 8
-SIDE, FRAMES = 128, 17
-PROMPT = "a small red fox runs over the sea, bright and round"
+BOTH = "both"
+SEED = 3  # of the noise
 SAMPLER, REPORT, SAVER = "KSampler", "X2VKernelReport", "SaveVideo"
 
 
@@ -52,95 +55,82 @@ class Steps:
             self.bar.close()
 
 
-def settings(kind: str, task: str) -> dict[str, object]:
-    """What the demo changes in a published workflow: names and sizes. kind: "int8", "fp8"; task: "t2v", "i2v"."""
-    files = assets.names(kind)
-    changes: dict[str, object] = {
-        "X2VLoadDiT.model_name": getattr(files, task),
-        "X2VLoadT5.text_encoder_name": files.t5,
-        "VAELoader.vae_name": files.vae,
-        "Video Size.width": SIDE,
-        "Video Size.height": SIDE,
-        "Video Size.length": FRAMES,
-        "SaveVideo.filename_prefix": f"video/{task}_{kind}",
-    }
-    if task == "i2v":
-        changes["X2VLoadCLIPVision.clip_name"] = files.clip
-    return changes
-
-
-def workflow(task: str) -> dict:
-    """The workflow as the frontend opens it."""
-    return json.loads((WORKFLOWS / f"wan_{task}_quantized.json").read_text(encoding="utf-8"))
-
-
-def node_of(prompt: Prompt, class_type: str) -> str:
-    return next(node for node, entry in prompt.items() if entry["class_type"] == class_type)
-
-
 def sample(server: Server, kind: str, args: argparse.Namespace) -> None:
     """Runs one format's workflow and prints its outcome."""
     client = server.client
-    info = client.object_info()
-    changes = {**settings(kind, args.task), "KSampler.steps": args.steps, "Positive Prompt.text": args.prompt}
+    changes = {
+        "KSampler.steps": args.steps,
+        "KSampler.seed": args.seed,
+        "Positive Prompt.text": args.prompt,
+        "SaveVideo.filename_prefix": f"video/{args.task}_{kind}",
+    }
     if args.task == "i2v":
-        changes["Start Image.image"] = client.upload_image(start_image(server.base))
-    prompt = override(to_prompt(workflow(args.task), info), changes, info)
-    steps = Steps(node_of(prompt, SAMPLER), f"{args.task} {kind}")
+        picture = server.base / START_IMAGE
+        start_image(scene(args.prompt), START_SEED).save(picture)
+        changes["Start Image.image"] = client.upload_image(picture)
+    made = prompt(kind, args.task, client.object_info(), changes)
+    steps = Steps(node_of(made, SAMPLER), f"{args.task} {kind}")
     with PeakMemory(server) as memory:
-        result = client.run(prompt, steps)
-    video = saved_video(server, result, node_of(prompt, SAVER))
-    (report,) = result.outputs[node_of(prompt, REPORT)]["text"]
-    print(f"\n{report}\n")
+        result = client.run(made, steps)
+    path = saved_video(server, result, node_of(made, SAVER))
+    video = frames(path)
+    if len(video) != FRAMES:
+        raise ServerError(f"{path} holds {len(video)} frames instead of {FRAMES}")
+    sheet = path.with_suffix(".png")
+    contact_sheet(video).save(sheet)
+    (report,) = result.outputs[node_of(made, REPORT)]["text"]
+    # what else this machine could run is for `x2v-quant doctor` to say
+    _, _, models = report.partition("\nDiT:\n")
+    print(f"\nDiT:\n{models}\n")
     print(f"time per step  {steps.seconds * 1000:.0f} ms ({args.steps} steps, {SIDE}x{SIDE}, {FRAMES} frames)")
     print(f"peak memory    {memory.process // MIB} MiB of the server process")
     if not server.cpu:
         print(f"peak GPU use   {memory.gpu // MIB} MiB, all programs on it together")
-    print(f"video          {video}\n", flush=True)
+    print(f"video          {path}")
+    print(f"its frames     {sheet}")
+    print(f"\n{verdict(args.prompt, read(video))}\n", flush=True)
 
 
 def saved_video(server: Server, result: Result, saver: str) -> Path:
-    """The saved file, after every frame of it has been decoded. Raises ServerError where frames are missing."""
+    """The one file that a SaveVideo node saved."""
     (file,) = Result(result.prompt_id, {saver: result.outputs[saver]}).files()
-    path = server.base / "output" / file["subfolder"] / file["filename"]
-    with av.open(str(path)) as container:
-        frames = sum(1 for _ in container.decode(video=0))
-    if frames != FRAMES:
-        raise ServerError(f"{path} holds {frames} frames instead of {FRAMES}")
-    return path
+    return server.base / "output" / file["subfolder"] / file["filename"]
 
 
-def start_image(base: Path) -> Path:
-    """A picture for image to video: a gradient in each colour."""
-    path = base / "start.png"
-    down = Image.linear_gradient("L").resize((SIDE, SIDE))
-    Image.merge("RGB", [down, down.rotate(90), down.rotate(180)]).save(path)
-    return path
-
-
-def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="dev.py demo", description=__doc__)
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="dev.py demo",
+        description=__doc__,
+        epilog="The model knows circles, squares and triangles in six colours that move in four directions.",
+    )
+    parser.add_argument("--prompt", default=recipe.PROMPT, help="default: %(default)s")
+    parser.add_argument("--task", choices=TASKS, default="t2v", help="text or image to video; default: t2v")
+    parser.add_argument(
+        "--format",
+        choices=[*assets.FORMATS, assets.ORIGINAL, BOTH],
+        default=BOTH,
+        help="default: both, int8 and fp8; bf16 is the unquantized diffusion model in ComfyUI's own loader",
+    )
+    parser.add_argument("--steps", type=int, default=recipe.STEPS, help="default: %(default)s")
+    parser.add_argument("--seed", type=int, default=SEED, help="of the noise; default: %(default)s")
     parser.add_argument("--cpu", action="store_true", help="do without the GPU")
-    parser.add_argument("--format", choices=[*assets.FORMATS, "both"], default="both", help="default: both")
-    parser.add_argument("--task", choices=["t2v", "i2v"], default="t2v", help="text or image to video; default: t2v")
-    parser.add_argument("--prompt", default=PROMPT)
-    parser.add_argument("--steps", type=int, default=STEPS, help=f"default: {STEPS}")
     parser.add_argument("--folder", type=Path, default=PACK / ".demo", help="for models and videos; default: .demo")
-    return parser.parse_args()
+    return parser.parse_args(arguments)
 
 
 def main() -> int:
+    """Exit status: 0 if every video was made and can be decoded, whatever it shows."""
     args = parse()
     # as an exception, so that the server is stopped on the way out
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     print("writing the demo's models ...", flush=True)
-    assets.write(args.folder / "models")
     try:
+        assets.write(args.folder / "models")
         print("starting ComfyUI ...", flush=True)
         with serve(args.folder, cpu=args.cpu) as server:
-            for kind in assets.FORMATS if args.format == "both" else [args.format]:
+            for kind in assets.FORMATS if args.format == BOTH else [args.format]:
                 sample(server, kind, args)
-    except (ServerError, StartError) as error:
+    except (CheckpointError, ServerError, StartError, av.FFmpegError) as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
     return 0

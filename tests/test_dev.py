@@ -74,6 +74,7 @@ def test_unpack_refuses_a_path_that_climbs_out(tmp_path, name):
     ("argv", "command", "rest", "words"),
     [
         (["demo", "--cpu", "--format", "int8"], "demo", ["--cpu", "--format", "int8"], None),
+        (["demo", "--prompt", "a red circle"], "demo", ["--prompt", "a red circle"], None),
         (["test", "-k", "linear", "-x"], "test", ["-k", "linear", "-x"], None),
         (["exec", "x2v-quant", "inspect", "a.pth", "--json"], "exec", [], ["x2v-quant", "inspect", "a.pth", "--json"]),
         (["exec", "--comfyui", "C", "pip", "--help"], "exec", [], ["pip", "--help"]),

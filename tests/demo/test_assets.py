@@ -9,7 +9,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from x2v_quant.demo import assets, encoders, wan
+from x2v_quant.demo import assets, encoders, trained, wan
 from x2v_quant.demo.quantize import FP8_MAX, quantize_rows, quantized
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
@@ -19,7 +19,7 @@ SMALL = wan.WanSize(dim=128, ffn=128, blocks=1, text=32)
 
 @pytest.fixture(scope="module")
 def original():
-    return assets.cast(wan.dit(1, SMALL, image_to_video=True), torch.bfloat16)
+    return {name: tensor.bfloat16() for name, tensor in wan.dit(1, SMALL, image_to_video=True).items()}
 
 
 @pytest.mark.parametrize("kind", assets.FORMATS)
@@ -66,27 +66,66 @@ def test_tokenizer_has_umt5s_special_ids_and_knows_the_demos_words():
     assert tokenizer.unk_id() not in tokenizer.encode("a small red fox runs over the sea")
 
 
-def test_written_files(demo_models):
-    for kind, field in (("int8", "t2v"), ("fp8", "t2v"), ("bf16", "i2v")):
-        path = demo_models / "diffusion_models" / getattr(assets.names(kind), field)
-        with safe_open(path, "pt") as file:
-            config = json.loads(file.metadata()["config"])
-        text_width = load_file(path)["text_embedding.0.weight"].shape[1]
-        assert config == {"transformer": {"text_dim": text_width}}
-    text = torch.load(demo_models / "text_encoders" / assets.names("fp8").t5, weights_only=True)
-    assert text["token_embedding.weight"].shape[1] == text_width
-    assert text["blocks.0.attn.q.weight"].dtype == torch.float8_e4m3fn
-    clip = torch.load(demo_models / "clip_vision" / assets.names("int8").clip, weights_only=True)
+def torch_file(models, field, kind):
+    return torch.load(models / assets.FOLDERS[field] / getattr(assets.names(kind), field), weights_only=True)
+
+
+def test_every_file_is_there_and_none_has_a_published_name(demo_models):
+    paths = assets.paths(demo_models)
+    assert len(paths) == 13
+    assert all(path.is_file() and path.name.startswith("x2v_demo_") for path in paths)
+    assert set(paths) | {demo_models / assets.STAMP} == {path for path in demo_models.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("kind", [assets.ORIGINAL, *assets.FORMATS])
+@pytest.mark.parametrize("field", ["t2v", "i2v"])
+def test_diffusion_models_carry_their_text_width(demo_models, kind, field):
+    path = demo_models / "diffusion_models" / getattr(assets.names(kind), field)
+    with safe_open(path, "pt") as file:
+        config = json.loads(file.metadata()["config"])
+    assert config == {"transformer": {"text_dim": load_file(path)["text_embedding.0.weight"].shape[1]}}
+
+
+def test_the_original_is_the_trained_model_bit_for_bit(demo_models):
+    written = load_file(demo_models / "diffusion_models" / assets.names(assets.ORIGINAL).t2v)
+    kept = trained.dit()
+    assert set(written) == set(kept)
+    assert all(torch.equal(written[name], tensor) for name, tensor in kept.items())
+
+
+@pytest.mark.parametrize("kind", assets.FORMATS)
+def test_encoders_are_quantized_and_the_tokenizer_travels_with_its_embedding(demo_models, kind):
+    text = torch_file(demo_models, "t5", kind)
+    assert text["blocks.0.attn.q.weight"].dtype == CODES[kind]
+    assert bytes(text[assets.TOKENIZER].tolist()) == trained.spiece()
+    assert text["token_embedding.weight"].shape[0] == encoders.pieces(trained.spiece())
+    clip = torch_file(demo_models, "clip", kind)
+    assert clip["visual.transformer.0.attn.to_qkv.weight"].dtype == CODES[kind]
     assert clip["visual.transformer.0.attn.to_qkv.weight_scale"].shape == (3 * wan.IMAGE_FEATURES, 1)
-    spiece = (demo_models / "text_encoders" / assets.TOKENIZER).read_bytes()
-    assert text["token_embedding.weight"].shape[0] == encoders.pieces(spiece)
     assert torch.finfo(torch.float8_e4m3fn).max == FP8_MAX
 
 
+def states(models):
+    return {path: path.stat().st_mtime_ns for path in models.rglob("*")}
+
+
 def test_writing_again_changes_nothing(demo_models):
-    before = {path: path.stat().st_mtime_ns for path in demo_models.rglob("*")}
-    assets.write(demo_models)
-    assert {path: path.stat().st_mtime_ns for path in demo_models.rglob("*")} == before
+    before = states(demo_models)
+    assert assets.write(demo_models) == assets.paths(demo_models)
+    assert states(demo_models) == before
+
+
+def test_a_lost_file_or_another_training_is_written_again(tmp_path):
+    models = tmp_path / "models"
+    lost, *others = assets.write(models)
+    contents = {path: path.read_bytes() for path in (lost, *others)}
+    lost.unlink()
+    assets.write(models)
+    assert {path: path.read_bytes() for path in contents} == contents
+    (models / assets.STAMP).write_text("of another training")
+    others[-1].write_bytes(b"of another training")
+    assets.write(models)
+    assert {path: path.read_bytes() for path in contents} == contents
 
 
 @pytest.mark.parametrize("kind", assets.FORMATS)

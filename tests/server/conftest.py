@@ -1,19 +1,45 @@
 """The real server, once for all tests of this folder, on CPU with the demo's models."""
 
+import shutil
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import load_file
 
-from x2v_quant.demo.run import node_of, settings, workflow
+from x2v_quant.demo import assets
+from x2v_quant.demo import graph as demo_graph
+from x2v_quant.demo.graph import node_of, settings, workflow
+from x2v_quant.demo.install import START_IMAGE, START_SEED
+from x2v_quant.demo.scenes import FRAMES, SIDE
+from x2v_quant.demo.video import start_image
+from x2v_quant.demo.wording import DEFAULT
 from x2v_quant.headless.server import serve
 from x2v_quant.headless.workflow import override, to_prompt
 
 REFERENCE = Path(__file__).parent / "reference_pack"
+COPIED = ("X2VLoadDiT", "X2VLoadCLIPVision", "VAELoader")  # of the text encoder, see bare_text_encoder
+# The furthest that a format's latents may lie from the unquantized model's, |difference| / |latents|. Measured with
+# `pytest -rP tests/server`, which prints every distance, on the trained model; half as much again.
+ALLOWED = {
+    "int8": 0.042,
+    "fp8": 0.10,
+    "fp8-tensor": 0.06,
+    "block128": 0.06,
+    "mxfp8": 0.07,
+    "nvfp4": 0.20,
+    "int4": 0.30,
+    "int4-compressed": 0.30,
+    "int4-gptq": 0.30,
+    "int4-marlin": 0.30,
+}
 
 
 @pytest.fixture(scope="session")
 def server(demo_models):
+    inputs = demo_models.parent / "input"
+    inputs.mkdir()
+    start_image(DEFAULT, START_SEED).save(inputs / START_IMAGE)
     with serve(demo_models.parent, cpu=True, more_packs=[REFERENCE]) as running:
         yield running
 
@@ -25,11 +51,11 @@ def object_info(server):
 
 @pytest.fixture
 def graph(object_info):
-    """The int8 text-to-video workflow as an API prompt that ends in a saved latent: (prompt, node id by class)."""
+    """The demo's int8 text to video as an API prompt that ends in a saved latent: (prompt, node id by class)."""
 
     def make(**changes):
-        prompt = override(to_prompt(workflow("t2v"), object_info), {**settings("int8", "t2v"), **changes}, object_info)
-        for output in ("SaveVideo", "CreateVideo", "VAEDecode", "VAELoader"):
+        prompt = demo_graph.prompt("int8", "t2v", object_info, changes)
+        for output in ("SaveVideo", "CreateVideo", "ImageScaleBy", "VAEDecode", "VAELoader"):
             del prompt[node_of(prompt, output)]
         ids = {entry["class_type"]: node for node, entry in prompt.items()}
         prompt["latent"] = {
@@ -53,3 +79,44 @@ def run(server):
         return latent, "\n".join(reports)
 
     return execute
+
+
+@pytest.fixture(scope="session")
+def bare_text_encoder(server):
+    """The name of a text encoder that carries no tokenizer, as LightX2V publishes it, with the tokenizer beside it."""
+    folder = server.base / "models" / assets.FOLDERS["t5"]
+    tensors = torch.load(folder / assets.names("int8").t5, weights_only=True)
+    spiece = folder / "google" / "umt5-xxl" / "spiece.model"
+    spiece.parent.mkdir(parents=True)
+    spiece.write_bytes(bytes(tensors.pop(assets.TOKENIZER).tolist()))
+    name = "models_t5_umt5-xxl-enc-int8.pth"
+    torch.save(tensors, folder / name)
+    return name
+
+
+@pytest.fixture(scope="session")
+def published(server, bare_text_encoder):
+    """task -> the published workflow as an API prompt in which nothing but sizes is changed: the demo's int8 files lie
+    under the names that the workflow has, as after LightX2V's downloads."""
+
+    def make(task):
+        saved = workflow(f"wan_{task}_quantized")
+        ours = {place.split(".")[0]: name for place, name in settings("int8", task).items()}
+        for node in saved["nodes"]:
+            if node["type"] in COPIED:
+                (model,) = node["properties"]["models"]
+                folder = server.base / "models" / model["directory"]
+                shutil.copy(folder / ours[node["type"]], folder / model["name"])
+        changes = {"Video Size.width": SIDE, "Video Size.height": SIDE, "Video Size.length": FRAMES}
+        if task == "i2v":
+            changes["Start Image.image"] = START_IMAGE
+        info = server.client.object_info()
+        return override(to_prompt(saved, info), changes, info)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def allowed():
+    """What the demo's writer calls a format -> the furthest that its latents may lie from the unquantized model's."""
+    return ALLOWED

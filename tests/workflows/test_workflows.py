@@ -1,9 +1,13 @@
-"""The published workflows are sound: consistent links, no overlaps, and every model with its download."""
+"""The workflows are sound: consistent links, no overlaps, every model with its download or with who writes it."""
 
 import json
 from pathlib import Path
 
 import pytest
+
+from x2v_quant.demo import recipe
+from x2v_quant.demo.assets import names
+from x2v_quant.demo.scenes import FRAMES, SIDE
 
 WORKFLOWS = sorted((Path(__file__).parents[2] / "workflows").glob("*.json"))
 LOADERS = {"X2VLoadDiT": "diffusion_models", "X2VLoadT5": "text_encoders", "X2VLoadCLIPVision": "clip_vision"}
@@ -17,8 +21,22 @@ def load(path):
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def test_both_are_there():
-    assert [path.stem for path in WORKFLOWS] == ["wan_i2v_quantized", "wan_t2v_quantized"]
+PUBLISHED, DEMO = ("wan_i2v_quantized", "wan_t2v_quantized"), ("demo_i2v", "demo_t2v")
+
+
+def named(names):
+    return pytest.mark.parametrize(
+        "path", [path for path in WORKFLOWS if path.stem in names], ids=lambda path: path.stem
+    )
+
+
+def test_all_are_there_each_with_a_thumbnail():
+    assert [path.stem for path in WORKFLOWS] == sorted([*PUBLISHED, *DEMO])
+    assert all(path.with_suffix(".jpg").is_file() for path in WORKFLOWS)
+
+
+def test_ids_are_their_own():
+    assert len({load(path)["id"] for path in WORKFLOWS}) == len(WORKFLOWS)
 
 
 @every_workflow
@@ -38,13 +56,19 @@ def test_links_agree_with_both_ends(path):
     assert saved["last_node_id"] >= max(nodes)
 
 
-@every_workflow
-def test_each_loader_carries_its_model(path):
+def loaders(path):
+    """(loaders by their class, the text of the note)."""
     nodes = load(path)["nodes"]
     found = {node["type"]: node for node in nodes if node["type"] in DIRECTORIES}
     expected = set(DIRECTORIES) if "i2v" in path.stem else set(DIRECTORIES) - {"X2VLoadCLIPVision"}
     assert set(found) == expected
     (note,) = (node["widgets_values"][0] for node in nodes if node["type"] == "MarkdownNote")
+    return found, note
+
+
+@named(PUBLISHED)
+def test_each_loader_carries_its_model(path):
+    found, note = loaders(path)
     for kind, node in found.items():
         (model,) = node["properties"]["models"]
         assert model["name"] == node["widgets_values"][0]
@@ -52,6 +76,30 @@ def test_each_loader_carries_its_model(path):
         assert model["url"].startswith("https://huggingface.co/")
         assert model["url"].endswith(f"/{model['name']}")
         assert model["url"] in note
+
+
+@named(DEMO)
+def test_the_demos_files_have_no_download_and_the_note_says_who_writes_them(path):
+    found, note = loaders(path)
+    for kind, node in found.items():
+        assert "models" not in node["properties"]
+        assert f"{DIRECTORIES[kind]}/{node['widgets_values'][0]}" in note
+    assert "x2v-quant demo-models FOLDER" in note
+    assert "python dev.py demo" in note
+
+
+@named(DEMO)
+def test_the_demos_defaults_are_what_the_model_was_trained_for(path):
+    nodes = {node.get("title") or node["type"]: node.get("widgets_values") for node in load(path)["nodes"]}
+    files = names("int8")
+    assert nodes["X2VLoadDiT"] == [getattr(files, path.stem.removeprefix("demo_"))]
+    assert nodes["X2VLoadT5"][0] == files.t5
+    assert nodes["VAELoader"] == [files.vae]
+    assert nodes["Positive Prompt"] == [recipe.PROMPT]
+    assert nodes["Negative Prompt"] == [recipe.NEGATIVE]
+    assert nodes["Video Size"] == [SIDE, SIDE, FRAMES, 1]
+    assert nodes["ModelSamplingSD3"] == [recipe.SHIFT]
+    assert nodes["KSampler"][2:] == [recipe.STEPS, recipe.CFG, recipe.SAMPLER, recipe.SCHEDULER, 1]
 
 
 @every_workflow

@@ -64,9 +64,10 @@ class ReferenceT5(io.ComfyNode):
     @classmethod
     def execute(cls, text_encoder_name):
         path = Path(folder_paths.get_full_path_or_raise("text_encoders", text_encoder_name))
-        tensors = renamed(comfy.utils.load_torch_file(str(path)), T5_NAMES)
+        stored = comfy.utils.load_torch_file(str(path))
+        spiece = stored.pop("spiece_model")
+        tensors = renamed(stored, T5_NAMES)
         vocabulary, width = tensors["shared.weight"].shape
-        spiece = (path.parent / "google" / "umt5-xxl" / "spiece.model").read_bytes()
 
         class Target:
             clip = comfy.text_encoders.wan.te()
@@ -83,7 +84,7 @@ class ReferenceT5(io.ComfyNode):
         }
         clip = comfy.sd.CLIP(
             Target,
-            tokenizer_data={"spiece_model": torch.frombuffer(bytearray(spiece), dtype=torch.uint8)},
+            tokenizer_data={"spiece_model": spiece},
             model_options={"dtype": torch.float32, "umt5xxl_model_config": config},
         )
         clip.cond_stage_model.umt5xxl.transformer.load_state_dict(tensors, strict=True)
