@@ -8,7 +8,11 @@ from dataclasses import dataclass
 
 from . import inspection, report, scheme_table
 from .benchmarks import run as bench
+from .benchmarks.fidelity import command as fidelity
+from .benchmarks.fidelity import table as fidelity_table
+from .benchmarks.fidelity.errors import FidelityError
 from .checkpoints import CheckpointError
+from .demo import install as demo_models
 from .headless.server import StartError
 
 
@@ -38,14 +42,15 @@ def _bench_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--tokens", type=int, help="with --kernels: rows of x; default 32760 on a GPU, 1024 on a CPU")
     parser.add_argument("--save", action="store_true", help="with --kernels: scheme auto takes the winners from now on")
+    parser.add_argument("--quick", action="store_true", help="small sizes: see that it runs, not how fast")
     parser.add_argument("--results", metavar="FOLDER", help="also write the figures there, under the machine's name")
 
 
 def _bench(options: argparse.Namespace) -> dict:
     if options.kernels is None:
-        found = bench.report(options.part or bench.PARTS)
+        found = bench.report(options.part or bench.PARTS, options.quick)
     else:
-        found = bench.kernel_report(options.kernels or None, options.tokens, options.save)
+        found = bench.kernel_report(options.kernels or None, options.tokens, options.save, options.quick)
     if options.results:
         bench.write(found, options.results)
     return found
@@ -84,6 +89,22 @@ COMMANDS = (
         bench.lines,
         lambda found: all(case["met"] is not False for case in found["cases"]),
     ),
+    Command(
+        "fidelity",
+        "measure what each format and kernel costs in quality, on the demo's model, against ComfyUI's bf16",
+        fidelity.arguments,
+        fidelity.run,
+        fidelity_table.lines,
+        fidelity.ok,
+    ),
+    Command(
+        "demo-models",
+        "write the demo's small models into the models folder of a ComfyUI",
+        demo_models.arguments,
+        lambda options: demo_models.install(options.folder),
+        demo_models.lines,
+        lambda found: True,
+    ),
 )
 
 
@@ -99,7 +120,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         found = options.command.run(options)
-    except (StartError, CheckpointError) as error:
+    except (StartError, CheckpointError, FidelityError) as error:
         parser.exit(1, f"x2v-quant: {error}\n")
     # a console may lack the characters of a file's name
     sys.stdout.reconfigure(errors="backslashreplace")

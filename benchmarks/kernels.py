@@ -1,6 +1,7 @@
 """Every kernel that runs here, at a model's own shapes, against torch's bfloat16 linear."""
 
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -10,19 +11,20 @@ from ..formats import FORMATS
 from ..kernels import choose, survey
 from ..kernels.winners import save
 from ..machine import Machine, default_device, describe
-from .case import Case
-from .timing import medians
+from . import shapes
+from .case import Case, timed
+from .timing import FULL, Effort, Timing, measure
 
+PART = "kernels"
 # (N, K) of the linear layers of a block
-WAN_1_3B = ((1536, 1536), (8960, 1536), (1536, 8960))
-WAN_14B = ((5120, 5120), (13824, 5120), (5120, 13824))
-# 81 frames of 832 x 480
-VIDEO_TOKENS = 32760
-CPU_TOKENS = 1024
+WAN_1_3B, WAN_14B = shapes.WAN_1_3B.sizes(), shapes.WAN_14B.sizes()
+VIDEO_TOKENS = shapes.VIDEO_TOKENS
+CPU_TOKENS, QUICK_TOKENS = 1024, 32
 # what the best kernel must reach against bfloat16, activation quantization included: (format, tokens, (N, K)) -> ratio
 GPU_TARGETS = {("fp8-channel", VIDEO_TOKENS, (n, 5120)): 1.6 for n in (5120, 13824)}
 # not a competitor: the yardstick of the tests
 UNTIMED = {"reference"}
+DENSE = "dense"
 
 Shape = tuple[int, int]
 
@@ -33,56 +35,57 @@ def work(model: str | None, machine: Machine) -> dict[str, list[Shape]]:
     Raises CheckpointError for a file that cannot be read.
     """
     if model is None:
-        shapes = WAN_1_3B if machine.kind == "cpu" else (*WAN_1_3B, *WAN_14B)
-        return {name: list(shapes) for name, row in FORMATS.items() if row.family == name}
+        sizes = WAN_1_3B if machine.kind == "cpu" else (*WAN_1_3B, *WAN_14B)
+        return {name: list(sizes) for name, row in FORMATS.items() if row.family == name}
     checkpoint = open_checkpoint(Path(model))
     result: dict[str, list[Shape]] = {}
     for layer in checkpoint.layers.values():
-        shapes = result.setdefault(layer.format, [])
-        if layer.shape not in shapes:
-            shapes.append(layer.shape)
+        sizes = result.setdefault(layer.format, [])
+        if layer.shape not in sizes:
+            sizes.append(layer.shape)
     return result
 
 
 @torch.inference_mode()
-def cases(model: str | None = None, tokens: int | None = None, repeats: int = 11, keep: bool = False) -> list[Case]:
+def cases(model: str | None = None, tokens: int | None = None, effort: Effort = FULL, keep: bool = False) -> list[Case]:
     """A case per format, shape and kernel, in milliseconds, `theirs` being torch bfloat16. keep: the fastest kernel of
     each format and shape is saved for `auto`."""
     device = default_device()
     machine = describe(device)
-    tokens = tokens or (CPU_TOKENS if machine.kind == "cpu" else VIDEO_TOKENS)
+    usual = CPU_TOKENS if machine.kind == "cpu" else VIDEO_TOKENS
+    tokens = tokens or (QUICK_TOKENS if effort.quick else usual)
     result: list[Case] = []
     fastest: dict[tuple[str, Shape], str] = {}
-    for format_name, shapes in work(model, machine).items():
-        for shape in shapes:
-            times = _times(format_name, shape, tokens, machine, device, repeats)
-            dense = times.pop("dense")
-            best = min(times, key=times.get)
+    for format_name, sizes in work(model, machine).items():
+        for shape in sizes[:1] if effort.quick else sizes:
+            times = _times(format_name, shape, tokens, machine, device, effort)
+            dense = times.pop(DENSE)
+            best = min(times, key=lambda kernel: times[kernel].median)
             fastest[format_name, shape] = best
             target = GPU_TARGETS.get((format_name, tokens, shape)) if machine.kind == "cuda" else None
-            for kernel, seconds in times.items():
-                name = f"{format_name} {kernel} {tokens}x{shape[1]}x{shape[0]} vs torch bf16"
-                result.append(Case(name, seconds * 1e3, dense * 1e3, "ms", target if kernel == best else None))
+            for kernel, timing in times.items():
+                what = f"{format_name} {kernel} {tokens}x{shape[1]}x{shape[0]}"
+                result.append(timed(PART, what, "torch bf16", timing, dense, target=target if kernel == best else None))
     if keep:
         save(machine, fastest)
     return result
 
 
-def _times(format_name: str, shape: Shape, tokens: int, machine: Machine, device, repeats: int) -> dict[str, float]:
-    """Kernel -> median seconds, and "dense" for torch's bfloat16."""
+def _times(format_name: str, shape: Shape, tokens: int, machine: Machine, device, effort) -> dict[str, Timing]:
+    """Kernel -> its timing, and DENSE for torch's bfloat16."""
     n, k = shape
     x = torch.randn((tokens, k), device=device).to(torch.bfloat16)
     weight = torch.randn((n, k), device=device) / k**0.5
     bias = torch.randn(n, device=device).to(torch.bfloat16)
     dense = weight.to(torch.bfloat16)
-    runs = {"dense": lambda: torch.nn.functional.linear(x, dense, bias)}
+    runs = {DENSE: lambda: torch.nn.functional.linear(x, dense, bias)}
     stored = {}
     for kernel, choice in _runnable(format_name, shape, machine):
         if choice.format not in stored:
             stored[choice.format] = FORMATS[choice.format].quantize(weight, torch.bfloat16)
         held = stored[choice.format]
-        runs[kernel] = lambda f=choice.kernel.linear, w=held: f(x, w._qdata, w._params, bias)
-    return medians(runs, repeats, warmups=2)
+        runs[kernel] = partial(choice.kernel.linear, x, held._qdata, held._params, bias)
+    return measure(runs, effort, warmups=2)
 
 
 def _runnable(format_name: str, shape: Shape, machine: Machine) -> Iterable:

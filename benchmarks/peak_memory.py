@@ -11,34 +11,26 @@ from .comfyui import use_comfyui
 
 
 def main(loader: str, path: str) -> None:
-    """loader: "dit" and "t5" are ours, "core" is UNETLoader's."""
+    """loader: a key of reading.LOADERS."""
     use_comfyui()
-    import comfy.model_management
-    import comfy.sd
-    import torch
+    from .reading import read
 
-    from ..loading import load_dit, load_t5
-
-    load = {"dit": load_dit, "t5": lambda file: load_t5(file).patcher, "core": comfy.sd.load_diffusion_model}[loader]
-    _reset_peak()
+    reset_peak()
     before = psutil.Process().memory_info().rss
-    with torch.inference_mode():
-        patcher = load(path)
-        comfy.model_management.load_models_gpu([patcher])
-        for tensor in patcher.model.state_dict().values():
-            tensor.reshape(-1).view(torch.uint8).max()  # a mapped file counts once its pages are read
-        after = _peak()
+    patcher = read(loader, Path(path))
+    after = peak()
+    del patcher
     print(json.dumps({"peak_mb": (after - before) / 1e6}))
 
 
-def _reset_peak() -> None:
+def reset_peak() -> None:
     """Linux counts the peak from here; elsewhere the imports' own peak is a floor that a big model exceeds."""
     counter = Path("/proc/self/clear_refs")
     if counter.exists():
         counter.write_text("5")
 
 
-def _peak() -> int:
+def peak() -> int:
     """Bytes: the highest resident memory so far."""
     status = Path("/proc/self/status")
     if status.exists():

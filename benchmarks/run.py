@@ -1,57 +1,90 @@
 """All benchmarks as one report: a table for people, an object for programs."""
 
+import importlib
 import json
 import platform
 import re
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
 from ..kernels import LIBRARIES
 from ..machine import default_device, describe
-from .case import TIMES
+from .case import Case
+from .tables import lines
+from .timing import FULL, QUICK
 
-PARTS = ("linear", "sampling", "loading")
+__all__ = ["PARTS", "kernel_report", "lines", "report", "write"]
+
+# each is a module here with cases(effort)
+PARTS = ("linear", "blocks", "sampling", "loading", "converting")
+COMMAND = "x2v-quant bench"
+# the widest instructions say what a CPU's figures mean: flag -> word for a file's name
+WIDEST = {
+    "amx_int8": "amx",
+    "avx512_vnni": "avx512-vnni",
+    "avx_vnni": "avx-vnni",
+    "avx512_f": "avx512",
+    "avx2": "avx2",
+}
+FLAGS = ("avx2", "avx512_f", "avx512_bf16", "avx512_vnni", "avx_vnni", "amx_int8")
 
 
-def report(parts=PARTS) -> dict:
-    """{"cases": [{name, ours, theirs, unit, target, ratio, met}], machine, versions, date}."""
+def report(parts: Sequence[str] = PARTS, quick: bool = False) -> dict:
+    """{"cases": [{name, ours, theirs, unit, target, part, absent, spread, ratio, met}], command, machine, versions,
+    date}; quick: a small case of each part, to see that it runs."""
     from .comfyui import use_comfyui
 
     use_comfyui()
-    from . import linear, loading, sampling
+    from tqdm import tqdm  # ComfyUI brings it
 
-    modules = {"linear": linear, "sampling": sampling, "loading": loading}
-    return _with_machine([case for part in parts for case in modules[part].cases()])
+    cases = []
+    for part in tqdm(parts, desc="bench", unit="part"):
+        cases += importlib.import_module(f".{part}", __package__).cases(QUICK if quick else FULL)
+    chosen = [f"--part {part}" for part in parts] if tuple(parts) != PARTS else []
+    return with_machine(cases, " ".join([COMMAND, *chosen, *(["--quick"] if quick else [])]))
 
 
-def kernel_report(model: str | None, tokens: int | None, keep: bool) -> dict:
+def kernel_report(model: str | None, tokens: int | None, keep: bool, quick: bool = False) -> dict:
     """The same of every kernel at the shapes of `model` (a file) or of Wan; keep: the winners are saved for `auto`."""
     from .comfyui import use_comfyui
 
     use_comfyui()
     from . import kernels
 
-    return _with_machine(kernels.cases(model, tokens, keep=keep))
+    chosen = ["--kernels", *([Path(model).name] if model else []), *([f"--tokens {tokens}"] if tokens else [])]
+    cases = kernels.cases(model, tokens, QUICK if quick else FULL, keep)
+    return with_machine(cases, " ".join([COMMAND, *chosen, *(["--quick"] if quick else [])]))
 
 
 def write(report: dict, folder: str) -> Path:
     """Keep the report as JSON in `folder`, under the machine's name."""
-    name = re.sub(r"[^a-z0-9]+", "-", report["machine"].split(" (compute")[0].lower()).strip("-")
-    file = Path(folder) / f"{name}.json"
+    file = Path(folder) / f"{file_name(report)}.json"
     file.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     return file
 
 
-def _with_machine(cases) -> dict:
+def file_name(report: dict) -> str:
+    """The GPU, or the CPU with its widest instructions and threads: CPUs of one name differ in both."""
+    words = [report["machine"].split(" (compute")[0]]
+    if words[0].startswith("CPU"):
+        flags = report["cpu"]["flags"]
+        words += [next((word for flag, word in WIDEST.items() if flag in flags), ""), f"{report['threads']} threads"]
+    words += [option for option in ("kernels", "quick") if f"--{option}" in report["command"]]
+    return re.sub(r"[^a-z0-9]+", "-", " ".join(words).lower()).strip("-")
+
+
+def with_machine(cases: list[Case], command: str) -> dict:
     import comfyui_version
 
     libraries = dict(filter(None, (library.distribution() for library in LIBRARIES.values())))
     return {
         "cases": [case.as_dict() for case in cases],
+        "command": command,
         "machine": str(describe(default_device())),
-        "cpu": _cpu(),
+        "cpu": cpu(),
         "threads": torch.get_num_threads(),
         "versions": {
             "python": platform.python_version(),
@@ -63,26 +96,7 @@ def _with_machine(cases) -> dict:
     }
 
 
-def table(cases: list[dict]) -> str:
-    """Markdown; medians, and for each promised ratio whether it was met."""
-    lines = ["| case | ours | theirs | ratio | promised |", "| --- | ---: | ---: | ---: | --- |"]
-    for case in cases:
-        sign = ">=" if case["unit"] in TIMES else "<="
-        promise = "" if case["target"] is None else f"{sign} {case['target']} {'met' if case['met'] else 'MISSED'}"
-        figures = (f"{case[side]:.4g} {case['unit']}" for side in ("ours", "theirs"))
-        lines.append(f"| {case['name']} | {' | '.join(figures)} | {case['ratio']:.2f} | {promise} |")
-    return "\n".join(lines)
-
-
-def lines(report: dict) -> list[str]:
-    """The report for a person."""
-    versions = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
-    cpu = f"{report['cpu']['name']} with {report['threads']} threads ({' '.join(report['cpu']['flags'])})"
-    device = "" if report["machine"].startswith("CPU") else f"{report['machine']}, "
-    return [table(report["cases"]), "", f"{device}{cpu}, {versions}"]
-
-
-def _cpu() -> dict:
+def cpu() -> dict:
+    """{"name", "flags": those of FLAGS that it has}"""
     flags = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
-    wanted = ("avx2", "avx512_f", "avx512_bf16", "avx512_vnni", "avx_vnni", "amx_int8")
-    return {"name": flags.get("cpu_name", platform.processor()), "flags": [flag for flag in wanted if flags.get(flag)]}
+    return {"name": flags.get("cpu_name", platform.processor()), "flags": [flag for flag in FLAGS if flags.get(flag)]}

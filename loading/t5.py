@@ -34,7 +34,7 @@ def load_t5(
     plan = make_plan(checkpoint, T5, choice, device, dtype)
     weights = checkpoint.load(read_file)
     sd = state_dict(weights, plan)
-    config = _config(sd, Path(path).name)
+    config = config_of(sd, Path(path).name)
     spiece = find_tokenizer(Path(path), weights.spiece_model, tokenizer, config["vocab_size"])
 
     class Target:
@@ -69,7 +69,7 @@ def _load_patcher(*args, disable_dynamic: bool = False):
     return load_t5(*args, disable_dynamic=disable_dynamic).patcher
 
 
-def _config(sd: dict[str, torch.Tensor], file: str) -> dict[str, int]:
+def config_of(sd: dict[str, torch.Tensor], file: str) -> dict[str, int]:
     """The fields of core's umt5 configuration that the weights' shapes tell."""
 
     def shape(name: str) -> torch.Size:

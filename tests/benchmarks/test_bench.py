@@ -1,15 +1,14 @@
-"""x2v-quant bench: its arithmetic, its report, and that README shows the figures that are kept."""
+"""x2v-quant bench: its arithmetic, its command, and that README shows the figures that are kept."""
 
 import json
-from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from x2v_quant import cli
-from x2v_quant.benchmarks import linear, run
-from x2v_quant.benchmarks.case import Case
-
-ROOT = Path(run.__file__).parents[1]
+from x2v_quant.benchmarks import readme, run, tables, timing
+from x2v_quant.benchmarks.case import Case, missing, throughput, timed
+from x2v_quant.benchmarks.timing import Effort, Timing
 
 
 @pytest.mark.parametrize(
@@ -18,35 +17,125 @@ ROOT = Path(run.__file__).parents[1]
         ("ms", 10, 25, 2.0, 2.5, True),
         ("ms", 10, 15, 2.0, 1.5, False),
         ("s", 1, 1, None, 1.0, None),
+        ("MB/s", 30, 20, 1.2, 1.5, True),
+        ("MB/s", 20, 30, 1.2, 0.6667, False),
         ("MB", 105, 100, 1.1, 1.05, True),
         ("MB", 120, 100, 1.1, 1.2, False),
+        ("ms", 10, None, 2.0, None, None),
     ],
 )
 def test_ratio_and_promise(unit, ours, theirs, target, ratio, met):
-    case = Case("case", ours, theirs, unit, target)
-    assert case.ratio == pytest.approx(ratio)
+    case = Case("what vs peer", ours, theirs, unit, target)
+    assert case.ratio == pytest.approx(ratio, abs=1e-4)
     assert case.met is met
-    assert case.as_dict()["ratio"] == pytest.approx(ratio)
+    assert case.as_dict()["ratio"] == pytest.approx(ratio, abs=1e-4)
 
 
-def test_linear_cases_are_measured(monkeypatch, best):
-    monkeypatch.setattr(linear, "SHAPES", ((32, 64, 48),))
-    cases = linear.cases(repeats=2)
-    fast = best("int8-channel").activation != "float"
-    assert {case.name.split(" vs ")[1] for case in cases} == ({"torch bf16", "torch fp32"} if fast else set())
-    assert all(case.ours > 0 and case.theirs > 0 and case.unit == "ms" for case in cases)
+def test_a_case_of_two_timings():
+    ours, theirs = Timing(0.002, 0.001, 0.003, 5), Timing(0.006, 0.004, 0.008, 5)
+    times = timed("linear", "layer", "torch bf16", ours, theirs)
+    assert (times.name, times.part, times.ratio) == ("layer vs torch bf16", "linear", pytest.approx(3))
+    assert times.spread == {"ours": [1.0, 3.0, 5], "theirs": [4.0, 8.0, 5]}
+    rates = throughput("converting", "a to b", "copy", 12.0, ours, theirs)
+    assert (rates.ours, rates.theirs, rates.ratio) == (6000, 2000, pytest.approx(3))
+    assert rates.spread["ours"] == [4000, 12000, 5]
 
 
-def test_table_names_what_was_missed():
-    cases = [
-        Case("a", 1, 3, "ms", 2.0).as_dict(),
-        Case("b", 2, 3, "ms", 2.0).as_dict(),
-        Case("c", 1, 1, "MB").as_dict(),
+class Clock:
+    """Time that passes only when something runs."""
+
+    def __init__(self, monkeypatch):
+        self.now, self.order = 0.0, []
+        monkeypatch.setattr(timing, "time", SimpleNamespace(perf_counter=lambda: self.now))
+
+    def run(self, name, *seconds):
+        left = list(seconds)
+
+        def once():
+            self.order.append(name)
+            self.now += left.pop(0) if len(left) > 1 else left[0]
+
+        return once
+
+
+def test_rounds_take_turns_and_warm_up(monkeypatch):
+    clock = Clock(monkeypatch)
+    runs = {"a": clock.run("a", 100, 1, 2, 3, 4, 5), "b": clock.run("b", 100, 10)}
+    found = timing.measure(runs, Effort(rounds=5, least=1, seconds=1e9), warmups=1)
+    assert clock.order == ["a", "b"] * 6
+    assert found["a"] == Timing(3, 2, 4, 5)
+    assert found["b"] == Timing(10, 10, 10, 5)
+
+
+@pytest.mark.parametrize("seconds,least,rounds", [(0, 3, 3), (4.5, 1, 5), (4.5, 7, 7), (1e9, 1, 9)])
+def test_rounds_end_with_the_time_but_not_before_the_least(monkeypatch, seconds, least, rounds):
+    clock = Clock(monkeypatch)
+    found = timing.measure({"a": clock.run("a", 1)}, Effort(rounds=9, least=least, seconds=seconds), warmups=2)
+    assert found["a"].rounds == rounds
+
+
+def test_preparing_and_freeing_are_not_timed(monkeypatch):
+    clock = Clock(monkeypatch)
+
+    class Held:
+        def __del__(self):
+            clock.now += 50
+
+    def run():
+        clock.now += 1
+        return Held()
+
+    def prepare(name):
+        clock.now += 1000
+        clock.order.append(name)
+
+    found = timing.measure({"a": run}, Effort(rounds=2, least=2), warmups=0, prepare=prepare)
+    assert found["a"] == Timing(1, 1, 1, 2)
+    assert clock.order == ["a", "a"]
+
+
+CASES = [
+    Case("layer vs torch bf16", 10, 30, "ms", 2.0, "linear").as_dict(),
+    Case("layer vs torch fp32", 12, 18, "ms", 2.0, "linear").as_dict(),
+    missing("linear", "layer", "torchao", 10, "ms", "needs torchao").as_dict(),
+    Case("other vs torch fp32", 1000, 1500, "ms", None, "linear").as_dict(),
+    missing("linear", "other", "torch bf16", 1000, "ms", "would take 12 s").as_dict(),
+    Case("file vs its size", 105, 100, "MB", 1.1, "loading").as_dict(),
+]
+
+
+def test_the_list_names_what_was_missed():
+    lines = tables.listing(CASES).splitlines()
+    assert lines[2] == "| layer vs torch bf16 | 10 ms | 30 ms | 3.00x | >= 2.00x met |"
+    assert lines[3].endswith("| 1.50x | >= 2.00x MISSED |")
+    assert lines[4] == "| layer vs torchao | 10 ms | - | - |  |"
+    assert lines[-1] == "| file vs its size | 105 MB | 100 MB | 105% | <= 110% met |"
+
+
+def test_a_table_has_a_column_per_peer():
+    linear, loading = tables.comparisons(CASES)
+    assert linear.splitlines() == [
+        "| linear | ours | torch bf16 | torch fp32 |",
+        "| --- | ---: | ---: | ---: |",
+        "| layer | 10 to 12 ms | 3.00x (>= 2.00x met) | 1.50x (>= 2.00x MISSED) |",
+        "| other | 1000 ms | - | 1.50x |",
     ]
-    lines = run.table(cases).splitlines()
-    assert lines[2] == "| a | 1 ms | 3 ms | 3.00 | >= 2.0 met |"
-    assert "MISSED" in lines[3]
-    assert lines[4].endswith("|  |")
+    assert loading.splitlines()[2] == "| file | 105 MB | 105% (<= 110% met) |"
+
+
+def test_what_cannot_be_had_has_no_figure():
+    cold = missing("loading", "file, cold", "UNETLoader", None, "s", "no such call").as_dict()
+    assert tables.listing([cold]).splitlines()[2] == "| file, cold vs UNETLoader | - | - | - |  |"
+    warm = Case("file, warm vs UNETLoader", 1, 2, "s", part="loading").as_dict()
+    assert tables.comparisons([warm, cold])[0].splitlines()[3] == "| file, cold | - | - |"
+
+
+def test_what_was_not_measured_is_said_once():
+    again = missing("linear", "third", "torch bf16", 1000, "ms", "would take 34 s").as_dict()
+    assert tables.absences([*CASES, again]) == [
+        "- torchao needs torchao (layer)",
+        "- torch bf16 would take 12 s (other; 1 more)",
+    ]
 
 
 def test_without_a_comfyui_it_says_where_it_looked(monkeypatch, capsys, tmp_path):
@@ -57,8 +146,60 @@ def test_without_a_comfyui_it_says_where_it_looked(monkeypatch, capsys, tmp_path
     assert "set COMFYUI_PATH" in capsys.readouterr().err
 
 
+def test_the_command_measures_and_keeps_what_it_measured(capsys, tmp_path):
+    assert cli.main(["bench", "--part", "converting", "--quick", "--results", str(tmp_path), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    (file,) = tmp_path.iterdir()
+    assert json.loads(file.read_text()) == report
+    assert report["command"] == "x2v-quant bench --part converting --quick"
+    assert {case["part"] for case in report["cases"]} == {"converting"}
+    assert tables.about(report) in tables.lines(report)
+
+
+@pytest.mark.parametrize(
+    "machine,flags,command,name",
+    [
+        ("NVIDIA H200 (compute capability 9.0)", ["avx2"], "bench", "nvidia-h200"),
+        ("CPU (AMD EPYC)", ["avx2"], "bench", "cpu-amd-epyc-avx2-2-threads"),
+        ("CPU (AMD EPYC)", ["avx2", "avx512_f", "avx512_vnni"], "bench", "cpu-amd-epyc-avx512-vnni-2-threads"),
+        ("CPU (AMD EPYC)", ["avx2", "avx512_f"], "bench", "cpu-amd-epyc-avx512-2-threads"),
+        ("CPU (arm64)", [], "bench", "cpu-arm64-2-threads"),
+        ("NVIDIA H200 (compute capability 9.0)", [], "bench --kernels", "nvidia-h200-kernels"),
+        ("NVIDIA H200 (compute capability 9.0)", [], "bench --quick", "nvidia-h200-quick"),
+    ],
+)
+def test_results_go_by_the_machines_name(machine, flags, command, name, tmp_path):
+    report = {"machine": machine, "cpu": {"flags": flags}, "threads": 2, "command": command, "cases": []}
+    assert run.write(report, str(tmp_path)).name == f"{name}.json"
+
+
 def test_readme_shows_the_figures_that_are_kept():
-    report = json.loads((ROOT / "benchmarks" / "results" / "cpu-avx512-2-cores.json").read_text(encoding="utf-8"))
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    shown = text.split("<!-- bench:begin -->")[1].split("<!-- bench:end -->")[0].strip()
-    assert shown == "\n".join(run.lines(report))
+    text = readme.README.read_text(encoding="utf-8")
+    assert readme.updated(text) == text, "python -m x2v_quant.benchmarks.readme writes the tables anew"
+
+
+def test_readme_is_written_from_the_results(monkeypatch, tmp_path):
+    (tmp_path / "a.json").write_text(
+        json.dumps(
+            {
+                "cases": CASES,
+                "command": "x2v-quant bench --part linear",
+                "machine": "NVIDIA H200 (compute capability 9.0)",
+                "cpu": {"name": "EPYC", "flags": ["avx2"]},
+                "threads": 4,
+                "versions": {"torch": "2.11"},
+                "date": "2026-01-02",
+            }
+        )
+    )
+    monkeypatch.setattr(readme, "RESULTS", tmp_path)
+    monkeypatch.setattr(readme, "SECTIONS", {"bench": readme.bench_section})
+    text = readme.updated("before\n<!-- bench:begin -->\nold\n<!-- bench:end -->\nafter\n")
+    assert text.startswith("before\n<!-- bench:begin -->\n**NVIDIA H200 (compute capability 9.0), EPYC with 4 threads")
+    assert "python dev.py exec x2v-quant bench --part linear --results benchmarks/results\n" in text
+    assert all(table in text for table in tables.comparisons(CASES))
+    assert "- torchao needs torchao (layer)" in text
+    assert text.endswith("<!-- bench:end -->\nafter\n")
+    assert "old" not in text
+    with pytest.raises(ValueError, match="<!-- bench:begin -->"):
+        readme.updated("no markers")

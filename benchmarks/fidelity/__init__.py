@@ -1,0 +1,1 @@
+"""x2v-quant fidelity: what each format and kernel costs in quality, against ComfyUI's own bf16, on one small model."""

@@ -1,0 +1,85 @@
+"""Who takes part: every format and kernel of this pack that runs here, and what else a user could load."""
+
+from dataclasses import dataclass
+
+import torch
+
+from ...formats import FORMATS, family
+from ...kernels import choose, survey
+from ...machine import Machine
+from ...schemes import AUTO, DIT, resolve, schemes_for
+from .peers import CORE_FORMATS, GGUF_TYPES
+
+OURS, CORE, GGUF = "ours", "core", "gguf"
+ORIGINAL = "bf16"
+# text encoders that are quantized together with the diffusion model, by the format of both
+TEXT_TOO = {"int8-channel": "int8", "fp8-channel": "fp8"}
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """One row of the result. `loader`: a key of loaders.LOADERS; `file`: a key of files.WRITERS, or "bf16" for the
+    original; `stored`: what every quantized layer must turn out to be once loaded (see layers.stored), "" where that is
+    up to the loader; `scheme`: for our loader; `dtype`: core casts weights to it at load, and `compute` is the dtype of
+    activations, both "" for core's own choice; `text`: the file of the text encoder; `auto`: the kernel is the one that
+    `auto` picks."""
+
+    name: str
+    loader: str
+    file: str
+    stored: str
+    scheme: str = ""
+    dtype: str = ""
+    compute: str = ""
+    text: str = ORIGINAL
+    auto: bool = False
+
+
+BASELINE = Contestant("ComfyUI bf16", CORE, ORIGINAL, "")
+CORE_ROWS = (
+    # how much of every distance is the rounding of 16-bit activations, which a CPU's baseline does without
+    Contestant("ComfyUI bf16, bf16 activations", CORE, ORIGINAL, "bfloat16", dtype="bfloat16", compute="bfloat16"),
+    Contestant("ComfyUI bf16 cast to fp8 at load", CORE, ORIGINAL, "float8_e4m3fn", dtype="float8_e4m3fn"),
+    *(Contestant(name, CORE, name, row.layout) for name, row in CORE_FORMATS.items()),
+)
+GGUF_ROWS = tuple(Contestant(name, GGUF, name, stored) for name, stored in GGUF_TYPES.items())
+
+
+def contestants(machine: Machine, compute: torch.dtype, gguf: bool) -> list[Contestant]:
+    """The baseline, then ours, core's and, if the pack is there, GGUF's. compute: the dtype of our activations."""
+    return [BASELINE, *ours(machine, compute), *CORE_ROWS, *(GGUF_ROWS if gguf else ())]
+
+
+def ours(machine: Machine, compute: torch.dtype) -> list[Contestant]:
+    """A row per format and kernel that runs on `machine` and that a scheme reaches, then those with a quantized text
+    encoder on the kernel that `auto` picks."""
+    rows = []
+    for format_name in FORMATS:
+        for kernel, reason in survey(format_name, machine, dtype=compute).items():
+            scheme = scheme_of(format_name, kernel, machine, compute)
+            if reason is None and scheme is not None:
+                rows.append(_row(format_name, kernel, scheme, machine, compute))
+    both = [row for row in rows if row.auto and row.file in TEXT_TOO]
+    return rows + [_with_text(row, TEXT_TOO[row.file]) for row in both]
+
+
+def scheme_of(format_name: str, kernel: str, machine: Machine, compute: torch.dtype) -> str | None:
+    """The scheme that runs a file of this format on this kernel; `auto` if it has no name but is picked anyway."""
+    fitting = [resolve(name, DIT) for name in schemes_for({family(format_name)}, DIT)]
+    named = sorted((row for row in fitting if row.kernel == kernel), key=lambda row: row.format is None)
+    if named:
+        return named[0].name
+    return AUTO if choose(format_name, machine, dtype=compute).kernel.name == kernel else None
+
+
+def _row(format_name: str, kernel: str, scheme: str, machine: Machine, compute: torch.dtype) -> Contestant:
+    # what lies in the file as fp8-channel, whatever range its codes use, is taken for that
+    held = "fp8-channel" if format_name == "fp8-reduced" else format_name
+    choice = choose(held, machine, prefer=kernel, dtype=compute)
+    auto = choose(held, machine, dtype=compute).kernel.name == kernel
+    stored = f"{choice.format} on {kernel}"
+    return Contestant(f"{format_name} ({kernel})", OURS, format_name, stored, scheme, auto=auto)
+
+
+def _with_text(row: Contestant, text: str) -> Contestant:
+    return Contestant(f"{row.name}, T5 {text}", row.loader, row.file, row.stored, row.scheme, text=text, auto=row.auto)

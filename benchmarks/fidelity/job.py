@@ -1,0 +1,28 @@
+"""What the processes tell each other, as files."""
+
+from dataclasses import dataclass
+
+RESULT, LATENTS = "result.json", "latents.safetensors"
+NEGATIVE = "negative"
+
+
+@dataclass(frozen=True)
+class Job:
+    """Paths are strings. `contestant`: a Contestant's fields; `cases`: (caption, seed); `conditioning`: encoded prompts
+    [1, tokens, width] by name; `recording`: inputs of the layers to be compared, written first if `record`; `gguf`: the
+    folder of ComfyUI-GGUF, "" for none. RESULT and LATENTS go into `folder`."""
+
+    contestant: dict
+    file: str
+    original: str
+    conditioning: str
+    cases: list
+    recording: str
+    record: bool
+    gguf: str
+    folder: str
+
+
+def prompt(caption: str) -> str:
+    """The name of a caption among the encoded prompts, apart from NEGATIVE."""
+    return f"prompt: {caption}"

@@ -1,0 +1,181 @@
+"""The whole comparison: each contestant in a process of its own, then its latents and videos against the baseline's."""
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import comfy.model_management
+import comfy.sd
+import comfy.utils
+import torch
+from safetensors.torch import load_file
+from tqdm import tqdm
+
+from ...demo import assets, recipe
+from ...loading.common import compute_dtype
+from ...machine import describe
+from ...schemes import SchemeChoice
+from .. import run as bench
+from . import files
+from .cases import Case, pick
+from .contestants import BASELINE, ORIGINAL, Contestant, contestants
+from .errors import FidelityError
+from .frames import Frames
+from .job import LATENTS, RESULT, Job
+from .promises import promises
+from .recording import ROWS
+from .scores import Sampled, score
+
+PACKAGE = __package__
+DIGITS = 6
+GGUF_MISSING = "The rows of ComfyUI-GGUF need the folder of that pack: --gguf PATH, and `pip install gguf`."
+
+
+def report(
+    cases: int, only: Sequence[str] = (), gguf: Path | None = None, models: Path | None = None
+) -> tuple[dict, Frames]:
+    """(report, frames for the contact sheet).
+
+    The report's "contestants" have the fields of measure.measure and scores.score, or an "error". `only`: parts of
+    contestants' names, the baseline runs anyway; `gguf`: the folder of ComfyUI-GGUF; `models`: a ComfyUI models folder
+    with the demo's files, None writes them. Raises FidelityError where a file of the demo is missing, if `only` names
+    nobody or if the baseline fails.
+    """
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        if models is None:
+            models = Path(folder) / "models"
+            assets.write(models)
+        return Run(Path(folder), models, pick(cases), gguf).report(only)
+
+
+class Run:
+    """What the contestants of one comparison share: `folder` for everything that is written."""
+
+    def __init__(self, folder: Path, models: Path, cases: list[Case], gguf: Path | None):
+        self._folder = folder
+        self._models = models
+        self._cases = cases
+        self._gguf = gguf
+        self._original = self._demo_file("t2v", ORIGINAL)
+        self._tensors, self._metadata = files.read_original(self._original)
+        self._vae = comfy.sd.VAE(sd=comfy.utils.load_torch_file(str(self._demo_file("vae", ORIGINAL))))
+
+    def report(self, only: Sequence[str]) -> tuple[dict, Frames]:
+        rows = self._rows(only)
+        for text in tqdm(dict.fromkeys(row.text for row in rows), desc="prompts", leave=False):
+            self._encode(text)
+        frames, true, scored = Frames(self._cases), None, []
+        for row in tqdm(rows, desc="fidelity"):
+            result, sampled = self._measure(row)
+            if row == BASELINE:
+                if sampled is None:
+                    raise FidelityError(f"The baseline failed: {result['error']}")
+                true = sampled
+            if sampled is not None:
+                result |= score(self._cases, true, sampled)
+                frames.add(row.name, sampled.videos)
+            scored.append(result)
+        return self._with_settings(scored), frames
+
+    def _rows(self, only: Sequence[str]) -> list[Contestant]:
+        device = comfy.model_management.get_torch_device()
+        rows = contestants(describe(device), compute_dtype(SchemeChoice(), device), self._gguf is not None)
+        unknown = [part for part in only if not any(part in row.name for row in rows)]
+        if unknown:
+            names = ", ".join(row.name for row in rows)
+            raise FidelityError(f"No contestant is called like {unknown[0]!r}. Those that run here: {names}.")
+        return [row for row in rows if row == BASELINE or not only or any(part in row.name for part in only)]
+
+    def _demo_file(self, field: str, kind: str) -> Path:
+        path = self._models / assets.FOLDERS[field] / getattr(assets.names(kind), field)
+        if not path.is_file():
+            raise FidelityError(f"{path.name}, a file of the demo, is not in {path.parent}: leave --models out.")
+        return path
+
+    def _prompts(self, text: str) -> Path:
+        return self._folder / f"prompts-{text}.safetensors"
+
+    def _encode(self, text: str) -> None:
+        captions = json.dumps(sorted({case.scene.caption for case in self._cases}))
+        arguments = [text, str(self._demo_file("t5", text)), captions, str(self._prompts(text))]
+        problem = _python("encode", *arguments)
+        if problem is not None:
+            raise FidelityError(f"The text encoder {text} failed: {problem}")
+
+    def _measure(self, row: Contestant) -> tuple[dict, Sampled | None]:
+        """A row's own figures and what it sampled; its `error`, and None, if it failed."""
+        work = Path(tempfile.mkdtemp(dir=self._folder))
+        own = row.file != ORIGINAL
+        result = {"name": row.name, "loader": row.loader, "format": row.file, "scheme": row.scheme, "auto": row.auto}
+        result |= {"stored": row.stored, "text": row.text, "error": None}
+        file = files.write(row.file, self._tensors, self._metadata, work) if own else self._original
+        size = file.stat().st_size / 1e6
+        job = Job(
+            contestant=asdict(row),
+            file=str(file),
+            original=str(self._original),
+            conditioning=str(self._prompts(row.text)),
+            cases=[[case.scene.caption, case.seed] for case in self._cases],
+            recording=str(self._folder / "recording.safetensors"),
+            record=row == BASELINE,
+            gguf=str(self._gguf or ""),
+            folder=str(work),
+        )
+        (work / "job.json").write_text(json.dumps(asdict(job)), encoding="utf-8")
+        problem = _python("worker", str(work / "job.json"))
+        if own:
+            file.unlink()
+        if problem is not None:
+            return result | {"error": problem, "file_mb": size}, None
+        measured = json.loads((work / RESULT).read_text(encoding="utf-8"))
+        latents = load_file(work / LATENTS)["latents"]
+        text = load_file(self._prompts(row.text))
+        return result | {"file_mb": size, **measured}, Sampled(latents, self._decode(latents), text)
+
+    @torch.inference_mode()
+    def _decode(self, latents: torch.Tensor) -> torch.Tensor:
+        """[cases, ...] -> videos [cases, frames, height, width, 3] in 0 to 1, each decoded alone."""
+        return torch.cat([self._vae.decode(one.unsqueeze(0)).float().cpu() for one in latents]).clamp(0, 1)
+
+    def _with_settings(self, scored: list[dict]) -> dict:
+        facts = bench.with_machine([], "")
+        del facts["cases"]
+        sampling = {name.lower(): getattr(recipe, name) for name in ("STEPS", "CFG", "SHIFT", "SAMPLER", "SCHEDULER")}
+        return {
+            "contestants": _rounded(scored),
+            "promises": promises(scored, len(self._cases)),
+            "missing": [] if self._gguf else [GGUF_MISSING],
+            "settings": {
+                "baseline": BASELINE.name,
+                "cases": len(self._cases),
+                "held_out": sum(case.held_out for case in self._cases),
+                "recorded_rows": ROWS,
+                "parameters": sum(tensor.numel() for tensor in self._tensors.values()),
+                **sampling,
+            },
+            **facts,
+        }
+
+
+def _rounded(value):
+    """The same, its floats with DIGITS significant digits."""
+    if isinstance(value, float):
+        return float(f"{value:.{DIGITS}g}")
+    if isinstance(value, dict):
+        return {name: _rounded(part) for name, part in value.items()}
+    return [_rounded(part) for part in value] if isinstance(value, list) else value
+
+
+def _python(module: str, *arguments: str) -> str | None:
+    """Run a module of this package in a fresh interpreter; None, or the last line of what it complained about."""
+    command = [sys.executable, "-m", f"{PACKAGE}.{module}", *arguments]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace")
+    if done.returncode == 0:
+        return None
+    complaint = [line for line in done.stderr.splitlines() if line.strip()]
+    said = complaint[-1].strip() if complaint else "it said nothing"
+    return said if done.returncode == 1 else f"{said} (it ended with status {done.returncode})"

@@ -1,0 +1,35 @@
+"""README's part: the tables and pictures of the results that are kept."""
+
+import json
+from pathlib import Path
+
+from .. import tables
+from . import table
+
+ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "benchmarks" / "results" / "fidelity"
+SHOWN = RESULTS.relative_to(ROOT).as_posix()
+NONE = f"No figures are kept yet: `python dev.py exec x2v-quant fidelity --results {SHOWN}` makes them."
+# what plots.save writes, and what it shows
+PICTURES = {
+    "videos": "First, middle and last frame of the same prompts and seeds",
+    "size": "Distance of the latents over file size",
+    "layers": "Signal to noise of each layer's output",
+}
+
+
+def fidelity_section() -> str:
+    """One block per kept result: the machine, the command that measures it again, the table and the pictures."""
+    blocks = [_block(file) for file in sorted(RESULTS.glob("*.json"))]
+    return "\n\n".join(blocks or [NONE])
+
+
+def _block(file: Path) -> str:
+    report = json.loads(file.read_text(encoding="utf-8"))
+    command = f"python dev.py exec {report['command']} --results {SHOWN}"
+    blocks = [f"**{tables.about(report)}**, {report['date']}", f"```\n{command}\n```"]
+    blocks += [table.table(report), *table.notes(report)]
+    for name, words in PICTURES.items():
+        picture = file.with_name(f"{file.stem}-{name}.png")
+        blocks.append(f"![{words}]({picture.relative_to(ROOT).as_posix()})")
+    return "\n\n".join(blocks)

@@ -1,0 +1,81 @@
+"""Every contestant's file: written, loaded by the loader its users have, and found to hold what it says."""
+
+import pytest
+import torch
+
+from x2v_quant.benchmarks.fidelity.contestants import BASELINE, CORE_ROWS, ours
+from x2v_quant.benchmarks.fidelity.gguf_file import write_gguf
+from x2v_quant.benchmarks.models import write_pair
+from x2v_quant.demo.wan import WanSize
+from x2v_quant.machine import default_device, describe
+
+pytestmark = pytest.mark.usefixtures("inference")
+# text 4096: what core takes a file for that says nothing
+SIZE = WanSize(dim=128, ffn=256, blocks=1, text=4096)
+HERE = describe(default_device())
+ROWS = [row for row in (*ours(HERE, torch.float32), *CORE_ROWS) if row.text == "bf16"]
+# dB that 8 or 4 bits, or the original's 16, must at least leave of Gaussian weights
+WEIGHTS = {"bf16": 90, "int8": 38, "fp8": 30, "mxfp8": 28, "int4": 16, "nvfp4": 18}
+LAYER = "blocks.0.ffn.0"
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory):
+    return write_pair(tmp_path_factory.mktemp("fidelity"), SIZE, "int8")[0]
+
+
+@pytest.mark.parametrize("row", [BASELINE, *ROWS], ids=lambda row: row.name)
+def test_a_file_holds_what_its_row_says(row, original, tmp_path):
+    import comfy.model_management
+
+    from x2v_quant.benchmarks.fidelity import files, layers, loaders
+
+    device = comfy.model_management.get_torch_device()
+    tensors, metadata = files.read_original(original)
+    file = original if row.file == "bf16" else files.write(row.file, tensors, metadata, tmp_path)
+    patcher = loaders.load(row, file, None)
+    comfy.model_management.load_models_gpu([patcher])
+    assert len(files.selected(tensors)) == 10
+    for name in files.selected(tensors):
+        module = patcher.model.diffusion_model.get_submodule(name)
+        assert row.stored in ("", layers.stored(module))
+    module = patcher.model.diffusion_model.get_submodule(LAYER)
+    weight, bias = (tensors[f"{LAYER}.{name}"].to(device) for name in ("weight", "bias"))
+    dtype = patcher.model.manual_cast_dtype or patcher.model.get_dtype()
+    x = torch.randn((32, SIZE.dim), generator=torch.Generator().manual_seed(0)).to(device, dtype)
+    found = layers.compare(module, weight, bias, x)
+    words = row.dtype.replace("float8_e4m3fn", "fp8") if row.dtype.startswith("float8") else row.file
+    least = next(least for word, least in reversed(WEIGHTS.items()) if word in words)
+    assert least < found["weight_snr"] < least + 12
+    if row.file != "bf16":
+        assert file.stat().st_size < original.stat().st_size
+        assert found["output_snr"] <= found["weight_snr"] + 1
+        assert found["output_snr"] > least - 4
+
+
+def test_only_linear_layers_of_blocks_are_selected(original):
+    from x2v_quant.benchmarks.fidelity import files
+
+    tensors, _ = files.read_original(original)
+    attention = {f"blocks.0.{kind}_attn.{name}" for kind in ("self", "cross") for name in "qkvo"}
+    assert set(files.selected(tensors)) == {*attention, "blocks.0.ffn.0", "blocks.0.ffn.2"}
+
+
+@pytest.mark.parametrize("kind,least", [("Q8_0", 38), ("Q4_0", 16)])
+def test_gguf_files_hold_every_tensor(kind, least, original, tmp_path):
+    gguf = pytest.importorskip("gguf")
+    from x2v_quant.benchmarks.fidelity import files
+    from x2v_quant.benchmarks.fidelity.metrics import snr
+
+    tensors, _ = files.read_original(original)
+    chosen = set(files.selected(tensors))
+    file = write_gguf(tensors, chosen, kind, tmp_path / "wan.gguf")
+    reader = gguf.GGUFReader(file)
+    assert bytes(reader.get_field("general.architecture").parts[-1]) == b"wan"
+    assert {tensor.name for tensor in reader.tensors} == set(tensors)
+    for tensor in reader.tensors:
+        true = tensors[tensor.name].float()
+        got = torch.from_numpy(gguf.quants.dequantize(tensor.data, tensor.tensor_type).copy()).reshape(true.shape)
+        quantized = tensor.name.removesuffix(".weight") in chosen
+        assert (tensor.tensor_type.name == kind) == quantized
+        assert snr(true, got) > (least if quantized else 90) if true.any() else not got.any()
