@@ -2,6 +2,7 @@
 
 import io
 import random
+from collections.abc import Iterable
 
 import sentencepiece
 
@@ -31,11 +32,16 @@ def spiece_model(seed: int) -> bytes:
         f"a {pick(SIZES)} {pick(COLOURS)} {pick(THINGS)} {pick(VERBS)} {pick(PLACES)} and {pick(VERBS)} {pick(PLACES)}"
         for _ in range(SENTENCES)
     )
+    return tokenizer(corpus, LARGEST_VOCABULARY)
+
+
+def tokenizer(sentences: Iterable[str], vocabulary: int, **more) -> bytes:
+    """A sentencepiece model with umt5's special ids and at most `vocabulary` pieces. more: of SentencePieceTrainer."""
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=corpus,
+        sentence_iterator=iter(sentences),
         model_writer=model,
-        vocab_size=LARGEST_VOCABULARY,
+        vocab_size=vocabulary,
         hard_vocab_limit=False,
         pad_id=PAD,
         eos_id=END,
@@ -43,6 +49,7 @@ def spiece_model(seed: int) -> bytes:
         bos_id=-1,
         num_threads=1,
         minloglevel=2,
+        **more,
     )
     return model.getvalue()
 

@@ -1,13 +1,12 @@
 """The text encoder while it is trained: umt5 on the tensors as LightX2V names them, and its tokenizer."""
 
-import io
 import random
 
 import sentencepiece
 import torch
 from comfy.text_encoders.t5 import T5Attention
 
-from ...demo.encoders import BUCKETS, END, HEADS, PAD, UNKNOWN, umt5
+from ...demo.encoders import BUCKETS, HEADS, PAD, tokenizer, umt5
 from ...demo.scenes import SCENES
 from .named import Named, heads_apart
 
@@ -23,23 +22,8 @@ def spiece_model(seed: int) -> bytes:
     captions = [caption for scene in SCENES for caption in scene.captions]
     # words between the captions keep the alphabet whole and leave something to be pieced together
     corpus = (f"{pick.choice(captions)} {pick.choice(FILLER)} {pick.choice(FILLER)}" for _ in range(SENTENCES))
-    model = io.BytesIO()
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=corpus,
-        model_writer=model,
-        model_type="bpe",
-        vocab_size=VOCABULARY,
-        hard_vocab_limit=False,
-        # the default rules fill a quarter of a megabyte
-        normalization_rule_name="identity",
-        pad_id=PAD,
-        eos_id=END,
-        unk_id=UNKNOWN,
-        bos_id=-1,
-        num_threads=1,
-        minloglevel=2,
-    )
-    return model.getvalue()
+    # the default rules of normalization fill a quarter of a megabyte
+    return tokenizer(corpus, VOCABULARY, model_type="bpe", normalization_rule_name="identity")
 
 
 class Text(Named):
