@@ -8,8 +8,6 @@ from . import table
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results" / "fidelity"
-SHOWN = RESULTS.relative_to(ROOT).as_posix()
-NONE = f"No figures are kept yet: `python dev.py exec x2v-quant fidelity --results {SHOWN}` makes them."
 # what plots.save writes, and what it shows
 PICTURES = {
     "videos": "First, middle and last frame of the same prompts and seeds",
@@ -21,15 +19,19 @@ PICTURES = {
 def fidelity_section() -> str:
     """One block per kept result: the machine, the command that measures it again, the table and the pictures."""
     blocks = [_block(file) for file in sorted(RESULTS.glob("*.json"))]
-    return "\n\n".join(blocks or [NONE])
+    return "\n\n".join(blocks or [f"No figures are kept yet: `{_command('x2v-quant fidelity')}` makes them."])
 
 
 def _block(file: Path) -> str:
     report = json.loads(file.read_text(encoding="utf-8"))
-    command = f"python dev.py exec {report['command']} --results {SHOWN}"
+    command = _command(report["command"])
     blocks = [f"**{tables.about(report)}**, {report['date']}", f"```\n{command}\n```"]
     blocks += [table.table(report), *table.notes(report)]
     for name, words in PICTURES.items():
         picture = file.with_name(f"{file.stem}-{name}.png")
         blocks.append(f"![{words}]({picture.relative_to(ROOT).as_posix()})")
     return "\n\n".join(blocks)
+
+
+def _command(words: str) -> str:
+    return f"python dev.py exec {words} --results {RESULTS.relative_to(ROOT).as_posix()}"
