@@ -22,7 +22,7 @@ SIZE = WanSize(dim=128, ffn=512, blocks=4, text=TEXT_WIDTH)
 HEAD = 128  # the one width of a head that ComfyUI recognises
 CONTEXT = 512  # tokens that ComfyUI pads a prompt to
 EACH = 16  # videos of each scene
-BATCH, STEPS, RATE = 48, 1500, 2e-3
+BATCH, STEPS, RATE = 48, 4000, 2e-3
 DROPPED = 0.1  # share of captions replaced by the empty prompt
 SHIFT = 6.0  # of half of the noise levels; the other half are uniform
 
