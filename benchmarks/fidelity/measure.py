@@ -21,13 +21,15 @@ from .recording import CASES, EVERY, ROWS, Recorder
 from .sampling import Stopwatch, sample, shifted
 
 LOADS = 5
-WARMUPS = 1  # videos whose steps are not timed
+ALONE = 3  # videos sampled one by one, as a user does, for time and memory; the first one's steps are not timed
+BATCH = 12  # videos sampled at a time for everything else
 
 
 def measure(job: Job) -> dict:
     """{"load_s", "step_ms", "peak_mb", "compute", "layers": {name: layers.compare's}}, and the latents in the job's
     folder. The time to load is the median of LOADS loads of a file that the system has just written or read; that of a
-    step the median of all steps but each video's first.
+    step the median of all steps but each video's first, for one video at a time. The latents are sampled BATCH at a
+    time, which only formats with one scale for all activations can tell.
 
     Raises RuntimeError if a layer is not stored as the contestant says.
     """
@@ -41,11 +43,11 @@ def measure(job: Job) -> dict:
     _check(patcher, row, layers)
     model = shifted(patcher)
     watch, warm = Stopwatch(), Stopwatch()
-    latents = [
-        sample(model, encoded[prompt(caption)], encoded[NEGATIVE], seed, warm if place < WARMUPS else watch)
-        for place, (caption, seed) in enumerate(job.cases)
-    ]
+    for place, case in enumerate(job.cases[:ALONE]):
+        _sample(model, encoded, [case], watch if place else warm)
     peak = _peak_memory() - before
+    batches = [job.cases[start : start + BATCH] for start in range(0, len(job.cases), BATCH)]
+    latents = [_sample(model, encoded, batch, Stopwatch()) for batch in batches]
     save_file({"latents": torch.cat(latents).cpu().contiguous()}, Path(job.folder) / LATENTS)
     if job.record:
         _record(model, layers, job, encoded)
@@ -60,6 +62,12 @@ def measure(job: Job) -> dict:
         "compute": str(compute).removeprefix("torch."),
         "layers": compared,
     }
+
+
+def _sample(model, encoded: dict[str, torch.Tensor], cases: list, callback: Stopwatch) -> torch.Tensor:
+    """cases: (caption, seed) of the videos to sample together."""
+    positive = torch.cat([encoded[prompt(caption)] for caption, _ in cases])
+    return sample(model, positive, encoded[NEGATIVE], [seed for _, seed in cases], callback)
 
 
 def _timed_load(row: Contestant, job: Job):
@@ -89,8 +97,8 @@ def _record(model, layers: list[str], job: Job, encoded: dict[str, torch.Tensor]
     cases = job.cases[:CASES]
     calls = len(cases) * -(-recipe.STEPS // EVERY)
     with Recorder(model.model.diffusion_model, layers, -(-ROWS // calls)) as recorder:
-        for caption, seed in cases:
-            sample(model, encoded[prompt(caption)], encoded[NEGATIVE], seed, Stopwatch())
+        for case in cases:
+            _sample(model, encoded, [case], Stopwatch())
     save_file(recorder.tensors(), job.recording)
 
 

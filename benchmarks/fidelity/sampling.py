@@ -1,7 +1,7 @@
 """The demo's recipe on a MODEL, in this process, as KSampler runs it. Needs ComfyUI on the path."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import comfy.sample
 import torch
@@ -19,22 +19,26 @@ def shifted(patcher):
     return ModelSamplingSD3().patch(patcher, recipe.SHIFT)[0]
 
 
-def sample(model, positive: torch.Tensor, negative: torch.Tensor, seed: int, callback: Callable) -> torch.Tensor:
-    """Latents of LATENT's shape. positive, negative: [1, tokens, width], as the text encoder returns them."""
+def sample(
+    model, positive: torch.Tensor, negative: torch.Tensor, seeds: Sequence[int], callback: Callable
+) -> torch.Tensor:
+    """Latents [seeds, ...] of LATENT's shape, each of its own noise. positive [seeds, tokens, width] and negative
+    [1, tokens, width] as the text encoder returns them."""
     empty = torch.zeros(LATENT)
+    noise = torch.cat([comfy.sample.prepare_noise(empty, seed) for seed in seeds])
     return comfy.sample.sample(
         model,
-        comfy.sample.prepare_noise(empty, seed),
+        noise,
         recipe.STEPS,
         recipe.CFG,
         recipe.SAMPLER,
         recipe.SCHEDULER,
         [[positive, {}]],
         [[negative, {}]],
-        empty,
+        torch.zeros_like(noise),
         callback=callback,
         disable_pbar=True,
-        seed=seed,
+        seed=seeds[0],
     )
 
 
