@@ -13,6 +13,9 @@ from comfy_kitchen.tensor import QuantizedTensor
 from .formats import FORMAT_OF_LAYOUT, FORMATS
 from .plan import Plan
 
+# tensors of a layer that are not in its weight's own state dict
+WRITTEN_BY_CORE = ("input_scale", "pre_quant_scale")
+
 
 def operations(plan: Plan) -> type:
     """A fresh operations class for one model: quantized weights run on the kernels that `plan` has assigned, everything
@@ -100,11 +103,11 @@ class QuantLinear:
         return y.to(input.dtype).reshape(*input.shape[:-1], self.out_features)
 
     def __getattr__(self, name):
-        """Core looks up every name of the state dict as an attribute when it merges models, and writes an
-        `input_scale` if there is one."""
+        """Core looks up every name of the state dict as an attribute when it merges models, and writes what is called
+        as one of WRITTEN_BY_CORE if there is one."""
         if self.kernel is not None:
-            if name == "input_scale" and "input_scale" in FORMATS[self.format].tensors:
-                given = self.weight._params.input_scale
+            if name in WRITTEN_BY_CORE and name in FORMATS[self.format].tensors:
+                given = getattr(self.weight._params, name)
                 return given if given.numel() else None
             if name == "comfy_quant" or (name.startswith("weight_") and name != "weight_function"):
                 saved = self.state_dict()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from .formats import family
+from .formats import SMOOTHED, family, like
 from .kernels import Choice, Kernel, NoKernelError, choose
 from .machine import Machine, describe
 from .schemes import AUTO, Scheme
@@ -13,6 +13,7 @@ from .schemes import AUTO, Scheme
 # format -> what it may become at load where it cannot be multiplied as it is, and what that adds to the error of the
 # weights (Gaussian weights; the plan states the measured figure of the model once it is loaded)
 TRANSCODES = dict.fromkeys(("fp8-channel", "fp8-tensor", "fp8-block128"), ("int8-channel", "about 1 %"))
+TRANSCODES[SMOOTHED["fp8-channel"]] = (SMOOTHED["int8-channel"], "about 1 %")
 SMALLEST_TOLD = 0.001
 
 
@@ -75,7 +76,7 @@ class Plan:
         """The format to compute in: the file's, the scheme's, or what `transcode` makes of the file's."""
         wanted = self.scheme.format
         if wanted is not None:
-            return format_name if family(wanted) == family(format_name) else wanted
+            return format_name if family(wanted) == family(format_name) else like(format_name, wanted)
         better = self._better(format_name, shape) if self.transcode and self.scheme.name == AUTO else None
         return better or format_name
 

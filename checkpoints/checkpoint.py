@@ -9,7 +9,8 @@ from pathlib import Path
 import torch
 
 from . import names
-from .errors import Problem
+from .affine_norm import AffineNorm
+from .errors import CheckpointError, Problem
 from .kinds import LOADERS, UNKNOWN, Family, find_prefix, identify
 from .layers import SPIECE, WEIGHT, Findings, find_layers
 from .markers import WHOLE_FILE, profile_note
@@ -85,7 +86,8 @@ class Weights:
 @dataclass
 class Checkpoint:
     """Everything that the headers tell. `kind`: "dit", "t5", "clip_vision" or "unknown"; `tensors` and `kept` (what
-    stays unquantized) are under the file's names, `layers` under ComfyUI's; `prefix` stands before the former."""
+    stays unquantized) are under the file's names, `layers` under ComfyUI's; `prefix` stands before the former.
+    `folded`: those of `kept` that are the weights of smoothed layers -> what is folded into them."""
 
     path: Path
     files: list[Path]
@@ -98,6 +100,7 @@ class Checkpoint:
     kept: list[str]
     problems: list[Problem]
     notes: list[str]
+    folded: dict[str, AffineNorm] = field(default_factory=dict)
 
     @property
     def kind(self) -> str:
@@ -140,7 +143,7 @@ class Checkpoint:
         weights = Weights(metadata=dict(self.metadata), spiece_model=tensors.get(SPIECE))
         for key in self.kept:
             for target in names.targets(self.family.names, key.removeprefix(self.prefix)):
-                weights.plain[target.name] = target.take(tensors[key])
+                weights.plain[target.name] = target.take(self._plain(key, tensors))
         for _, layers in itertools.groupby(self.layers.values(), key=lambda layer: layer.weight_key):
             layers = list(layers)
             whole = self._whole(layers[0].stored, tensors)
@@ -148,14 +151,25 @@ class Checkpoint:
                 weights.quantized[layer.name] = HeldWeight(layer.format, layer.shape, layer.share(whole))
         return weights
 
+    def _plain(self, key: str, tensors: dict[str, torch.Tensor]) -> torch.Tensor:
+        """An unquantized tensor, without the smoothing that it may have been given."""
+        if key not in self.folded:
+            return tensors[key]
+        try:
+            return self.folded[key].fold(key, tensors)
+        except WrongValueError as error:
+            raise self._wrong(self.folded[key].key_of(error.role), error) from error
+
     def _whole(self, stored: StoredLayer, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """The tensors of a stored layer, by the names of its format."""
         parts = {role: tensors[key] for role, key in stored.keys.items()}
         try:
             return stored.spelling.read(parts, stored.shape)
         except WrongValueError as error:
-            key = stored.keys[error.role]
-            raise Problem(self.tensors[key].file.name, key, error.cause, error.remedy).error() from error
+            raise self._wrong(stored.keys[error.role], error) from error
+
+    def _wrong(self, key: str, error: WrongValueError) -> CheckpointError:
+        return Problem(self.tensors[key].file.name, key, error.cause, error.remedy).error()
 
 
 def open_checkpoint(path: str | Path) -> Checkpoint:
@@ -181,7 +195,9 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
     kept = _kept(taken, found, family, prefix, tensors, problems)
     profile = profile_note(contents.metadata)
     notes = contents.notes + found.notes + ([profile] if profile else [])
-    return Checkpoint(path, files, family, model, prefix, contents.metadata, tensors, layers, kept, problems, notes)
+    return Checkpoint(
+        path, files, family, model, prefix, contents.metadata, tensors, layers, kept, problems, notes, found.folded
+    )
 
 
 def _misplaced(path: Path, family: Family, prefix: str, tensors: dict[str, TensorInfo]) -> list[Problem]:

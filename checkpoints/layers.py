@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from . import markers
+from ..formats import FORMATS
+from . import affine_norm, markers
 from .errors import Problem
 from .foreign import codes_look_like, meaning, scale_looks_like
 from .spellings import CODES, INPUT_SCALES, MARKS, SCALES, WHAT_IS_READ, Match, find
@@ -34,16 +35,20 @@ CALIBRATED = (
     "static input scales: activations are divided by them, or by their own maximum where one is exactly 1, which files "
     "have for none"
 )
+SMOOTHED = "smoothed layers (SmoothQuant): activations are multiplied by a factor per channel before they are quantized"
+FOLDED = "unquantized weights are smoothed as well: the factor is folded back into them"
 
 
 @dataclass
 class Findings:
-    """`consumed`: every key that is no plain tensor, whether its layer is sound or not."""
+    """`consumed`: every key that is no plain tensor, whether its layer is sound or not. `folded`: key of an unquantized
+    weight -> the affine_norm whose factor it is to be multiplied by."""
 
     layers: list[StoredLayer] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     consumed: set[str] = field(default_factory=set)
+    folded: dict[str, affine_norm.AffineNorm] = field(default_factory=dict)
 
 
 def find_layers(contents: Contents, prefix: str, keys: Iterable[str]) -> Findings:
@@ -72,12 +77,20 @@ class _Search:
             layer = codes_of(key, self.tensors[key])
             if layer is not None and key not in self.found.consumed:
                 self._layer(layer, key)
+        self._smooth()
         # weights first, so that an odd layer is blamed on its weight, not on the scale beside it
         for key in sorted(self.keys, key=lambda key: not key.endswith(("weight", "weight_packed"))):
             if key not in self.found.consumed and not self._plain(key):
                 self.found.consumed.add(key)
         self._note()
         return self.found
+
+    def _smooth(self) -> None:
+        """Give LightCompress' affine_norms to the layers behind them."""
+        attached = affine_norm.attach(self.tensors, self.found.layers, self.found.consumed)
+        self.found.layers, self.found.folded = attached.layers, attached.folded
+        self.found.consumed |= attached.consumed
+        self.found.problems += attached.problems
 
     def _blame(self, key: str, cause: str, remedy: str) -> None:
         layer = key.rpartition(".")[0]
@@ -269,5 +282,8 @@ class _Search:
         static = sum("input_scale" in layer.keys for layer in self.found.layers)
         if static:
             self.found.notes.append(f"{static} {CALIBRATED}")
+        smoothed = sum(FORMATS[layer.spelling.format].smooth for layer in self.found.layers)
+        counted = {SMOOTHED: smoothed, FOLDED: len(self.found.folded)}
+        self.found.notes += [f"{count} {text}" for text, count in counted.items() if count]
         if any(marker.full_precision for marker in self.markers.values()):
             self.found.notes.append("the markers ask for full-precision matmul: pick a dequant scheme for that")

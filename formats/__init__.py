@@ -11,8 +11,10 @@ from .fp8_tensor import Fp8TensorLayout, core_reads
 from .int4_group128 import Int4Group128Layout
 from .int4_marlin import Int4MarlinLayout
 from .int8_channel import Int8ChannelLayout
+from .smooth import Fp8ChannelSmoothLayout, Fp8ReducedSmoothLayout, Int8ChannelSmoothLayout
 
 SCALED = ("codes", "scale")
+SMOOTH = (*SCALED, "pre_quant_scale")
 
 FORMATS = {
     row.name: row
@@ -36,12 +38,60 @@ FORMATS = {
         # the names that comfy_kitchen gave to its own
         Format("mxfp8", "TensorCoreMXFP8Layout", SCALED, "mxfp8", "mxfp8", "mxfp8"),
         Format("nvfp4", "TensorCoreNVFP4Layout", (*SCALED, "block_scale"), "nvfp4", "nvfp4", "nvfp4"),
+        # marked with names of ours: core would read such an int8 layer without its pre_quant_scale
+        Format(
+            "fp8-channel-smooth",
+            Fp8ChannelSmoothLayout.NAME,
+            SMOOTH,
+            "fp8-smooth",
+            "fp8-channel-smooth",
+            "fp8-channel",
+        ),
+        Format(
+            "int8-channel-smooth",
+            Int8ChannelSmoothLayout.NAME,
+            SMOOTH,
+            "int8-smooth",
+            "int8-channel-smooth",
+            "int8-channel",
+        ),
+        Format(
+            "fp8-reduced-smooth",
+            Fp8ReducedSmoothLayout.NAME,
+            SMOOTH,
+            "fp8-reduced-smooth",
+            "fp8-channel-smooth",
+            "fp8-channel",
+        ),
     )
 }
 
 FORMAT_OF_LAYOUT = {row.layout_name: row for row in FORMATS.values()}
 
+# format -> the same one with a pre_quant_scale
+SMOOTHED = {
+    "fp8-channel": "fp8-channel-smooth",
+    "int8-channel": "int8-channel-smooth",
+    "fp8-reduced": "fp8-reduced-smooth",
+}
+
 
 def family(format_name: str) -> str:
-    """The format that `format_name` repacks, or itself; a name that is not in FORMATS is its own family."""
+    """The format that `format_name` repacks or smooths, or itself; a name that is not in FORMATS is its own family."""
     return FORMATS[format_name].family if format_name in FORMATS else format_name
+
+
+def repackings(format_name: str) -> list[str]:
+    """The format itself, then those that hold the same numbers in another order or range: the others of its family,
+    smoothed if it is smoothed. A name that is not in FORMATS is alone."""
+    if format_name not in FORMATS:
+        return [format_name]
+    row = FORMATS[format_name]
+    others = [r.name for r in FORMATS.values() if (r.family, r.smooth) == (row.family, row.smooth)]
+    return [format_name, *(name for name in others if name != format_name)]
+
+
+def like(held: str, wanted: str) -> str:
+    """The format to convert a weight held as `held` to, if `wanted` is asked for: `wanted` with the smoothing that
+    `held` has, where it can have one."""
+    return SMOOTHED.get(wanted, wanted) if held in FORMATS and FORMATS[held].smooth else wanted

@@ -20,12 +20,17 @@ class ChannelLayout(ScaledLayout):
         used as it is. stochastic_rounding: a seed above 0 rounds up or down in proportion to the distance.
         """
         values = tensor.to(torch.float32, copy=not inplace_ops)
+        codes, scale = cls.encode(values, scale, stochastic_rounding)
+        return codes, cls.Params(scale=scale, orig_dtype=tensor.dtype, orig_shape=tuple(tensor.shape))
+
+    @classmethod
+    def encode(cls, values, scale, stochastic_rounding):
+        """values float32 [N, K], overwritten; the others as `quantize` takes them -> codes [N, K], scale [N, 1]."""
         if fresh(scale):
             scale = scale_for(values.abs().amax(dim=1, keepdim=True), cls.MAX)
         scale = torch.as_tensor(scale, dtype=torch.float32, device=values.device)
         scale = scale.reshape(-1, 1).expand(values.shape[0], 1).contiguous()
-        codes = to_codes(values.div_(scale), cls.CODES, cls.MAX, stochastic_rounding)
-        return codes, cls.Params(scale=scale, orig_dtype=tensor.dtype, orig_shape=tuple(tensor.shape))
+        return to_codes(values.div_(scale), cls.CODES, cls.MAX, stochastic_rounding), scale
 
     @classmethod
     def dequantize(cls, qdata, params):

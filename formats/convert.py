@@ -17,15 +17,18 @@ LIMITS = tuple(Fp8ReducedLayout.MAX * 2**i for i in range(4))
 
 
 def convert(weight: QuantizedTensor, target: str) -> QuantizedTensor:
-    """`weight` [N, K] in the format named `target`, of the same dtype and on the same device."""
+    """`weight` [N, K] in the format named `target`, of the same dtype and on the same device; a smoothed format keeps
+    its smoothing if the target has one."""
     source = FORMAT_OF_LAYOUT[weight._layout_cls].name
     if source == target:
         return weight
+    both_smooth = FORMATS[source].smooth and FORMATS[target].smooth
+    kept = {"pre_quant_scale": weight._params.pre_quant_scale} if both_smooth else {}
     repack = REPACKINGS.get((source, target))
     if repack is not None:
-        tensors = repack(weight._qdata, weight._params)
+        tensors = repack(weight._qdata, weight._params) | kept
         return FORMATS[target].wrap(tensors, weight.dtype, tuple(weight.shape))
-    return FORMATS[target].quantize(weight.to(dtype=torch.float32).dequantize(), weight.dtype)
+    return FORMATS[target].quantize(weight.to(dtype=torch.float32).dequantize(), weight.dtype, **kept)
 
 
 def added_error(weight: QuantizedTensor, converted: QuantizedTensor) -> float:
@@ -74,11 +77,13 @@ def _from_marlin(codes, params):
     return {"codes": int4_marlin.unpack(codes), "scale": int4_marlin.unpack_scale(params.scale)}
 
 
-# (from, to) -> codes and Params of the one -> the tensors of the other. Every pair of one family has its row, and pairs
-# of two families that hold the same numbers.
+# (from, to) -> codes and Params of the one -> the tensors of the other, but for a pre_quant_scale that both have. Every
+# pair of one family that is smoothed alike has its row, and pairs of two families that hold the same numbers.
 REPACKINGS: dict[tuple[str, str], Callable[[torch.Tensor, object], dict[str, torch.Tensor]]] = {
     ("fp8-channel", "fp8-reduced"): _to_reduced,
     ("fp8-reduced", "fp8-channel"): _same,
+    ("fp8-channel-smooth", "fp8-reduced-smooth"): _to_reduced,
+    ("fp8-reduced-smooth", "fp8-channel-smooth"): _same,
     ("fp8-tensor", "fp8-channel"): _tensor_to_channel,
     ("fp8-channel", "fp8-tensor"): _channel_to_tensor,
     ("int4-g128", "int4-g128-marlin"): _to_marlin,

@@ -13,9 +13,9 @@ class Format:
     """`layout_name` is the comfy_kitchen layout. `tensors`: "codes", then the tensor fields of the layout's Params, in
     order. `activation`: what a kernel of this format makes of its input (see kernels/activation.py). `marker`: the
     format name in a saved layer's `comfy_quant` (core's where core reads the same bytes, else ours, which core
-    refuses). `family`: formats of one family hold the same numbers in another order and are converted at load for the
-    kernel that wants them. `core_reads`: whether core reads a weight with these Params as `marker` says; None: every
-    one."""
+    refuses). `family`: formats that one scheme serves; those of them that are smoothed alike hold the same numbers in
+    another order and are converted at load for the kernel that wants them. `core_reads`: whether core reads a weight
+    with these Params as `marker` says; None: every one."""
 
     name: str
     layout_name: str
@@ -28,6 +28,11 @@ class Format:
     @property
     def layout(self) -> type:
         return get_layout_class(self.layout_name)
+
+    @property
+    def smooth(self) -> bool:
+        """Whether activations are multiplied by a factor per channel before they are quantized."""
+        return "pre_quant_scale" in self.tensors
 
     def wrap(self, tensors: dict[str, torch.Tensor], dtype: torch.dtype, shape: tuple[int, int]) -> QuantizedTensor:
         """The named tensors as they are -> a weight that reports `shape` (N, K) and `dtype`."""
@@ -43,8 +48,9 @@ class Format:
         """The tensors of a weight in the order of `tensors`: what a torch op can take."""
         return [codes, *(getattr(params, name) for name in self.tensors[1:])]
 
-    def quantize(self, weight: torch.Tensor, dtype: torch.dtype) -> QuantizedTensor:
-        """Float [N, K] -> a weight that reports `dtype`; nearest rounding, fresh scales."""
-        codes, params = self.layout.quantize(weight, scale="recalculate")
+    def quantize(self, weight: torch.Tensor, dtype: torch.dtype, **options) -> QuantizedTensor:
+        """Float [N, K] -> a weight that reports `dtype`; nearest rounding, fresh scales. options: what else the
+        layout's `quantize` takes, such as a `pre_quant_scale`."""
+        codes, params = self.layout.quantize(weight, scale="recalculate", **options)
         tensors = dict(zip(self.tensors, self.parts(codes, params), strict=True))
         return self.wrap(tensors, dtype, tuple(weight.shape))

@@ -20,6 +20,7 @@ from . import (
 from .kernel import Kernel, Requirements
 from .libraries import LIBRARIES
 from .registry import KERNELS, Choice, NoKernelError, choose, survey, why_not
+from .smooth import with_smooth
 
 for _file in (
     vllm,
@@ -35,6 +36,6 @@ for _file in (
     dequant,
     reference,
 ):
-    KERNELS.extend(_file.ROWS)
+    KERNELS.extend(with_smooth(_file.ROWS))
 
 __all__ = ["KERNELS", "LIBRARIES", "Choice", "Kernel", "NoKernelError", "Requirements", "choose", "survey", "why_not"]

@@ -1,7 +1,8 @@
 """Quantization of activations: per token, per token and 128 channels, with a static scale, and core's block formats.
 
 Formulas as in vLLM and LightX2V: scale = max|x| / 127 or / 448; rounding is half to even; an all-zero row keeps zero
-codes (its scale is the floor below, never 0/0).
+codes (its scale is the floor below, never 0/0). A pre_quant_scale float32 [K] multiplies x before anything else, in
+float32.
 """
 
 import torch
@@ -23,15 +24,19 @@ MIN_SCALE = 1e-30
 CPU_VALUES, GPU_VALUES = 1 << 21, 1 << 25
 
 
-def quantize_int8(x: torch.Tensor, pad_rows: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
+def quantize_int8(
+    x: torch.Tensor, pad_rows: int = 1, pre_quant_scale: torch.Tensor | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
     """x [M, K] float -> codes int8 [M', K] and scale float32 [M', 1]; M' is M rounded up to a multiple of pad_rows,
     the rows beyond M are zero."""
-    return _quantize(x, torch.int8, INT8_MAX, pad_rows)
+    return _quantize(x, torch.int8, INT8_MAX, pad_rows, pre_quant_scale=pre_quant_scale)
 
 
-def quantize_fp8(x: torch.Tensor, pad_rows: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
+def quantize_fp8(
+    x: torch.Tensor, pad_rows: int = 1, pre_quant_scale: torch.Tensor | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
     """x [M, K] float -> codes float8_e4m3fn [M', K] and scale float32 [M', 1]; M' as in `quantize_int8`."""
-    return _quantize(x, torch.float8_e4m3fn, FP8_MAX, pad_rows)
+    return _quantize(x, torch.float8_e4m3fn, FP8_MAX, pad_rows, pre_quant_scale=pre_quant_scale)
 
 
 def quantize_fp8_reduced(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -55,7 +60,7 @@ def quantize_fp8_static(x: torch.Tensor, input_scale: torch.Tensor) -> tuple[tor
     return codes, scale
 
 
-def _quantize(x, dtype, largest, pad_rows=1, group=None):
+def _quantize(x, dtype, largest, pad_rows=1, group=None, pre_quant_scale=None):
     rows, width = x.shape
     group = group or width
     padded = -(-rows // pad_rows) * pad_rows
@@ -69,6 +74,8 @@ def _quantize(x, dtype, largest, pad_rows=1, group=None):
     for start in range(0, rows, step):
         part = grouped(x[start : start + step], group)
         stop = start + part.shape[0]
+        if pre_quant_scale is not None:
+            part = torch.mul(part, pre_quant_scale, out=buffer[: part.shape[0]])
         # two reads without the copy that abs() would make
         amax = torch.maximum(part.amax(dim=-1), -part.amin(dim=-1))
         torch.div(amax.to(torch.float32), largest, out=scale[start:stop]).clamp_(min=MIN_SCALE)
@@ -96,6 +103,16 @@ def _through(quantize):
         return codes.to(torch.float32) * scale
 
     return simulate
+
+
+def _smooth(simulate):
+    """What is multiplied with weight / pre_quant_scale, in terms of the weight itself."""
+
+    def simulate_smooth(x, tensors):
+        factor = tensors["pre_quant_scale"]
+        return simulate(x * factor, tensors).div_(factor)
+
+    return simulate_smooth
 
 
 def _static(x, tensors):
@@ -130,3 +147,5 @@ SIMULATED = {
     "mxfp8": _mxfp8,
     "nvfp4": _nvfp4,
 }
+for _name in ("int8", "fp8", "fp8-reduced"):
+    SIMULATED[f"{_name}-smooth"] = _smooth(SIMULATED[_name])

@@ -2,7 +2,7 @@
 
 import torch
 
-from ..formats import FORMATS
+from ..formats import FORMATS, SMOOTHED
 from .kernel import Kernel
 
 SUMMARY = "weights dequantized for each call, float matmul: memory is saved, time is not"
@@ -31,5 +31,5 @@ def _row(format_name: str) -> Kernel:
     return Kernel("dequant", (format_name,), linear, "float", SUMMARY)
 
 
-# a repacked format has another of its family that is dequantized faster
-ROWS = tuple(_row(name) for name, row in FORMATS.items() if row.family == name)
+# a repacked format has another that is dequantized faster
+ROWS = tuple(_row(name) for name, row in FORMATS.items() if name in (row.family, SMOOTHED.get(row.family)))

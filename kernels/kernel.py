@@ -77,7 +77,9 @@ class Requirements:
 class Kernel:
     """linear(x [M, K], codes, params, bias [N] or None) -> [M, N] in x.dtype; x is float32, bfloat16 or float16 (or
     what `requires.dtypes` says) and may be strided; codes and params are what the layout of one of `formats` holds.
-    `activation` is what x is multiplied as, a name in activation.SIMULATED."""
+    `activation` is what x is multiplied as, a name in activation.SIMULATED. `smooth_linear`: the same for the smoothed
+    formats, params.pre_quant_scale applied where the activations are quantized; None: a pass of its own applies it
+    (kernels/smooth.py)."""
 
     name: str
     formats: tuple[str, ...]
@@ -85,6 +87,7 @@ class Kernel:
     activation: str
     summary: str
     requires: Requirements = field(default_factory=Requirements)
+    smooth_linear: Callable[[torch.Tensor, torch.Tensor, Any, torch.Tensor | None], torch.Tensor] | None = None
 
 
 def _dotted(capability: tuple[int, int]) -> str:

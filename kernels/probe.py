@@ -30,10 +30,15 @@ def failure(kernel: Kernel, format_name: str, device: torch.device) -> str | Non
     x = torch.randn((max(rows), K), generator=generator)
     weight = torch.randn((N, K), generator=generator) / K**0.5
     x[0], weight[0], weight[1] = 1.0, 0.1, -0.1
+    options = {}
+    if FORMATS[format_name].smooth:
+        # powers of two, so that what is constant stays so where it is multiplied
+        factor = 2.0 ** (torch.arange(K) % 5 - 2)
+        x, weight, options = x / factor, weight * factor, {"pre_quant_scale": factor}
     dtype = (kernel.requires.dtypes or (torch.bfloat16,))[0]
     x, bias = x.to(dtype), torch.randn(N, generator=generator).to(dtype)
     with torch.inference_mode():
-        stored = FORMATS[format_name].quantize(weight, dtype)
+        stored = FORMATS[format_name].quantize(weight, dtype, **options)
         on_device, bias_there = stored.to(device), bias.to(device)
         for count in rows:
             expected = reference(x[:count].float(), format_name, stored._qdata, stored._params, bias, kernel.activation)

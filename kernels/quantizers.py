@@ -18,12 +18,14 @@ OLDEST_FOR_TRITON = (8, 0)
 IN_TORCH = {"int8": activation.quantize_int8, "fp8": activation.quantize_fp8}
 
 
-def per_token(x: torch.Tensor, kind: str, pad_rows: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
+def per_token(
+    x: torch.Tensor, kind: str, pad_rows: int = 1, pre_quant_scale: torch.Tensor | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
     """x [M, K] float (M > 0), `kind` "int8" or "fp8" -> codes [M', K], scale float32 [M', 1], both contiguous; M' is M
-    rounded up to a multiple of pad_rows, the rows beyond M are zero."""
+    rounded up to a multiple of pad_rows, the rows beyond M are zero. pre_quant_scale float32 [K] multiplies x first."""
     if not with_triton(x.device):
-        return IN_TORCH[kind](x, pad_rows)
-    codes, scale = TRITON.loaded().quantize_tokens(x, kind)
+        return IN_TORCH[kind](x, pad_rows, pre_quant_scale)
+    codes, scale = TRITON.loaded().quantize_tokens(x, kind, pre_quant_scale)
     return _padded(codes, pad_rows), _padded(scale, pad_rows)
 
 
@@ -70,7 +72,7 @@ def with_triton(device: torch.device) -> bool:
         return False
     x = torch.linspace(-3, 5, 7 * 640, device=device).view(7, 640)
     try:
-        codes, scale = TRITON.loaded().quantize_tokens(x, "int8")
+        codes, scale = TRITON.loaded().quantize_tokens(x, "int8", None)
     except Exception:  # whatever a compiler that is not there raises
         return False
     expected, expected_scale = activation.quantize_int8(x)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from ..formats import FORMATS, family
+from ..formats import repackings
 from ..machine import Machine
 from .kernel import Kernel
 from .order import ranking
@@ -36,7 +36,7 @@ def why_not(
 ) -> str | None:
     """Why the kernel called `name` cannot compute this format here (for a weight of `shape` (N, K) and an x of
     `dtype`), None if it can."""
-    return _verdict(name, _relatives(format_name), machine, shape, dtype)[2]
+    return _verdict(name, repackings(format_name), machine, shape, dtype)[2]
 
 
 def choose(
@@ -56,7 +56,7 @@ def choose(
     names = ranking(format_name, machine, shape)
     if prefer is not None:
         names = [prefer] if strict else [prefer, *(name for name in names if name != prefer)]
-    formats = [format_name] if as_stored else _relatives(format_name)
+    formats = [format_name] if as_stored else repackings(format_name)
     passed_over = {}
     for name in names:
         kernel, stored, reason = _verdict(name, formats, machine, shape, dtype)
@@ -73,18 +73,12 @@ def survey(
 ) -> dict[str, str | None]:
     """Every kernel for this format, best first -> None if it runs here, else the reason why not (see `why_not`). Those
     that are only taken by name come last."""
-    relatives = _relatives(format_name)
-    others = [kernel.name for kernel in KERNELS if set(kernel.formats) & set(relatives)]
+    formats = repackings(format_name)
+    others = [kernel.name for kernel in KERNELS if set(kernel.formats) & set(formats)]
     return {
         name: why_not(name, format_name, machine, shape, dtype)
         for name in dict.fromkeys([*ranking(format_name, machine, shape), *others])
     }
-
-
-def _relatives(format_name: str) -> list[str]:
-    """The format itself, then the others of its family."""
-    others = [name for name in FORMATS if family(name) == family(format_name) and name != format_name]
-    return [format_name, *others]
 
 
 def _verdict(name, formats, machine, shape, dtype) -> tuple[Kernel | None, str, str | None]:

@@ -20,22 +20,28 @@ SCALE_ROWS = 4
 
 @torch.library.custom_op("x2v_quant::fp8_linear", mutates_args=())
 def fp8_linear(
-    x: torch.Tensor, codes: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor | None, rowwise: bool
+    x: torch.Tensor,
+    codes: torch.Tensor,
+    scale: torch.Tensor,
+    bias: torch.Tensor | None,
+    rowwise: bool,
+    pre_quant_scale: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """x [M, K] float, codes float8_e4m3fn [N, K], scale float32 [N, 1], bias [N] -> [M, N] in x.dtype.
+    """x [M, K] float, codes float8_e4m3fn [N, K], scale float32 [N, 1], bias [N], pre_quant_scale float32 [K], which
+    multiplies x before it is quantized -> [M, N] in x.dtype.
 
     K and N are multiples of 16. The product leaves the matmul in bfloat16 (tensor-wise and float32 x: in float32): the
     raw tensor-wise accumulator reaches millions, which float16 cannot hold.
     """
     if x.shape[0] == 0:
         return x.new_empty((0, codes.shape[0]))
-    quantized, token_scale = quantizers.per_token(x, "fp8")
+    quantized, token_scale = quantizers.per_token(x, "fp8", pre_quant_scale=pre_quant_scale)
     product = _rowwise if rowwise else _tensorwise
     return product(quantized, token_scale, codes, scale.view(1, -1), bias, x.dtype)
 
 
 @fp8_linear.register_fake
-def _(x, codes, scale, bias, rowwise):
+def _(x, codes, scale, bias, rowwise, pre_quant_scale=None):
     return x.new_empty((x.shape[0], codes.shape[0]))
 
 
@@ -125,7 +131,10 @@ def _channel_row(rowwise: bool, summary: str) -> Kernel:
     def linear(x, codes, params, bias):
         return torch.ops.x2v_quant.fp8_linear(x, codes, params.scale, bias, rowwise)
 
-    return Kernel("torch", ("fp8-channel",), linear, "fp8", summary, MULTIPLES_OF_16)
+    def smooth_linear(x, codes, params, bias):
+        return torch.ops.x2v_quant.fp8_linear(x, codes, params.scale, bias, rowwise, params.pre_quant_scale)
+
+    return Kernel("torch", ("fp8-channel",), linear, "fp8", summary, MULTIPLES_OF_16, smooth_linear)
 
 
 def _tensor(x, codes, params, bias):

@@ -15,8 +15,15 @@ GPU_ROW_MULTIPLE, GPU_ACCUMULATORS = 32, 1 << 25
 
 
 @torch.library.custom_op("x2v_quant::int8_linear", mutates_args=())
-def int8_linear(x: torch.Tensor, codes: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-    """x [M, K] float, codes int8 [N, K], scale float32 [N, 1], bias [N] -> [M, N] in x.dtype.
+def int8_linear(
+    x: torch.Tensor,
+    codes: torch.Tensor,
+    scale: torch.Tensor,
+    bias: torch.Tensor | None,
+    pre_quant_scale: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """x [M, K] float, codes int8 [N, K], scale float32 [N, 1], bias [N], pre_quant_scale float32 [K], which multiplies
+    x before it is quantized -> [M, N] in x.dtype.
 
     y = (xq @ codes^T) * x_scale * scale^T + bias, int32 accumulation, float32 epilogue.
     """
@@ -27,7 +34,7 @@ def int8_linear(x: torch.Tensor, codes: torch.Tensor, scale: torch.Tensor, bias:
     row_scale = scale.view(1, -1)
     offset = torch.zeros_like(row_scale) if bias is None else bias.to(torch.float32).view(1, -1)
     if x.device.type == "cpu":
-        quantized, token_scale = quantize_int8(x)
+        quantized, token_scale = quantize_int8(x, pre_quant_scale=pre_quant_scale)
         step = SHORT_CPU_COLUMNS if quantized.numel() <= CPU_CACHE else CPU_COLUMNS
         for column in range(0, columns, step):
             part = slice(column, column + step)
@@ -38,7 +45,7 @@ def int8_linear(x: torch.Tensor, codes: torch.Tensor, scale: torch.Tensor, bias:
                     accumulators[block], token_scale[block], row_scale[:, part], offset[:, part], out[block, part]
                 )
         return out
-    quantized, token_scale = quantizers.per_token(x, "int8", pad_rows=GPU_ROW_MULTIPLE)
+    quantized, token_scale = quantizers.per_token(x, "int8", GPU_ROW_MULTIPLE, pre_quant_scale)
     step = max(1, GPU_ACCUMULATORS // columns // GPU_ROW_MULTIPLE) * GPU_ROW_MULTIPLE
     for row in range(0, rows, step):
         accumulators = torch._int_mm(quantized[row : row + step], codes.t())
@@ -58,7 +65,7 @@ def _epilogue(accumulators, token_scale, row_scale, offset, out):
 
 
 @int8_linear.register_fake
-def _(x, codes, scale, bias):
+def _(x, codes, scale, bias, pre_quant_scale=None):
     return x.new_empty((x.shape[0], codes.shape[0]))
 
 
@@ -66,10 +73,22 @@ def _linear(x, codes, params, bias):
     return torch.ops.x2v_quant.int8_linear(x, codes, params.scale, bias)
 
 
+def _smooth_linear(x, codes, params, bias):
+    return torch.ops.x2v_quant.int8_linear(x, codes, params.scale, bias, params.pre_quant_scale)
+
+
 _SUMMARY = "int8 weights x int8 activations (per-token), int32 accumulation, torch._int_mm"
 
 ROWS = (
-    Kernel("torch", ("int8-channel",), _linear, "int8", _SUMMARY, Requirements(kind="cpu", vnni=True)),
+    Kernel(
+        "torch",
+        ("int8-channel",),
+        _linear,
+        "int8",
+        _SUMMARY,
+        Requirements(kind="cpu", vnni=True),
+        smooth_linear=_smooth_linear,
+    ),
     Kernel(
         "torch",
         ("int8-channel",),
@@ -77,5 +96,6 @@ ROWS = (
         "int8",
         _SUMMARY,
         Requirements(kind="cuda", min_capability=(7, 5), n_multiple=8, k_multiple=8),
+        smooth_linear=_smooth_linear,
     ),
 )

@@ -45,17 +45,17 @@ LIBRARIES.update({row.name: row for row in (TRITON, TRITON_F16)})
 
 @torch.library.custom_op("x2v_quant::triton_quantize", mutates_args=())
 def triton_quantize(
-    x: torch.Tensor, activation: str, smoothing: torch.Tensor | None = None
+    x: torch.Tensor, activation: str, pre_quant_scale: torch.Tensor | None = None
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """x [M, K] float, `activation` "int8", "fp8" or "fp8-reduced", smoothing [K] float: divides x before the scale is
-    taken -> codes [M, K] and scale float32 [M, 1]."""
+    """x [M, K] float, `activation` "int8", "fp8" or "fp8-reduced", pre_quant_scale [K] float: multiplies x before the
+    scale is taken -> codes [M, K] and scale float32 [M, 1]."""
     if x.shape[0] == 0:
         return x.new_empty(x.shape, dtype=CODES[activation]), x.new_empty((0, 1), dtype=torch.float32)
-    return TRITON.loaded().quantize_tokens(x, activation, smoothing)
+    return TRITON.loaded().quantize_tokens(x, activation, pre_quant_scale)
 
 
 @triton_quantize.register_fake
-def _(x, activation, smoothing=None):
+def _(x, activation, pre_quant_scale=None):
     codes = x.new_empty(x.shape, dtype=CODES[activation])
     return codes, x.new_empty((x.shape[0], 1), dtype=torch.float32)
 
@@ -71,21 +71,23 @@ def triton_scaled_linear(
     bias: torch.Tensor | None,
     activation: str,
     product: str,
+    pre_quant_scale: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """x [M, K] float, codes int8 or float8_e4m3fn [N, K], scale float32 [N, 1], bias [N]; x is quantized per token as
-    `activation` says and multiplied as `product`, "int8", "fp8" or "fp8-f16", says -> [M, N] in x.dtype.
+    """x [M, K] float, codes int8 or float8_e4m3fn [N, K], scale float32 [N, 1], bias [N]; x is multiplied by
+    pre_quant_scale [K], quantized per token as `activation` says and multiplied as `product`, "int8", "fp8" or
+    "fp8-f16", says -> [M, N] in x.dtype.
 
     "fp8-f16" is for codes within +-28 and "fp8-reduced" activations: then no sum leaves float16's range.
     """
     if x.shape[0] == 0:
         return x.new_empty((0, codes.shape[0]))
     triton = TRITON.loaded()
-    quantized, token_scale = triton.quantize_tokens(x, activation)
+    quantized, token_scale = triton.quantize_tokens(x, activation, pre_quant_scale)
     return triton.scaled_product(quantized, token_scale, codes.contiguous(), scale.contiguous(), bias, x.dtype, product)
 
 
 @triton_scaled_linear.register_fake
-def _(x, codes, scale, bias, activation, product):
+def _(x, codes, scale, bias, activation, product, pre_quant_scale=None):
     return x.new_empty((x.shape[0], codes.shape[0]))
 
 
@@ -131,6 +133,15 @@ def _scaled(activation: str, product: str):
     return linear
 
 
+def _scaled_smooth(activation: str, product: str):
+    def linear(x, codes, params, bias):
+        return torch.ops.x2v_quant.triton_scaled_linear(
+            x, codes, params.scale, bias, activation, product, params.pre_quant_scale
+        )
+
+    return linear
+
+
 def _block(x, codes, params, bias):
     return torch.ops.x2v_quant.triton_block_linear(x, codes, params.scale, bias)
 
@@ -158,6 +169,7 @@ ROWS = (
         "int8",
         "int8 weights x int8 activations (per-token), scales and bias in the same pass, Triton",
         _requires((8, 0)),
+        _scaled_smooth("int8", "int8"),
     ),
     Kernel(
         "triton",
@@ -166,6 +178,7 @@ ROWS = (
         "fp8",
         "fp8 weights x fp8 activations (per-token), scales and bias in the same pass, Triton",
         _requires((8, 9), nvidia=True),
+        _scaled_smooth("fp8", "fp8"),
     ),
     Kernel(
         "triton",
@@ -199,6 +212,7 @@ ROWS = (
         "fp8-reduced",
         _F16_SUMMARY,
         _requires((12, 0), nvidia=True, library=TRITON_F16.name),
+        _scaled_smooth("fp8-reduced", "fp8-f16"),
     ),
     Kernel(
         "triton-f16",
@@ -207,5 +221,6 @@ ROWS = (
         "fp8-reduced",
         _F16_SUMMARY,
         _requires((8, 9), (8, 9), nvidia=True, library=TRITON_F16.name),
+        _scaled_smooth("fp8-reduced", "fp8-f16"),
     ),
 )

@@ -25,10 +25,10 @@ ROUND = tl.constexpr(12582912.0)
 
 
 @triton.jit
-def _read(x_ptr, smoothing_ptr, offsets, channels, mask, inside):
+def _read(x_ptr, factor_ptr, offsets, channels, mask, inside):
     values = tl.load(x_ptr + offsets, mask=mask, other=0.0).to(tl.float32)
-    if smoothing_ptr is not None:
-        values /= tl.load(smoothing_ptr + channels, mask=inside, other=1.0).to(tl.float32)[None, :]
+    if factor_ptr is not None:
+        values *= tl.load(factor_ptr + channels, mask=inside, other=1.0).to(tl.float32)[None, :]
     return values
 
 
@@ -47,7 +47,7 @@ def _encode(values, scale, DTYPE: tl.constexpr):
 
 @triton.jit(do_not_specialize=["M"])
 def quantize_rows(
-    x_ptr, smoothing_ptr, codes_ptr, scale_ptr, M, K, stride,
+    x_ptr, factor_ptr, codes_ptr, scale_ptr, M, K, stride,
     LARGEST: tl.constexpr, ROWS: tl.constexpr, WIDTH: tl.constexpr,
 ):  # fmt: skip
     """ROWS whole rows of x [M, K] per program, kept in registers: WIDTH >= K."""
@@ -59,7 +59,7 @@ def quantize_rows(
     mask = real[:, None] & inside[None, :]
     x_ptr += first.to(tl.int64) * stride
     codes_ptr += first.to(tl.int64) * K
-    values = _read(x_ptr, smoothing_ptr, rows[:, None] * stride + channels[None, :], channels, mask, inside)
+    values = _read(x_ptr, factor_ptr, rows[:, None] * stride + channels[None, :], channels, mask, inside)
     scale = tl.maximum(tl.div_rn(tl.max(tl.abs(values), axis=1), LARGEST), FLOOR)
     codes = _encode(values, scale[:, None], codes_ptr.dtype.element_ty)
     tl.store(codes_ptr + rows[:, None] * K + channels[None, :], codes, mask=mask)
@@ -67,9 +67,7 @@ def quantize_rows(
 
 
 @triton.jit
-def quantize_long_row(
-    x_ptr, smoothing_ptr, codes_ptr, scale_ptr, K, stride, LARGEST: tl.constexpr, WIDTH: tl.constexpr
-):
+def quantize_long_row(x_ptr, factor_ptr, codes_ptr, scale_ptr, K, stride, LARGEST: tl.constexpr, WIDTH: tl.constexpr):
     """One row per program, WIDTH channels at a time: once for the scale, once for the codes."""
     row = tl.program_id(0)
     x_ptr += row.to(tl.int64) * stride
@@ -78,14 +76,12 @@ def quantize_long_row(
     for start in range(0, K, WIDTH):
         channels = start + tl.arange(0, WIDTH)
         inside = channels < K
-        amax = tl.maximum(
-            amax, tl.abs(_read(x_ptr, smoothing_ptr, channels[None, :], channels, inside[None, :], inside))
-        )
+        amax = tl.maximum(amax, tl.abs(_read(x_ptr, factor_ptr, channels[None, :], channels, inside[None, :], inside)))
     scale = tl.maximum(tl.div_rn(tl.max(amax), LARGEST), FLOOR)
     for start in range(0, K, WIDTH):
         channels = start + tl.arange(0, WIDTH)
         inside = channels < K
-        values = _read(x_ptr, smoothing_ptr, channels[None, :], channels, inside[None, :], inside)
+        values = _read(x_ptr, factor_ptr, channels[None, :], channels, inside[None, :], inside)
         codes = _encode(values, scale, codes_ptr.dtype.element_ty)
         tl.store(codes_ptr + channels[None, :], codes, mask=inside[None, :])
     tl.store(scale_ptr + row, scale)
@@ -114,10 +110,10 @@ def quantize_groups(
 
 
 def quantize_tokens(
-    x: torch.Tensor, activation: str, smoothing: torch.Tensor | None = None
+    x: torch.Tensor, activation: str, pre_quant_scale: torch.Tensor | None = None
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """x [M, K] float (M > 0), `activation` a name in CODES, smoothing [K] float, which divides x before anything else
-    -> codes [M, K], scale float32 [M, 1]."""
+    """x [M, K] float (M > 0), `activation` a name in CODES, pre_quant_scale [K] float, which multiplies x before
+    anything else -> codes [M, K], scale float32 [M, 1]."""
     dtype, largest = CODES[activation]
     x = x if x.stride(1) == 1 else x.contiguous()
     M, K = x.shape
@@ -126,13 +122,13 @@ def quantize_tokens(
     with torch.cuda.device_of(x):
         if K > LONGEST_ROW:
             quantize_long_row[(M,)](
-                x, smoothing, codes, scale, K, x.stride(0), LARGEST=largest, WIDTH=LONGEST_ROW // 2, num_warps=8
+                x, pre_quant_scale, codes, scale, K, x.stride(0), LARGEST=largest, WIDTH=LONGEST_ROW // 2, num_warps=8
             )
         else:
             width = triton.next_power_of_2(K)
             rows = max(1, VALUES // width)
             quantize_rows[(triton.cdiv(M, rows),)](
-                x, smoothing, codes, scale, M, K, x.stride(0),
+                x, pre_quant_scale, codes, scale, M, K, x.stride(0),
                 LARGEST=largest, ROWS=rows, WIDTH=width, num_warps=16 if width == LONGEST_ROW else 8,
             )  # fmt: skip
     return codes, scale

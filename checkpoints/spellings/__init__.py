@@ -6,11 +6,13 @@ A new spelling is one file here and one row in SPELLINGS.
 from collections.abc import Mapping
 
 from ..tensor_info import TensorInfo
-from . import channel, compressed_tensors, fp8_block128, fp8_tensor, gptq, int4, marlin, mxfp8, nvfp4
+from . import channel, compressed_tensors, fp8_block128, fp8_tensor, gptq, int4, marlin, mxfp8, nvfp4, smooth
 from .spelling import Match, Spelling, WrongValueError, match
 from .values import INPUT_SCALES, SCALES
 
 SPELLINGS = (
+    smooth.INT8,
+    smooth.FP8,
     channel.INT8,
     fp8_tensor.STATIC,
     fp8_tensor.UNCALIBRATED,
@@ -38,7 +40,7 @@ for _row in SPELLINGS:
     for _mark in _row.marks:
         MARKS.setdefault(_mark, set()).update(_row.parts["codes"].dtypes)
 
-*_FIRST, _LAST = dict.fromkeys(row.format for row in SPELLINGS)
+*_FIRST, _LAST = sorted({row.format for row in SPELLINGS})
 WHAT_IS_READ = f"This version reads {', '.join(_FIRST)} and {_LAST}: get the model in one of them."
 
 

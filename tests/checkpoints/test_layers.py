@@ -206,7 +206,8 @@ CHANGES = {
     "codes for a bias": ({"bias": ones(8, dtype=F8)}, "bias", "not the weight of a linear layer"),
     "scale of a plain weight": ({"weight": ones(8, 16)}, "weight_scale", "weight is not quantized (float32)"),
     "scale without weight": ({"weight": None}, "weight_scale", "a scale without a weight"),
-    "smoothing": ({"pre_quant_scale": ones(16)}, "pre_quant_scale", "smooths the activations"),
+    "smoothing of another width": ({"pre_quant_scale": ones(8)}, "pre_quant_scale", "smooths the activations"),
+    "another smoothing": ({"smooth_factor": ones(16)}, "smooth_factor", "smooths the activations"),
     "global scale": ({"weight_global_scale": ones()}, "weight_global_scale", "a format that is not known"),
     "workspace": ({"weight_workspace": ones(4, dtype=torch.int32)}, "weight_workspace", "a format that is not known"),
     "zero point": ({"weight_zero_point": ones(8)}, "weight_zero_point", "holds zero points"),
@@ -229,9 +230,8 @@ def test_what_would_give_noise_is_a_problem(change, end, words, wan, opened):
         checkpoint.require("dit")
 
 
-@pytest.mark.parametrize("name", ["affine_norm1.weight", "affine_norm3.bias"])
-def test_smoothed_models_are_refused(name, wan, opened):
-    """LightX2V's advanced PTQ: the smoothing sits in tensors that ComfyUI's model does not have."""
+@pytest.mark.parametrize("name", ["affine_norm2.weight", "affine_norm4.bias"])
+def test_a_norm_that_smooths_layers_unknown_here_is_refused(name, wan, opened):
     (problem,) = opened({**wan(), f"blocks.0.{name}": ones(8)}).problems
     assert "SmoothQuant" in problem.cause
 

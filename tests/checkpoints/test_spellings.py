@@ -124,7 +124,9 @@ def marker(name, **entries):
 
 def test_every_kind_of_file_is_listed():
     assert READ_AS.keys() == KINDS.keys() == MEANS.keys()
-    assert {name for name, *_ in READ_AS.values()} == FORMATS.keys() - {"fp8-reduced"}
+    # tests/checkpoints/test_smooth.py has the smoothed ones
+    plain = {name for name, row in FORMATS.items() if not row.smooth}
+    assert {name for name, *_ in READ_AS.values()} == plain - {"fp8-reduced"}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -153,15 +155,15 @@ def test_the_weight_is_what_the_file_means(kind, data, tmp_path_factory):
 @pytest.mark.parametrize("name", FORMATS)
 @pytest.mark.parametrize("n,k", [(128, 256), (192, 128)])
 def test_what_core_saves_of_every_format_is_read_again(name, n, k, tmp_path):
-    """ModelSave writes the layout's own tensors, `input_scale` if the layer has one, and the marker."""
+    """ModelSave writes the layout's own tensors, what else a layer of the format has, and the marker."""
     stored = FORMATS[name].quantize(weight(n, k), torch.bfloat16)
     layer = {"comfy_quant": marker(FORMATS[name].marker_of(stored._params)), **stored.state_dict("weight")}
-    if "input_scale" in FORMATS[name].tensors:
-        layer["input_scale"] = stored._params.input_scale
+    for end in {"input_scale", "pre_quant_scale"} & {*FORMATS[name].tensors}:
+        layer[end] = getattr(stored._params, end)
     checkpoint = put(tmp_path / "model.safetensors", layer)
     checkpoint.require("dit")
     held = checkpoint.load().quantized[Q]
-    assert held.format == ("fp8-channel" if name == "fp8-reduced" else name)
+    assert held.format == name.replace("reduced", "channel")
     assert held.shape == (n, k)
     for (role, tensor), expected in zip(
         held.tensors.items(), FORMATS[name].parts(stored._qdata, stored._params), strict=True

@@ -5,8 +5,8 @@ import itertools
 import pytest
 import torch
 
-from x2v_quant.formats import FORMATS, family
-from x2v_quant.formats.convert import REPACKINGS, added_error, convert
+from x2v_quant.formats import FORMATS, SMOOTHED, family, like, repackings
+from x2v_quant.formats.convert import REPACKINGS, added_error, convert, serves
 
 PAIRS = list(itertools.permutations(FORMATS, 2))
 
@@ -16,8 +16,8 @@ def weight(rows=128, columns=256, seed=0):
     return torch.randn((rows, columns), generator=generator) * torch.logspace(-2, 1, rows).view(-1, 1)
 
 
-def test_every_pair_of_a_family_is_repacked():
-    assert [(a, b) for a, b in PAIRS if family(a) == family(b) and (a, b) not in REPACKINGS] == []
+def test_every_pair_that_holds_the_same_numbers_is_repacked():
+    assert [(a, b) for a, b in PAIRS if b in repackings(a) and (a, b) not in REPACKINGS] == []
     assert all(family(name) in FORMATS for name in FORMATS)
 
 
@@ -32,7 +32,7 @@ def test_conversion_gives_the_target_and_costs_no_more_than_quantizing(source, t
     assert added_error(before, after) <= fresh + 1e-5
 
 
-@pytest.mark.parametrize("source,target", [pair for pair in REPACKINGS if pair[1] != "fp8-reduced"])
+@pytest.mark.parametrize("source,target", [pair for pair in REPACKINGS if not pair[1].startswith("fp8-reduced")])
 def test_repacking_changes_no_value(source, target):
     before = FORMATS[source].quantize(weight(), torch.float32)
     assert torch.equal(convert(before, target).dequantize(), before.dequantize())
@@ -84,3 +84,49 @@ def test_a_channel_weight_becomes_a_tensor_weight_without_input_scale():
 def test_converting_to_itself_is_nothing():
     before = FORMATS["int8-channel"].quantize(weight(), torch.float32)
     assert convert(before, "int8-channel") is before
+
+
+class TestSmoothed:
+    FACTOR = torch.logspace(-2, 0, 256)
+
+    def held(self, name):
+        return FORMATS[name].quantize(weight(), torch.float32, pre_quant_scale=self.FACTOR)
+
+    @pytest.mark.parametrize("source,target", list(itertools.permutations(SMOOTHED.values(), 2)))
+    def test_a_smoothed_format_keeps_its_factors(self, source, target):
+        before = self.held(source)
+        after = convert(before, target)
+        assert torch.equal(after._params.pre_quant_scale, self.FACTOR)
+        fresh = FORMATS[target].quantize(before.dequantize(), torch.float32, pre_quant_scale=self.FACTOR)
+        assert added_error(before, after) <= added_error(before, fresh) + 1e-4
+
+    @pytest.mark.parametrize("source", SMOOTHED.values())
+    def test_any_other_format_gets_the_weight_itself(self, source):
+        """Not that of the smoothed layer: its activations are not multiplied by the factors."""
+        for target in set(FORMATS) - set(SMOOTHED.values()):
+            before = self.held(source)
+            fresh = FORMATS[target].quantize(before.dequantize(), torch.float32)
+            assert torch.equal(convert(before, target).dequantize(), fresh.dequantize())
+
+    def test_it_is_no_repacking_of_the_plain_one(self):
+        """A kernel that cannot smooth never gets a smoothed weight."""
+        assert repackings("fp8-channel") == ["fp8-channel", "fp8-reduced"]
+        assert repackings("fp8-reduced-smooth") == ["fp8-reduced-smooth", "fp8-channel-smooth"]
+        assert repackings("int8-channel-smooth") == ["int8-channel-smooth"]
+
+    @pytest.mark.parametrize(
+        "held,wanted,expected",
+        [
+            ("fp8-channel-smooth", "int8-channel", "int8-channel-smooth"),
+            ("fp8-channel", "int8-channel", "int8-channel"),
+            ("fp8-channel-smooth", "nvfp4", "nvfp4"),
+            ("mxfp6", "int8-channel", "int8-channel"),
+        ],
+    )
+    def test_what_is_asked_for_is_smoothed_if_what_is_held_is(self, held, wanted, expected):
+        assert like(held, wanted) == expected
+
+    @pytest.mark.parametrize("plain,smooth", SMOOTHED.items())
+    def test_a_scheme_serves_both(self, plain, smooth):
+        assert serves(smooth, family(plain))
+        assert family(smooth) == family(plain)

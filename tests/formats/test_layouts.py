@@ -6,7 +6,7 @@ from comfy_kitchen.tensor import QuantizedTensor
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from x2v_quant.formats import FORMAT_OF_LAYOUT, FORMATS
+from x2v_quant.formats import FORMAT_OF_LAYOUT, FORMATS, SMOOTHED
 from x2v_quant.formats.int4_marlin import unpack, unpack_scale
 from x2v_quant.formats.layout import MIN_AMAX, ScaledLayout
 from x2v_quant.formats.scaled import scaled
@@ -36,6 +36,9 @@ HALF_STEP = {
     "mxfp8": 2 * E4M3,
     "nvfp4": 1 / 6 + 1 / 16,
 }
+for _plain, _smooth in SMOOTHED.items():
+    UNITS[_smooth] = UNITS[_plain]
+HALF_STEP["int8-channel-smooth"] = HALF_STEP["int8-channel"]
 # smallest weights that the formats with a minimum size can have; the others take odd ones
 SHAPES = {"int4-g128-marlin": (64, 256)}
 ODD = (150, 330)
@@ -97,6 +100,7 @@ def test_what_is_stored_has_the_stated_shape_and_dtype(row):
     (n, k), (height, width) = tensor.shape, UNITS[row.name]
     stored = {
         "int8-channel": (torch.int8, (n, k)),
+        "int8-channel-smooth": (torch.int8, (n, k)),
         "int4-g128": (torch.uint8, (n, k // 2)),
         "int4-g128-marlin": (torch.int32, (k // 16, 2 * n)),
     }.get(row.name, (torch.float8_e4m3fn, (n, k)))
@@ -212,11 +216,14 @@ def test_a_shape_that_a_format_cannot_hold_is_refused_in_words(name, shape, word
 
 
 def stored_both_ways(row):
-    """A weight of the format; of fp8-tensor also one that was calibrated and has a scale per row."""
+    """A weight of the format; of fp8-tensor also one that was calibrated and has a scale per row, of a smoothed format
+    one whose factors are not all one."""
     tensors = [row.quantize(weight(row), torch.float32)]
     if row.name == "fp8-tensor":
         static = {"input_scale": torch.tensor([0.25]), "per_row": True}
         tensors.append(QuantizedTensor.from_float(weight(row), row.layout_name, **static))
+    if row.smooth:
+        tensors.append(row.quantize(weight(row), torch.float32, pre_quant_scale=torch.logspace(-2, 0, ODD[1])))
     return tensors
 
 

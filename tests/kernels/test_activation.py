@@ -133,12 +133,12 @@ def test_block_formats_are_cores(kind, rows, width):
 def test_every_simulation_keeps_shape_zeros_and_most_of_the_value(kind, input_scale):
     x = tokens(33, 70)
     x[2] = 0
-    tensors = {"input_scale": torch.tensor(input_scale)}
+    tensors = {"input_scale": torch.tensor(input_scale), "pre_quant_scale": torch.rand(70) + 0.5}
     y = SIMULATED[kind](x, tensors)
     assert (y.shape, y.dtype) == (x.shape, torch.float32)
     assert not y[2].any()
     assert (y - x).norm() < (0.12 if kind == "nvfp4" else 0.04) * x.norm()
-    assert not SIMULATED[kind](torch.zeros(3, 64), tensors).any()
+    assert not SIMULATED[kind](torch.zeros(3, 70), tensors).any()
     assert SIMULATED[kind](x[:0], tensors).shape == (0, 70)
 
 
@@ -151,3 +151,23 @@ def test_strided_tokens_are_read_as_they_are(quantize):
     x = tokens(40, 64).t()
     for one, other in zip(quantize(x), quantize(x.contiguous()), strict=True):
         assert torch.equal(one.float(), other.float())
+
+
+@pytest.mark.parametrize("quantize", [quantize_int8, quantize_fp8])
+@DTYPES
+def test_a_pre_quant_scale_multiplies_in_float32_before_anything_else(quantize, dtype, monkeypatch):
+    monkeypatch.setattr(activation, "CPU_VALUES", 3 * 70)  # several passes
+    x = tokens(8, 70, dtype)
+    factor = torch.rand(70, generator=torch.Generator().manual_seed(2)) + 0.01
+    codes, scale = quantize(x, pad_rows=5, pre_quant_scale=factor)
+    expected_codes, expected_scale = quantize(x.float() * factor, pad_rows=5)
+    assert torch.equal(codes.float(), expected_codes.float())
+    assert torch.equal(scale, expected_scale)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in SIMULATED if kind.endswith("-smooth")])
+def test_a_smoothed_simulation_is_what_the_weight_itself_is_multiplied_with(kind):
+    x = tokens(9, 70)
+    factor = torch.rand(70, generator=torch.Generator().manual_seed(2)) + 0.01
+    seen = SIMULATED[kind.removesuffix("-smooth")](x * factor, {})
+    torch.testing.assert_close(SIMULATED[kind](x, {"pre_quant_scale": factor}) * factor, seen)

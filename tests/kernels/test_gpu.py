@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from x2v_quant.benchmarks.kernels import WAN_1_3B, WAN_14B
-from x2v_quant.formats import FORMATS
+from x2v_quant.formats import FORMATS, SMOOTHED
 from x2v_quant.kernels import choose, survey
 from x2v_quant.kernels.reference import reference
 from x2v_quant.machine import default_device, describe
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.gpu
 DEVICE = default_device()
 # 81 frames of 480p and of 720p, a prompt, an image's tokens, one
 TOKENS = (32760, 75600, 512, 257, 1)
-FAMILIES = [name for name, row in FORMATS.items() if row.family == name]
+FAMILIES = [name for name, row in FORMATS.items() if name in (row.family, SMOOTHED.get(row.family))]
 # a kernel rounds its own activations and its output; FP16 accumulation adds a little
 LIMIT = 0.02
 ROWS_CHECKED = 2048

@@ -21,6 +21,8 @@ SHAPES = [(1, 16, 16), (0, 64, 128), (17, 33, 70), (33, 515, 64), (300, 48, 257)
 ROUNDING = {torch.float32: 1e-5, torch.bfloat16: 2.0**-8, torch.float16: 2.0**-10}
 # fp8-tensor: clamps the outliers of `activations`
 INPUT_SCALE = 0.1
+# smoothed formats: powers of two, so that no kernel's x * pre_quant_scale is rounded
+PRE_QUANT_SCALES = (1.0, 0.25, 2.0, 0.03125, 0.5)
 
 CASES = [
     pytest.param(kernel, name, id=f"{kernel.name}-{name}-{i}")
@@ -45,6 +47,8 @@ def layer(format_name, n, k, seed=0):
     generator = torch.Generator().manual_seed(seed)
     w = torch.randn((n, k), generator=generator) * torch.linspace(0.1, 2, n).view(-1, 1)
     extra = {"input_scale": torch.tensor([INPUT_SCALE])} if format_name == "fp8-tensor" else {}
+    if FORMATS[format_name].smooth:
+        extra = {"pre_quant_scale": torch.tensor(PRE_QUANT_SCALES).repeat(k)[:k]}
     try:
         tensor = QuantizedTensor.from_float(w, FORMATS[format_name].layout_name, scale="recalculate", **extra)
     except ValueError as error:
@@ -168,10 +172,12 @@ def test_ops_are_well_behaved(kernel, format_name):
     x = activations(33, 256, usual_dtype(kernel))
     with Recorded() as recorded:
         kernel.linear(x, weight._qdata, weight._params, bias)
-    (call,) = recorded.calls
+    # what multiplies, and what smooths before it where the kernel itself does not
+    assert len(recorded.calls) in ((1, 2) if FORMATS[format_name].smooth else (1,))
     # opcheck compares inputs before and after, for which torch has no float8 arithmetic
     float8 = any(part.dtype.is_floating_point and part.dtype.itemsize == 1 for part in stored(weight))
-    opcheck(*call, test_utils=("test_faketensor",) if float8 else ("test_schema", "test_faketensor"))
+    for call in recorded.calls:
+        opcheck(*call, test_utils=("test_faketensor",) if float8 else ("test_schema", "test_faketensor"))
 
 
 @pytest.mark.parametrize("kernel,format_name", [(k, name) for k in KERNELS for name in k.formats], ids=str_of)

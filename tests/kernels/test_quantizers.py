@@ -13,8 +13,8 @@ class OnTorch:
     """Triton's functions with torch's arithmetic: what padding does to them is the same."""
 
     @staticmethod
-    def quantize_tokens(x, kind):
-        return PLAIN[kind](x)
+    def quantize_tokens(x, kind, pre_quant_scale):
+        return PLAIN[kind](x, pre_quant_scale=pre_quant_scale)
 
     @staticmethod
     def quantize_token_groups(x):
@@ -39,6 +39,12 @@ class TestPadding:
         self.check(codes, scale, *PLAIN[kind](x), multiple)
         assert codes.is_contiguous()
         assert scale.is_contiguous()
+
+    @pytest.mark.parametrize("kind", PLAIN)
+    def test_per_token_smoothed(self, kind, rows, multiple):
+        x, factor = torch.randn(rows, 70), torch.rand(70) + 0.1
+        codes, scale = quantizers.per_token(x, kind, multiple, factor)
+        self.check(codes, scale, *PLAIN[kind](x * factor), multiple)
 
     def test_per_token_and_group(self, rows, multiple):
         x = torch.randn(rows, 300)

@@ -167,11 +167,11 @@ def test_tails_and_other_dtypes_compile(compiler, product, dtype, n, k, bias):
 
 @pytest.mark.parametrize("width", [5120, 13824, 20000])
 @pytest.mark.parametrize("capability", [(8, 0), (9, 0)], ids=["sm80", "sm90"])
-@pytest.mark.parametrize("smoothing", [True, False], ids=["smoothing", "plain"])
-def test_quantizers_keep_their_rows_in_registers(compiler, tmp_path, width, capability, smoothing):
+@pytest.mark.parametrize("smooth", [True, False], ids=["smooth", "plain"])
+def test_quantizers_keep_their_rows_in_registers(compiler, tmp_path, width, capability, smooth):
     compiler.use(capability)
     for activation in ("int8",) if capability < (8, 9) else ("int8", "fp8"):
-        factor = torch.ones(width) if smoothing else None
+        factor = torch.ones(width) if smooth else None
         ops.triton_quantize(torch.zeros(40, width, dtype=torch.bfloat16), activation, factor)
     for _, kernel in compiler.compiled:
         assert spilled(kernel, tmp_path) <= 16

@@ -3,10 +3,12 @@
 import json
 
 import pytest
+import safetensors.torch
 import torch
 
 from x2v_quant.benchmarks.models import write_pair
 from x2v_quant.demo.wan import WanSize
+from x2v_quant.formats import FORMATS
 
 SIZE = WanSize()
 LATENT = (1, 16, 2, 8, 8)
@@ -31,10 +33,29 @@ def wan_files(tmp_path_factory):
 
     class Files(dict):
         def __missing__(self, name):
-            self[name] = tuple(map(str, write_pair(tmp_path_factory.mktemp(name), SIZE, KINDS[name])))
+            folder = tmp_path_factory.mktemp(name)
+            if FORMATS[name].smooth:
+                self[name] = write_smooth(folder, name, *self[FORMATS[name].family])
+            else:
+                self[name] = tuple(map(str, write_pair(folder, SIZE, KINDS[name])))
             return self[name]
 
     return Files()
+
+
+def write_smooth(folder, name, dense, quantized):
+    """The layers that the file `quantized` has, out of the file `dense`, each with random factors."""
+    tensors = safetensors.torch.load_file(dense)
+    layers = [key.removesuffix("_scale") for key in safetensors.torch.load_file(quantized) if key.endswith("_scale")]
+    for index, key in enumerate(layers):
+        generator = torch.Generator().manual_seed(index)
+        factor = torch.rand(tensors[key].shape[1], generator=generator) + 0.2
+        held = FORMATS[name].quantize(tensors[key].float(), torch.bfloat16, pre_quant_scale=factor)
+        tensors |= held.state_dict(key)
+        tensors[f"{key.removesuffix('weight')}pre_quant_scale"] = factor
+    path = folder / f"{name}.safetensors"
+    safetensors.torch.save_file(tensors, path)
+    return dense, str(path)
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from x2v_quant.formats import FORMATS
+from x2v_quant.formats import FORMATS, SMOOTHED
 from x2v_quant.kernels import survey
 from x2v_quant.loading import load_dit
 from x2v_quant.machine import default_device, describe
@@ -13,13 +13,14 @@ pytestmark = pytest.mark.usefixtures("inference", "fresh_dynamo")
 
 
 def scheme_of(format_name, kernel):
-    return next(row.name for row in SCHEMES if row.kernel == kernel and row.format in (None, format_name))
+    family = FORMATS[format_name].family
+    return next(row.name for row in SCHEMES if row.kernel == kernel and row.format in (None, family))
 
 
 CASES = [
     (format_name, kernel)
     for format_name, row in FORMATS.items()
-    if row.family == format_name
+    if format_name in (row.family, SMOOTHED["int8-channel"])
     for kernel, reason in survey(format_name, describe(default_device())).items()
     if reason is None
 ]

@@ -1,0 +1,40 @@
+"""SmoothQuant's factor (Xiao et al. 2022, equation 4), from the largest activation and weight of each channel."""
+
+from collections.abc import Iterable
+
+import torch
+
+# as LightX2V's and LightCompress' recipes for video models have it
+DEFAULT_ALPHA = 0.75
+# below this share of the largest one, a maximum counts as if it were as large
+FLOOR = 1e-4
+# as small as the scale of a token can be (kernels/activation.py)
+SMALLEST = 1e-30
+
+
+def smoothing_factor(activations: torch.Tensor, weights: torch.Tensor, alpha: float) -> torch.Tensor:
+    """pre_quant_scale float32 [K] = 1 / s with s = activations ** alpha / weights ** (1 - alpha), both float [K], the
+    absolute maxima of each input channel.
+
+    The largest factor is 1, so that no activation grows beyond what its dtype holds: a common factor changes nothing,
+    the scales of tokens and rows take it up. A channel whose maximum is zero, in which nothing was seen, gets the
+    middle of the others. The values are bfloat16 numbers, so that runtimes which keep them so divide by the same.
+    """
+    seen = (activations > 0) & (weights > 0)
+    if not bool(seen.any()):
+        return torch.ones(activations.shape, dtype=torch.float32, device=activations.device)
+    log_s = alpha * _log(activations, seen) - (1 - alpha) * _log(weights, seen)
+    log_s = torch.where(seen, log_s, log_s[seen].mean())
+    return torch.exp(log_s.min() - log_s).to(torch.bfloat16).to(torch.float32)
+
+
+def _log(maxima: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
+    values = maxima.to(torch.float32)
+    return values.clamp(min=max(FLOOR * float(values[seen].max()), SMALLEST)).log()
+
+
+def column_maxima(weights: Iterable[torch.Tensor]) -> torch.Tensor:
+    """Weights [N, K] of layers with one input -> float32 [K], the largest |weight| of each input channel."""
+    # two reads without the copy that abs() would make
+    maxima = [torch.maximum(weight.amax(dim=0), -weight.amin(dim=0)).to(torch.float32) for weight in weights]
+    return torch.stack(maxima).amax(dim=0)

@@ -1,0 +1,84 @@
+"""Smoothed formats: the weight that they stand for, and what stays when it is quantized again."""
+
+import pytest
+import torch
+from comfy_kitchen.tensor import QuantizedTensor
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from x2v_quant.formats import FORMATS, SMOOTHED
+
+N, K = 24, 80
+every_pair = pytest.mark.parametrize("plain,smooth", SMOOTHED.items())
+
+
+def weight(seed=0):
+    return torch.randn((N, K), generator=torch.Generator().manual_seed(seed))
+
+
+def factors(seed=1):
+    return torch.rand(K, generator=torch.Generator().manual_seed(seed)) + 0.02
+
+
+@every_pair
+def test_codes_are_those_of_the_divided_weight(plain, smooth):
+    w, factor = weight(), factors()
+    held = FORMATS[smooth].quantize(w, torch.float32, pre_quant_scale=factor)
+    divided = FORMATS[plain].quantize(w / factor, torch.float32)
+    assert torch.equal(held._qdata.view(torch.uint8), divided._qdata.view(torch.uint8))
+    assert torch.equal(held._params.scale, divided._params.scale)
+    assert torch.equal(held._params.pre_quant_scale, factor)
+    expected = divided.dequantize().double() * factor.double()
+    torch.testing.assert_close(held.dequantize().double(), expected, rtol=1e-6, atol=0)
+
+
+@every_pair
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_it_is_dequantized_with_one_rounding(plain, smooth, dtype):
+    held = FORMATS[smooth].quantize(weight(), torch.float32, pre_quant_scale=factors())
+    exact = held._qdata.double() * (held._params.scale * held._params.pre_quant_scale).double()
+    assert torch.equal(held.to(dtype).dequantize(), exact.float().to(dtype))
+
+
+@every_pair
+@pytest.mark.parametrize("seed", [0, 7], ids=["nearest", "stochastic"])
+def test_a_changed_weight_is_quantized_with_the_same_factors(plain, smooth, seed):
+    """What core does after a LoRA."""
+    factor = factors()
+    held = FORMATS[smooth].quantize(weight(), torch.float32, pre_quant_scale=factor)
+    changed = weight() + 0.3 * weight(seed=5)
+    again = held.requantize_from_float(changed.clone(), scale="recalculate", stochastic_rounding=seed, inplace_ops=True)
+    assert torch.equal(again._params.pre_quant_scale, factor)
+    # steps are as wide as those of the divided weight, times the factor
+    step = (changed / factor).abs().amax(1, keepdim=True) * factor * (2 / 127 if "int8" in smooth else 32 / 448)
+    assert ((again.dequantize() - changed).abs() <= step).all()
+
+
+def test_without_factors_it_is_the_plain_format():
+    for plain, smooth in SMOOTHED.items():
+        one, other = (FORMATS[name].quantize(weight(), torch.float32) for name in (plain, smooth))
+        assert torch.equal(one.dequantize(), other.dequantize())
+        assert (other._params.pre_quant_scale == 1).all()
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    name=st.sampled_from(sorted(SMOOTHED.values())),
+    exponents=st.lists(st.integers(-12, 0), min_size=2, max_size=20),
+    seed=st.integers(0, 99),
+)
+def test_powers_of_two_cost_nothing_beyond_the_rows_own_steps(name, exponents, seed):
+    factor = 2.0 ** torch.tensor(exponents)
+    w = torch.randn((3, len(exponents)), generator=torch.Generator().manual_seed(seed))
+    held = FORMATS[name].quantize(w, torch.float32, pre_quant_scale=factor)
+    error = ((held.dequantize() - w) / factor).abs()
+    half_step = 0.5 / 127 if "int8" in name else 16 / 448
+    assert (error <= (w / factor).abs().amax(1, keepdim=True) * half_step * 1.001).all()
+
+
+def test_it_moves_and_is_rebuilt_with_its_factors():
+    held = FORMATS["int8-channel-smooth"].quantize(weight(), torch.float32, pre_quant_scale=factors())
+    assert held.to("meta")._params.pre_quant_scale.device.type == "meta"
+    names, context = held.__tensor_flatten__()
+    rebuilt = QuantizedTensor.__tensor_unflatten__({n: getattr(held, n) for n in names}, context, None, None)
+    assert torch.equal(rebuilt.dequantize(), held.dequantize())

@@ -1,0 +1,171 @@
+"""Every kernel computes the smoothed variant of its formats: which rows there are, what is chosen, and the numbers."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from x2v_quant.formats import FORMATS, SMOOTHED
+from x2v_quant.kernels import KERNELS, choose, why_not
+from x2v_quant.kernels.libraries import Library
+from x2v_quant.kernels.probe import failure
+from x2v_quant.kernels.reference import reference
+from x2v_quant.kernels.smooth import smooth_activations, with_smooth
+from x2v_quant.kernels.torch_int8 import int8_linear
+from x2v_quant.kernels.torchao import MATMULS
+from x2v_quant.machine import Machine, default_device, describe
+from x2v_quant.schemes import DIT, SCHEMES, schemes_for
+
+DEVICE = default_device()
+RELEASES = Path(__file__).parent.parent / "data" / "signatures"
+N, K = 256, 384
+# the packages that have a record of their functions, by the name of their kernels
+RECORDED = {"vllm": "vllm", "sgl": "sgl-kernel", "torchao": "torchao"}
+LIBRARIES = frozenset({"vllm", "sgl-kernel", "triton", "triton 3.5 or newer", "comfy-kitchen int8", "torchao"})
+H200 = Machine("cuda", "H200", (9, 0), libraries=LIBRARIES)
+RTX_4090 = Machine("cuda", "RTX 4090", (8, 9), libraries=LIBRARIES | {"q8-kernels"})
+RTX_5090 = Machine("cuda", "RTX 5090", (12, 0), libraries=LIBRARIES)
+
+
+def smoothed_layer(format_name, outliers=0.02, dtype=torch.float32):
+    """(weight, the same smoothed, activations, bias); every tenth channel has large activations and small weights."""
+    generator = torch.Generator().manual_seed(0)
+    factor = torch.rand(K, generator=generator) + 0.5
+    factor[::10] *= outliers
+    weight = torch.randn((N, K), generator=generator) / K**0.5
+    weight[:, ::10] *= outliers
+    x = torch.randn((33, K), generator=generator)
+    x[:, ::10] /= outliers
+    held = FORMATS[format_name].quantize(weight, dtype, pre_quant_scale=factor)
+    return weight, held, x.to(dtype), torch.randn(N, generator=generator)
+
+
+@pytest.mark.parametrize("plain,smooth", SMOOTHED.items())
+def test_what_computes_a_format_computes_it_smoothed(plain, smooth):
+    """Under the same name, with the same requirements."""
+
+    def rows(name):
+        return [(kernel.name, kernel.requires) for kernel in KERNELS if name in kernel.formats]
+
+    assert rows(plain) == rows(smooth)
+    assert rows(plain)
+
+
+@pytest.mark.parametrize(
+    "scheme",
+    [row for row in SCHEMES if row.format in SMOOTHED and row.kernel is not None],
+    ids=lambda row: row.name,
+)
+@pytest.mark.parametrize("machine", [H200, RTX_4090, RTX_5090], ids=str)
+def test_a_scheme_takes_the_kernel_that_it_would_take_without_smoothing(scheme, machine):
+    smooth = SMOOTHED[scheme.format]
+    plain_choice, choice = (choose(name, machine, (N, K), scheme.kernel) for name in (scheme.format, smooth))
+    assert choice.kernel.name == plain_choice.kernel.name
+    assert choice.format == SMOOTHED[plain_choice.format]
+    assert choice.passed_over == plain_choice.passed_over
+    assert why_not(scheme.kernel, smooth, machine) == why_not(scheme.kernel, scheme.format, machine)
+
+
+def test_float16_sums_are_smoothed_in_their_reduced_range():
+    choice = choose("fp8-channel-smooth", RTX_5090, (N, K), "triton-f16")
+    assert (choice.kernel.name, choice.format) == ("triton-f16", "fp8-reduced-smooth")
+
+
+def test_a_smoothed_file_has_the_schemes_of_its_family():
+    families = {FORMATS[name].family for name in ("int8-channel-smooth",)}
+    assert schemes_for(families, DIT) == schemes_for({"int8-channel"}, DIT)
+
+
+CASES = [
+    pytest.param(kernel, name, id=f"{kernel.name}-{name}-{i}")
+    for i, kernel in enumerate(KERNELS)
+    for name in kernel.formats
+    if FORMATS[name].smooth and kernel.requires.unmet(describe(DEVICE)) is None
+]
+
+
+@pytest.mark.parametrize("kernel,format_name", CASES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_any_factor_is_computed_right(kernel, format_name, dtype):
+    if kernel.requires.dtypes and dtype not in kernel.requires.dtypes:
+        pytest.skip(f"computes no {dtype}")
+    _, held, x, bias = smoothed_layer(format_name, dtype=dtype)
+    held = held.to(DEVICE)
+    y = kernel.linear(x.to(DEVICE), held._qdata, held._params, bias.to(DEVICE)).float().cpu()
+    held = held.to("cpu")
+    expected = reference(x.float(), format_name, held._qdata, held._params, bias, kernel.activation)
+    # a pass of its own rounds x * pre_quant_scale to 16 bits, so that a few codes are their neighbours
+    assert (y - expected).norm() <= (1e-5 if dtype == torch.float32 else 0.01) * expected.norm()
+
+
+def test_our_int8_kernel_does_not_round_the_product():
+    """In bfloat16 it would be off by 0.2 %, which is a code in two hundred."""
+    _, held, x, bias = smoothed_layer("int8-channel-smooth", dtype=torch.bfloat16)
+    held, x, bias = held.to(DEVICE), x.to(DEVICE), bias.to(DEVICE)
+    factor = held._params.pre_quant_scale
+    y = int8_linear(x, held._qdata, held._params.scale, bias, factor)
+    exact = int8_linear(x.float() * factor, held._qdata, held._params.scale, bias)
+    assert torch.equal(y, exact.to(torch.bfloat16))
+    rounded = int8_linear(smooth_activations(x, factor), held._qdata, held._params.scale, bias)
+    assert not torch.equal(rounded, y)
+
+
+@pytest.mark.parametrize("format_name", ["int8-channel-smooth", "fp8-channel-smooth"])
+def test_outliers_cost_less_where_they_are_smoothed(format_name):
+    weight, held, x, _ = smoothed_layer(format_name)
+    exact = x @ weight.t()
+    activation = FORMATS[format_name].activation
+    smooth = reference(x, format_name, held._qdata, held._params, None, activation)
+    plain = FORMATS[FORMATS[format_name].family].quantize(weight, torch.float32)
+    family = FORMATS[format_name].family
+    rough = reference(x, family, plain._qdata, plain._params, None, FORMATS[family].activation)
+    assert (smooth - exact).norm() < (0.5 if "int8" in format_name else 1.2) * (rough - exact).norm()
+
+
+@pytest.mark.parametrize("name,library", RECORDED.items())
+@pytest.mark.parametrize("format_name", ["int8-channel-smooth", "fp8-channel-smooth"])
+def test_a_library_gets_activations_that_are_smoothed(recorded, monkeypatch, name, library, format_name):
+    """The real library's signatures behind the derived row: what it multiplies is the smoothed layer."""
+    kernels = [k for k in KERNELS if k.name == name and format_name in k.formats]
+    if name == "torchao" and format_name.startswith("fp8"):
+        pytest.skip("is torch's own row-wise matmul, which no CPU has")
+    release = json.loads((RELEASES / f"{library}.json").read_text(encoding="utf-8"))[0]
+    functions = recorded(release)
+    loaded = functions if name != "torchao" else next(getattr(functions, n) for n in MATMULS if hasattr(functions, n))
+    monkeypatch.setattr(Library, "loaded", lambda self: loaded)
+    _, held, x, bias = smoothed_layer(format_name, dtype=torch.bfloat16)
+    y = kernels[0].linear(x, held._qdata, held._params, bias)
+    expected = reference(x.float(), format_name, held._qdata, held._params, bias, kernels[0].activation)
+    # the product is rounded to bfloat16 before it is quantized: codes between two are the other one, e4m3's 6 % away
+    assert (y.float() - expected).norm() <= (0.01 if "int8" in format_name else 0.03) * expected.norm()
+    assert functions.called
+
+
+def test_a_kernel_that_forgets_to_smooth_is_found_out():
+    rows = [kernel for kernel in KERNELS if kernel.name == "dequant" and kernel.formats == ("int8-channel",)]
+    (derived,) = with_smooth(rows)[1:]
+
+    def forgets(x, codes, params, bias):
+        return rows[0].linear(x, codes, params, bias)
+
+    assert failure(derived, "int8-channel-smooth", torch.device("cpu")) is None
+    wrong = replace(derived, name="odd", linear=forgets)
+    assert "wrong numbers" in failure(wrong, "int8-channel-smooth", torch.device("cpu"))
+
+
+def test_a_file_with_smoothed_rows_of_its_own_keeps_them():
+    own = [kernel for kernel in KERNELS if kernel.name == "reference"]
+    assert with_smooth(own) == own
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
+def test_activations_are_multiplied_in_float32_and_rounded_once(dtype):
+    x = torch.randn(7, 40).to(dtype).t().contiguous().t()
+    factor = torch.rand(40) + 0.01
+    y = smooth_activations(x, factor)
+    assert y.dtype == dtype
+    assert torch.equal(y, (x.float() * factor).to(dtype))
+    assert smooth_activations(x[:0], factor).shape == (0, 40)
+    torch.library.opcheck(torch.ops.x2v_quant.smooth_activations, (x, factor))
