@@ -1,0 +1,11 @@
+"""Which layers of a model are quantized, and in which format: one row per model family, a default for the rest, and
+the user's own lines on top.
+
+A new family is one row in families.FAMILIES.
+"""
+
+from .errors import RuleError
+from .overrides import Override, parse_overrides
+from .selection import Selection, select
+
+__all__ = ["Override", "RuleError", "Selection", "parse_overrides", "select"]

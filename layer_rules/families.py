@@ -1,0 +1,217 @@
+"""The table of model families: how each is told, and which of its layers are quantized.
+
+Names are those of ComfyUI's own modules; where LightX2V's files or diffusers call the same layers otherwise, those
+stand beside them, so that the same layers are taken whatever the file calls them. The sets are LightX2V's wherever it
+has one, so that a file travels both ways; where it also takes output layers or embedders, which cost the most and save
+the least, they are kept and the reason says so.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Family:
+    """`signs`: patterns each of which begins the name of some tensor. `takes`: whole names of the layers that are
+    quantized. `keeps`: (whole name, reason), for some of those and for others whose reason the name does not tell."""
+
+    name: str
+    signs: tuple[str, ...]
+    takes: tuple[str, ...]
+    keeps: tuple[tuple[str, str], ...] = ()
+
+    def why_kept(self, name: str) -> str | None:
+        """The reason of the first row of `keeps` for this layer; None if there is none."""
+        return next((reason for pattern, reason in self.keeps if re.fullmatch(pattern, name)), None)
+
+    def quantizes(self, name: str) -> bool:
+        return self.why_kept(name) is None and any(re.fullmatch(pattern, name) for pattern in self.takes)
+
+
+OVERRIDE_IT = "LightX2V quantizes it too, so override it for a file that LightX2V is to load"
+
+# blocks of two streams and of one, as Flux and HunyuanVideo have them, in ComfyUI's names and in diffusers'
+DOUBLE = r"double_blocks\.\d+\.(img|txt)_(attn\.(qkv|proj)|mlp\.[02]|mod\.lin)"
+SINGLE = r"single_blocks\.\d+\.(linear[12]|modulation\.lin)"
+DIFFUSERS_DOUBLE = (
+    r"transformer_blocks\.\d+\.(attn\.(to_[qkv]|to_out\.0|add_[qkv]_proj|to_add_out)"
+    r"|ff(_context)?\.net\.(0\.proj|2)|norm1(_context)?\.linear)"
+)
+DIFFUSERS_SINGLE = r"single_transformer_blocks\.\d+\.(attn\.to_[qkv]|proj_mlp|proj_out|norm\.linear)"
+
+LTX_ATTENTION = r"(to_[qkv]|to_out\.0)"
+
+# the first whose signs are there; the more special one first
+DIFFUSION_MODELS = (
+    Family(
+        "Wan",
+        (r"(head\.modulation$|condition_embedder\.)", r"blocks\.\d+\.(self_attn\.q|attn1\.to_q)\."),
+        (
+            r"(vace_)?blocks\.\d+\.(self|cross)_attn\.[qkvo]",
+            r"blocks\.\d+\.cross_attn\.[kv]_img",
+            r"(vace_)?blocks\.\d+\.ffn\.[02]",
+            # diffusers
+            r"(vace_)?blocks\.\d+\.attn[12]\.(to_[qkv]|to_out\.0)",
+            r"blocks\.\d+\.attn2\.add_[kv]_proj",
+            r"(vace_)?blocks\.\d+\.ffn\.net\.(0\.proj|2)",
+        ),
+        (
+            (r"vace_blocks\.\d+\.((before|after)_proj|proj_(in|out))", "joins VACE's blocks to the model's"),
+            (r"blocks\.\d+\.audio_cross_attn_wrapper\..+", "is part of the audio adapter"),
+            (r"(casual_audio_encoder|audio_injector|audio_proj)\..+", "is part of the audio adapter"),
+            (r"(music_injector|music_encoder|music_projection)(\..+)?", "is part of the music adapter"),
+            (r"(face_adapter|face_encoder)\..+", "is part of the face adapter"),
+        ),
+    ),
+    Family(
+        "Qwen-Image",
+        (r"transformer_blocks\.\d+\.img_mod\.1\.", r"transformer_blocks\.\d+\.attn\.add_q_proj\."),
+        (
+            r"transformer_blocks\.\d+\.attn\.(to_[qkv]|to_out\.0|add_[qkv]_proj|to_add_out)",
+            r"transformer_blocks\.\d+\.(img|txt)_mlp\.net\.(0\.proj|2)",
+            r"transformer_blocks\.\d+\.(img|txt)_mod\.1",
+        ),
+    ),
+    Family(
+        "Z-Image (Lumina 2)",
+        (r"layers\.\d+\.adaLN_modulation\.", r"context_refiner\.\d+\.attention\."),
+        (
+            r"(layers|(noise|context|siglip)_refiner)\.\d+\.attention\.(qkv|out)",
+            r"(layers|(noise|context|siglip)_refiner)\.\d+\.feed_forward\.w[123]",
+            r"(layers|noise_refiner)\.\d+\.adaLN_modulation\.[01]",
+            # diffusers and LightX2V
+            r"(layers|(noise|context|siglip)_refiner)\.\d+\.attention\.(to_[qkv]|to_out\.0)",
+        ),
+        (
+            (r"(all_)?final_layer\..+", f"is the output layer; {OVERRIDE_IT}"),
+            (r"dec_net\..+", "is part of the pixel decoder"),
+        ),
+    ),
+    Family(
+        "HunyuanVideo",
+        (r"(txt_in\.individual_token_refiner|context_embedder\.token_refiner)\.",),
+        (
+            DOUBLE,
+            SINGLE,
+            # the model's own names and LightX2V's
+            r"double_blocks\.\d+\.(img|txt)_(attn_(qkv|q|k|v|proj)|mlp\.fc[12]|mod\.linear)",
+            r"single_blocks\.\d+\.modulation\.linear",
+            DIFFUSERS_DOUBLE,
+            DIFFUSERS_SINGLE,
+        ),
+        (
+            (r"(txt_in|context_embedder|byt5_in|context_embedder_2)\..+", "prepares the text"),
+            (r"(vision_in|image_embedder)\..+", "prepares the picture"),
+        ),
+    ),
+    Family(
+        "Flux",
+        (
+            r"(double_blocks\.\d+\.img_attn\.qkv|transformer_blocks\.\d+\.attn\.add_q_proj)\.",
+            r"(single_blocks\.\d+\.linear1|single_transformer_blocks\.\d+\.(proj_mlp|attn\.to_qkv_mlp_proj))\.",
+        ),
+        (
+            DOUBLE,
+            SINGLE,
+            r"double_blocks\.\d+\.(img|txt)_mlp\.(gate|up|down)_proj",
+            DIFFUSERS_DOUBLE,
+            DIFFUSERS_SINGLE,
+            # Flux.2 in diffusers
+            r"transformer_blocks\.\d+\.ff(_context)?\.linear_(in|out)",
+            r"single_transformer_blocks\.\d+\.attn\.(to_qkv_mlp_proj|to_out)",
+        ),
+        (
+            (r"(double|single)_stream_modulation(_img|_txt)?\..+", f"modulates every block of Flux.2; {OVERRIDE_IT}"),
+            (r"(final_layer\..+|proj_out|norm_out\.linear)", f"is an output layer; of Flux.2 {OVERRIDE_IT}"),
+            (r"(img_in|txt_in|x_embedder|context_embedder)", f"embeds an input; of Flux.2 {OVERRIDE_IT}"),
+            (
+                r"((time|guidance|vector)_in|time_text_embed|time_guidance_embed)\..+",
+                f"embeds an input; of Flux.2 {OVERRIDE_IT}",
+            ),
+            (r"distilled_guidance_layer\..+", "makes the modulation of every block"),
+        ),
+    ),
+    Family(
+        "LTX-2",
+        (r"transformer_blocks\.\d+\.audio_attn1\.to_q\.",),
+        (
+            rf"transformer_blocks\.\d+\.(audio_)?attn[12]\.{LTX_ATTENTION}",
+            rf"transformer_blocks\.\d+\.(audio_to_video|video_to_audio)_attn\.{LTX_ATTENTION}",
+            r"transformer_blocks\.\d+\.(audio_)?ff\.net\.(0\.proj|2)",
+        ),
+        (
+            (r"transformer_blocks\.(0|4[3-7])\..+", "is in one of the blocks that LightX2V leaves alone: 0, 43 to 47"),
+            (r"transformer_blocks\.\d+\..+\.to_gate_logits", "is a gate: one row per head"),
+        ),
+    ),
+    Family(
+        "LTX-Video",
+        (r"transformer_blocks\.\d+\.attn1\.to_q\.", r"(patchify_proj|proj_in)\.", r"adaln_single\.|time_embed\."),
+        (
+            rf"transformer_blocks\.\d+\.attn[12]\.{LTX_ATTENTION}",
+            r"transformer_blocks\.\d+\.ff\.net\.(0\.proj|2)",
+        ),
+    ),
+)
+
+# ComfyUI bundles several text encoders in one CLIP and puts a name before each: all whose signs are there
+ENCODERS = (
+    Family(
+        "T5",
+        (
+            r"(.+\.)?(encoder\.block\.\d+\.layer\.0\.SelfAttention\.q\.weight"
+            r"|blocks\.\d+\.pos_embedding\.embedding\.weight)$",
+        ),
+        (
+            r"(.+\.)?encoder\.block\.\d+\.layer\.0\.SelfAttention\.[qkvo]",
+            r"(.+\.)?encoder\.block\.\d+\.layer\.1\.DenseReluDense\.w(i|i_0|i_1|o)",
+            # Wan's file of umt5
+            r"blocks\.\d+\.attn\.[qkvo]",
+            r"blocks\.\d+\.ffn\.(gate\.0|fc1|fc2)",
+        ),
+    ),
+    Family(
+        "CLIP vision",
+        (
+            r"(.+\.)?(vision_model\.encoder\.layers\.\d+\.self_attn\.q_proj|visual\.transformer\.\d+\.attn\.to_qkv)"
+            r"\.weight$",
+        ),
+        (
+            r"(.+\.)?vision_model\.encoder\.layers\.\d+\.self_attn\.(q|k|v|out)_proj",
+            r"(.+\.)?vision_model\.encoder\.layers\.\d+\.mlp\.fc[12]",
+            # Wan's file of open-clip XLM-R
+            r"visual\.transformer\.\d+\.attn\.(to_qkv|proj)",
+            r"visual\.transformer\.\d+\.mlp\.[02]",
+        ),
+    ),
+    Family(
+        "CLIP text",
+        (r"(.+\.)?text_model\.encoder\.layers\.\d+\.self_attn\.q_proj\.weight$",),
+        (
+            r"(.+\.)?text_model\.encoder\.layers\.\d+\.self_attn\.(q|k|v|out)_proj",
+            r"(.+\.)?text_model\.encoder\.layers\.\d+\.mlp\.fc[12]",
+        ),
+    ),
+    Family(
+        "language model",
+        (r"(.+\.)?(model|language_model)\.layers\.\d+\.self_attn\.q_proj\.weight$",),
+        (
+            r"(.+\.)?(model|language_model)\.layers\.\d+\.self_attn\.[qkvo]_proj",
+            r"(.+\.)?(model|language_model)\.layers\.\d+\.mlp\.(gate|up|down)_proj",
+        ),
+        ((r"(.+\.)?visual\..+", "is part of the picture encoder, which LightX2V leaves alone"),),
+    ),
+)
+
+
+def families_of(names: Iterable[str]) -> tuple[Family, ...]:
+    """The families that a model with tensors of these names (without a model prefix) belongs to: one diffusion model,
+    or the encoders that it bundles; empty if no row describes it."""
+    text = "\n".join(names)
+    model = next((family for family in DIFFUSION_MODELS if _told(family, text)), None)
+    return (model,) if model else tuple(family for family in ENCODERS if _told(family, text))
+
+
+def _told(family: Family, text: str) -> bool:
+    return all(re.search(f"^({sign})", text, re.MULTILINE) for sign in family.signs)

@@ -1,0 +1,26 @@
+"""What a user may call a format."""
+
+from ..formats import FORMATS
+from ..schemes import UnknownSchemeError, resolve
+from .errors import RuleError
+
+# what repacks or smooths another format is made from that one, never chosen
+CHOICES = tuple(name for name, row in FORMATS.items() if row.family == name)
+
+
+def format_named(text: str) -> str:
+    """The name in FORMATS for a format, or for a scheme or alias that has one ("int8", "fp8-sgl"), in upper or lower
+    case. Raises RuleError, which lists the formats."""
+    name = text.strip().lower()
+    if name in CHOICES:
+        return name
+    remedy = f"Formats: {', '.join(CHOICES)}."
+    try:
+        scheme = resolve(name)
+    except UnknownSchemeError as error:
+        own = f"is what {FORMATS[name].family} becomes, never chosen itself" if name in FORMATS else None
+        raise RuleError(f"{text!r} {own or 'is neither a format nor a scheme'}. {remedy}") from error
+    if scheme.format not in FORMATS:
+        cause = f"writes {scheme.format}, which this version cannot" if scheme.format else "has no format of its own"
+        raise RuleError(f"Scheme {scheme.name} {cause}. {remedy}")
+    return scheme.format

@@ -1,0 +1,229 @@
+"""The same layers are taken whatever a file calls them, and no rule is there for nothing."""
+
+import re
+
+import pytest
+
+from x2v_quant.checkpoints.names import targets
+from x2v_quant.layer_rules import default, select
+from x2v_quant.layer_rules.families import DIFFUSION_MODELS, ENCODERS, families_of
+
+# diffusers' names of Wan's and HunyuanVideo's layers, LightX2V's of the latter: pattern -> ComfyUI's
+WAN_DIFFUSERS = (
+    (r"self_attn\.([qkv])$", r"attn1.to_\1"),
+    (r"self_attn\.o$", "attn1.to_out.0"),
+    (r"cross_attn\.([qkv])$", r"attn2.to_\1"),
+    (r"cross_attn\.o$", "attn2.to_out.0"),
+    (r"cross_attn\.([kv])_img$", r"attn2.add_\1_proj"),
+    (r"ffn\.0$", "ffn.net.0.proj"),
+    (r"ffn\.2$", "ffn.net.2"),
+    (r"before_proj$", "proj_in"),
+    (r"after_proj$", "proj_out"),
+    (r"^head\.head$", "proj_out"),
+    (r"^text_embedding\.0$", "condition_embedder.text_embedder.linear_1"),
+    (r"^text_embedding\.2$", "condition_embedder.text_embedder.linear_2"),
+    (r"^time_embedding\.0$", "condition_embedder.time_embedder.linear_1"),
+    (r"^time_embedding\.2$", "condition_embedder.time_embedder.linear_2"),
+    (r"^time_projection\.1$", "condition_embedder.time_proj"),
+    (r"^img_emb\.proj\.1$", "condition_embedder.image_embedder.ff.net.0.proj"),
+    (r"^img_emb\.proj\.3$", "condition_embedder.image_embedder.ff.net.2"),
+)
+HUNYUAN_DIFFUSERS = (
+    (r"^double_blocks\.(\d+)\.img_attn\.proj$", r"transformer_blocks.\1.attn.to_out.0"),
+    (r"^double_blocks\.(\d+)\.txt_attn\.proj$", r"transformer_blocks.\1.attn.to_add_out"),
+    (r"^double_blocks\.(\d+)\.img_mlp\.0$", r"transformer_blocks.\1.ff.net.0.proj"),
+    (r"^double_blocks\.(\d+)\.img_mlp\.2$", r"transformer_blocks.\1.ff.net.2"),
+    (r"^double_blocks\.(\d+)\.txt_mlp\.0$", r"transformer_blocks.\1.ff_context.net.0.proj"),
+    (r"^double_blocks\.(\d+)\.txt_mlp\.2$", r"transformer_blocks.\1.ff_context.net.2"),
+    (r"^double_blocks\.(\d+)\.img_mod\.lin$", r"transformer_blocks.\1.norm1.linear"),
+    (r"^double_blocks\.(\d+)\.txt_mod\.lin$", r"transformer_blocks.\1.norm1_context.linear"),
+    (r"^single_blocks\.(\d+)\.linear2$", r"single_transformer_blocks.\1.proj_out"),
+    (r"^single_blocks\.(\d+)\.modulation\.lin$", r"single_transformer_blocks.\1.norm.linear"),
+    (r"^txt_in\.individual_token_refiner\.blocks\.(\d+)\.mlp\.0$", r"context_embedder.token_refiner.\1.ff.net.0.proj"),
+    (r"^txt_in\.input_embedder$", "context_embedder.proj_in"),
+    (r"^byt5_in\.fc(\d)$", r"context_embedder_2.linear_\1"),
+    (r"^vision_in\.proj\.1$", "image_embedder.linear_1"),
+    (r"^final_layer\.linear$", "proj_out"),
+    (r"^final_layer\.adaLN_modulation\.1$", "norm_out.linear"),
+)
+HUNYUAN_LIGHTX2V = (
+    (r"_attn\.proj$", "_attn_proj"),
+    (r"_mlp\.0$", "_mlp.fc1"),
+    (r"_mlp\.2$", "_mlp.fc2"),
+    (r"_mod\.lin$", "_mod.linear"),
+    (r"modulation\.lin$", "modulation.linear"),
+)
+# a layer of ComfyUI's -> the layers that it is fused from
+FUSED = {
+    "diffusers": (
+        (r"^double_blocks\.(\d+)\.img_attn\.qkv$", tuple(rf"transformer_blocks.\1.attn.to_{c}" for c in "qkv")),
+        (r"^double_blocks\.(\d+)\.txt_attn\.qkv$", tuple(rf"transformer_blocks.\1.attn.add_{c}_proj" for c in "qkv")),
+        (
+            r"^single_blocks\.(\d+)\.linear1$",
+            (*(rf"single_transformer_blocks.\1.attn.to_{c}" for c in "qkv"), r"single_transformer_blocks.\1.proj_mlp"),
+        ),
+    ),
+    "lightx2v": ((r"_attn\.qkv$", tuple(f"_attn_{c}" for c in "qkv")),),
+}
+
+
+def by_patterns(model, patterns, fused=()):
+    """The file's names -> ComfyUI's."""
+    origin = {}
+    for layer in model.layers:
+        several = next(((pattern, parts) for pattern, parts in fused if re.search(pattern, layer)), None)
+        if several:
+            origin |= {re.sub(several[0], part, layer): layer for part in several[1]}
+        else:
+            single = next((row for row in patterns if re.search(row[0], layer)), ("$^", ""))
+            origin[re.sub(*single, layer)] = layer
+    return origin
+
+
+def by_core_table(model, table):
+    """By one of core's own tables of whole keys: diffusers' name -> ComfyUI's, or (ComfyUI's, more)."""
+    origin = {}
+    for key, target in table.items():
+        target = target if isinstance(target, str) else target[0]
+        layer = target.removesuffix(".weight")
+        if key.endswith(".weight") and layer in model.layers:
+            origin[key.removesuffix(".weight")] = layer
+    return origin
+
+
+def by_rename_table(model, table, keys):
+    """The file's names -> ComfyUI's first target, by a rename table of the loaders."""
+    origin = {}
+    for key in keys:
+        found = targets(table, key)
+        if found and found[0].name.removesuffix(".weight") in model.layers:
+            origin[key.removesuffix(".weight")] = found[0].name.removesuffix(".weight")
+    return origin
+
+
+def flux_diffusers(model, hidden=256):
+    from comfy.utils import flux_to_diffusers
+
+    return by_core_table(model, flux_to_diffusers({"depth": 2, "depth_single_blocks": 3, "hidden_size": hidden}))
+
+
+def z_image_diffusers(model):
+    from comfy.utils import z_image_to_diffusers
+
+    return by_core_table(model, z_image_to_diffusers({"n_layers": 3, "n_refiner_layers": 2, "dim": 256}))
+
+
+def hunyuan_original(model):
+    """By the conversion that core itself does when it loads one."""
+    from comfy.supported_models import HunyuanVideo
+
+    original = [re.sub(r"_attn\.qkv$", "_attn_qkv", name) for name in by_patterns(model, HUNYUAN_LIGHTX2V)]
+    return {
+        name: next(iter(HunyuanVideo.process_unet_state_dict(None, {f"{name}.weight": 0}))).removesuffix(".weight")
+        for name in original
+    }
+
+
+def wan_t5(model):
+    blocks = (f"blocks.{i}.{part}.weight" for i in range(2) for part in ("norm1", "norm2", "pos_embedding.embedding"))
+    layers = ("attn.q", "attn.k", "attn.v", "attn.o", "ffn.gate.0", "ffn.fc1", "ffn.fc2")
+    keys = [*blocks, *(f"blocks.{i}.{layer}.weight" for i in range(2) for layer in layers)]
+    return by_rename_table(model, "wan-t5", ["token_embedding.weight", "norm.weight", *keys])
+
+
+def xlm_r(model):
+    layers = ("attn.to_qkv", "attn.proj", "mlp.0", "mlp.2", "norm1")
+    keys = [f"visual.transformer.{i}.{layer}.weight" for i in range(2) for layer in layers]
+    return by_rename_table(model, "xlm-r", [*keys, "visual.patch_embedding.weight"])
+
+
+# naming -> (model, model -> {the file's name: ComfyUI's}, tensors that tell the family beside the layers)
+NAMINGS = {
+    "wan diffusers": ("wan i2v", lambda m: by_patterns(m, WAN_DIFFUSERS), ()),
+    "wan vace diffusers": ("wan vace", lambda m: by_patterns(m, WAN_DIFFUSERS), ()),
+    "flux diffusers": ("flux", flux_diffusers, ()),
+    "flux 2 diffusers": ("flux 2", flux_diffusers, ()),
+    "z-image diffusers": ("z-image", z_image_diffusers, ()),
+    "hunyuan diffusers": ("hunyuan", lambda m: by_patterns(m, HUNYUAN_DIFFUSERS, FUSED["diffusers"]), ()),
+    "hunyuan 1.5 diffusers": ("hunyuan 1.5", lambda m: by_patterns(m, HUNYUAN_DIFFUSERS, FUSED["diffusers"]), ()),
+    "hunyuan original": ("hunyuan", hunyuan_original, ()),
+    "hunyuan 1.5 lightx2v": ("hunyuan 1.5", lambda m: by_patterns(m, HUNYUAN_LIGHTX2V, FUSED["lightx2v"]), ()),
+    "wan t5": ("umt5", wan_t5, ("blocks.0.pos_embedding.embedding.weight",)),
+    "xlm-r": ("clip vision", xlm_r, ()),
+}
+
+
+def layers_of(rename, model):
+    """The layers of a file in that naming, with the shapes of ComfyUI's, and where each of them goes."""
+    origin = rename(model)
+    return {theirs: model.layers[layer] for theirs, layer in origin.items()}, origin
+
+
+def first_of_fused(layer):
+    """XLM-R's to_qkv is three layers of ComfyUI's; the first stands for it."""
+    return re.sub(r"self_attn\.[kv]_proj$", "self_attn.q_proj", layer)
+
+
+@pytest.mark.parametrize("naming", NAMINGS)
+def test_another_naming_takes_the_same_layers(naming, core_model):
+    name, rename, more = NAMINGS[naming]
+    model = core_model(name)
+    ours = select(model.layers, model.names, "int8-channel")
+    layers, origin = layers_of(rename, model)
+    theirs = select(layers, [*(f"{layer}.weight" for layer in layers), *more], "int8-channel")
+    assert theirs.family == ours.family
+    assert {origin[layer] for layer in theirs.formats} == {first_of_fused(layer) for layer in ours.formats}
+    assert not {origin[layer] for layer in theirs.kept} & set(ours.formats)
+
+
+@pytest.fixture(scope="module")
+def names_of(every_model):
+    """Family -> (all layers, all tensors) of its models, in ComfyUI's naming and in the others."""
+    samples = [(model.layers, model.names) for model in every_model.values()]
+    for name, rename, more in NAMINGS.values():
+        layers, _ = layers_of(rename, every_model[name])
+        samples.append((layers, [*(f"{layer}.weight" for layer in layers), *more]))
+    found = {}
+    for layers, tensors in samples:
+        family = select(layers, tensors, "int8-channel").family
+        known = found.setdefault(family, (set(), set()))
+        known[0].update(layers)
+        known[1].update(tensors)
+    return found
+
+
+FAMILIES = (*DIFFUSION_MODELS, *ENCODERS)
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+def test_no_rule_of_a_family_is_dead(family, names_of):
+    layers, tensors = names_of[family.name]
+    for pattern in (*family.takes, *(pattern for pattern, _ in family.keeps)):
+        assert any(re.fullmatch(pattern, layer) for layer in layers), pattern
+    for sign in family.signs:
+        assert any(re.match(sign, tensor) for tensor in tensors), sign
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+def test_no_family_takes_a_table(family, names_of):
+    layers, _ = names_of[family.name]
+    assert not [layer for layer in layers if family.quantizes(layer) and default.table(layer)]
+
+
+def test_no_reason_of_the_default_is_dead(names_of):
+    layers = set().union(*(layers for layers, _ in names_of.values()))
+    for pattern, _ in default.BY_NAME:
+        assert any(pattern.search(layer) for layer in layers), pattern.pattern
+    for pattern, _ in default.TABLES:
+        assert any(pattern.fullmatch(layer) for layer in layers), pattern.pattern
+
+
+@pytest.mark.parametrize(
+    "family,sign",
+    [(family, sign) for family in FAMILIES for sign in family.signs],
+    ids=lambda value: getattr(value, "name", None),
+)
+def test_without_one_of_its_signs_a_model_is_of_another_family(family, sign, names_of):
+    _, tensors = names_of[family.name]
+    assert family in families_of(tensors)
+    assert family not in families_of(name for name in tensors if not re.match(sign, name))
