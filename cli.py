@@ -12,8 +12,11 @@ from .benchmarks.fidelity import command as fidelity
 from .benchmarks.fidelity import table as fidelity_table
 from .benchmarks.fidelity.errors import FidelityError
 from .checkpoints import CheckpointError
+from .converting import ConvertError
+from .converting import command as converting
 from .demo import install as demo_models
 from .headless.server import StartError
+from .layer_rules import RuleError
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,14 @@ COMMANDS = (
         lambda options: inspection.inspect(options.file),
         inspection.lines,
         lambda found: not found["problems"],
+    ),
+    Command(
+        "convert",
+        "quantize a model's file, or change the format or dialect of a quantized one",
+        converting.arguments,
+        converting.run,
+        converting.lines,
+        lambda found: True,
     ),
     Command(
         "doctor",
@@ -120,7 +131,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         found = options.command.run(options)
-    except (StartError, CheckpointError, FidelityError) as error:
+    except (StartError, CheckpointError, ConvertError, FidelityError, RuleError) as error:
         parser.exit(1, f"x2v-quant: {error}\n")
     # a console may lack the characters of a file's name
     sys.stdout.reconfigure(errors="backslashreplace")

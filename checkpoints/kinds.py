@@ -60,6 +60,17 @@ FAMILIES = (
         WAN_VARIANTS,
     ),
     Family(
+        DIT,
+        "Wan 2.1 t2v (diffusers names)",
+        (r"blocks\.\d+\.attn1\.to_q\.weight$", r"condition_embedder\.", r"scale_shift_table$"),
+        (
+            Variant("Wan 2.1 VACE (diffusers names)", "vace_patch_embedding.weight"),
+            Variant("Wan 2.1 i2v (diffusers names)", "condition_embedder.image_embedder.norm1.weight"),
+        ),
+        names="wan-diffusers",
+        core_reads=False,
+    ),
+    Family(
         DIT, "Qwen-Image", (r"transformer_blocks\.\d+\.img_mod\.1\.", r"transformer_blocks\.\d+\.attn\.add_q_proj\.")
     ),
     Family(
@@ -84,12 +95,6 @@ FAMILIES = (
         names="hf-clip",
     ),
     Family(UNKNOWN, "a LoRA", (r".*\.lora_(A|B|up|down)\.",), elsewhere="Use LoraLoaderModelOnly."),
-    Family(
-        UNKNOWN,
-        "a Wan model under diffusers names",
-        (r"blocks\.\d+\.attn1\.to_q\.", r"condition_embedder\."),
-        elsewhere="Convert it with LightX2V's converter.py --direction backward.",
-    ),
     Family(UNKNOWN, "a T5 encoder other than umt5", (r"encoder\.block\.0\.layer\.0\.",), elsewhere="Use Load CLIP."),
     Family(UNKNOWN, "a CLIP text encoder", (r"text_model\.encoder\.layers\.0\.",), elsewhere="Use Load CLIP."),
     Family(

@@ -41,6 +41,27 @@ _T5 = r"encoder.block.\1.layer"
 _VISION = "vision_model."
 _LAYER = rf"{_VISION}encoder.layers.\1"
 
+# diffusers' names in a block of Wan (also of VACE) -> Wan's own
+_DIFFUSERS_BLOCK = {
+    r"attn1\.to_([qkv])(?=\.)": r"self_attn.\2",
+    r"attn1\.to_out\.0(?=\.)": "self_attn.o",
+    r"attn1\.norm_([qk])(?=\.)": r"self_attn.norm_\2",
+    r"attn2\.to_([qkv])(?=\.)": r"cross_attn.\2",
+    r"attn2\.to_out\.0(?=\.)": "cross_attn.o",
+    r"attn2\.norm_([qk])(?=\.)": r"cross_attn.norm_\2",
+    r"attn2\.add_([kv])_proj(?=\.)": r"cross_attn.\2_img",
+    r"attn2\.norm_added_k(?=\.)": "cross_attn.norm_k_img",
+    r"norm2(?=\.)": "norm3",
+    r"ffn\.net\.0\.proj(?=\.)": "ffn.0",
+    r"ffn\.net\.2(?=\.)": "ffn.2",
+    r"scale_shift_table$": "modulation",
+    r"proj_in(?=\.)": "before_proj",
+    r"proj_out(?=\.)": "after_proj",
+}
+_WAN_BLOCK = tuple(
+    Rule(rf"((?:vace_)?blocks\.\d+)\.{theirs}", (rf"\1.{wans}",)) for theirs, wans in _DIFFUSERS_BLOCK.items()
+)
+
 RULES: dict[str, tuple[Rule, ...]] = {
     "same": (),
     "wan-t5": (
@@ -53,6 +74,21 @@ RULES: dict[str, tuple[Rule, ...]] = {
         Rule(r"blocks\.(\d+)\.ffn\.gate\.0(?=\.)", (f"{_T5}.1.DenseReluDense.wi_0",)),
         Rule(r"blocks\.(\d+)\.ffn\.fc1(?=\.)", (f"{_T5}.1.DenseReluDense.wi_1",)),
         Rule(r"blocks\.(\d+)\.ffn\.fc2(?=\.)", (f"{_T5}.1.DenseReluDense.wo",)),
+    ),
+    "wan-diffusers": (
+        Rule(r"condition_embedder\.time_embedder\.linear_1(?=\.)", ("time_embedding.0",)),
+        Rule(r"condition_embedder\.time_embedder\.linear_2(?=\.)", ("time_embedding.2",)),
+        Rule(r"condition_embedder\.time_proj(?=\.)", ("time_projection.1",)),
+        Rule(r"condition_embedder\.text_embedder\.linear_1(?=\.)", ("text_embedding.0",)),
+        Rule(r"condition_embedder\.text_embedder\.linear_2(?=\.)", ("text_embedding.2",)),
+        Rule(r"condition_embedder\.image_embedder\.pos_embed$", ("img_emb.emb_pos",)),
+        Rule(r"condition_embedder\.image_embedder\.norm1(?=\.)", ("img_emb.proj.0",)),
+        Rule(r"condition_embedder\.image_embedder\.ff\.net\.0\.proj(?=\.)", ("img_emb.proj.1",)),
+        Rule(r"condition_embedder\.image_embedder\.ff\.net\.2(?=\.)", ("img_emb.proj.3",)),
+        Rule(r"condition_embedder\.image_embedder\.norm2(?=\.)", ("img_emb.proj.4",)),
+        Rule(r"scale_shift_table$", ("head.modulation",)),
+        Rule(r"proj_out(?=\.)", ("head.head",)),
+        *_WAN_BLOCK,
     ),
     # a copy of `shared`, which T5 ties to it
     "hf-t5": (Rule(r"encoder\.embed_tokens\."),),

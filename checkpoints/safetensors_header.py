@@ -60,7 +60,7 @@ def read_header(path: Path) -> Contents:
         contents = Contents(metadata=_metadata(path, header.pop("__metadata__", {})))
         ranges = []
         for key, entry in header.items():
-            contents.tensors[key], begin, end = _tensor(path, key, entry)
+            contents.tensors[key], begin, end = _tensor(path, key, entry, base)
             ranges.append((begin, end))
         _check_ranges(path, ranges, size - base)
         for (key, info), (begin, _) in zip(contents.tensors.items(), ranges, strict=True):
@@ -103,7 +103,7 @@ def _metadata(path: Path, metadata: object) -> dict[str, str]:
     return metadata
 
 
-def _tensor(path: Path, key: str, entry: object) -> tuple[TensorInfo, int, int]:
+def _tensor(path: Path, key: str, entry: object, base: int) -> tuple[TensorInfo, int, int]:
     fields = entry if isinstance(entry, dict) else {}
     word, shape, offsets = fields.get("dtype"), fields.get("shape"), fields.get("data_offsets")
     if not isinstance(word, str) or not word.isprintable() or not _sizes(shape) or not _sizes(offsets, 2):
@@ -112,7 +112,7 @@ def _tensor(path: Path, key: str, entry: object) -> tuple[TensorInfo, int, int]:
     dtype, bits = DTYPES.get(word, (word, None))
     if end < begin or (bits is not None and math.prod(shape) * bits != (end - begin) * 8):
         raise _damaged(path, key, f"is {end - begin} bytes long, which is not {word} {shape}")
-    return TensorInfo(tuple(shape), dtype, end - begin, path), begin, end
+    return TensorInfo(tuple(shape), dtype, end - begin, path, base + begin), begin, end
 
 
 def _sizes(value: object, count: int | None = None) -> bool:

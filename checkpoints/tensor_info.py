@@ -10,12 +10,14 @@ MARKER_LIMIT = 4096
 
 @dataclass(frozen=True)
 class TensorInfo:
-    """`dtype` is torch's name without "torch.", or the file's own word if torch has no such type."""
+    """`dtype` is torch's name without "torch.", or the file's own word if torch has no such type. `offset`: the byte of
+    the file where the values begin, None in a PyTorch file."""
 
     shape: tuple[int, ...]
     dtype: str
     nbytes: int
     file: Path
+    offset: int | None = None
 
 
 @dataclass

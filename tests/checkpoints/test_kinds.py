@@ -42,9 +42,9 @@ def plain(shapes):
             "a T5 encoder other than umt5",
         ),
         (
-            {"blocks.0.attn1.to_q.weight": (8, 8), "condition_embedder.x": (8,)},
-            "unknown",
-            "a Wan model under diffusers names",
+            {"blocks.0.attn1.to_q.weight": (8, 8), "condition_embedder.x": (8,), "scale_shift_table": (1, 2, 8)},
+            "dit",
+            "Wan 2.1 t2v (diffusers names)",
         ),
         ({"diffusion_model.blocks.0.ffn.0.lora_A.weight": (4, 8)}, "unknown", "a LoRA"),
         ({"decoder.conv1.weight": (8, 8, 3, 3, 3), "encoder.conv1.weight": (8, 3, 3, 3, 3)}, "unknown", "a VAE"),

@@ -1,0 +1,105 @@
+"""The command line's part: options, the run, and what it says."""
+
+import argparse
+from pathlib import Path
+
+from tqdm import tqdm
+
+from ..benchmarks.comfyui import use_comfyui
+from ..layer_rules import Override, parse_overrides
+from . import packages
+from .convert import KEPT, Options, convert
+from .errors import ConvertError
+from .outputs import DIALECTS, LIGHTX2V
+
+GB = 1e9
+# kept layers of one reason that are named; the rest are counted
+NAMED = 3
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", type=Path, help="a .safetensors or .pth file, or the folder of a model in parts")
+    parser.add_argument("target", type=Path, help="a .safetensors file, or with --package a new folder")
+    parser.add_argument(
+        "--format", help="of the layers: int8-channel, fp8-channel, ... or a scheme; default: a quantized source's own"
+    )
+    parser.add_argument("--dialect", choices=DIALECTS, default=LIGHTX2V, help=f"default: {LIGHTX2V}")
+    parser.add_argument("--package", choices=packages.PACKAGES, default=packages.FILE, help="default: one file")
+    parser.add_argument("--shard-size", type=float, metavar="GB", default=packages.SHARD_BYTES / GB)
+    parser.add_argument(
+        "--layer",
+        action="append",
+        default=[],
+        metavar="'PATTERN = FORMAT'",
+        help="another format for some layers, or 'PATTERN = keep'; may be given several times, the last one counts",
+    )
+    parser.add_argument("--layers", type=Path, metavar="FILE", help="such lines in a file, '#' begins a comment")
+    parser.add_argument(
+        "--lora",
+        action="append",
+        default=[],
+        metavar="FILE[:STRENGTH]",
+        help="merged into the weights first; may be given several times",
+    )
+    parser.add_argument("--keep-as", choices=KEPT, help="type of what is not quantized; default: the source's")
+    parser.add_argument("--resume", action="store_true", help="go on where an interrupted run stopped")
+    parser.add_argument("--overwrite", action="store_true", help="replace a file of that name")
+
+
+def run(options: argparse.Namespace) -> dict:
+    """convert's report. Raises what it raises."""
+    if options.lora:
+        use_comfyui()
+    wanted = Options(
+        format=options.format,
+        dialect=options.dialect,
+        package=options.package,
+        shard_bytes=int(options.shard_size * GB),
+        overrides=tuple(_overrides(options)),
+        loras=tuple(map(_lora, options.lora)),
+        kept=options.keep_as,
+        resume=options.resume,
+        overwrite=options.overwrite,
+    )
+    with tqdm(total=1, desc=options.target.name, unit="B", unit_scale=True, disable=None) as bar:
+
+        def progress(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        return convert(options.source, options.target, wanted, progress)
+
+
+def lines(report: dict) -> list[str]:
+    """The report for a person."""
+    formats = ", ".join(f"{count} layer{'s' * (count > 1)} {name}" for name, count in report["formats"].items())
+    rate = report["bytes"] / GB / max(report["seconds"], 1e-9)
+    head = f"{report['target']}: {report['bytes'] / GB:.2f} GB in {report['seconds']:.1f} s ({rate:.2f} GB/s)"
+    found = [head, f"{report['model']}, rules for {report['family']}, dialect {report['dialect']}: {formats}"]
+    reasons: dict[str, list[str]] = {}
+    for layer, reason in report["kept"].items():
+        reasons.setdefault(reason, []).append(layer)
+    for reason, layers in reasons.items():
+        more = f" and {len(layers) - NAMED} more" if len(layers) > NAMED else ""
+        found.append(f"- kept: {', '.join(layers[:NAMED])}{more}: {reason}")
+    return found + [f"note: {note}" for note in report["notes"]]
+
+
+def _overrides(options: argparse.Namespace) -> list[Override]:
+    """Those of the file first, so that the command line has the last word."""
+    text = ""
+    if options.layers is not None:
+        try:
+            text = options.layers.read_text(encoding="utf-8")
+        except OSError as error:
+            raise ConvertError(f"{options.layers} cannot be read: {error.strerror}. Check the path.") from error
+    return [*parse_overrides(text), *parse_overrides("\n".join(options.layer))]
+
+
+def _lora(text: str) -> tuple[Path, float]:
+    """FILE or FILE:STRENGTH; a drive's colon is no strength."""
+    file, colon, strength = text.rpartition(":")
+    try:
+        return (Path(file), float(strength)) if colon else (Path(text), 1.0)
+    except ValueError:
+        return Path(text), 1.0

@@ -1,0 +1,129 @@
+"""How a quantized layer is written: its tensors by the end of their names, per dialect and format."""
+
+import json
+from collections.abc import Callable
+
+import torch
+from comfy_kitchen.float_utils import swap_nibbles
+
+from ..checkpoints.checkpoint import HeldWeight
+from ..formats import FORMATS, int4_marlin
+from ..formats.int4_group128 import GROUP
+from .outputs import COMFYUI, LIGHTX2V
+from .rows import BY_CHANNEL
+
+Tensors = dict[str, torch.Tensor]
+
+MARKER = "comfy_quant"
+# input scale of a weight that nobody has calibrated, as LightX2V's and others' writers put it
+UNCALIBRATED = 1.0
+# scales in an int32
+WORD = 4
+# Marlin's kernel wants this many zeros for 128 output channels
+WORKSPACE = 16
+
+
+def _scaled(held: HeldWeight) -> Tensors:
+    return {"weight": held.tensors["codes"], "weight_scale": held.tensors["scale"]}
+
+
+def _lightx2v_fp8_tensor(held: HeldWeight) -> Tensors:
+    given = held.tensors["input_scale"]
+    static = given.reshape(()) if given.numel() else given.new_full((), UNCALIBRATED)
+    return {**_scaled(held), "weight_scale": _one_or_rows(held.tensors["scale"]), "input_scale": static}
+
+
+def _lightx2v_int4(held: HeldWeight) -> Tensors:
+    """Marlin's order, which is the only one that LightX2V has, where the shape allows it."""
+    rows, columns = held.shape
+    if rows % int4_marlin.N_MULTIPLE or columns % GROUP:
+        return _scaled(held)
+    return {
+        "weight": int4_marlin.pack(held.tensors["codes"]),
+        "weight_scale": int4_marlin.pack_scale(held.tensors["scale"]),
+        "weight_workspace": torch.zeros(max(rows // 128, 1) * WORKSPACE, dtype=torch.int32),
+    }
+
+
+def _lightx2v_mxfp8(held: HeldWeight) -> Tensors:
+    rows, columns = held.shape
+    codes = held.tensors["codes"][:rows, :columns].contiguous().view(torch.uint8)
+    return {"weight": codes, "weight_scale": held.tensors["scale"].view(torch.uint8).view(torch.int32)}
+
+
+def _lightx2v_nvfp4(held: HeldWeight) -> Tensors:
+    rows, columns = held.shape
+    codes = held.tensors["codes"][:rows, : columns // 2].contiguous()
+    return {
+        "weight": swap_nibbles(codes),
+        "weight_scale": held.tensors["block_scale"],
+        "weight_global_scale": 1 / held.tensors["scale"],
+    }
+
+
+def _one_or_rows(scale: torch.Tensor) -> torch.Tensor:
+    return scale.reshape(()) if scale.numel() == 1 else scale
+
+
+def _comfyui(held: HeldWeight) -> Tensors:
+    """As core saves the layer; what was never calibrated is marked to be multiplied in full precision, because core
+    would not scale its input at all."""
+    row = FORMATS[held.format]
+    weight = row.wrap(held.tensors, torch.bfloat16, held.shape)
+    stored = row.layout.state_dict_tensors(weight._qdata, weight._params)
+    tensors = {f"weight{end}": tensor for end, tensor in stored.items()}
+    marker: dict[str, object] = {"format": row.marker}
+    if held.format == "fp8-tensor":
+        if held.tensors["input_scale"].numel():
+            tensors["input_scale"] = held.tensors["input_scale"].reshape(())
+        else:
+            marker["full_precision_matrix_mult"] = True
+    if held.format in PADDED:
+        marker["orig_shape"] = list(held.shape)
+    if held.format == "mxfp8":  # core's reader of streamed files does not know the type
+        tensors["weight_scale"] = tensors["weight_scale"].view(torch.uint8)
+    return {**tensors, MARKER: torch.tensor(list(json.dumps(marker).encode()), dtype=torch.uint8)}
+
+
+# formats whose codes core pads
+PADDED = ("mxfp8", "nvfp4")
+
+WRITERS: dict[str, dict[str, Callable[[HeldWeight], Tensors]]] = {
+    LIGHTX2V: {
+        "int8-channel": _scaled,
+        "fp8-channel": _scaled,
+        "fp8-tensor": _lightx2v_fp8_tensor,
+        "fp8-block128": _scaled,
+        "int4-g128": _lightx2v_int4,
+        "mxfp8": _lightx2v_mxfp8,
+        "nvfp4": _lightx2v_nvfp4,
+    },
+    COMFYUI: dict.fromkeys(("int8-channel", "fp8-tensor", "mxfp8", "nvfp4"), _comfyui),
+}
+
+
+def writable(dialect: str) -> tuple[str, ...]:
+    """The formats that a dialect has."""
+    return tuple(WRITERS[dialect])
+
+
+def layer_specs(
+    format_name: str, shape: tuple[int, int], dialect: str, scale_dtype: torch.dtype = torch.float32
+) -> Tensors:
+    """As `layer_tensors`, on the meta device: types and shapes of a layer that is not there yet.
+
+    Raises ValueError for a shape (N, K) that the format cannot hold.
+    """
+    row = FORMATS[format_name]
+    codes, params = row.layout.quantize(torch.empty(shape, device="meta"), scale="recalculate")
+    tensors = dict(zip(row.tensors, row.parts(codes, params), strict=True))
+    return layer_tensors(HeldWeight(format_name, shape, tensors), dialect, scale_dtype)
+
+
+def layer_tensors(held: HeldWeight, dialect: str, scale_dtype: torch.dtype = torch.float32) -> Tensors:
+    """The tensors of one layer, by what their names end in ("weight", "weight_scale", ...). scale_dtype: as LightX2V's
+    files have the scales of BY_CHANNEL, which must be values of it; ComfyUI's have float32."""
+    tensors = WRITERS[dialect][held.format](held)
+    if dialect == LIGHTX2V and held.format in BY_CHANNEL:
+        tensors["weight_scale"] = tensors["weight_scale"].to(scale_dtype)
+    return {end: tensor.contiguous() for end, tensor in tensors.items()}

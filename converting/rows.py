@@ -1,0 +1,103 @@
+"""One weight quantized a few rows at a time: in float32, without a float32 copy of the whole."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+
+from ..checkpoints.checkpoint import HeldWeight
+from ..formats import FORMATS
+from ..formats.fp8_tensor import Fp8TensorLayout
+from ..formats.layout import scale_for
+from ..kernels.activation import NVFP4_MAX
+from .errors import ConvertError
+
+# values of one chunk: they and the steps between stay in a CPU's cache
+CHUNK = 1 << 19
+# one scale per row
+BY_CHANNEL = ("int8-channel", "fp8-channel")
+# the tallest tile in which a format stores rows
+TILE = 128
+
+# rows start to stop of a weight -> float32 [stop - start, K], which may be overwritten
+Rows = Callable[[int, int], torch.Tensor]
+
+
+@dataclass(frozen=True)
+class OneScale:
+    """A format with one scale for the whole weight, which a first pass over it finds: `scale` makes it of the absolute
+    maximum. `shared`: the tensors of the format that every chunk has the same of."""
+
+    scale: Callable[[torch.Tensor], torch.Tensor]
+    shared: tuple[str, ...]
+
+
+def _nvfp4_scale(amax: torch.Tensor) -> torch.Tensor:
+    """The next one that is its reciprocal's reciprocal: LightX2V's files store 1 / scale."""
+    scale = scale_for(amax, NVFP4_MAX)
+    while (again := 1 / (1 / scale)) != scale:
+        scale = again
+    return scale
+
+
+WHOLE = {
+    "fp8-tensor": OneScale(lambda amax: scale_for(amax, Fp8TensorLayout.MAX), ("scale", "input_scale")),
+    "nvfp4": OneScale(_nvfp4_scale, ("scale",)),
+}
+
+
+def quantize(
+    rows: Rows, shape: tuple[int, int], format_name: str, place: str, scale_dtype: torch.dtype = torch.float32
+) -> HeldWeight:
+    """The weight of `shape` (N, K) in a format. place: file and key, for the error. scale_dtype: the scales of
+    BY_CHANNEL are rounded to it before codes are chosen, so that a file can store them in it.
+
+    Raises ConvertError for values that are not finite, ValueError for a shape that the format cannot hold.
+    """
+    row = FORMATS[format_name]
+    scale: torch.Tensor | str = "recalculate"
+    if format_name in WHOLE:
+        amax = torch.stack([_amax(chunk, place) for chunk in _chunks(rows, shape)]).amax()
+        scale = WHOLE[format_name].scale(amax)
+    parts: dict[str, list[torch.Tensor]] = {name: [] for name in row.tensors}
+    for chunk in _chunks(rows, shape):
+        if format_name in BY_CHANNEL:
+            scale = _rounded(scale_for(_row_amax(chunk, place), row.layout.MAX), scale_dtype)
+        elif format_name not in WHOLE:
+            _amax(chunk, place)
+        codes, params = row.layout.quantize(chunk, scale=scale, inplace_ops=True)
+        for name, tensor in zip(row.tensors, row.parts(codes, params), strict=True):
+            parts[name].append(tensor)
+    shared = WHOLE[format_name].shared if format_name in WHOLE else ()
+    tensors = {name: found[0] if name in shared else torch.cat(found) for name, found in parts.items()}
+    return HeldWeight(format_name, shape, tensors)
+
+
+def _chunks(rows: Rows, shape: tuple[int, int]) -> Iterator[torch.Tensor]:
+    step = max(1, CHUNK // (shape[1] * TILE)) * TILE
+    for start in range(0, shape[0], step):
+        yield rows(start, min(start + step, shape[0]))
+
+
+def _row_amax(chunk: torch.Tensor, place: str) -> torch.Tensor:
+    """[rows, 1]"""
+    amax = torch.maximum(chunk.amax(dim=1, keepdim=True), -chunk.amin(dim=1, keepdim=True))
+    _require_finite(amax, place)
+    return amax
+
+
+def _amax(chunk: torch.Tensor, place: str) -> torch.Tensor:
+    amax = torch.maximum(chunk.amax(), -chunk.amin())
+    _require_finite(amax, place)
+    return amax
+
+
+def _require_finite(amax: torch.Tensor, place: str) -> None:
+    if not bool(amax.isfinite().all()):
+        what = "NaN" if bool(amax.isnan().any()) else "infinity"
+        raise ConvertError(f"{place} holds {what}. The model is damaged: download it again, or merge it again.")
+
+
+def _rounded(scale: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """Positive float32 values of `dtype`."""
+    return scale.to(dtype).float().clamp_(min=torch.finfo(dtype).smallest_normal * torch.finfo(dtype).eps)

@@ -1,0 +1,133 @@
+"""The float values of a tensor of the converted model, and the quantized layers that a source already has."""
+
+import math
+from collections.abc import Iterator
+
+import torch
+
+from ..checkpoints.checkpoint import HeldWeight
+from ..checkpoints.errors import Problem
+from ..checkpoints.spellings import WrongValueError
+from ..checkpoints.stored import StoredLayer
+from ..formats import FORMATS
+from ..formats.convert import convert
+from .outputs import Output, Piece
+from .source import Source
+
+SIXTEEN_BIT = {"bfloat16", "float16"}
+# formats whose rows stand alone in every tensor, so that layers can be cut and joined as they are
+BY_ROW = ("int8-channel", "fp8-channel", "int4-g128")
+
+
+class Weights:
+    """Outputs of one source as numbers."""
+
+    def __init__(self, source: Source):
+        self._source = source
+        self._stored = {layer.weight_key: layer for layer in source.checkpoint.layers.values()}
+
+    def format(self, output: Output) -> str | None:
+        """What the weight is quantized as in the source, None if it is not."""
+        layer = self._stored.get(output.pieces[0].key)
+        return None if layer is None else self._format(layer.stored)
+
+    def scale_dtype(self, output: Output) -> torch.dtype:
+        """What the converter of LightX2V stores the scales in: the type of the source's weight, or of its scales if it
+        is quantized already."""
+        layers = [self._stored.get(piece.key) for piece in output.pieces]
+        keys = [
+            piece.key if layer is None else layer.stored.keys.get("scale")
+            for piece, layer in zip(output.pieces, layers, strict=True)
+        ]
+        found = {self._source.info(key).dtype for key in keys if key is not None}
+        return getattr(torch, found.pop()) if len(found) == 1 and found <= SIXTEEN_BIT else torch.float32
+
+    def rows(self, output: Output, start: int, stop: int) -> torch.Tensor:
+        """Rows start to stop of a 2-D weight that is not quantized in the source, float32 and free to overwrite."""
+        parts, first = [], 0
+        for piece in output.pieces:
+            count = self._count(piece)
+            begin, end = max(start - first, 0), min(stop - first, count)
+            if begin < end:
+                parts.append(self._piece(piece, begin, end))
+            first += count
+        values = parts[0] if len(parts) == 1 else torch.cat(parts)
+        return values.to(torch.float32, copy=values.dtype is torch.float32)
+
+    def held(self, output: Output, format_name: str) -> HeldWeight | None:
+        """The quantized weight with the source's own codes and scales, in a format of the same family; None where its
+        parts cannot be joined as they are."""
+        found = [_repacked(self._held(piece), format_name) for piece in output.pieces]
+        if len(found) == 1:
+            return found[0]
+        if found[0].format not in BY_ROW or len({held.format for held in found}) > 1:
+            return None
+        names = found[0].tensors
+        return HeldWeight(
+            found[0].format, output.shape, {name: torch.cat([held.tensors[name] for held in found]) for name in names}
+        )
+
+    def dequantized(self, output: Output) -> torch.Tensor:
+        """float32 [N, K] of a weight that is quantized in the source."""
+        found = [self._held(piece) for piece in output.pieces]
+        parts = [FORMATS[held.format].wrap(held.tensors, torch.float32, held.shape).dequantize() for held in found]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def plain(self, output: Output) -> Iterator[torch.Tensor]:
+        """The values of any unquantized tensor in order, a part at a time, in the source's dtype."""
+        for piece in output.pieces:
+            if piece.parts == 1 and not piece.changes:
+                kind = getattr(torch, self._source.info(piece.key).dtype)
+                yield from (part.view(kind) for part in self._source.pieces(piece.key))
+            else:
+                yield self._piece(piece, 0, self._count(piece)).contiguous().flatten()
+
+    def _count(self, piece: Piece) -> int:
+        shape = self._source.info(piece.key).shape
+        if piece.changes:
+            shape = tuple(piece.change(torch.empty(shape, device="meta")).shape)
+        start, stop = piece.rows(shape[0])
+        return stop - start
+
+    def _piece(self, piece: Piece, begin: int, end: int) -> torch.Tensor:
+        """Rows of a piece; one that is changed is read as a whole."""
+        info = self._source.info(piece.key)
+        start, stop = piece.rows(info.shape[0]) if info.shape else (0, None)
+        if not piece.changes:
+            return self._source.read(piece.key, start + begin, start + end)
+        return piece.change(self._source.read(piece.key, start, stop))[begin:end]
+
+    def _held(self, piece: Piece) -> HeldWeight:
+        layer = self._stored[piece.key]
+        stored = layer.stored
+        tensors = self._read(stored)
+        name = self._format(stored)
+        if name != layer.format:
+            tensors = {"codes": tensors["codes"], "scale": tensors["scale"][:1], "input_scale": torch.empty(0)}
+        if piece.parts == 1:
+            return HeldWeight(name, stored.shape, tensors)
+        share = type(layer)(layer.name, stored, layer.shape, piece.part, piece.parts)
+        return HeldWeight(name, layer.shape, share.share(tensors))
+
+    def _format(self, stored: StoredLayer) -> str:
+        """The loaders give each row a scale of its own where the file has one for all, a dialect must not."""
+        name = stored.spelling.format
+        one = name == "fp8-channel" and not math.prod(self._source.info(stored.keys["scale"]).shape) > 1
+        return "fp8-tensor" if one else name
+
+    def _read(self, stored: StoredLayer) -> dict[str, torch.Tensor]:
+        parts = {role: self._source.read(key) for role, key in stored.keys.items()}
+        try:
+            return stored.spelling.read(parts, stored.shape)
+        except WrongValueError as error:
+            key = stored.keys[error.role]
+            raise Problem(self._source.info(key).file.name, key, error.cause, error.remedy).error() from error
+
+
+def _repacked(held: HeldWeight, format_name: str) -> HeldWeight:
+    if held.format == format_name:
+        return held
+    row = FORMATS[format_name]
+    weight = convert(FORMATS[held.format].wrap(held.tensors, torch.float32, held.shape), format_name)
+    parts = row.parts(weight._qdata, weight._params)
+    return HeldWeight(format_name, held.shape, dict(zip(row.tensors, parts, strict=True)))

@@ -1,0 +1,86 @@
+"""ComfyUI's own loader reads what is written in its dialect, and LoRAs merged on the way are those that it applies."""
+
+import comfy.sd
+import comfy.utils
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from x2v_quant.converting import ConvertError
+from x2v_quant.converting.dialects import WRITERS
+from x2v_quant.converting.outputs import COMFYUI
+from x2v_quant.demo import assets
+from x2v_quant.loading import load_dit
+from x2v_quant.schemes import SchemeChoice
+
+pytestmark = pytest.mark.usefixtures("inference")
+ORIGINAL = assets.names(assets.ORIGINAL).t2v
+LATENT = (1, 16, 3, 8, 8)
+KERNEL = {"int8-channel": "int8-reference", "fp8-tensor": "dequant", "mxfp8": "mxfp8", "nvfp4": "nvfp4"}
+
+
+@pytest.fixture(scope="module")
+def original(demo_models):
+    return demo_models / "diffusion_models" / ORIGINAL
+
+
+def output(patcher):
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(LATENT, generator=generator)
+    text = torch.randn(1, 16, patcher.model.diffusion_model.text_embedding[0].in_features, generator=generator)
+    comfy.model_management.load_models_gpu([patcher])
+    return patcher.model.diffusion_model(x, torch.tensor([500.0]), text)
+
+
+@pytest.mark.parametrize("format_name", WRITERS[COMFYUI])
+def test_core_computes_what_our_loader_computes(format_name, original, converted):
+    path = converted(original, format=format_name, dialect=COMFYUI)
+    core = output(comfy.sd.load_diffusion_model(str(path)))
+    ours = output(load_dit(str(path), SchemeChoice(dit=KERNEL[format_name])))
+    assert (ours - core).norm() <= 1e-3 * core.norm()
+    plain = output(comfy.sd.load_diffusion_model(str(original)))
+    assert 1e-3 * plain.norm() < (core - plain).norm() < 0.35 * plain.norm()
+
+
+@pytest.fixture
+def lora(original, tmp_path):
+    """A LoRA with ranks, a weight difference and a bias difference."""
+    generator = torch.Generator().manual_seed(1)
+    weights = comfy.utils.load_torch_file(str(original))
+    tensors = {}
+    for layer in ("blocks.0.self_attn.q", "blocks.1.ffn.0", "blocks.2.ffn.2"):
+        n, k = weights[f"{layer}.weight"].shape
+        tensors[f"diffusion_model.{layer}.lora_down.weight"] = torch.randn(4, k, generator=generator) / k**0.5
+        tensors[f"diffusion_model.{layer}.lora_up.weight"] = 4 * torch.randn(n, 4, generator=generator)
+        tensors[f"diffusion_model.{layer}.alpha"] = torch.tensor(2.0)
+    bias = weights["blocks.3.ffn.0.bias"]
+    tensors["diffusion_model.blocks.3.ffn.0.diff_b"] = torch.randn(bias.shape, generator=generator) * 2
+    path = tmp_path / "lora.safetensors"
+    save_file(tensors, path)
+    return path
+
+
+@pytest.mark.parametrize("source", ["bf16", "int8"])
+def test_a_merged_lora_is_the_one_that_core_applies(source, original, lora, converted, demo_models):
+    file = original if source == "bf16" else demo_models / "diffusion_models" / assets.names("int8").t2v
+    path = converted(file, format="int8-channel", loras=((lora, 0.8),))
+    merged = output(load_dit(str(path)))
+    patched, _ = comfy.sd.load_lora_for_models(
+        comfy.sd.load_diffusion_model(str(original)), None, comfy.utils.load_torch_file(str(lora)), 0.8, 0
+    )
+    expected = output(patched)
+    without = output(comfy.sd.load_diffusion_model(str(original)))
+    assert (merged - expected).norm() <= 0.05 * (without - expected).norm() + 0.02 * expected.norm()
+    assert (without - expected).norm() > 0.1 * expected.norm()
+
+
+def test_a_lora_for_another_model_is_refused(original, tmp_path, converted):
+    path = tmp_path / "other.safetensors"
+    save_file({"lora_unet_down_blocks_0.lora_down.weight": torch.zeros(4, 8)}, path)
+    with pytest.raises(ConvertError, match=r"other.safetensors has nothing for this model: its keys"):
+        converted(original, format="int8-channel", loras=((path, 1.0),))
+
+
+def test_an_encoder_takes_no_lora(lora, fixtures, converted):
+    with pytest.raises(ConvertError, match="is no diffusion model"):
+        converted(fixtures / "t5.safetensors", format="int8-channel", loras=((lora, 1.0),))

@@ -1,0 +1,143 @@
+"""Bad input: one or two sentences that name file, cause and remedy, and the source as it was."""
+
+import hashlib
+import os
+import shutil
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from x2v_quant.checkpoints import CheckpointError
+from x2v_quant.cli import main
+from x2v_quant.converting import ConvertError
+from x2v_quant.converting.convert import Options, convert
+from x2v_quant.layer_rules import RuleError, parse_overrides
+
+
+def digest(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.fixture
+def refused(source, tmp_path):
+    """refused(error, match, source=..., target="out.safetensors", **options): it is refused, in two sentences at most,
+    with the source as it was and nothing beside it."""
+
+    def check(error, match, source=source, target="out.safetensors", **options):
+        before, there = digest(source), set(tmp_path.rglob("*"))
+        with pytest.raises(error, match=match) as caught:
+            convert(source, tmp_path / target, Options(**{"format": "int8-channel", **options}))
+        text = str(caught.value)
+        assert text.endswith((".", ".)", "?")) and text.count(". ") <= 2 and "\n" not in text
+        assert digest(source) == before
+        assert set(tmp_path.rglob("*")) == there
+
+    return check
+
+
+@pytest.mark.parametrize("value,word", [(float("nan"), "NaN"), (float("inf"), "infinity")])
+@pytest.mark.parametrize("format_name", ["int8-channel", "fp8-tensor", "nvfp4", "mxfp8", "int4-g128"])
+def test_weights_that_are_no_numbers(value, word, format_name, tensors, tmp_path, refused):
+    key = "blocks.1.ffn.2.weight"
+    damaged = tensors[key].clone()
+    damaged[-1, 3] = value
+    path = tmp_path / "damaged.safetensors"
+    save_file({**tensors, key: damaged}, path)
+    refused(ConvertError, f"damaged.safetensors: {key} holds {word}. The model is damaged", path, format=format_name)
+
+
+def test_the_source_as_target(source, refused):
+    refused(ConvertError, "is the source itself, which is never changed", target=str(source), overwrite=True)
+
+
+def test_the_folder_of_the_source_as_target(source, refused):
+    refused(ConvertError, "is the source itself", target=str(source.parent), package="shards")
+
+
+def test_a_file_that_is_there(tmp_path, refused):
+    (tmp_path / "out.safetensors").write_bytes(b"mine")
+    refused(ConvertError, "is there already: choose another name, or say --overwrite")
+    assert (tmp_path / "out.safetensors").read_bytes() == b"mine"
+
+
+def test_overwrite_replaces_it(source, tmp_path, converted):
+    (tmp_path / "out.safetensors").write_bytes(b"mine")
+    assert len(converted(source, format="int8-channel", overwrite=True).read_bytes()) > 1000
+
+
+def test_a_name_that_is_no_model(refused):
+    refused(ConvertError, "out.pth is no name for a model file: end it in .safetensors", target="out.pth")
+
+
+def test_a_folder_that_is_not_empty(tmp_path, refused):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine").touch()
+    refused(ConvertError, "is a folder that is there already", target="out", package="shards")
+
+
+def test_no_space(source, refused, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**6, 10**6 - 5, 5))
+    refused(ConvertError, "does not fit on its disk: .* GB are needed, 0.00 GB are free. Make room")
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may write to every folder")
+def test_a_folder_that_cannot_be_written(tmp_path, refused):
+    (tmp_path / "mine").mkdir(mode=0o500)
+    refused(ConvertError, r"cannot be written: Permission denied\. Choose a folder", target="mine/out.safetensors")
+
+
+def test_a_place_that_is_no_folder(tmp_path, refused):
+    (tmp_path / "mine").touch()
+    refused(ConvertError, r"cannot be written: .*mine is no folder\. Check the path", target="mine/out.safetensors")
+
+
+def test_an_unknown_format(refused):
+    refused(RuleError, "'int9' is neither a format nor a scheme", format="int9")
+
+
+def test_a_rule_for_no_layer(refused):
+    rules = tuple(parse_overrides("blocks.7.ffn.0 = keep"))
+    refused(RuleError, "matches no layer of this model. Did you mean", overrides=rules)
+
+
+def test_an_unquantized_source_without_a_format(refused):
+    refused(ConvertError, "is not quantized: say which format", format=None)
+
+
+def test_a_model_without_a_layer_to_quantize(tmp_path, refused):
+    path = tmp_path / "odd.safetensors"
+    save_file({"some.thing": torch.zeros(3), "token_embedding.weight": torch.zeros(64, 64)}, path)
+    refused(ConvertError, "has no layer to quantize", path)
+
+
+@pytest.mark.parametrize(
+    "tensors,match",
+    [
+        ({"diffusion_model.blocks.0.ffn.0.lora_A.weight": torch.zeros(4, 8)}, "is a LoRA"),
+        ({"decoder.conv1.weight": torch.zeros(8, 8, 3, 3, 3)}, "is a VAE"),
+        ({"blocks.0.x.weight": torch.zeros(8, 8, dtype=torch.int8)}, "has no scale"),
+    ],
+)
+def test_what_is_no_model_to_convert(tensors, match, tmp_path, refused):
+    path = tmp_path / "other.safetensors"
+    save_file(tensors, path)
+    refused(CheckpointError, match, path)
+
+
+def test_the_command_says_it_in_one_line(source, tmp_path, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["convert", str(source), str(source), "--format", "int8-channel"])
+    assert stopped.value.code == 1
+    error = capsys.readouterr().err
+    assert error.startswith("x2v-quant: ") and error.count("\n") == 1
+
+
+def test_the_command_converts_and_says_what_it_did(source, tmp_path, capsys):
+    rules = tmp_path / "rules.txt"
+    rules.write_text("# the first block is the most sensitive\nblocks.0.* = keep\n")
+    command = ["convert", str(source), str(tmp_path / "out.safetensors"), "--format", "int8-vllm"]
+    assert main([*command, "--layers", str(rules), "--layer", "blocks.0.ffn.0 = fp8"]) == 0
+    said = capsys.readouterr().out
+    assert "1 layer fp8-channel, 10 layers int8-channel" in said
+    assert "kept: " in said and "the rule 'blocks.0.* = keep'" in said
