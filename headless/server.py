@@ -22,7 +22,15 @@ START_TIMEOUT = 300  # seconds; about 15 on two cores
 STOP_TIMEOUT = 10
 LOG_TAIL = 30  # lines
 # A pack that fails to import is only a line in ComfyUI's log, so the node list is what proves it is there.
-REQUIRED_NODES = ("X2VLoadDiT", "X2VLoadT5", "X2VLoadCLIPVision", "X2VScheme", "X2VKernelReport")
+REQUIRED_NODES = (
+    "X2VLoadDiT",
+    "X2VLoadT5",
+    "X2VLoadCLIPVision",
+    "X2VScheme",
+    "X2VQuantizeModel",
+    "X2VQuantizeCLIP",
+    "X2VKernelReport",
+)
 # What a copy of the pack leaves out, where it cannot be linked.
 NOT_COPIED = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "tests", "benchmarks")
 

@@ -3,10 +3,11 @@
 from comfy_api.latest import ComfyExtension
 
 from .loaders import LoadCLIPVision, LoadDiT, LoadT5
+from .quantize import QuantizeCLIP, QuantizeModel
 from .report import KernelReport
 from .scheme import QuantizationScheme
 
 
 class X2VExtension(ComfyExtension):
     async def get_node_list(self):
-        return [LoadDiT, LoadT5, LoadCLIPVision, QuantizationScheme, KernelReport]
+        return [LoadDiT, LoadT5, LoadCLIPVision, QuantizationScheme, QuantizeModel, QuantizeCLIP, KernelReport]

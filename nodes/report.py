@@ -17,8 +17,8 @@ class KernelReport(io.ComfyNode):
             description="What this machine can run, why not the rest, and which kernel each loaded model uses.",
             search_aliases=["x2v", "kernel", "diagnose", "why slow", "gpu support"],
             inputs=[
-                io.Model.Input("model", optional=True, tooltip="A model from Load Quantized DiT."),
-                io.Clip.Input("clip", optional=True, tooltip="A text encoder from Load Quantized T5."),
+                io.Model.Input("model", optional=True, tooltip="From Load Quantized DiT or Quantize Model."),
+                io.Clip.Input("clip", optional=True, tooltip="From Load Quantized T5 or Quantize CLIP."),
                 io.ClipVision.Input("clip_vision", optional=True, tooltip="From Load Quantized CLIP."),
             ],
             outputs=[io.String.Output(display_name="report")],

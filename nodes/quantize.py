@@ -1,0 +1,87 @@
+"""Quantize Model and Quantize CLIP: what another loader has loaded, with its linear layers quantized."""
+
+from comfy_api.latest import io
+
+from ..layer_rules import RuleError, parse_overrides
+from ..layer_rules.format_names import CHOICES
+from ..quantizing import quantize_clip, quantize_model, select_in_clip, select_in_model
+from ..schemes import AUTO, SchemeChoice
+from .scheme import CATEGORY, SchemeType
+
+ALIASES = ["x2v", "lightx2v", "quantize", "int8", "fp8", "int4", "nvfp4", "mxfp8", "convert model", "save vram"]
+
+
+def _inputs():
+    return [
+        io.Combo.Input(
+            "format",
+            options=[AUTO, *CHOICES],
+            default=AUTO,
+            tooltip="'auto' is fp8-channel where this machine multiplies fp8, else int8-channel.",
+        ),
+        io.String.Input(
+            "layers",
+            multiline=True,
+            default="",
+            optional=True,
+            tooltip="One line per exception: 'pattern = format' or 'pattern = keep', for instance 'ffn.2 = keep'.",
+        ),
+        SchemeType.Input("scheme", optional=True, tooltip="From Quantization Scheme: which kernels are preferred."),
+    ]
+
+
+def _check_lines(layers: str | None):
+    """The lines of the input, None while a link gives them."""
+    try:
+        parse_overrides(layers or "")
+    except RuleError as error:
+        return str(error)
+    return True
+
+
+class QuantizeModel(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="X2VQuantizeModel",
+            display_name="Quantize Model",
+            category=CATEGORY,
+            description="Quantizes the linear layers of any loaded diffusion model. LoRAs in front of it are baked in; "
+            "the model that comes in stays as it is.",
+            search_aliases=ALIASES,
+            inputs=[io.Model.Input("model"), *_inputs()],
+            outputs=[io.Model.Output()],
+        )
+
+    @classmethod
+    def validate_inputs(cls, layers=""):
+        return _check_lines(layers)
+
+    @classmethod
+    def execute(cls, model, format, layers="", scheme=None):
+        choice = scheme or SchemeChoice()
+        return io.NodeOutput(quantize_model(model, select_in_model(model, format, layers, choice), choice))
+
+
+class QuantizeCLIP(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="X2VQuantizeCLIP",
+            display_name="Quantize CLIP",
+            category=CATEGORY,
+            description="Quantizes the linear layers of any loaded text encoder. LoRAs in front of it are baked in; "
+            "the text encoder that comes in stays as it is.",
+            search_aliases=[*ALIASES, "text encoder", "t5", "umt5"],
+            inputs=[io.Clip.Input("clip"), *_inputs()],
+            outputs=[io.Clip.Output()],
+        )
+
+    @classmethod
+    def validate_inputs(cls, layers=""):
+        return _check_lines(layers)
+
+    @classmethod
+    def execute(cls, clip, format, layers="", scheme=None):
+        choice = scheme or SchemeChoice()
+        return io.NodeOutput(quantize_clip(clip, select_in_clip(clip, format, layers, choice), choice))

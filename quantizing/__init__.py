@@ -1,0 +1,7 @@
+"""Quantizes models that are loaded already, whoever loaded them: MODEL -> MODEL, CLIP -> CLIP."""
+
+from .choosing import select_in_clip, select_in_model
+from .errors import QuantizeError
+from .model import quantize_clip, quantize_model
+
+__all__ = ["QuantizeError", "quantize_clip", "quantize_model", "select_in_clip", "select_in_model"]

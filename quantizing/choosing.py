@@ -1,0 +1,27 @@
+"""Which layers of a loaded MODEL or CLIP are quantized: the rules of its family, and the user's lines."""
+
+import torch
+
+from ..layer_rules import Selection, parse_overrides, select
+from ..schemes import DIT, T5, SchemeChoice
+from .model import DIFFUSION_MODEL
+from .planning import format_for
+from .weights import linear_layers, shape_of
+
+
+def select_in_model(patcher, format_name: str, lines: str, choice: SchemeChoice) -> Selection:
+    """format_name: a format, or "auto" for what this machine multiplies; lines: "pattern = format|keep" each. Raises
+    RuleError."""
+    wanted = format_for(format_name, DIT, choice, patcher.load_device)
+    return _select(patcher.model.get_submodule(DIFFUSION_MODEL), wanted, lines)
+
+
+def select_in_clip(clip, format_name: str, lines: str, choice: SchemeChoice) -> Selection:
+    """As `select_in_model`, for every encoder that the CLIP holds."""
+    wanted = format_for(format_name, T5, choice, clip.patcher.load_device)
+    return _select(clip.cond_stage_model, wanted, lines)
+
+
+def _select(root: torch.nn.Module, format_name: str, lines: str) -> Selection:
+    layers = {name: shape_of(layer) for name, layer in linear_layers(root).items()}
+    return select(layers, [name for name, _ in root.named_parameters()], format_name, parse_overrides(lines))

@@ -1,0 +1,72 @@
+"""A second model over the same memory: its own modules and Parameter objects, the first one's tensors.
+
+Core keeps a model's state on its modules and moves a weight by giving its Parameter other data. So two models may share
+tensors, but never a module or a Parameter.
+"""
+
+import copy
+import functools
+import types
+from collections import OrderedDict
+
+import torch
+
+# what core hangs on a model and its modules while patchers load it; the second model gets its own
+WHILE_LOADED = frozenset(
+    (
+        *("_v", "_v_signature", "_v_weight", "_v_bias", "_prefetch", "_pins", "_pin_state", "seed_key"),
+        *("weight_lowvram_function", "bias_lowvram_function", "weight_function", "bias_function"),
+        *("comfy_patched_weights", "prev_comfy_cast_weights"),
+        *("dynamic_vbars", "dynamic_pins", "dynamic_patchers"),
+        *("model_loaded_weight_memory", "model_offload_buffer_memory", "model_lowvram", "lowvram_patch_counter"),
+        "current_weight_patches_uuid",
+    )
+)
+MAPPINGS = (dict, OrderedDict)
+
+
+class Copier:
+    """Copies modules and what holds them, each once, wherever it is referred to. `replaced`: modules that have their
+    copy already. The originals have to outlive it."""
+
+    def __init__(self, replaced: dict[torch.nn.Module, torch.nn.Module]):
+        self._made: dict[int, object] = {id(module): made for module, made in replaced.items()}
+
+    def of(self, value):
+        """The copy of a module, a Parameter, a module's bound method, or a container of these; anything else is
+        shared, tensors included."""
+        if id(value) in self._made:
+            return self._made[id(value)]
+        if isinstance(value, torch.nn.Module):
+            return self._module(value)
+        if isinstance(value, torch.nn.Parameter):
+            return self._parameter(value)
+        if isinstance(value, types.MethodType):
+            return types.MethodType(value.__func__, self.of(value.__self__))
+        if isinstance(value, functools.partial):
+            return functools.partial(self.of(value.func), *self.of(value.args), **self.of(value.keywords))
+        if type(value) in MAPPINGS:
+            made = self._made[id(value)] = type(value)()
+            made.update((key, self.of(held)) for key, held in value.items())
+            return made
+        if type(value) is list:
+            made = self._made[id(value)] = []
+            made.extend(map(self.of, value))
+            return made
+        if type(value) in (tuple, set):
+            return type(value)(map(self.of, value))
+        return value
+
+    def _module(self, module: torch.nn.Module) -> torch.nn.Module:
+        made = self._made[id(module)] = type(module).__new__(type(module))
+        made.__dict__.update(
+            {name: self.of(held) for name, held in module.__dict__.items() if name not in WHILE_LOADED}
+        )
+        return made
+
+    def _parameter(self, parameter: torch.nn.Parameter) -> torch.nn.Parameter:
+        made = torch.nn.Parameter(parameter, requires_grad=False)
+        if made is parameter:  # a tensor of GGUF's gives itself when it is detached
+            made = copy.copy(parameter)
+        self._made[id(parameter)] = made
+        return made

@@ -1,0 +1,5 @@
+"""What keeps a loaded model from being quantized, in words for the person who wired it up."""
+
+
+class QuantizeError(ValueError):
+    """The model cannot be quantized as asked. The message names layer, cause and remedy in one or two sentences."""

@@ -1,0 +1,103 @@
+"""One linear layer into the format that is wanted, in float32 on the plan's device."""
+
+from dataclasses import dataclass
+
+import comfy.lora
+import comfy.ops
+import torch
+
+from ..formats import FORMATS, family
+from ..formats.convert import convert
+from ..plan import Plan
+from .errors import QuantizeError
+from .held import held_format, in_our_layout
+from .weights import read, shape_of
+
+
+@dataclass(frozen=True)
+class Job:
+    """A layer, its `name` in the plan and the `key` of its weight in the model. `target`: a name in FORMATS; `patches`:
+    LoRAs that are baked in first."""
+
+    name: str
+    key: str
+    layer: torch.nn.Module
+    target: str
+    patches: tuple = ()
+
+
+def quantize_layer(job: Job, plan: Plan, operations: type, rests_on: torch.device) -> torch.nn.Module:
+    """A layer of `operations` with the weight in the format that the plan, which is told of it, stores it as. The
+    result lies on the device `rests_on`.
+
+    A weight that has the wanted format already keeps its codes. Raises QuantizeError for a weight with NaN or infinite
+    values and for a shape that the format cannot hold; NoKernelError as `Plan.assign`.
+    """
+    held = held_format(job.layer)
+    same = held is not None and family(held) == family(job.target) and not job.patches
+    kept = in_our_layout(job.layer) if same else None
+    if kept is not None:
+        entry = plan.assign(job.name, held, shape_of(job.layer))
+        weight, bias = convert(kept, entry.choice.format), job.layer.bias
+    else:
+        dense, bias = read(job.layer, plan.machine.live)
+        if job.patches:
+            dense = comfy.lora.calculate_weight(list(job.patches), dense.clone(), job.key)
+        _check(dense, job, plan)
+        entry = plan.assign(job.name, job.target, tuple(dense.shape))
+        weight = _quantized(dense, entry.choice.format, job, plan)
+        # a float weight goes straight into what it is stored as
+        entry.held = held or entry.choice.format
+        entry.added_error = _distance(weight, dense) if held else 0.0
+    # one after the other: comfy_kitchen dequantizes a weight that is asked for both at once
+    return _layer(operations, job.name, weight.to(rests_on).to(dtype=plan.compute_dtype), bias)
+
+
+def dense_layer(layer: torch.nn.Module, dtype: torch.dtype, device: torch.device, rests_on: torch.device):
+    """Core's own linear layer with the weight of `layer` in `dtype`: core cannot patch what another pack has packed."""
+    weight, bias = read(layer, device)
+    made = comfy.ops.manual_cast.Linear(*reversed(weight.shape), bias is not None, device="meta", dtype=dtype)
+    made.weight = _parameter(weight.to(device=rests_on, dtype=dtype))
+    made.bias = None if bias is None else _parameter(bias.to(device=rests_on, dtype=dtype))
+    return made.eval()
+
+
+def _quantized(dense: torch.Tensor, format_name: str, job: Job, plan: Plan):
+    try:
+        return FORMATS[format_name].quantize(dense, plan.compute_dtype)
+    except ValueError as error:
+        raise QuantizeError(
+            f"{plan.title}, layer {job.name}: {error}. Write the line '{job.name} = keep' into the node's layers."
+        ) from error
+
+
+def _check(dense: torch.Tensor, job: Job, plan: Plan) -> None:
+    # both are NaN if any value is
+    least, most = torch.aminmax(dense)
+    if torch.isfinite(least) and torch.isfinite(most):
+        return
+    remedy = (
+        "Take the LoRA off, or lower its strength."
+        if job.patches
+        else "The file is damaged or its training broke: load another one."
+    )
+    raise QuantizeError(f"{plan.title}, layer {job.name}: the weight holds NaN or infinite values. {remedy}")
+
+
+def _distance(weight, dense: torch.Tensor) -> float:
+    """Relative Frobenius distance of the quantized weight from `dense`."""
+    back = weight.to(dtype=torch.float32).dequantize()
+    return float(back.sub_(dense).norm() / dense.norm().clamp(min=1e-30))
+
+
+def _layer(operations: type, name: str, weight, bias: torch.Tensor | None) -> torch.nn.Module:
+    rows, columns = weight.shape
+    made = operations.Linear(columns, rows, bias=False, device=torch.device("meta"))
+    # as load_state_dict calls it for a layer of that name
+    made._load_from_state_dict({f"{name}.weight": weight}, f"{name}.", {}, True, [], [], [])
+    made.bias = None if bias is None else _parameter(bias.to(weight.device))
+    return made.eval()
+
+
+def _parameter(tensor: torch.Tensor) -> torch.nn.Parameter:
+    return torch.nn.Parameter(tensor, requires_grad=False)

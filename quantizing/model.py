@@ -1,0 +1,134 @@
+"""MODEL -> MODEL and CLIP -> CLIP: a copy of a loaded model whose selected linear layers are quantized."""
+
+import functools
+from collections.abc import Callable, Mapping
+
+import comfy.model_management
+import comfy.utils
+import torch
+
+from ..layer_rules import Selection
+from ..linear import operations
+from ..loading.common import announce, compute_dtype
+from ..plan import Plan
+from ..schemes import DIT, T5, SchemeChoice
+from .copying import Copier
+from .errors import QuantizeError
+from .held import held_format
+from .layer import Job, dense_layer, quantize_layer
+from .patchers import successor, unload
+from .planning import plan_for
+from .weights import is_foreign, is_ours, linear_layers
+
+# where the layers of a selection are: the part of core's MODEL that the sampler calls, all of a CLIP
+DIFFUSION_MODEL = "diffusion_model"
+WHOLE = ""
+# float32 copies of the largest layer that are on the device at a time
+COPIES = 4
+
+
+def quantize_model(
+    patcher,
+    selection: Selection,
+    choice: SchemeChoice | None = None,
+    smoothing: Mapping[str, torch.Tensor] | None = None,
+):
+    """ModelPatcher -> ModelPatcher of a new model in which the layers of `selection` (names in the diffusion model) are
+    quantized, and LoRAs on them baked in. The given one stays as it is; what is not quantized is shared with it.
+
+    smoothing: layer -> pre_quant_scale [K], not used yet. Layer by layer, in float32 on the patcher's device; the
+    result lies on its offload device. The plan is `.model.x2v_plan`. Raises QuantizeError, UnknownSchemeError,
+    SchemeMismatchError or NoKernelError.
+    """
+    choice = choice or SchemeChoice()
+    fp16_is_safe = torch.float16 in patcher.model.model_config.supported_inference_dtypes
+    dtype = compute_dtype(choice, patcher.load_device, fp16_is_safe)
+    made = _quantized(patcher, DIFFUSION_MODEL, selection, _plan(patcher, selection, DIT, choice, dtype))
+    made.model.manual_cast_dtype, made.model.current_patcher = dtype, None
+    again = functools.partial(quantize_model, selection=selection, choice=choice, smoothing=smoothing)
+    return _reloadable(made, patcher, again)
+
+
+def quantize_clip(clip, selection: Selection, choice: SchemeChoice | None = None):
+    """comfy.sd.CLIP -> CLIP, as `quantize_model`; names in the selection are those in `clip.cond_stage_model`."""
+    made = clip.clone()
+    made.patcher = _quantize_encoders(clip.patcher, selection, choice or SchemeChoice())
+    made.cond_stage_model = made.patcher.model
+    return made
+
+
+def _quantize_encoders(patcher, selection: Selection, choice: SchemeChoice):
+    dtype = compute_dtype(choice, patcher.load_device, fp16_is_safe=False)
+    made = _quantized(patcher, WHOLE, selection, _plan(patcher, selection, T5, choice, dtype))
+    return _reloadable(made, patcher, functools.partial(_quantize_encoders, selection=selection, choice=choice))
+
+
+def _plan(patcher, selection: Selection, component: str, choice: SchemeChoice, dtype: torch.dtype) -> Plan:
+    if not selection.formats:
+        raise QuantizeError(
+            f"No layer of this model ({selection.family}) is to be quantized. "
+            "Name some in the node's layers: 'pattern = format'."
+        )
+    title = f"{type(patcher.model).__name__}, quantized"
+    return plan_for(title, selection.formats.values(), component, choice, patcher.load_device, dtype)
+
+
+def _quantized(patcher, part: str, selection: Selection, plan: Plan):
+    unload(patcher)
+    jobs = _jobs(patcher, part, selection)
+    _make_room(jobs, plan.machine.live)
+    progress = comfy.utils.ProgressBar(len(jobs))
+    made_by = operations(plan)
+    replaced: dict[torch.nn.Module, torch.nn.Module] = {}
+    for job in jobs:
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        replaced[job.layer] = quantize_layer(job, plan, made_by, patcher.offload_device)
+        progress.update(1)
+    for layer in linear_layers(patcher.model).values():
+        if layer not in replaced and is_foreign(layer):
+            replaced[layer] = dense_layer(layer, plan.compute_dtype, plan.machine.live, patcher.offload_device)
+    copier = Copier(replaced)
+    model = copier.of(patcher.model)
+    model.device = patcher.offload_device
+    model.x2v_plan = plan
+    # layers that are not quantized meet activations of the plan's dtype, whatever theirs is
+    for module in model.modules():
+        if hasattr(module, "comfy_cast_weights"):
+            module.comfy_cast_weights = True
+    made = successor(patcher, model, copier, baked={job.key for job in jobs if job.patches})
+    announce(plan)
+    return made
+
+
+def _jobs(patcher, part: str, selection: Selection) -> list[Job]:
+    """One for every layer that is selected, and for those that are kept as what this pack has quantized before."""
+    jobs = []
+    for name, layer in linear_layers(patcher.model.get_submodule(part)).items():
+        target = selection.formats.get(name)
+        key = f"{part}.{name}.weight".lstrip(".")
+        if target is not None:
+            jobs.append(Job(name, key, layer, target, tuple(patcher.patches.get(key, ()))))
+        elif is_ours(layer):
+            jobs.append(Job(name, key, layer, held_format(layer)))
+    return jobs
+
+
+def _make_room(jobs: list[Job], device: torch.device) -> None:
+    """Core unloads other models if the device has no room for the largest layer."""
+    if device.type != "cpu":
+        largest = max(job.layer.in_features * job.layer.out_features for job in jobs)
+        comfy.model_management.free_memory(COPIES * largest * torch.float32.itemsize, device)
+
+
+def _reloadable(made, patcher, again: Callable):
+    """Core loads the model anew for torch.compile or a second GPU: from what loaded `patcher`, with its LoRAs."""
+    loader = patcher.cached_patcher_init
+    made.cached_patcher_init = None if loader is None else (_reload, (loader, dict(patcher.patches), again))
+    return made
+
+
+def _reload(loader: tuple, patches: dict[str, list], again: Callable, disable_dynamic: bool = False):
+    source = loader[0](*loader[1], disable_dynamic=disable_dynamic)
+    source = source[loader[2]] if len(loader) > 2 else source
+    source.patches = {key: list(held) for key, held in patches.items()}
+    return again(source)

@@ -1,0 +1,81 @@
+"""From the patcher of one model to the patcher of its copy: what the user has wired up stays."""
+
+import copy
+import inspect
+import uuid
+from collections.abc import Collection
+
+import comfy.model_management
+import comfy.model_patcher
+import torch
+from comfy.patcher_extension import PatcherInjection, WrappersMP
+from comfy.weight_adapter import BypassInjectionManager
+from comfy_api.torch_helpers.torch_compile import COMPILE_KEY, TORCH_COMPILE_KWARGS, set_torch_compile_wrapper
+
+from .copying import Copier
+from .errors import QuantizeError
+
+MULTIGPU = "multigpu"
+
+
+def unload(patcher) -> None:
+    """Have core take the model, and every clone of `patcher`, off its devices, so that modules and weights are as they
+    were loaded: no LoRA, no injection, no memory of a GPU."""
+    loaded = comfy.model_management.current_loaded_models
+    ours = [entry for entry in loaded if entry.model is not None and entry.model.is_clone(patcher)]
+    others = [entry for entry in loaded if entry not in ours]
+    for device in {entry.device for entry in ours}:
+        comfy.model_management.free_memory(1e30, device, keep_loaded=others)
+
+
+def successor(patcher, model: torch.nn.Module, copier: Copier, baked: Collection[str]):
+    """A patcher for `model`, the copy that `copier` made of the unloaded `patcher`'s. All that was set on `patcher` is
+    set on it but the patches of the weights named in `baked`.
+
+    Raises QuantizeError for modules that another pack compiled: they hold on to the first model's weights.
+    """
+    _check_compiled(patcher)
+    made = patcher.clone(model_override=(model, ({}, {}, {}, set())))
+    # another pack's patcher knows its own weights, not ours
+    dynamic = made.is_dynamic()
+    made.__class__ = comfy.model_patcher.ModelPatcherDynamic if dynamic else comfy.model_patcher.ModelPatcher
+    made.size = 0
+    made.parent = None
+    made.patches_uuid, made.clone_base_uuid = uuid.uuid4(), uuid.uuid4()
+    made.patches = {key: patches for key, patches in made.patches.items() if key not in baked}
+    made.object_patches = {name: copier.of(held) for name, held in made.object_patches.items()}
+    made.is_injected, made.is_multigpu_base_clone = False, False
+    made.hook_backup, made.cached_hook_patches, made.current_hooks = {}, {}, None
+    made.remove_additional_models(MULTIGPU)  # copies of the first model on other devices
+    for key, injections in made.injections.items():
+        made.injections[key] = [moved for injection in injections for moved in _injections(injection, model)]
+    _compile_again(made)
+    return made
+
+
+def _injections(injection: PatcherInjection, model: torch.nn.Module) -> list[PatcherInjection]:
+    """Core's bypass LoRA holds the modules it wraps: the same adapters for the modules of `model`. Others get their
+    model from the patcher they are called with."""
+    held = inspect.getclosurevars(injection.inject).nonlocals if inspect.isfunction(injection.inject) else {}
+    manager = held.get("self")
+    if not isinstance(manager, BypassInjectionManager):
+        return [injection]
+    moved = BypassInjectionManager()
+    for key, (adapter, strength) in manager.adapters.items():
+        moved.add_adapter(key, copy.copy(adapter), strength)  # being injected changes an adapter
+    return moved.create_injections(model)
+
+
+def _check_compiled(patcher) -> None:
+    compiled = [name for name, held in patcher.object_patches.items() if hasattr(held, "_orig_mod")]
+    if compiled:
+        raise QuantizeError(
+            f"{compiled[0]} of this model is compiled already. Put the node that compiles behind Quantize Model."
+        )
+
+
+def _compile_again(patcher) -> None:
+    """Core's TorchCompileModel has compiled modules of the first model; compiling happens at the first call."""
+    for wrapper in patcher.get_wrappers(WrappersMP.APPLY_MODEL, COMPILE_KEY):
+        keys = list(inspect.getclosurevars(wrapper).nonlocals["compiled_module_dict"])
+        set_torch_compile_wrapper(patcher, keys=keys, **patcher.model_options[TORCH_COMPILE_KWARGS])

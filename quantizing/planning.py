@@ -1,0 +1,43 @@
+"""Which format "auto" means on this machine, and the plan of a model that is quantized in memory."""
+
+import torch
+
+from ..formats import FORMATS, family
+from ..kernels import choose
+from ..machine import Machine, describe
+from ..plan import Plan, SchemeMismatchError
+from ..schemes import AUTO, SchemeChoice, resolve, schemes_for
+
+# tried in this order: fp8 follows outliers among activations further than int8, for the same rate of multiplication
+PREFERRED = ("fp8-channel", "int8-channel")
+
+
+def format_for(name: str, component: str, choice: SchemeChoice, device: torch.device) -> str:
+    """`name`, or for "auto" the scheme's format, else `native_format`. component: "dit" or "t5"."""
+    if name != AUTO:
+        return name
+    wanted = resolve(getattr(choice, component), component).format
+    return wanted if wanted in FORMATS else native_format(describe(torch.device(device)))
+
+
+def native_format(machine: Machine) -> str:
+    """The first of PREFERRED that is multiplied without being dequantized on `machine`, else the last, whose weights
+    are nearer to the original."""
+    native = [name for name in PREFERRED if choose(name, machine).kernel.activation != "float"]
+    return [*native, PREFERRED[-1]][0]
+
+
+def plan_for(title: str, formats, component: str, choice: SchemeChoice, device, dtype: torch.dtype) -> Plan:
+    """An empty plan for a model whose layers become `formats`.
+
+    Raises UnknownSchemeError, or SchemeMismatchError if the scheme is for another format.
+    """
+    scheme = resolve(getattr(choice, component), component)
+    others = sorted({name for name in formats if scheme.format is not None and family(name) != family(scheme.format)})
+    if others:
+        fitting = ", ".join(schemes_for({family(name) for name in formats}, component))
+        raise SchemeMismatchError(
+            f"Layers of {title} are to become {' and '.join(others)}; scheme {scheme.name} is for {scheme.format}. "
+            f"Pick one of: {fitting}; or quantize every layer to {scheme.format}."
+        )
+    return Plan(title, scheme, describe(torch.device(device)), dtype, choice.strict, choice.transcode)

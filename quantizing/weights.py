@@ -1,0 +1,66 @@
+"""The linear layers of a loaded model, and their weights in float32 whoever loaded them."""
+
+import comfy.ops
+import torch
+from comfy_kitchen.tensor import QuantizedTensor
+from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
+
+from ..linear import QuantLinear
+
+# modules that define linear layers whose `weight` is what they multiply by; of others only the forward is to be trusted
+PLAIN_HOMES = (comfy.ops.__name__, torch.nn.Linear.__module__, QuantLinear.__module__)
+# unit vectors that are multiplied at a time by a layer of which only the forward is known
+UNIT_ROWS = 1024
+
+
+def linear_layers(root: torch.nn.Module) -> dict[str, torch.nn.Module]:
+    """Name in `root` -> every linear layer in it, core's own classes and everyone's subclasses of torch's."""
+    return {name: module for name, module in root.named_modules() if _is_linear(module)}
+
+
+def _is_linear(module: torch.nn.Module) -> bool:
+    if isinstance(module, NonDynamicallyQuantizableLinear):  # torch's attention takes its weight past its forward
+        return False
+    # core's quantized layers are no torch.nn.Linear
+    mixed = isinstance(module, comfy.ops.CastWeightBiasOp) and type(module).__name__ == "Linear"
+    return (isinstance(module, torch.nn.Linear) or mixed) and module.weight is not None
+
+
+def shape_of(layer: torch.nn.Module) -> tuple[int, int]:
+    """(N, K)."""
+    return layer.out_features, layer.in_features
+
+
+def is_ours(layer: torch.nn.Module) -> bool:
+    """Whether the layer runs on this pack's kernels."""
+    return isinstance(layer, QuantLinear) and layer.kernel is not None
+
+
+def is_foreign(layer: torch.nn.Module) -> bool:
+    """Whether only the layer's own forward can tell its weight: another pack's class, GGUF's for one."""
+    return not isinstance(layer.weight, QuantizedTensor) and type(layer).__module__ not in PLAIN_HOMES
+
+
+def read(layer: torch.nn.Module, device: torch.device) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """The layer's weight [N, K] in float32 on `device`, and its bias [N]. Either may be the layer's own: not to be
+    written to."""
+    if is_foreign(layer):
+        return _through_forward(layer, device)
+    weight = layer.weight.to(device)
+    if isinstance(weight, QuantizedTensor):
+        weight = weight.to(dtype=torch.float32).dequantize()
+    weight = weight.to(torch.float32)
+    smoothing = None if is_ours(layer) else getattr(layer, "pre_quant_scale", None)  # core multiplies the input by it
+    return (weight if smoothing is None else weight * smoothing.to(weight)), layer.bias
+
+
+def _through_forward(layer: torch.nn.Module, device: torch.device) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """What the layer makes of zero is its bias, what it makes of each unit vector a column of its weight."""
+    rows, columns = shape_of(layer)
+    bias = layer(torch.zeros((1, columns), device=device)).float()
+    weight = torch.empty((rows, columns), device=device)
+    for start in range(0, columns, UNIT_ROWS):
+        units = torch.zeros((min(UNIT_ROWS, columns - start), columns), device=device)
+        units.diagonal(start).fill_(1)
+        weight[:, start : start + len(units)] = (layer(units).float() - bias).t()
+    return weight, None if layer.bias is None else bias[0]

@@ -1,0 +1,54 @@
+"""Run in a fresh interpreter: loads a bf16 Wan with core's own loader, quantizes it and prints as JSON how far resident
+memory rose above what the loaded model held ("peak"), the bytes of the quantized weights ("weights") and of the largest
+layer in float32 ("largest")."""
+
+import json
+import sys
+
+from x2v_quant.benchmarks.comfyui import use_comfyui
+
+
+def main(path: str, format_name: str) -> None:
+    use_comfyui()
+    import comfy.sd
+    import psutil
+    import torch
+
+    from x2v_quant.benchmarks.peak_memory import peak, reset_peak
+    from x2v_quant.formats import FORMAT_OF_LAYOUT
+    from x2v_quant.quantizing import quantize_model, select_in_model
+    from x2v_quant.schemes import SchemeChoice
+
+    choice = SchemeChoice(dit="reference", compute_dtype="fp32")
+    with torch.inference_mode():
+        model = comfy.sd.load_diffusion_model(path)
+        # what importing and probing takes is not the model's
+        selection = select_in_model(model, format_name, "", choice)
+        warm_up(model, selection, choice)
+        reset_peak()
+        before = psutil.Process().memory_info().rss
+        made = quantize_model(model, selection, choice)
+        after = peak()
+    layers = [made.model.diffusion_model.get_submodule(name).weight for name in made.model.x2v_plan.layers]
+    parts = [FORMAT_OF_LAYOUT[w._layout_cls].parts(w._qdata, w._params) for w in layers]
+    print(
+        json.dumps(
+            {
+                "peak": after - before,
+                "weights": sum(part.nbytes for held in parts for part in held),
+                "largest": max(w.numel() for w in layers) * 4,
+            }
+        )
+    )
+
+
+def warm_up(model, selection, choice) -> None:
+    from x2v_quant.layer_rules import Selection
+    from x2v_quant.quantizing import quantize_model
+
+    name, format_name = next(iter(selection.formats.items()))
+    quantize_model(model, Selection(selection.family, {name: format_name}), choice)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

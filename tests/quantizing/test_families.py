@@ -1,0 +1,94 @@
+"""Models of other families, small ones of core's own with random weights, through their own forward."""
+
+import pytest
+import torch
+from comfy_kitchen.tensor import QuantizedTensor
+
+from x2v_quant.schemes import SchemeChoice
+
+pytestmark = pytest.mark.usefixtures("inference")
+HIDDEN = 256
+FLUX = {
+    "image_model": "flux",
+    "in_channels": 16,
+    "out_channels": 16,
+    "context_in_dim": HIDDEN,
+    "hidden_size": HIDDEN,
+    "num_heads": 2,
+    "depth": 2,
+    "depth_single_blocks": 2,
+    "axes_dim": [16, 56, 56],
+    "theta": 256,
+    "qkv_bias": True,
+    "mlp_ratio": 4.0,
+    "patch_size": 2,
+    "vec_in_dim": 64,
+    "guidance_embed": True,
+    "txt_ids_dims": [],
+}
+QWEN = {"image_model": "qwen_image", "num_layers": 2, "num_attention_heads": 2, "joint_attention_dim": HIDDEN}
+Z_IMAGE = {
+    "image_model": "lumina2",
+    "dim": HIDDEN,
+    "n_layers": 2,
+    "n_refiner_layers": 1,
+    "n_heads": 2,
+    "axes_dims": (32, 48, 48),
+    "axes_lens": (64, 64, 64),
+    "cap_feat_dim": HIDDEN,
+    "in_channels": 16,
+    "qk_norm": True,
+    "z_image_modulation": True,
+    "pad_tokens_multiple": 32,
+}
+# name of core's row in supported_models -> (its configuration, more that its forward takes, family)
+FAMILIES = {
+    "Flux": (FLUX, {"y": torch.ones(1, 64), "guidance": torch.ones(1)}, "Flux"),
+    "QwenImage": (QWEN, {}, "Qwen-Image"),
+    "ZImage": (Z_IMAGE, {"num_tokens": 8}, "Z-Image (Lumina 2)"),
+}
+
+
+@pytest.fixture
+def build():
+    """name in FAMILIES -> core's MODEL."""
+    import comfy.model_patcher
+    import comfy.supported_models
+
+    def make(name):
+        config = getattr(comfy.supported_models, name)(dict(FAMILIES[name][0]))
+        config.set_inference_dtype(torch.float32, None)
+        model = config.get_model({}, "")
+        generator = torch.Generator().manual_seed(1)
+        for key, parameter in model.diffusion_model.named_parameters():
+            one = key.endswith("weight") and parameter.ndim == 1
+            spread = parameter.shape[-1] ** -0.5 if parameter.ndim > 1 else 0.02
+            values = torch.randn(parameter.shape, generator=generator) * spread
+            parameter.data.copy_(torch.ones_like(values) if one else values)
+        cpu = torch.device("cpu")
+        return comfy.model_patcher.ModelPatcher(model, cpu, cpu)
+
+    return make
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_the_output_stays_near(name, build, quantize, distance):
+    from x2v_quant.quantizing import select_in_model
+
+    _, more, family = FAMILIES[name]
+    model = build(name)
+    assert select_in_model(model, "int8-channel", "", SchemeChoice()).family == family
+    made = quantize(model)
+    generator = torch.Generator().manual_seed(2)
+    x, context = torch.randn((1, 16, 16, 16), generator=generator), torch.randn((1, 8, HIDDEN), generator=generator)
+    x = x.unsqueeze(2) if name == "QwenImage" else x
+
+    def output(patcher):
+        return patcher.model.diffusion_model(x, torch.tensor([0.5]), context, **more)
+
+    wanted, got = output(model), output(made)
+    assert not any(isinstance(p, QuantizedTensor) for p in model.model.parameters())
+    assert sum(isinstance(p, QuantizedTensor) for p in made.model.parameters()) == len(made.model.x2v_plan.layers) > 10
+    assert torch.isfinite(wanted).all()
+    print(f"{family}: {distance(got, wanted):.4f}")
+    assert 0 < distance(got, wanted) < 0.05

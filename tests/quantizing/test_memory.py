@@ -1,0 +1,30 @@
+"""Quantizing takes the memory of the quantized weights and of a few copies of one layer."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from x2v_quant.benchmarks import models
+from x2v_quant.demo.wan import WanSize, dit
+
+SCRIPT = Path(__file__).with_name("peak_of_quantizing.py")
+SIZE = WanSize(dim=1536, ffn=8960, blocks=3, text=4096)  # of the 1.3B model: 93 MB a block
+COPIES = 4
+SLACK = 32e6  # what the allocator keeps
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak of a moment is known on Linux")
+def test_the_peak_is_the_weights_and_a_few_copies_of_the_largest_layer(tmp_path):
+    files = models.write(tmp_path, dit(0, SIZE, image_to_video=False), "dit", [])
+    assert files.dense.stat().st_size > 250e6
+    command = [sys.executable, str(SCRIPT), str(files.dense), "int8-channel"]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    found = json.loads(result.stdout.splitlines()[-1])
+    print(found)
+    assert found["peak"] > 0.9 * found["weights"]
+    assert found["peak"] < found["weights"] + COPIES * found["largest"] + SLACK

@@ -1,0 +1,105 @@
+"""Quantize Model and Quantize CLIP in the real server, behind ComfyUI's own loaders."""
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from x2v_quant.demo import assets
+from x2v_quant.demo.graph import node_of, unet_loader
+from x2v_quant.demo.wan import WanSize
+from x2v_quant.headless.client import ServerError
+
+ORIGINAL = assets.names(assets.ORIGINAL)
+SIZE = WanSize(dim=128, ffn=512)  # of the trained model
+LORA = "quantize_lora.safetensors"
+
+
+def distance(a, b):
+    return ((a - b).norm() / b.norm()).item()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def lora(server):
+    folder = server.base / "models" / "loras"
+    folder.mkdir(exist_ok=True)
+    generator = torch.Generator().manual_seed(11)
+    tensors = {}
+    for block in range(SIZE.blocks):
+        for layer, n, k in (("self_attn.v", SIZE.dim, SIZE.dim), ("ffn.2", SIZE.dim, SIZE.ffn)):
+            key = f"diffusion_model.blocks.{block}.{layer}"
+            tensors[f"{key}.lora_down.weight"] = torch.randn((4, k), generator=generator) * k**-0.5
+            tensors[f"{key}.lora_up.weight"] = torch.randn((n, 4), generator=generator)
+    save_file(tensors, folder / LORA)
+
+
+@pytest.fixture
+def dense_graph(graph):
+    """The demo's text to video with ComfyUI's own loader of diffusion models, and (class type, inputs) behind it."""
+
+    def make(*behind):
+        prompt, ids = graph()
+        loader = node_of(prompt, "X2VLoadDiT")
+        prompt[loader] = unet_loader(ORIGINAL.t2v)
+        last = [loader, 0]
+        users = [(entry, name) for entry in prompt.values() for name, value in entry["inputs"].items() if value == last]
+        for number, (class_type, inputs) in enumerate(behind):
+            node = f"behind{number}"
+            prompt[node] = {"class_type": class_type, "inputs": {"model": last, **inputs}}
+            last = [node, 0]
+        for entry, name in users:
+            entry["inputs"][name] = last
+        return prompt, ids
+
+    return make
+
+
+LOADED_LORA = ("LoraLoaderModelOnly", {"lora_name": LORA, "strength_model": 1.0})
+
+
+def test_a_lora_before_quantize_model_is_in_the_video(dense_graph, run):
+    plain, _ = run(dense_graph()[0])
+    wanted, _ = run(dense_graph(LOADED_LORA)[0])
+    quantized, report = run(dense_graph(LOADED_LORA, ("X2VQuantizeModel", {"format": "int8-channel"}))[0])
+    assert "int8-channel ->" in report
+    effect = distance(wanted, plain)
+    assert effect > 0.05
+    assert 0 < distance(quantized, wanted) < 0.5 * effect
+    # the loader's cached model is what it was
+    again, _ = run(dense_graph(("RescaleCFG", {"multiplier": 0.0}))[0])
+    assert distance(again, plain) < 1e-5
+
+
+@pytest.mark.parametrize("format_name", ["auto", "fp8-channel"])
+def test_formats_and_lines(dense_graph, run, format_name, allowed):
+    plain, _ = run(dense_graph()[0])
+    inputs = {"format": format_name, "layers": "ffn.2 = keep\n# a comment\nself_attn.q = int8-channel"}
+    quantized, report = run(dense_graph(("X2VQuantizeModel", inputs))[0])
+    assert "int8-channel ->" in report
+    assert 0 < distance(quantized, plain) < max(allowed["fp8"], allowed["int8"])
+
+
+def test_quantize_clip(dense_graph, run):
+    prompt, _ = dense_graph()
+    loader = node_of(prompt, "X2VLoadT5")
+    prompt[loader] = {"class_type": "ReferenceT5", "inputs": {"text_encoder_name": ORIGINAL.t5}}
+    plain, _ = run(prompt)
+    for entry in prompt.values():
+        for name, value in entry["inputs"].items():
+            if value == [loader, 0]:
+                entry["inputs"][name] = ["quantized", 0]
+    prompt["quantized"] = {"class_type": "X2VQuantizeCLIP", "inputs": {"clip": [loader, 0], "format": "int8-channel"}}
+    latent, report = run(prompt)
+    assert "WanTEModel, quantized: scheme auto" in report
+    assert 0 < distance(latent, plain) < 0.1
+
+
+def test_a_wrong_line_is_refused_before_anything_runs(dense_graph, server):
+    inputs = {"format": "int8-channel", "layers": "ffn.2 = int9"}
+    with pytest.raises(ServerError, match=r"Line 1 .*int9"):
+        server.client.submit(dense_graph(("X2VQuantizeModel", inputs))[0])
+
+
+def test_a_line_that_matches_no_layer_is_an_error_before_sampling(dense_graph, server):
+    inputs = {"format": "int8-channel", "layers": "blocks.99.* = keep"}
+    with pytest.raises(ServerError, match="matches no layer"):
+        server.client.run(dense_graph(("X2VQuantizeModel", inputs))[0])
