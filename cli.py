@@ -11,6 +11,7 @@ from .benchmarks import run as bench
 from .benchmarks.fidelity import command as fidelity
 from .benchmarks.fidelity import table as fidelity_table
 from .benchmarks.fidelity.errors import FidelityError
+from .calibrating import CalibrationError
 from .checkpoints import CheckpointError
 from .converting import ConvertError
 from .converting import command as converting
@@ -131,7 +132,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         found = options.command.run(options)
-    except (StartError, CheckpointError, ConvertError, FidelityError, RuleError) as error:
+    except (StartError, CalibrationError, CheckpointError, ConvertError, FidelityError, RuleError) as error:
         parser.exit(1, f"x2v-quant: {error}\n")
     # a console may lack the characters of a file's name
     sys.stdout.reconfigure(errors="backslashreplace")

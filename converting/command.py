@@ -6,10 +6,12 @@ from pathlib import Path
 from tqdm import tqdm
 
 from ..benchmarks.comfyui import use_comfyui
+from ..calibrating import Calibration
 from ..layer_rules import Override, parse_overrides
 from . import packages
-from .convert import KEPT, Options, convert
+from .convert import convert
 from .errors import ConvertError
+from .options import KEPT, Options
 from .outputs import DIALECTS, LIGHTX2V
 
 GB = 1e9
@@ -41,6 +43,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE[:STRENGTH]",
         help="merged into the weights first; may be given several times",
     )
+    parser.add_argument(
+        "--calibration", type=Path, metavar="FILE", help="of Finish Calibration: smooth layers that are better off so"
+    )
+    parser.add_argument(
+        "--alpha", type=float, help="of SmoothQuant, 0 to 1, for all layers; default: searched for each"
+    )
     parser.add_argument("--keep-as", choices=KEPT, help="type of what is not quantized; default: the source's")
     parser.add_argument("--resume", action="store_true", help="go on where an interrupted run stopped")
     parser.add_argument("--overwrite", action="store_true", help="replace a file of that name")
@@ -57,6 +65,8 @@ def run(options: argparse.Namespace) -> dict:
         shard_bytes=int(options.shard_size * GB),
         overrides=tuple(_overrides(options)),
         loras=tuple(map(_lora, options.lora)),
+        calibration=None if options.calibration is None else Calibration.load(options.calibration),
+        alpha=options.alpha,
         kept=options.keep_as,
         resume=options.resume,
         overwrite=options.overwrite,

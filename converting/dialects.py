@@ -9,7 +9,7 @@ from comfy_kitchen.float_utils import swap_nibbles
 from ..checkpoints.checkpoint import HeldWeight
 from ..formats import FORMATS, int4_marlin
 from ..formats.int4_group128 import GROUP
-from .outputs import COMFYUI, LIGHTX2V
+from .outputs import COMFYUI, LIGHTX2V, X2V
 from .rows import BY_CHANNEL
 
 Tensors = dict[str, torch.Tensor]
@@ -65,26 +65,46 @@ def _one_or_rows(scale: torch.Tensor) -> torch.Tensor:
     return scale.reshape(()) if scale.numel() == 1 else scale
 
 
-def _comfyui(held: HeldWeight) -> Tensors:
-    """As core saves the layer; what was never calibrated is marked to be multiplied in full precision, because core
-    would not scale its input at all."""
+def _saved(held: HeldWeight) -> tuple[Tensors, dict]:
+    """As core saves a layer of this pack, and its marker."""
     row = FORMATS[held.format]
-    weight = row.wrap(held.tensors, torch.bfloat16, held.shape)
-    stored = row.layout.state_dict_tensors(weight._qdata, weight._params)
+    params = row.wrap(held.tensors, torch.bfloat16, held.shape)._params
+    stored = row.layout.state_dict_tensors(held.tensors["codes"], params)
     tensors = {f"weight{end}": tensor for end, tensor in stored.items()}
-    marker: dict[str, object] = {"format": row.marker}
-    if held.format == "fp8-tensor":
-        if held.tensors["input_scale"].numel():
-            tensors["input_scale"] = held.tensors["input_scale"].reshape(())
-        else:
-            marker["full_precision_matrix_mult"] = True
+    for name in WRITTEN_BY_CORE:
+        if name in held.tensors and held.tensors[name].numel():
+            tensors[name] = held.tensors[name]
+    marker: dict[str, object] = {"format": row.marker_of(params)}
     if held.format in PADDED:
         marker["orig_shape"] = list(held.shape)
     if held.format == "mxfp8":  # core's reader of streamed files does not know the type
         tensors["weight_scale"] = tensors["weight_scale"].view(torch.uint8)
-    return {**tensors, MARKER: torch.tensor(list(json.dumps(marker).encode()), dtype=torch.uint8)}
+    return tensors, marker
 
 
+def _x2v(held: HeldWeight) -> Tensors:
+    tensors, marker = _saved(held)
+    return {**tensors, MARKER: _bytes(marker)}
+
+
+def _comfyui(held: HeldWeight) -> Tensors:
+    """What was never calibrated is marked to be multiplied in full precision: core would not scale its input at all."""
+    tensors, marker = _saved(held)
+    if "input_scale" in tensors:
+        tensors["input_scale"] = tensors["input_scale"].reshape(())
+    elif held.format == "fp8-tensor":
+        marker = {"format": FORMATS[held.format].marker, "full_precision_matrix_mult": True}
+    return {**tensors, MARKER: _bytes(marker)}
+
+
+def _bytes(marker: dict) -> torch.Tensor:
+    return torch.tensor(list(json.dumps(marker).encode()), dtype=torch.uint8)
+
+
+# tensors of a layer that are not in its weight's own state dict
+WRITTEN_BY_CORE = ("input_scale", "pre_quant_scale")
+# formats that files hold as another one
+MADE_AT_LOAD = ("fp8-reduced", "fp8-reduced-smooth", "int4-g128-marlin")
 # formats whose codes core pads
 PADDED = ("mxfp8", "nvfp4")
 
@@ -99,6 +119,7 @@ WRITERS: dict[str, dict[str, Callable[[HeldWeight], Tensors]]] = {
         "nvfp4": _lightx2v_nvfp4,
     },
     COMFYUI: dict.fromkeys(("int8-channel", "fp8-tensor", "mxfp8", "nvfp4"), _comfyui),
+    X2V: dict.fromkeys((name for name in FORMATS if name not in MADE_AT_LOAD), _x2v),
 }
 
 

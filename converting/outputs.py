@@ -10,13 +10,15 @@ from ..checkpoints.layers import SPIECE
 from ..checkpoints.originals import original
 from .errors import ConvertError
 
-LIGHTX2V, COMFYUI = "lightx2v", "comfyui"
-DIALECTS = (LIGHTX2V, COMFYUI)
+# as LightX2V's converter names and stores things; as ComfyUI's own loaders read them; as this pack's layers are saved,
+# which is the one that has every format and smoothing
+LIGHTX2V, COMFYUI, X2V = "lightx2v", "comfyui", "x2v"
+DIALECTS = (LIGHTX2V, COMFYUI, X2V)
 
 # rename tables (checkpoints/names.py) of files that have Wan's own names already
 WANS_OWN = ("same", "wan-t5", "xlm-r")
 # what is no tensor of ComfyUI's models: Wan's own files have a logit scale, ComfyUI's carry the tokenizer
-ALSO_THERE = {LIGHTX2V: ("log_scale", "logit_scale"), COMFYUI: (SPIECE,)}
+ALSO_THERE = {LIGHTX2V: ("log_scale", "logit_scale"), COMFYUI: (SPIECE,), X2V: (SPIECE,)}
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ def _places(checkpoint: Checkpoint, dialect: str, key: str, name: str) -> list[t
     result = []
     for target in names.targets(table, name):
         changes = (target.change,) if target.change else ()
-        if dialect == COMFYUI:
+        if dialect != LIGHTX2V:
             result.append((target.name, 0, 1, Piece(key, target.part, target.parts, changes)))
             continue
         wan, rule = original(checkpoint.kind, target.name)

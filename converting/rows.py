@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from ..checkpoints.checkpoint import HeldWeight
-from ..formats import FORMATS
+from ..formats import FORMATS, SMOOTHED
 from ..formats.fp8_tensor import Fp8TensorLayout
 from ..formats.layout import scale_for
 from ..kernels.activation import NVFP4_MAX
@@ -14,6 +14,7 @@ from .errors import ConvertError
 
 # values of one chunk: they and the steps between stay in a CPU's cache
 CHUNK = 1 << 19
+UNSMOOTHED = {smoothed: plain for plain, smoothed in SMOOTHED.items()}
 # one scale per row
 BY_CHANNEL = ("int8-channel", "fp8-channel")
 # the tallest tile in which a format stores rows
@@ -47,13 +48,24 @@ WHOLE = {
 
 
 def quantize(
-    rows: Rows, shape: tuple[int, int], format_name: str, place: str, scale_dtype: torch.dtype = torch.float32
+    rows: Rows,
+    shape: tuple[int, int],
+    format_name: str,
+    place: str,
+    scale_dtype: torch.dtype = torch.float32,
+    factor: torch.Tensor | None = None,
 ) -> HeldWeight:
     """The weight of `shape` (N, K) in a format. place: file and key, for the error. scale_dtype: the scales of
-    BY_CHANNEL are rounded to it before codes are chosen, so that a file can store them in it.
+    BY_CHANNEL are rounded to it before codes are chosen, so that a file can store them in it. factor: float32 [K], the
+    columns are divided by it; a smoothed format keeps it, for any other the file has to say so elsewhere.
 
     Raises ConvertError for values that are not finite, ValueError for a shape that the format cannot hold.
     """
+    if FORMATS[format_name].smooth:
+        held = quantize(rows, shape, UNSMOOTHED[format_name], place, scale_dtype, factor)
+        return HeldWeight(format_name, shape, held.tensors | {"pre_quant_scale": factor})
+    if factor is not None:
+        rows = _divided(rows, factor)
     row = FORMATS[format_name]
     scale: torch.Tensor | str = "recalculate"
     if format_name in WHOLE:
@@ -71,6 +83,10 @@ def quantize(
     shared = WHOLE[format_name].shared if format_name in WHOLE else ()
     tensors = {name: found[0] if name in shared else torch.cat(found) for name, found in parts.items()}
     return HeldWeight(format_name, shape, tensors)
+
+
+def _divided(rows: Rows, factor: torch.Tensor) -> Rows:
+    return lambda start, stop: rows(start, stop) / factor
 
 
 def _chunks(rows: Rows, shape: tuple[int, int]) -> Iterator[torch.Tensor]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import torch
 
 from ..checkpoints.checkpoint import HeldWeight
-from ..checkpoints.errors import Problem
+from ..checkpoints.errors import CheckpointError, Problem
 from ..checkpoints.spellings import WrongValueError
 from ..checkpoints.stored import StoredLayer
 from ..formats import FORMATS
@@ -24,6 +24,7 @@ class Weights:
 
     def __init__(self, source: Source):
         self._source = source
+        self._folded = source.checkpoint.folded
         self._stored = {layer.weight_key: layer for layer in source.checkpoint.layers.values()}
 
     def format(self, output: Output) -> str | None:
@@ -67,6 +68,10 @@ class Weights:
             found[0].format, output.shape, {name: torch.cat([held.tensors[name] for held in found]) for name in names}
         )
 
+    def factor(self, output: Output) -> torch.Tensor:
+        """pre_quant_scale float32 [K] of a layer that is smoothed in the source."""
+        return self._held(output.pieces[0]).tensors["pre_quant_scale"]
+
     def dequantized(self, output: Output) -> torch.Tensor:
         """float32 [N, K] of a weight that is quantized in the source."""
         found = [self._held(piece) for piece in output.pieces]
@@ -76,7 +81,7 @@ class Weights:
     def plain(self, output: Output) -> Iterator[torch.Tensor]:
         """The values of any unquantized tensor in order, a part at a time, in the source's dtype."""
         for piece in output.pieces:
-            if piece.parts == 1 and not piece.changes:
+            if piece.parts == 1 and not piece.changes and piece.key not in self._folded:
                 kind = getattr(torch, self._source.info(piece.key).dtype)
                 yield from (part.view(kind) for part in self._source.pieces(piece.key))
             else:
@@ -93,9 +98,22 @@ class Weights:
         """Rows of a piece; one that is changed is read as a whole."""
         info = self._source.info(piece.key)
         start, stop = piece.rows(info.shape[0]) if info.shape else (0, None)
+        if piece.key in self._folded:
+            return self._unsmoothed(piece.key)[start + begin : start + end]
         if not piece.changes:
             return self._source.read(piece.key, start + begin, start + end)
         return piece.change(self._source.read(piece.key, start, stop))[begin:end]
+
+    def _unsmoothed(self, key: str) -> torch.Tensor:
+        """An unquantized weight behind a norm that LightCompress has smoothed, as it was before."""
+        norm = self._folded[key]
+        try:
+            return norm.fold(key, {name: self._source.read(name) for name in (key, norm.weight, norm.bias)})
+        except WrongValueError as error:
+            raise self._wrong(norm.key_of(error.role), error) from error
+
+    def _wrong(self, key: str, error: WrongValueError) -> CheckpointError:
+        return Problem(self._source.info(key).file.name, key, error.cause, error.remedy).error()
 
     def _held(self, piece: Piece) -> HeldWeight:
         layer = self._stored[piece.key]
@@ -120,8 +138,7 @@ class Weights:
         try:
             return stored.spelling.read(parts, stored.shape)
         except WrongValueError as error:
-            key = stored.keys[error.role]
-            raise Problem(self._source.info(key).file.name, key, error.cause, error.remedy).error() from error
+            raise self._wrong(stored.keys[error.role], error) from error
 
 
 def _repacked(held: HeldWeight, format_name: str) -> HeldWeight:

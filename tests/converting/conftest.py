@@ -6,7 +6,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from x2v_quant.converting.convert import Options, convert
+from x2v_quant.converting.convert import convert
+from x2v_quant.converting.options import Options
 from x2v_quant.demo.wan import WanSize, dit
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from x2v_quant.converting import ConvertError
-from x2v_quant.converting.convert import Options, convert
+from x2v_quant.converting.convert import convert
+from x2v_quant.converting.options import Options
 from x2v_quant.layer_rules import parse_overrides
 
 FOLDER = {"package": "shards", "shard_bytes": 400_000}
@@ -59,7 +60,7 @@ def test_an_interrupted_run_is_taken_up_again(name, package, source, tmp_path, c
 
 
 def test_what_was_finished_is_not_made_again(source, tmp_path, monkeypatch):
-    from x2v_quant.converting import convert as module
+    from x2v_quant.converting import job as module
 
     target = tmp_path / "out.safetensors"
     with pytest.raises(KeyboardInterrupt):
@@ -109,7 +110,8 @@ def test_a_full_disk_leaves_what_resume_goes_on_with(source, tmp_path, converted
 def test_a_killed_process_is_taken_up_again(source, tmp_path, converted):
     target = tmp_path / "out.safetensors"
     program = (
-        "import sys, time; from pathlib import Path; from x2v_quant.converting.convert import Options, convert; "
+        "import sys, time; from pathlib import Path; "
+        "from x2v_quant.converting.convert import convert; from x2v_quant.converting.options import Options; "
         "convert(Path(sys.argv[1]), Path(sys.argv[2]), Options('int8-channel'), lambda *_: time.sleep(0.05))"
     )
     process = subprocess.Popen([sys.executable, "-c", program, str(source), str(target)])

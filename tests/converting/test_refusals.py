@@ -11,7 +11,8 @@ from safetensors.torch import save_file
 from x2v_quant.checkpoints import CheckpointError
 from x2v_quant.cli import main
 from x2v_quant.converting import ConvertError
-from x2v_quant.converting.convert import Options, convert
+from x2v_quant.converting.convert import convert
+from x2v_quant.converting.options import Options
 from x2v_quant.layer_rules import RuleError, parse_overrides
 
 
