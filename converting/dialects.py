@@ -129,15 +129,22 @@ def writable(dialect: str) -> tuple[str, ...]:
 
 
 def layer_specs(
-    format_name: str, shape: tuple[int, int], dialect: str, scale_dtype: torch.dtype = torch.float32
+    format_name: str,
+    shape: tuple[int, int],
+    dialect: str,
+    scale_dtype: torch.dtype = torch.float32,
+    static: bool = False,
 ) -> Tensors:
-    """As `layer_tensors`, on the meta device: types and shapes of a layer that is not there yet.
+    """As `layer_tensors`, on the meta device: types and shapes of a layer that is not there yet. static: it will have
+    an input_scale.
 
     Raises ValueError for a shape (N, K) that the format cannot hold.
     """
     row = FORMATS[format_name]
     codes, params = row.layout.quantize(torch.empty(shape, device="meta"), scale="recalculate")
     tensors = dict(zip(row.tensors, row.parts(codes, params), strict=True))
+    if static:
+        tensors["input_scale"] = torch.empty(1, device="meta")
     return layer_tensors(HeldWeight(format_name, shape, tensors), dialect, scale_dtype)
 
 

@@ -22,6 +22,8 @@ from .units import Spec, Unit
 from .weights import Weights
 
 WEIGHT = ".weight"
+# the format with a static scale of the activations
+STATIC = "fp8-tensor"
 FLOATS = ("float32", "bfloat16", "float16", "float64")
 
 
@@ -144,11 +146,14 @@ class Job:
     def _layer(self, layer: str, output: Output) -> Unit:
         format_name = self.formats[layer]
         scale_dtype = self._weights.scale_dtype(output)
-        tensors = layer_specs(format_name, output.shape, self._options.dialect, scale_dtype)
+        static = self._weights.input_scale(output) if format_name == STATIC else None
+        tensors = layer_specs(format_name, output.shape, self._options.dialect, scale_dtype, static is not None)
         specs = {f"{layer}.{end}": Spec.of(tensor) for end, tensor in tensors.items()}
 
         def parts() -> Iterator[tuple[str, torch.Tensor]]:
             held = self._quantized(layer, output)
+            if static is not None:
+                held.tensors["input_scale"] = static
             for end, tensor in layer_tensors(held, self._options.dialect, scale_dtype).items():
                 yield f"{layer}.{end}", tensor
 

@@ -72,6 +72,15 @@ class Weights:
         """pre_quant_scale float32 [K] of a layer that is smoothed in the source."""
         return self._held(output.pieces[0]).tensors["pre_quant_scale"]
 
+    def input_scale(self, output: Output) -> torch.Tensor | None:
+        """float32 [1], the static scale of a layer's activations, if the source has a calibrated one."""
+        layer = self._stored.get(output.pieces[0].key)
+        if layer is None or "input_scale" not in layer.stored.keys or len(output.pieces) > 1:
+            return None
+        static = self._source.read(layer.stored.keys["input_scale"]).to(torch.float32).reshape(1)
+        # what writers put where nothing was calibrated
+        return None if static == 1 else static
+
     def dequantized(self, output: Output) -> torch.Tensor:
         """float32 [N, K] of a weight that is quantized in the source."""
         found = [self._held(piece) for piece in output.pieces]

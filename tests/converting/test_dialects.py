@@ -4,7 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from x2v_quant.checkpoints import open_checkpoint
 from x2v_quant.converting import ConvertError
@@ -91,3 +91,19 @@ def test_specs_are_those_of_the_tensors_and_chunks_change_nothing(format_name, d
         assert (values(made) - weight).norm() <= 1.02 * (whole - weight).norm()
     else:
         assert torch.equal(values(made), whole)
+
+
+@pytest.mark.parametrize("dialect", [COMFYUI, LIGHTX2V])
+@pytest.mark.parametrize("given", [0.125, 1.0])
+def test_a_static_input_scale_stays(dialect, given, source, tmp_path, converted):
+    """Exactly 1 is what writers put where nothing was calibrated."""
+    first = load_file(converted(source, "a.safetensors", format="fp8-tensor", dialect=LIGHTX2V))
+    key = "blocks.1.ffn.0.input_scale"
+    assert first[key] == 1
+    path = tmp_path / "calibrated.safetensors"
+    save_file({**first, key: torch.tensor(given)}, path)
+    found = load_file(converted(path, "b.safetensors", dialect=dialect))
+    assert found.get(key, torch.ones(())) == given
+    assert (key in found) == (dialect == LIGHTX2V or given != 1)
+    marked = bytes(found["blocks.1.ffn.0.comfy_quant"].tolist()) if dialect == COMFYUI else b""
+    assert (b"full_precision" in marked) == (dialect == COMFYUI and given == 1)
