@@ -85,6 +85,7 @@ CONVERSIONS: tuple[tuple[str | None, str, tuple[Peer, ...]], ...] = (
     (None, "mxfp8", (COPY,)),
     (None, "nvfp4", (COPY,)),
     ("fp8-channel", "int8-channel", (CORE["fp8 to int8"], COPY)),
+    ("fp8-channel-smooth", "int8-channel-smooth", (COPY,)),
     ("fp8-tensor", "int8-channel", (CORE["fp8 to int8"], COPY)),
     ("fp8-block128", "int8-channel", (COPY,)),
     ("fp8-channel", "fp8-reduced", (COPY,)),

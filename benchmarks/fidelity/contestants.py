@@ -52,9 +52,10 @@ def contestants(machine: Machine, compute: torch.dtype, gguf: bool) -> list[Cont
 
 def ours(machine: Machine, compute: torch.dtype) -> list[Contestant]:
     """A row per format and kernel that runs on `machine` and that a scheme reaches, then those with a quantized text
-    encoder on the kernel that `auto` picks."""
+    encoder on the kernel that `auto` picks. Smoothed formats are left out: no file of theirs is made without a
+    calibration."""
     rows = []
-    for format_name in FORMATS:
+    for format_name in (name for name, row in FORMATS.items() if not row.smooth):
         for kernel, reason in survey(format_name, machine, dtype=compute).items():
             scheme = scheme_of(format_name, kernel, machine, compute)
             if reason is None and scheme is not None:
