@@ -8,7 +8,7 @@ from tqdm import tqdm
 from ..benchmarks.comfyui import use_comfyui
 from ..calibrating import Calibration
 from ..layer_rules import Override, parse_overrides
-from . import packages
+from . import packages, search
 from .convert import convert
 from .errors import ConvertError
 from .options import KEPT, Options
@@ -49,6 +49,20 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--alpha", type=float, help="of SmoothQuant, 0 to 1, for all layers; default: searched for each"
     )
+    targets = parser.add_mutually_exclusive_group()
+    targets.add_argument(
+        "--target-snr", type=float, metavar="DB", help="the cheapest format for each layer whose output is this exact"
+    )
+    targets.add_argument(
+        "--target-size", type=float, metavar="GB", help="the most exact formats with which the model has this size"
+    )
+    parser.add_argument(
+        "--candidates",
+        type=lambda text: tuple(filter(None, map(str.strip, text.split(",")))),
+        default=(),
+        metavar="FORMAT,FORMAT",
+        help="what a target chooses from; default: all that the dialect has",
+    )
     parser.add_argument("--keep-as", choices=KEPT, help="type of what is not quantized; default: the source's")
     parser.add_argument("--resume", action="store_true", help="go on where an interrupted run stopped")
     parser.add_argument("--overwrite", action="store_true", help="replace a file of that name")
@@ -68,6 +82,9 @@ def run(options: argparse.Namespace) -> dict:
         calibration=None if options.calibration is None else Calibration.load(options.calibration),
         alpha=options.alpha,
         kept=options.keep_as,
+        target_snr=options.target_snr,
+        target_size=None if options.target_size is None else int(options.target_size * GB),
+        candidates=options.candidates,
         resume=options.resume,
         overwrite=options.overwrite,
     )
@@ -92,6 +109,7 @@ def lines(report: dict) -> list[str]:
     for reason, layers in reasons.items():
         more = f" and {len(layers) - NAMED} more" if len(layers) > NAMED else ""
         found.append(f"- kept: {', '.join(layers[:NAMED])}{more}: {reason}")
+    found += search.lines(report["chosen"]) if report["chosen"] else []
     return found + [f"note: {note}" for note in report["notes"]]
 
 

@@ -26,14 +26,16 @@ def convert(source: Path, target: Path, options: Options, progress: Progress = l
     """Write the model at `source` to `target`; the source is only read. progress(bytes done, bytes in all).
 
     Returns {"source", "target", "model", "family", "dialect", "formats": {format: layers}, "layers": {layer: format},
-    "kept": {layer: reason}, "notes", "bytes", "seconds"}. Raises CheckpointError for a source that cannot be read,
+    "kept": {layer: reason}, "chosen": what search.described says, "notes", "bytes", "seconds"}. A search tells progress
+    the bytes it has measured before the first is written. Raises CheckpointError for a source that cannot be read,
     RuleError for overrides, ConvertError for everything else that stands in the way.
     """
     started = time.perf_counter()
     checkpoint = _open(source)
     _check_target(source, target, checkpoint, options)
+    _check_search(options)
     with Source(checkpoint) as opened:
-        job = Job(opened, options)
+        job = Job(opened, options, progress)
         units = job.units()
         stem = target.stem if options.package == packages.FILE else target.name
         contents = packages.files(units, options.package, stem, options.shard_bytes)
@@ -62,7 +64,8 @@ def convert(source: Path, target: Path, options: Options, progress: Progress = l
         "dialect": options.dialect,
         "formats": dict(Counter(job.formats.values())),
         "layers": job.formats,
-        "kept": job.selection.kept,
+        "kept": job.kept,
+        "chosen": job.chosen,
         "notes": job.notes,
         "bytes": writer.bytes,
         "seconds": time.perf_counter() - started,
@@ -92,6 +95,15 @@ def _check_target(source: Path, target: Path, checkpoint: Checkpoint, options: O
         raise ConvertError(f"{target} is a folder that is there already: choose another name, or empty it.")
     if target.exists() and single and not options.overwrite:
         raise ConvertError(f"{target} is there already: choose another name, or say --overwrite.")
+
+
+def _check_search(options: Options) -> None:
+    if options.target_snr is not None and options.target_size is not None:
+        raise ConvertError("Layers are searched for an SNR or for a size, not for both: leave one of them out.")
+    if options.searches and options.format is not None:
+        raise ConvertError(f"A search finds the formats itself: leave {options.format} out, or name it a candidate.")
+    if options.candidates and not options.searches:
+        raise ConvertError("Candidates are what a search chooses from: give it a target, an SNR or a size.")
 
 
 def _fingerprint(checkpoint: Checkpoint, units: list[Unit], factors: Factors, options: Options) -> str:

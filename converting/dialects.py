@@ -1,5 +1,6 @@
 """How a quantized layer is written: its tensors by the end of their names, per dialect and format."""
 
+import functools
 import json
 from collections.abc import Callable
 
@@ -128,6 +129,7 @@ def writable(dialect: str) -> tuple[str, ...]:
     return tuple(WRITERS[dialect])
 
 
+@functools.cache
 def layer_specs(
     format_name: str,
     shape: tuple[int, int],
@@ -136,7 +138,7 @@ def layer_specs(
     static: bool = False,
 ) -> Tensors:
     """As `layer_tensors`, on the meta device: types and shapes of a layer that is not there yet. static: it will have
-    an input_scale.
+    an input_scale. Made once for each shape, because torch takes milliseconds over it: not to be changed.
 
     Raises ValueError for a shape (N, K) that the format cannot hold.
     """

@@ -1,7 +1,8 @@
 """What one conversion writes: the format of every layer, and the units that make its tensors."""
 
+import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import torch
@@ -11,12 +12,14 @@ from ..checkpoints.kinds import DIT
 from ..checkpoints.markers import HEADER_KEY
 from ..formats import FORMATS, SMOOTHED, family, repackings
 from ..layer_rules import select
-from . import smooth
+from ..layer_rules.overrides import KEEP
+from . import search, smooth
 from .dialects import layer_specs, layer_tensors, writable
 from .errors import ConvertError
+from .measuring import Layer, candidates, measure, stored_bytes
 from .options import KEPT, Options
-from .outputs import LIGHTX2V, Output, outputs
-from .rows import quantize
+from .outputs import COMFYUI, LIGHTX2V, Output, outputs
+from .rows import Rows, quantize
 from .source import Source
 from .units import Spec, Unit
 from .weights import Weights
@@ -25,13 +28,16 @@ WEIGHT = ".weight"
 # the format with a static scale of the activations
 STATIC = "fp8-tensor"
 FLOATS = ("float32", "bfloat16", "float16", "float64")
+# stands for what a search will find: every shape can be it
+ANY_SHAPE = "int8-channel"
 
 
 class Job:
-    """`formats`: layer -> format, of all that come out quantized; `selection`: what the rules said; `notes`: what there
-    is to say. Raises ConvertError, RuleError or CalibrationError for what cannot be done."""
+    """`formats`: layer -> format, of all that come out quantized; `kept`: the others, with the reason;
+    `selection`: what the rules said; `chosen`: what a search found (search.described); `notes`: what there is to say.
+    Raises ConvertError, RuleError or CalibrationError for what cannot be done."""
 
-    def __init__(self, source: Source, options: Options):
+    def __init__(self, source: Source, options: Options, progress: Callable[[int, int], None]):
         self._source, self._options = source, options
         self._checkpoint = source.checkpoint
         self._weights = Weights(source)
@@ -41,7 +47,7 @@ class Job:
         weights = [output for output in self._outputs.values() if self._is_layer(output)]
         self._layers = {output.name.removesuffix(WEIGHT): output for output in weights}
         self._shapes = {name: output.shape for name, output in self._layers.items()}
-        wanted = options.format or self._source_format()
+        wanted = ANY_SHAPE if options.searches else options.format or self._source_format()
         self.selection = select(self._shapes, list(self._outputs), wanted, options.overrides)
         self.formats = self._formats()
         if not self.formats:
@@ -49,6 +55,9 @@ class Job:
                 f"{self._checkpoint.path.name} has no layer to quantize: all of its {len(weights)} linear layers are "
                 'kept. Say which ones with lines like "blocks.*.ffn.* = int8-channel".'
             )
+        self.kept = self.selection.kept
+        self.factors: smooth.Factors = {}
+        self.chosen = self._search(progress) if options.searches else {}
         self._check_dialect()
         self.factors = self._factors()
 
@@ -109,13 +118,52 @@ class Job:
                 result[layer] = SMOOTHED[chosen] if self._stays_smooth(held, chosen) else chosen
         return result
 
+    def _search(self, progress: Callable[[int, int], None]) -> dict[str, dict]:
+        """Give every layer the format that the search finds for it, but for those of an override and those that the
+        source has quantized."""
+        options = self._options
+        layers = {
+            layer: Layer(
+                output.shape,
+                partial(self._rows, output),
+                self._place(output),
+                self._plain(output).specs,
+                self._weights.scale_dtype(output),
+            )
+            for layer, output in self._layers.items()
+            if layer in self.formats and not self._overridden(layer) and self._weights.format(output) is None
+        }
+        others = sum(stored_bytes(unit.specs) for unit in self.units() if unit.name not in layers)
+        done, total = 0, sum(layer.nbytes for layer in layers.values())
+
+        def advance(layer: str) -> None:
+            nonlocal done
+            done += layers[layer].nbytes
+            progress(done, total)
+
+        formats = candidates(options.candidates, options.dialect)
+        measured = measure(layers, formats, options.dialect, options.calibration, advance)
+        others += len(json.dumps(self.metadata()))
+        if options.calibration is not None and options.dialect != COMFYUI:
+            # room for the smoothing that is found later
+            factors = {
+                f"{name}.pre_quant_scale": Spec(torch.float32, layer.shape[1:]) for name, layer in layers.items()
+            }
+            others += stored_bytes(factors)
+        found = search.search(measured, others, options.target_snr, options.target_size)
+        self.kept = self.kept | {layer: search.KEPT for layer, choice in found.items() if choice == KEEP}
+        self.formats = {layer: found.get(layer, name) for layer, name in self.formats.items()}
+        self.formats = {layer: name for layer, name in self.formats.items() if name != KEEP}
+        return search.described(measured, found)
+
     def _stays_smooth(self, held: str | None, chosen: str) -> bool:
         smooth_there = held is not None and FORMATS[held].smooth and family(held) == chosen
         return smooth_there and SMOOTHED[chosen] in writable(self._options.dialect)
 
     def _factors(self) -> smooth.Factors:
         """Layer -> what its columns are divided by; layers that the dialect marks as smoothed change their format."""
-        if self._options.calibration is None:
+        only_measured = self._options.searches and self._options.dialect == COMFYUI
+        if self._options.calibration is None or only_measured:
             return {}
         found = smooth.factors(
             self._options.calibration,
@@ -161,21 +209,24 @@ class Job:
 
     def _quantized(self, layer: str, output: Output) -> HeldWeight:
         format_name, factor = self.formats[layer], self.factors.get(layer)
-        place = f"{self._checkpoint.path.name}: {output.pieces[0].key}"
         stored, scale_dtype = self._weights.format(output), self._weights.scale_dtype(output)
         as_it_is = stored is not None and output.name not in self._loras and factor is None
         if as_it_is and format_name in repackings(stored):
             held = self._weights.held(output, format_name)
             if held is not None:
                 return held
-        if stored is None and output.name not in self._loras:
-            rows = partial(self._weights.rows, output)
-        else:
-            values = self._whole(output)
-            rows = lambda start, stop: values[start:stop]  # noqa: E731
         if FORMATS[format_name].smooth and factor is None:
             factor = self._weights.factor(output)
-        return quantize(rows, output.shape, format_name, place, scale_dtype, factor)
+        return quantize(self._rows(output), output.shape, format_name, self._place(output), scale_dtype, factor)
+
+    def _place(self, output: Output) -> str:
+        return f"{self._checkpoint.path.name}: {output.pieces[0].key}"
+
+    def _rows(self, output: Output) -> Rows:
+        if self._weights.format(output) is None and output.name not in self._loras:
+            return partial(self._weights.rows, output)
+        values = self._whole(output)
+        return lambda start, stop: values[start:stop]
 
     def _whole(self, output: Output) -> torch.Tensor:
         """A weight in float32, its LoRAs merged."""

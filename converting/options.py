@@ -19,7 +19,9 @@ class Options:
     layer_rules. `loras`: (file, strength), merged before anything is quantized. `calibration`: layers are smoothed
     where that lowers the error of their output, with SmoothQuant's `alpha`, None searches it. `package`: one of
     packages.PACKAGES, shards of at most `shard_bytes`. `kept`: a key of KEPT, the type of unquantized tensors, None for
-    the source's. `resume` and `overwrite`: see Writer and `convert`."""
+    the source's. `target_snr` (dB of every layer's output) or `target_size` (bytes of the whole model) instead of a
+    `format`: the cheapest of `candidates` for each layer, see search.py; empty: all that the dialect has; the inputs
+    are then as `calibration` has seen them. `resume` and `overwrite`: see Writer and `convert`."""
 
     format: str | None = None
     dialect: str = LIGHTX2V
@@ -30,5 +32,12 @@ class Options:
     calibration: Calibration | None = None
     alpha: float | None = None
     kept: str | None = None
+    target_snr: float | None = None
+    target_size: int | None = None
+    candidates: tuple[str, ...] = ()
     resume: bool = False
     overwrite: bool = False
+
+    @property
+    def searches(self) -> bool:
+        return self.target_snr is not None or self.target_size is not None

@@ -1,0 +1,185 @@
+"""What each format would cost a layer: the error of its output and the bytes of its tensors, before any is written."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+
+from ..calibrating import Calibration, CalibrationError
+from ..formats import FORMATS
+from ..kernels.activation import SIMULATED
+from ..layer_rules.format_names import CHOICES, format_named
+from ..layer_rules.overrides import KEEP
+from ..layer_rules.shapes import why_not
+from ..smoothing.error import TOKENS, drawn_activations
+from .dialects import layer_specs, writable
+from .errors import ConvertError
+from .rows import TILE, WHOLE, Rows
+from .units import Spec
+
+# float32 values of a weight that are measured at a time: more would leave a CPU's cache
+CHUNK = 1 << 20
+# no more than this is said of a tensor in a file's header beside its name: type, shape and place
+HEADER_ENTRY = 90
+
+
+class Cost(NamedTuple):
+    """`snr`: |x Wᵀ|² / |x̂ Ŵᵀ - x Wᵀ|² in dB, infinite without any error. `nbytes`: of the layer's weight in the file,
+    scales and header included."""
+
+    snr: float
+    nbytes: int
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A weight of `shape` (N, K) to be measured. `rows()` gives access to it when its turn has come. `place`: file and
+    key, for the error. `kept`: its tensors by name if it is not quantized. `scale_dtype`: see dialects.layer_specs."""
+
+    shape: tuple[int, int]
+    rows: Callable[[], Rows]
+    place: str
+    kept: dict[str, Spec]
+    scale_dtype: torch.dtype = torch.float32
+
+    @property
+    def nbytes(self) -> int:
+        """Of the weight if it is not quantized."""
+        return sum(spec.nbytes for spec in self.kept.values())
+
+
+# layer -> format or KEEP -> what it costs
+Measured = dict[str, dict[str, Cost]]
+
+
+def candidates(names: Sequence[str], dialect: str) -> tuple[str, ...]:
+    """The formats that a search chooses from: `names`, which schemes and aliases may be among, or all that the dialect
+    has. Raises RuleError for a name that is not known, ConvertError for a format that the dialect does not have."""
+    known = [name for name in writable(dialect) if name in CHOICES]
+    wanted = dict.fromkeys(map(format_named, names)) if names else known
+    missing = next((name for name in wanted if name not in known), None)
+    if missing is not None:
+        raise ConvertError(
+            f"{missing} is among the candidates, which the dialect {dialect} does not have: choose from "
+            f"{', '.join(known)}, or another dialect."
+        )
+    return tuple(wanted)
+
+
+def measure(
+    layers: Mapping[str, Layer],
+    formats: Sequence[str],
+    dialect: str,
+    calibration: Calibration | None = None,
+    progress: Callable[[str], None] = lambda layer: None,
+) -> Measured:
+    """The costs of each layer in every one of `formats` that can hold it, and of keeping it, which has no error.
+
+    Inputs are drawn from what `calibration` has seen of a layer, and are normal without one; they are quantized as the
+    format's kernels quantize them, with a scale of their own where the format has a static one, and without smoothing,
+    which only lowers the error. In float32, a few rows of one weight at a time. progress(layer) after each.
+
+    Raises ConvertError for weights that are not finite and where no format can hold any layer, CalibrationError for a
+    calibration of another model.
+    """
+    if calibration is not None:
+        _check(calibration, layers)
+    measured: Measured = {}
+    for name, layer in layers.items():
+        fitting = [format_name for format_name in formats if why_not(format_name, layer.shape) is None]
+        ratios = output_snr(layer, fitting, _inputs(name, layer.shape[1], calibration))
+        measured[name] = {KEEP: Cost(math.inf, stored_bytes(layer.kept))}
+        for format_name, snr in ratios.items():
+            tensors = layer_specs(format_name, layer.shape, dialect, layer.scale_dtype)
+            specs = {f"{name}.{end}": Spec.of(tensor) for end, tensor in tensors.items()}
+            measured[name][format_name] = Cost(snr, stored_bytes(specs))
+        progress(name)
+    if measured and all(costs.keys() == {KEEP} for costs in measured.values()):
+        name, layer = next(iter(layers.items()))
+        reason = why_not(formats[0], layer.shape)
+        raise ConvertError(f"No candidate can hold any layer: {name} {reason}. Allow other candidates.")
+    return measured
+
+
+def stored_bytes(specs: Mapping[str, Spec]) -> int:
+    """What tensors take in a file, their entries in its header included; a little more than they really do."""
+    return sum(spec.nbytes + len(name) + HEADER_ENTRY for name, spec in specs.items())
+
+
+def output_snr(layer: Layer, formats: Sequence[str], x: torch.Tensor) -> dict[str, float]:
+    """Format -> dB, for inputs x float32 [M, K]. Raises ConvertError for weights that are not finite."""
+    rows = layer.rows()
+    scales = _whole_scales(rows, layer.shape, formats)
+    inputs: dict[str, torch.Tensor] = {}
+    signal, errors = 0.0, dict.fromkeys(formats, 0.0)
+    for weight in _chunks(rows, layer.shape):
+        expected = x @ weight.t()
+        signal += _square(expected)
+        for name in formats:
+            row = FORMATS[name]
+            codes, params = row.layout.quantize(weight, scale=scales.get(name, "recalculate"))
+            tensors = dict(zip(row.tensors, row.parts(codes, params), strict=True))
+            if name not in inputs:
+                inputs[name] = SIMULATED[row.activation](x, tensors)
+            held = row.wrap(tensors, torch.float32, tuple(weight.shape)).dequantize()
+            errors[name] += _square((inputs[name] @ held.t()).sub_(expected))
+    if not math.isfinite(signal):
+        raise ConvertError(
+            f"{layer.place} holds NaN, infinity or values near it. The model is damaged: download it again, or merge "
+            "it again."
+        )
+    return {name: _decibels(signal, error) for name, error in errors.items()}
+
+
+def _decibels(signal: float, error: float) -> float:
+    return 10 * math.log10(signal / error) if signal and error else math.inf
+
+
+def _square(values: torch.Tensor) -> float:
+    return float(torch.linalg.vector_norm(values)) ** 2
+
+
+def _whole_scales(rows: Rows, shape: tuple[int, int], formats: Sequence[str]) -> dict[str, torch.Tensor]:
+    """The scales that a format has one of, which take a pass of their own."""
+    wanted = [name for name in formats if name in WHOLE]
+    if not wanted:
+        return {}
+    maxima = [torch.maximum(chunk.amax(), -chunk.amin()) for chunk in _chunks(rows, shape)]
+    amax = torch.stack(maxima).amax()
+    # NaN has no scale; what the weights are is found out from their products
+    amax = amax if bool(amax.isfinite()) else torch.ones(())
+    return {name: WHOLE[name].scale(amax.clone()) for name in wanted}
+
+
+def _chunks(rows: Rows, shape: tuple[int, int]) -> Iterator[torch.Tensor]:
+    """Whole tiles of rows, but for the last."""
+    step = max(1, CHUNK // (shape[1] * TILE)) * TILE
+    for start in range(0, shape[0], step):
+        yield rows(start, min(start + step, shape[0]))
+
+
+def _inputs(layer: str, width: int, calibration: Calibration | None) -> torch.Tensor:
+    """float32 [TOKENS, width], the same for the same layer."""
+    if calibration is None or layer not in calibration.maxima:
+        return torch.randn((TOKENS, width), generator=torch.Generator().manual_seed(0))
+    maxima, deviations = calibration.maxima[layer], calibration.deviations(layer)
+    return drawn_activations(maxima.to("cpu", torch.float32), deviations.to("cpu", torch.float32))
+
+
+def _check(calibration: Calibration, layers: Mapping[str, Layer]) -> None:
+    calibration.check()
+    seen = [name for name in layers if name in calibration.maxima]
+    if layers and not seen:
+        raise CalibrationError(
+            f"The calibration knows none of the model's layers, {next(iter(layers))} for instance: it was recorded on "
+            "another model. Calibrate this one."
+        )
+    for name in seen:
+        width = calibration.maxima[name].shape[0]
+        if width != layers[name].shape[1]:
+            raise CalibrationError(
+                f"The calibration saw {width} input channels of layer {name}, which has {layers[name].shape[1]}: it "
+                "was recorded on another model. Calibrate this one."
+            )
