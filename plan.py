@@ -37,7 +37,8 @@ class LayerPlan:
 
 class Plan:
     """Filled while a model loads: `assign` decides each layer once. `title` names the model in reports; `transcode`
-    lets `auto` convert weights that this machine cannot multiply as they are (TRANSCODES)."""
+    lets `auto` convert weights that this machine cannot multiply as they are (TRANSCODES); `notes`: what whoever filled
+    it adds to the report."""
 
     def __init__(
         self,
@@ -55,6 +56,7 @@ class Plan:
         self.strict = strict
         self.transcode = transcode
         self.layers: dict[str, LayerPlan] = {}
+        self.notes: list[str] = []
 
     def assign(self, layer: str, format_name: str, shape: tuple[int, int]) -> LayerPlan:
         """Decide how `layer`, held as `format_name` with a weight of `shape` (N, K), is stored and computed on the
@@ -123,6 +125,7 @@ class Plan:
             if group["held"] != group["format"]:
                 lines.append(f"- converted from {group['held']}, {_cost(group['added_error'])}")
             lines += [f"- not {name}: {reason}" for name, reason in group["passed_over"].items()]
+        lines += [f"- {note}" for note in self.notes]
         if self.advice():
             lines.append(f"- tip: {self.advice()}")
         return lines

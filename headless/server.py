@@ -29,6 +29,9 @@ REQUIRED_NODES = (
     "X2VScheme",
     "X2VQuantizeModel",
     "X2VQuantizeCLIP",
+    "X2VCalibrate",
+    "X2VFinishCalibration",
+    "X2VLoadCalibration",
     "X2VKernelReport",
 )
 # What a copy of the pack leaves out, where it cannot be linked.

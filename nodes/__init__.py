@@ -2,6 +2,7 @@
 
 from comfy_api.latest import ComfyExtension
 
+from .calibrate import Calibrate, FinishCalibration, LoadCalibration
 from .loaders import LoadCLIPVision, LoadDiT, LoadT5
 from .quantize import QuantizeCLIP, QuantizeModel
 from .report import KernelReport
@@ -10,4 +11,9 @@ from .scheme import QuantizationScheme
 
 class X2VExtension(ComfyExtension):
     async def get_node_list(self):
-        return [LoadDiT, LoadT5, LoadCLIPVision, QuantizationScheme, QuantizeModel, QuantizeCLIP, KernelReport]
+        return [
+            *(LoadDiT, LoadT5, LoadCLIPVision, QuantizationScheme),
+            *(QuantizeModel, QuantizeCLIP),
+            *(Calibrate, FinishCalibration, LoadCalibration),
+            KernelReport,
+        ]

@@ -4,11 +4,14 @@ from comfy_api.latest import io
 
 from ..layer_rules import RuleError, parse_overrides
 from ..layer_rules.format_names import CHOICES
-from ..quantizing import quantize_clip, quantize_model, select_in_clip, select_in_model
+from ..quantizing import Smoother, quantize_clip, quantize_model, select_in_clip, select_in_model
 from ..schemes import AUTO, SchemeChoice
+from ..smoothing import DEFAULT_ALPHA
+from .calibrate import CalibrationType
 from .scheme import CATEGORY, SchemeType
 
 ALIASES = ["x2v", "lightx2v", "quantize", "int8", "fp8", "int4", "nvfp4", "mxfp8", "convert model", "save vram"]
+SEARCH, ALPHA = "search", "alpha"
 
 
 def _inputs():
@@ -27,6 +30,35 @@ def _inputs():
             tooltip="One line per exception: 'pattern = format' or 'pattern = keep', for instance 'ffn.2 = keep'.",
         ),
         SchemeType.Input("scheme", optional=True, tooltip="From Quantization Scheme: which kernels are preferred."),
+    ]
+
+
+def _smoothing_inputs():
+    return [
+        CalibrationType.Input(
+            "calibration",
+            optional=True,
+            tooltip="From Finish Calibration or Load Calibration: int8-channel and fp8-channel layers are smoothed "
+            "(SmoothQuant) where that lowers their error.",
+        ),
+        io.Combo.Input(
+            "smoothing",
+            options=[SEARCH, ALPHA],
+            default=SEARCH,
+            optional=True,
+            advanced=True,
+            tooltip="With a calibration: 'search' finds the best strength for each layer, 'alpha' takes the one below.",
+        ),
+        io.Float.Input(
+            "alpha",
+            default=DEFAULT_ALPHA,
+            min=0.0,
+            max=1.0,
+            step=0.05,
+            optional=True,
+            advanced=True,
+            tooltip="SmoothQuant's alpha: how much of the activations' outliers goes into the weights.",
+        ),
     ]
 
 
@@ -49,7 +81,7 @@ class QuantizeModel(io.ComfyNode):
             description="Quantizes the linear layers of any loaded diffusion model. LoRAs in front of it are baked in; "
             "the model that comes in stays as it is.",
             search_aliases=ALIASES,
-            inputs=[io.Model.Input("model"), *_inputs()],
+            inputs=[io.Model.Input("model"), *_inputs(), *_smoothing_inputs()],
             outputs=[io.Model.Output()],
         )
 
@@ -58,9 +90,10 @@ class QuantizeModel(io.ComfyNode):
         return _check_lines(layers)
 
     @classmethod
-    def execute(cls, model, format, layers="", scheme=None):
+    def execute(cls, model, format, layers="", scheme=None, calibration=None, smoothing=SEARCH, alpha=DEFAULT_ALPHA):
         choice = scheme or SchemeChoice()
-        return io.NodeOutput(quantize_model(model, select_in_model(model, format, layers, choice), choice))
+        smoother = None if calibration is None else Smoother(calibration, None if smoothing == SEARCH else alpha)
+        return io.NodeOutput(quantize_model(model, select_in_model(model, format, layers, choice), choice, smoother))
 
 
 class QuantizeCLIP(io.ComfyNode):

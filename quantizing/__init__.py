@@ -3,5 +3,6 @@
 from .choosing import select_in_clip, select_in_model
 from .errors import QuantizeError
 from .model import quantize_clip, quantize_model
+from .smoother import Smoother
 
-__all__ = ["QuantizeError", "quantize_clip", "quantize_model", "select_in_clip", "select_in_model"]
+__all__ = ["QuantizeError", "Smoother", "quantize_clip", "quantize_model", "select_in_clip", "select_in_model"]

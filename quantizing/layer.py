@@ -6,51 +6,84 @@ import comfy.lora
 import comfy.ops
 import torch
 
-from ..formats import FORMATS, family
+from ..formats import FORMATS, SMOOTHED, family
 from ..formats.convert import convert
 from ..plan import Plan
 from .errors import QuantizeError
 from .held import held_format, in_our_layout
+from .smoother import Smoother
 from .weights import read, shape_of
 
 
 @dataclass(frozen=True)
 class Job:
     """A layer, its `name` in the plan and the `key` of its weight in the model. `target`: a name in FORMATS; `patches`:
-    LoRAs that are baked in first."""
+    LoRAs that are baked in first; `smoother`: None for a layer that is not to be smoothed."""
 
     name: str
     key: str
     layer: torch.nn.Module
     target: str
     patches: tuple = ()
+    smoother: Smoother | None = None
 
 
 def quantize_layer(job: Job, plan: Plan, operations: type, rests_on: torch.device) -> torch.nn.Module:
     """A layer of `operations` with the weight in the format that the plan, which is told of it, stores it as. The
     result lies on the device `rests_on`.
 
-    A weight that has the wanted format already keeps its codes. Raises QuantizeError for a weight with NaN or infinite
-    values and for a shape that the format cannot hold; NoKernelError as `Plan.assign`.
+    A weight that has the wanted format already keeps its codes unless smoothing betters it; one that is smoothed
+    already stays so. Raises QuantizeError for a weight with NaN or infinite values and for a shape that the format
+    cannot hold; NoKernelError as `Plan.assign`.
     """
+    weight, bias = _as_held(job, plan) or _from_float(job, plan)
+    # one after the other: comfy_kitchen dequantizes a weight that is asked for both at once
+    return _layer(operations, job.name, weight.to(rests_on).to(dtype=plan.compute_dtype), bias)
+
+
+def _as_held(job: Job, plan: Plan):
+    """(quantized weight, bias) with the codes as they are; None if the layer holds another format, a LoRA goes into the
+    weight or smoothing betters it."""
     held = held_format(job.layer)
     same = held is not None and family(held) == family(job.target) and not job.patches
     kept = in_our_layout(job.layer) if same else None
-    if kept is not None:
-        entry = plan.assign(job.name, held, shape_of(job.layer))
-        weight, bias = convert(kept, entry.choice.format), job.layer.bias
-    else:
-        dense, bias = read(job.layer, plan.machine.live)
-        if job.patches:
-            dense = comfy.lora.calculate_weight(list(job.patches), dense.clone(), job.key)
-        _check(dense, job, plan)
-        entry = plan.assign(job.name, job.target, tuple(dense.shape))
-        weight = _quantized(dense, entry.choice.format, job, plan)
-        # a float weight goes straight into what it is stored as
-        entry.held = held or entry.choice.format
-        entry.added_error = _distance(weight, dense) if held else 0.0
-    # one after the other: comfy_kitchen dequantizes a weight that is asked for both at once
-    return _layer(operations, job.name, weight.to(rests_on).to(dtype=plan.compute_dtype), bias)
+    if kept is None:
+        return None
+    entry = plan.assign(job.name, held, shape_of(job.layer))
+    if not FORMATS[held].smooth and job.smoother is not None:
+        dense, _ = read(job.layer, plan.machine.live)
+        if job.smoother.pre_quant_scale(job.name, dense, entry.choice.format) is not None:
+            return None
+    return convert(kept, entry.choice.format), job.layer.bias
+
+
+def _from_float(job: Job, plan: Plan):
+    """(quantized weight, bias) from the float weight, or from what the layer holds in another format."""
+    held = held_format(job.layer)
+    dense, bias = read(job.layer, plan.machine.live)
+    if job.patches:
+        dense = comfy.lora.calculate_weight(list(job.patches), dense.clone(), job.key)
+    _check(dense, job, plan)
+    entry = plan.assign(job.name, job.target, tuple(dense.shape))
+    factor = _pre_quant_scale(job, dense, entry.choice.format)
+    if factor is not None:
+        entry = plan.assign(job.name, SMOOTHED[entry.choice.format], tuple(dense.shape))
+    weight = _quantized(dense, entry.choice.format, job, plan, factor)
+    # a float weight goes straight into what it is stored as
+    entry.held = held or entry.choice.format
+    entry.added_error = _distance(weight, dense) if held else 0.0
+    return weight, bias
+
+
+def _pre_quant_scale(job: Job, dense: torch.Tensor, stored: str) -> torch.Tensor | None:
+    """What a calibration calls for, else what the layer is smoothed by already, if the format can be smoothed."""
+    if stored not in SMOOTHED:
+        return None
+    factor = None if job.smoother is None else job.smoother.pre_quant_scale(job.name, dense, stored)
+    held = held_format(job.layer)
+    if factor is None and held in FORMATS and FORMATS[held].smooth:
+        return job.layer.weight._params.pre_quant_scale
+    return factor
 
 
 def dense_layer(layer: torch.nn.Module, dtype: torch.dtype, device: torch.device, rests_on: torch.device):
@@ -62,9 +95,10 @@ def dense_layer(layer: torch.nn.Module, dtype: torch.dtype, device: torch.device
     return made.eval()
 
 
-def _quantized(dense: torch.Tensor, format_name: str, job: Job, plan: Plan):
+def _quantized(dense: torch.Tensor, format_name: str, job: Job, plan: Plan, factor: torch.Tensor | None):
+    options = {} if factor is None else {"pre_quant_scale": factor}
     try:
-        return FORMATS[format_name].quantize(dense, plan.compute_dtype)
+        return FORMATS[format_name].quantize(dense, plan.compute_dtype, **options)
     except ValueError as error:
         raise QuantizeError(
             f"{plan.title}, layer {job.name}: {error}. Write the line '{job.name} = keep' into the node's layers."

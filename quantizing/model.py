@@ -1,12 +1,15 @@
 """MODEL -> MODEL and CLIP -> CLIP: a copy of a loaded model whose selected linear layers are quantized."""
 
 import functools
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable
 
 import comfy.model_management
 import comfy.utils
 import torch
+from comfy.patcher_extension import WrappersMP
 
+from ..calibrating.recorder import WRAPPER_KEY
 from ..layer_rules import Selection
 from ..linear import operations
 from ..loading.common import announce, compute_dtype
@@ -18,7 +21,10 @@ from .held import held_format
 from .layer import Job, dense_layer, quantize_layer
 from .patchers import successor, unload
 from .planning import plan_for
+from .smoother import Smoother, sentences
 from .weights import is_foreign, is_ours, linear_layers
+
+log = logging.getLogger("x2v-quant")
 
 # where the layers of a selection are: the part of core's MODEL that the sampler calls, all of a CLIP
 DIFFUSION_MODEL = "diffusion_model"
@@ -27,25 +33,28 @@ WHOLE = ""
 COPIES = 4
 
 
-def quantize_model(
-    patcher,
-    selection: Selection,
-    choice: SchemeChoice | None = None,
-    smoothing: Mapping[str, torch.Tensor] | None = None,
-):
+def quantize_model(patcher, selection: Selection, choice: SchemeChoice | None = None, smoother: Smoother | None = None):
     """ModelPatcher -> ModelPatcher of a new model in which the layers of `selection` (names in the diffusion model) are
     quantized, and LoRAs on them baked in. The given one stays as it is; what is not quantized is shared with it.
 
-    smoothing: layer -> pre_quant_scale [K], not used yet. Layer by layer, in float32 on the patcher's device; the
-    result lies on its offload device. The plan is `.model.x2v_plan`. Raises QuantizeError, UnknownSchemeError,
-    SchemeMismatchError or NoKernelError.
+    smoother: smooths the layers whose format can be and that are better for it; the new model then records no
+    calibration. Layer by layer, in float32 on the patcher's device; the result lies on its offload device. The plan is
+    `.model.x2v_plan`. Raises QuantizeError, CalibrationError, UnknownSchemeError, SchemeMismatchError or NoKernelError.
     """
     choice = choice or SchemeChoice()
     fp16_is_safe = torch.float16 in patcher.model.model_config.supported_inference_dtypes
     dtype = compute_dtype(choice, patcher.load_device, fp16_is_safe)
-    made = _quantized(patcher, DIFFUSION_MODEL, selection, _plan(patcher, selection, DIT, choice, dtype))
+    plan = _plan(patcher, selection, DIT, choice, dtype)
+    if smoother is not None:
+        layers = linear_layers(patcher.model.get_submodule(DIFFUSION_MODEL))
+        smoother.check({name: layers[name].in_features for name in selection.formats})
+    made = _quantized(patcher, DIFFUSION_MODEL, selection, plan, smoother)
     made.model.manual_cast_dtype, made.model.current_patcher = dtype, None
-    again = functools.partial(quantize_model, selection=selection, choice=choice, smoothing=smoothing)
+    if smoother is not None:
+        made.remove_wrappers_with_key(WrappersMP.APPLY_MODEL, WRAPPER_KEY)
+        plan.notes += sentences(plan, selection.formats, smoother.calibration.maxima)
+        log.info("%s: %s", plan.title, " ".join(plan.notes))
+    again = functools.partial(quantize_model, selection=selection, choice=choice, smoother=smoother)
     return _reloadable(made, patcher, again)
 
 
@@ -73,9 +82,9 @@ def _plan(patcher, selection: Selection, component: str, choice: SchemeChoice, d
     return plan_for(title, selection.formats.values(), component, choice, patcher.load_device, dtype)
 
 
-def _quantized(patcher, part: str, selection: Selection, plan: Plan):
+def _quantized(patcher, part: str, selection: Selection, plan: Plan, smoother: Smoother | None = None):
     unload(patcher)
-    jobs = _jobs(patcher, part, selection)
+    jobs = _jobs(patcher, part, selection, smoother)
     _make_room(jobs, plan.machine.live)
     progress = comfy.utils.ProgressBar(len(jobs))
     made_by = operations(plan)
@@ -100,14 +109,14 @@ def _quantized(patcher, part: str, selection: Selection, plan: Plan):
     return made
 
 
-def _jobs(patcher, part: str, selection: Selection) -> list[Job]:
+def _jobs(patcher, part: str, selection: Selection, smoother: Smoother | None) -> list[Job]:
     """One for every layer that is selected, and for those that are kept as what this pack has quantized before."""
     jobs = []
     for name, layer in linear_layers(patcher.model.get_submodule(part)).items():
         target = selection.formats.get(name)
         key = f"{part}.{name}.weight".lstrip(".")
         if target is not None:
-            jobs.append(Job(name, key, layer, target, tuple(patcher.patches.get(key, ()))))
+            jobs.append(Job(name, key, layer, target, tuple(patcher.patches.get(key, ())), smoother))
         elif is_ours(layer):
             jobs.append(Job(name, key, layer, held_format(layer)))
     return jobs

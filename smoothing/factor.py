@@ -17,14 +17,15 @@ def smoothing_factor(activations: torch.Tensor, weights: torch.Tensor, alpha: fl
     absolute maxima of each input channel.
 
     The largest factor is 1, so that no activation grows beyond what its dtype holds: a common factor changes nothing,
-    the scales of tokens and rows take it up. A channel whose maximum is zero, in which nothing was seen, gets the
-    middle of the others. The values are bfloat16 numbers, so that runtimes which keep them so divide by the same.
+    the scales of tokens and rows take it up. A channel in which nothing was seen gets the middle of the others; one
+    whose weights are all zero, for which every factor is exact, the smallest: no outlier of it stays. The values are bfloat16 numbers, so that runtimes which keep them so divide by the same.
     """
     seen = (activations > 0) & (weights > 0)
     if not bool(seen.any()):
         return torch.ones(activations.shape, dtype=torch.float32, device=activations.device)
     log_s = alpha * _log(activations, seen) - (1 - alpha) * _log(weights, seen)
-    log_s = torch.where(seen, log_s, log_s[seen].mean())
+    unseen = torch.where(activations > 0, log_s[seen].max(), log_s[seen].mean())
+    log_s = torch.where(seen, log_s, unseen)
     return torch.exp(log_s.min() - log_s).to(torch.bfloat16).to(torch.float32)
 
 

@@ -58,3 +58,11 @@ def test_fallback_is_one_line_with_the_reason():
     line = plan(RTX3060, "int8-channel", "int8-vllm").fallback()
     assert line.startswith("int8-vllm falls back to torch for 1 of 1 layers: vllm needs vllm, which is not installed")
     assert plan(RTX3060, "int8-channel", "int8-torch").fallback() is None
+
+
+def test_the_report_ends_with_what_whoever_made_the_plan_notes():
+    machine = Machine("cpu", "CPU", libraries=frozenset())
+    plan = Plan("model.safetensors", resolve("auto"), machine, torch.float32)
+    plan.assign("a", "int8-channel", (64, 64))
+    plan.notes.append("1 of 1 layers are smoothed.")
+    assert "- 1 of 1 layers are smoothed." in plan.lines()

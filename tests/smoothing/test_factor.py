@@ -53,3 +53,9 @@ def test_layers_of_one_input_have_the_larger_maxima(dtype):
     weights = [torch.randn(n, 20).to(dtype) for n in (3, 7)]
     expected = torch.cat(weights).abs().amax(0).float()
     assert torch.equal(column_maxima(weights), expected)
+
+
+def test_an_outlier_that_no_weight_answers_gets_the_smallest_factor():
+    x, w = torch.tensor([500.0, 1.0, 2.0, 3.0]), torch.tensor([0.0, 1.0, 1.0, 1.0])
+    factor = smoothing_factor(x, w, 0.5)
+    assert factor[0] == factor.min() < factor[1]

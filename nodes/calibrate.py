@@ -1,0 +1,138 @@
+"""Calibrate, Finish Calibration and Load Calibration: what smoothing in Quantize Model goes by."""
+
+from pathlib import Path
+
+import folder_paths
+from comfy_api.latest import io
+from server import PromptServer
+
+from ..calibrating import Calibration
+from ..calibrating.recorder import calibrated
+from ..calibrating.recordings import record, token
+from .scheme import CATEGORY
+
+CALIBRATION = f"{CATEGORY}/calibration"
+RecordingType = io.Custom("X2V_RECORDING")
+CalibrationType = io.Custom("X2V_CALIBRATION")
+FOLDER = "calibration"
+ALIASES = ["x2v", "lightx2v", "calibrate", "smoothquant", "activation outliers", "quantize"]
+
+
+class Calibrate(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="X2VCalibrate",
+            display_name="Calibrate",
+            category=CALIBRATION,
+            description="Records what the linear layers of a diffusion model get to see while samplers run with the "
+            "MODEL that comes out: the largest activation of every channel.",
+            search_aliases=ALIASES,
+            inputs=[io.Model.Input("model", tooltip="From any loader, with the LoRAs that it will be used with.")],
+            outputs=[
+                io.Model.Output(tooltip="For the sampler. It samples what the model samples."),
+                RecordingType.Output(display_name="recording", tooltip="For Finish Calibration."),
+            ],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, model=None):
+        return token(cls.hidden.unique_id)
+
+    @classmethod
+    def execute(cls, model):
+        patched, calibration = calibrated(model)
+        return io.NodeOutput(patched, record(cls.hidden.unique_id, calibration))
+
+
+class FinishCalibration(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="X2VFinishCalibration",
+            display_name="Finish Calibration",
+            category=CALIBRATION,
+            description="Takes what Calibrate has recorded once the sampler is through, and saves it.",
+            search_aliases=[*ALIASES, "save calibration"],
+            inputs=[
+                RecordingType.Input("recording", tooltip="From Calibrate."),
+                io.Latent.Input("latent", tooltip="From the sampler that runs with Calibrate's MODEL: to wait for it."),
+                io.String.Input(
+                    "filename_prefix",
+                    default=f"{FOLDER}/ComfyUI",
+                    tooltip="Where in ComfyUI's output folder it is saved for Load Calibration. Empty: not saved.",
+                ),
+            ],
+            outputs=[CalibrationType.Output(display_name="calibration", tooltip="For Quantize Model.")],
+            hidden=[io.Hidden.unique_id],
+            is_output_node=True,
+        )
+
+    @classmethod
+    def execute(cls, recording, latent, filename_prefix):
+        recording.calibration.check()
+        calibration = recording.calibration.on_cpu()
+        text = f"{len(calibration.maxima)} layers, {calibration.calls} calls of the model"
+        files = []
+        if filename_prefix:
+            files = [_save(calibration, filename_prefix)]
+            text += f", saved as {files[0]['filename']} in output/{files[0]['subfolder']}"
+        PromptServer.instance.send_progress_text(text, cls.hidden.unique_id)
+        return io.NodeOutput(calibration, ui={"text": (text,), "calibrations": files})
+
+
+def _save(calibration: Calibration, filename_prefix: str) -> dict[str, str]:
+    """Into ComfyUI's output folder, numbered as core numbers what it saves -> where it is, as core tells it."""
+    folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(
+        filename_prefix, folder_paths.get_output_directory()
+    )
+    file = f"{name}_{counter:05}_.safetensors"
+    calibration.save(Path(folder) / file)
+    return {"filename": file, "subfolder": subfolder, "type": "output"}
+
+
+def calibration_names() -> list[str]:
+    """What users have saved and what they have brought, as core names files of its output and input folders."""
+    roots = {" [output]": folder_paths.get_output_directory(), "": folder_paths.get_input_directory()}
+    return [
+        f"{file.relative_to(root).as_posix()}{ending}"
+        for ending, root in roots.items()
+        for file in sorted(Path(root, FOLDER).rglob("*.safetensors"))
+    ]
+
+
+class LoadCalibration(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="X2VLoadCalibration",
+            display_name="Load Calibration",
+            category=CALIBRATION,
+            description="Loads what Finish Calibration has saved.",
+            search_aliases=ALIASES,
+            inputs=[
+                io.Combo.Input(
+                    "calibration_name",
+                    options=calibration_names(),
+                    tooltip="From the folder calibration in ComfyUI's output folder, or in its input folder.",
+                )
+            ],
+            outputs=[CalibrationType.Output(display_name="calibration", tooltip="For Quantize Model.")],
+        )
+
+    @classmethod
+    def validate_inputs(cls, calibration_name):
+        """Core checks the list itself unless this takes the input: a file elsewhere in those folders is fine too."""
+        if folder_paths.exists_annotated_filepath(calibration_name):
+            return True
+        return f"There is no calibration {calibration_name!r} in ComfyUI's input or output folder: pick one."
+
+    @classmethod
+    def fingerprint_inputs(cls, calibration_name):
+        file = Path(folder_paths.get_annotated_filepath(calibration_name)).stat()
+        return f"{file.st_size}:{file.st_mtime_ns}"
+
+    @classmethod
+    def execute(cls, calibration_name):
+        return io.NodeOutput(Calibration.load(folder_paths.get_annotated_filepath(calibration_name)))

@@ -1,0 +1,79 @@
+"""The smoothing of layers that are quantized in memory, from a calibration."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+
+import torch
+
+from ..calibrating import Calibration, CalibrationError
+from ..formats import FORMATS, SMOOTHED
+from ..plan import Plan
+from ..smoothing import ALPHAS, find_smoothing
+
+OTHER_MODEL = "it was recorded on another model. Calibrate this one."
+
+
+@dataclass
+class Smoother:
+    """Gives layers (names in the diffusion model) the pre_quant_scale that `calibration` calls for. `alpha`: of
+    SmoothQuant; None searches the best one for each layer. `found`: what each layer got, None for one that is better
+    off without. A layer is searched once, so that a model which core loads anew gets the same weights."""
+
+    calibration: Calibration
+    alpha: float | None = None
+    found: dict[str, torch.Tensor | None] = field(default_factory=dict)
+
+    def check(self, layers: Mapping[str, int]) -> None:
+        """layers: name -> input channels, of those that are to be quantized. Raises CalibrationError for a calibration
+        that is empty, of another model or not finite."""
+        self.calibration.check()
+        seen = {name: self.calibration.maxima[name].shape[0] for name in layers if name in self.calibration.maxima}
+        if layers and not seen:
+            name = next(iter(layers))
+            raise CalibrationError(
+                f"The calibration knows none of the model's layers, {name} for instance: {OTHER_MODEL}"
+            )
+        for name, channels in seen.items():
+            if channels != layers[name]:
+                raise CalibrationError(
+                    f"The calibration saw {channels} input channels of layer {name}, which has {layers[name]}: "
+                    f"{OTHER_MODEL}"
+                )
+
+    def pre_quant_scale(self, layer: str, weight: torch.Tensor, format_name: str) -> torch.Tensor | None:
+        """float32 [K] for the layer's weight, float32 [N, K]; None where `format_name` cannot be smoothed, the layer
+        was never called, or smoothing does not lower the error of its output."""
+        if format_name not in SMOOTHED or layer not in self.calibration.maxima:
+            return None
+        if layer not in self.found:
+            alphas = ALPHAS if self.alpha is None else (self.alpha,)
+            seen = self.calibration.maxima[layer], self.calibration.deviations(layer)
+            factor = find_smoothing([weight], *seen, format_name, alphas).pre_quant_scale
+            self.found[layer] = None if factor is None else factor.cpu()
+        return self.found[layer]
+
+
+def sentences(plan: Plan, layers: Collection[str], known: Collection[str]) -> list[str]:
+    """What became of the smoothing of `layers` (names in the filled plan), if a calibration knows those of `known`."""
+    smoothed, never, without, others = [], [], [], {}
+    for layer in layers:
+        stored = FORMATS[plan.layers[layer].choice.format]
+        if stored.smooth:
+            smoothed.append(layer)
+        elif stored.name not in SMOOTHED:
+            others.setdefault(stored.name, []).append(layer)
+        else:
+            (without if layer in known else never).append(layer)
+    lines = [f"{len(smoothed)} of {len(layers)} layers are smoothed."]
+    if without:
+        lines.append(f"{_count(without)} better off without smoothing, {without[0]} for instance.")
+    if never:
+        lines.append(f"{_count(never)} not smoothed: never called during calibration, {never[0]} for instance.")
+    for name, held in others.items():
+        can = " and ".join(sorted({FORMATS[name].family for name in SMOOTHED}))
+        lines.append(f"{_count(held)} not smoothed: {name} has no smoothing, only {can} have.")
+    return lines
+
+
+def _count(layers: Collection[str]) -> str:
+    return "1 layer is" if len(layers) == 1 else f"{len(layers)} layers are"

@@ -1,0 +1,248 @@
+"""Calibrate, Finish Calibration, Load Calibration and Quantize Model in the real server, and what its cache does."""
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from x2v_quant.calibrating import Calibration
+from x2v_quant.demo import assets
+from x2v_quant.demo.graph import unet_loader
+from x2v_quant.headless.client import ServerError
+
+ORIGINAL = assets.names(assets.ORIGINAL)
+PLANTED = "planted.safetensors"
+# a power of two, so that the planted bfloat16 weights are the same numbers
+CHANNELS, TIMES = [3, 40, 77, 101], 256.0
+
+
+def distance(a, b):
+    return ((a - b).norm() / b.norm()).item()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def planted(server):
+    """The trained model with outliers in the inputs of cross-attention's queries; it computes what it did."""
+    folder = server.base / "models" / assets.FOLDERS["t2v"]
+    with safe_open(folder / ORIGINAL.t2v, framework="pt") as file:
+        metadata = file.metadata()
+        tensors = {key: file.get_tensor(key).clone() for key in file.keys()}  # noqa: SIM118 - a file is no mapping
+    for key in [key for key in tensors if ".norm3." in key]:
+        tensors[key][CHANNELS] *= TIMES
+    for key in [key for key in tensors if key.endswith("cross_attn.q.weight")]:
+        tensors[key][:, CHANNELS] /= TIMES
+    save_file(tensors, folder / PLANTED, metadata)
+
+
+@pytest.fixture
+def base(graph):
+    """The demo's text to video with the planted model in ComfyUI's own loader, in few steps: (prompt, its MODEL)."""
+    prompt, ids = graph(**{"X2VScheme.dit": "reference", "X2VScheme.compute_dtype": "fp32", "KSampler.steps": 2})
+    loader = ids["X2VLoadDiT"]
+    prompt[loader] = unet_loader(PLANTED)
+    return prompt, ids, [loader, 0]
+
+
+@pytest.fixture
+def quantized(base):
+    """quantized(**inputs) -> the base with Quantize Model behind the loader; inputs: more of its inputs."""
+
+    def make(**inputs):
+        prompt, ids, model = base
+        for entry in prompt.values():
+            entry["inputs"].update({name: ["quantized", 0] for name, v in entry["inputs"].items() if v == model})
+        given = {"model": model, "format": "int8-channel", "scheme": [ids["X2VScheme"], 0], **inputs}
+        return {**prompt, "quantized": {"class_type": "X2VQuantizeModel", "inputs": given}}
+
+    return make
+
+
+@pytest.fixture
+def calibrating(base, quantized):
+    """calibrating(seed, prefix, **inputs) -> the same behind a sampler that calibrates. seed: of that sampler; prefix:
+    of the file; inputs: more of Quantize Model's."""
+
+    def make(seed=5, prefix="", **inputs):
+        prompt, ids, model = base
+        prompt = quantized(calibration=["finished", 0], **inputs)
+        first = {**prompt[ids["KSampler"]]["inputs"], "model": ["calibrate", 0], "seed": seed, "steps": 1}
+        finish = {"recording": ["calibrate", 1], "latent": ["first", 0], "filename_prefix": prefix}
+        return {
+            **prompt,
+            "calibrate": {"class_type": "X2VCalibrate", "inputs": {"model": model}},
+            "first": {"class_type": "KSampler", "inputs": first},
+            "finished": {"class_type": "X2VFinishCalibration", "inputs": finish},
+        }
+
+    return make
+
+
+@pytest.fixture
+def executed(server):
+    """executed(prompt) -> the nodes that ran, the others came from the cache; and what was shown."""
+
+    def run(prompt):
+        nodes = set()
+
+        def note(event):
+            if event.type == "executing":
+                nodes.add(event.data["node"])
+
+        result = server.client.run(prompt, note)
+        return nodes - {None}, result
+
+    return run
+
+
+CALIBRATING = {"calibrate", "first"}
+
+
+def files(result):
+    return result.outputs["finished"]["calibrations"]
+
+
+def saved(server, result):
+    (file,) = files(result)
+    return server.base / "output" / file["subfolder"] / file["filename"]
+
+
+def test_calibrate_sample_quantize_sample_in_one_graph(base, quantized, calibrating, run):
+    wanted, _ = run({name: {**entry, "inputs": dict(entry["inputs"])} for name, entry in base[0].items()})
+    plain, report = run(quantized())
+    assert "-smooth ->" not in report
+    smooth, report = run(calibrating())
+    assert "layers int8-channel-smooth -> reference" in report
+    print(f"int8 {distance(plain, wanted):.4f}, smoothed {distance(smooth, wanted):.4f}")
+    assert distance(smooth, wanted) < distance(plain, wanted) / 3
+
+
+def test_another_format_takes_the_calibration_out_of_the_cache(calibrating, executed, run):
+    executed(calibrating())
+    nodes, _ = executed(calibrating(format="fp8-channel"))
+    assert "quantized" in nodes
+    assert not nodes & {*CALIBRATING, "finished"}
+    assert "fp8-channel-smooth ->" in run(calibrating(format="fp8-channel"))[1]
+
+
+def test_the_same_prompt_twice_samples_once(calibrating, executed):
+    executed(calibrating(seed=6))
+    assert executed(calibrating(seed=6))[0] == set()
+
+
+def test_what_was_recorded_is_there_when_only_the_file_is_new(calibrating, executed, server):
+    executed(calibrating(seed=7))
+    nodes, result = executed(calibrating(seed=7, prefix="calibration/new"))
+    assert "finished" in nodes
+    assert not nodes & CALIBRATING
+    assert Calibration.load(saved(server, result)).calls > 0
+
+
+def test_a_new_seed_adds_to_what_was_recorded(calibrating, executed, server):
+    _, result = executed(calibrating(seed=8, prefix="calibration/adds"))
+    first = Calibration.load(saved(server, result))
+    nodes, result = executed(calibrating(seed=9, prefix="calibration/adds"))
+    both = Calibration.load(saved(server, result))
+    assert "calibrate" not in nodes
+    assert both.calls > first.calls
+    assert all((both.maxima[layer] >= maxima).all() for layer, maxima in first.maxima.items())
+    assert f"{len(both.maxima)} layers, {both.calls} calls of the model, saved as adds_0000" in text(result)
+
+
+def text(result):
+    return result.outputs["finished"]["text"][0]
+
+
+def test_another_model_starts_anew(calibrating, executed, server):
+    """With what is recorded of it alone, and what is recorded is still there in the next run."""
+    executed(calibrating(seed=10))
+    prompt = calibrating(seed=10, prefix="calibration/other")
+    shifted = {
+        "class_type": "ModelSamplingSD3",
+        "inputs": {"model": prompt["calibrate"]["inputs"]["model"], "shift": 5.0},
+    }
+    prompt |= {"shifted": shifted, "calibrate": {**prompt["calibrate"], "inputs": {"model": ["shifted", 0]}}}
+    nodes, result = executed(prompt)
+    assert nodes >= {*CALIBRATING, "finished"}
+    calls = Calibration.load(saved(server, result)).calls
+    assert calls in (1, 2)  # a step, with the negative prompt in the same call or not
+    prompt["finished"]["inputs"]["filename_prefix"] = "calibration/again"
+    nodes, result = executed(prompt)
+    assert not nodes & CALIBRATING
+    assert Calibration.load(saved(server, result)).calls == calls
+
+
+def test_a_cache_that_was_cleared_samples_again(calibrating, quantized, executed, server):
+    executed(calibrating(seed=11))
+    server.client.free()
+    executed(quantized())  # the server may take this first
+    nodes, result = executed(calibrating(seed=11, prefix="calibration/cleared"))
+    assert nodes >= CALIBRATING
+    assert Calibration.load(saved(server, result)).calls > 0
+
+
+def test_a_saved_calibration_loads_as_the_same(calibrating, quantized, executed, run, server):
+    latent, _ = run(calibrating(seed=12, prefix="calibration/kept"))
+    _, result = executed(calibrating(seed=12, prefix="calibration/kept"))
+    name = f"calibration/{files(result)[0]['filename']} [output]"
+    (options,) = [
+        spec[1]["options"] for spec in server.client.object_info()["X2VLoadCalibration"]["input"]["required"].values()
+    ]
+    assert name in options
+    prompt = quantized(calibration=["loaded", 0])
+    prompt["loaded"] = {"class_type": "X2VLoadCalibration", "inputs": {"calibration_name": name}}
+    again, report = run(prompt)
+    assert "int8-channel-smooth ->" in report
+    assert distance(again, latent) < 1e-6
+
+
+def test_a_lora_behind_it_works(calibrating, run, server):
+    generator = torch.Generator().manual_seed(11)
+    key = "diffusion_model.blocks.0.cross_attn.q"
+    tensors = {f"{key}.lora_down.weight": torch.randn((4, 128), generator=generator) * 128**-0.5}
+    tensors |= {f"{key}.lora_up.weight": torch.randn((128, 4), generator=generator)}
+    folder = server.base / "models" / "loras"
+    folder.mkdir(exist_ok=True)
+    save_file(tensors, folder / "calibrate_lora.safetensors")
+    plain, _ = run(calibrating())
+    prompt = calibrating()
+    for entry in prompt.values():
+        entry["inputs"].update({name: ["lora", 0] for name, v in entry["inputs"].items() if v == ["quantized", 0]})
+    inputs = {"model": ["quantized", 0], "lora_name": "calibrate_lora.safetensors", "strength_model": 1.0}
+    prompt["lora"] = {"class_type": "LoraLoaderModelOnly", "inputs": inputs}
+    changed, report = run(prompt)
+    assert "int8-channel-smooth ->" in report
+    assert 0.001 < distance(changed, plain) < 1
+
+
+def test_nothing_sampled_is_refused(calibrating, executed):
+    """A sampler runs, and another Calibrate of the same inputs records: each node has a recording of its own."""
+    prompt = calibrating()
+    prompt["second"] = {**prompt["calibrate"]}
+    prompt["finished"]["inputs"]["recording"] = ["second", 1]
+    with pytest.raises(ServerError, match="calibration is empty: nothing was sampled"):
+        executed(prompt)
+
+
+@pytest.mark.parametrize(
+    "maxima,words",
+    [({"layers.0.attn": 8}, "knows none of the model's layers"), ({"blocks.0.ffn.0": 8}, "saw 8 input channels of")],
+    ids=["names", "width"],
+)
+def test_a_calibration_of_another_model_is_refused(maxima, words, quantized, executed, server):
+    folder = server.base / "input" / "calibration"
+    folder.mkdir(exist_ok=True)
+    seen = {layer: torch.ones(channels) for layer, channels in maxima.items()}
+    Calibration(seen, calls=1).save(folder / "other.safetensors")
+    prompt = quantized(calibration=["loaded", 0])
+    inputs = {"calibration_name": "calibration/other.safetensors"}
+    prompt["loaded"] = {"class_type": "X2VLoadCalibration", "inputs": inputs}
+    with pytest.raises(ServerError, match=words):
+        executed(prompt)
+
+
+@pytest.mark.parametrize("name", ["calibration/gone.safetensors [output]", "../latents/secret.safetensors"])
+def test_a_file_that_is_not_there_is_refused_before_anything_runs(name, quantized, server):
+    prompt = quantized(calibration=["loaded", 0])
+    prompt["loaded"] = {"class_type": "X2VLoadCalibration", "inputs": {"calibration_name": name}}
+    with pytest.raises(ServerError, match="There is no calibration"):
+        server.client.submit(prompt)
