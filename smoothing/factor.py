@@ -18,7 +18,8 @@ def smoothing_factor(activations: torch.Tensor, weights: torch.Tensor, alpha: fl
 
     The largest factor is 1, so that no activation grows beyond what its dtype holds: a common factor changes nothing,
     the scales of tokens and rows take it up. A channel in which nothing was seen gets the middle of the others; one
-    whose weights are all zero, for which every factor is exact, the smallest: no outlier of it stays. The values are bfloat16 numbers, so that runtimes which keep them so divide by the same.
+    whose weights are all zero, for which every factor is exact, the smallest, so that no outlier of it stays. The
+    values are bfloat16 numbers, so that runtimes which keep them so divide by the same.
     """
     seen = (activations > 0) & (weights > 0)
     if not bool(seen.any()):
