@@ -29,6 +29,7 @@ REQUIRED_NODES = (
     "X2VScheme",
     "X2VQuantizeModel",
     "X2VQuantizeCLIP",
+    "X2VSaveModel",
     "X2VCalibrate",
     "X2VFinishCalibration",
     "X2VLoadCalibration",

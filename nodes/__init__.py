@@ -6,6 +6,7 @@ from .calibrate import Calibrate, FinishCalibration, LoadCalibration
 from .loaders import LoadCLIPVision, LoadDiT, LoadT5
 from .quantize import QuantizeCLIP, QuantizeModel
 from .report import KernelReport
+from .save import SaveQuantizedModel
 from .scheme import QuantizationScheme
 
 
@@ -13,7 +14,7 @@ class X2VExtension(ComfyExtension):
     async def get_node_list(self):
         return [
             *(LoadDiT, LoadT5, LoadCLIPVision, QuantizationScheme),
-            *(QuantizeModel, QuantizeCLIP),
+            *(QuantizeModel, QuantizeCLIP, SaveQuantizedModel),
             *(Calibrate, FinishCalibration, LoadCalibration),
             KernelReport,
         ]

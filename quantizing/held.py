@@ -16,9 +16,10 @@ def held_format(layer: torch.nn.Module) -> str | None:
     return layer.quant_format if weight is None else FORMAT_OF_LAYOUT[weight._layout_cls].name
 
 
-def in_our_layout(layer: torch.nn.Module) -> QuantizedTensor | None:
-    """The layer's quantized weight in a layout of FORMATS with the codes as they are; None if there is none for it."""
-    weight = layer.weight
+def in_our_layout(layer: torch.nn.Module, weight: QuantizedTensor | None = None) -> QuantizedTensor | None:
+    """The layer's quantized weight, or a patched one of its kind, in a layout of FORMATS with the codes as they are;
+    None if there is none for it."""
+    weight = layer.weight if weight is None else weight
     if getattr(layer, "pre_quant_scale", None) is not None and weight._layout_cls not in OURS:
         return None  # core smooths activations beside the weight
     if weight._layout_cls in FORMAT_OF_LAYOUT:

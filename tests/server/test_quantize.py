@@ -103,3 +103,19 @@ def test_a_line_that_matches_no_layer_is_an_error_before_sampling(dense_graph, s
     inputs = {"format": "int8-channel", "layers": "blocks.99.* = keep"}
     with pytest.raises(ServerError, match="matches no layer"):
         server.client.run(dense_graph(("X2VQuantizeModel", inputs))[0])
+
+
+def test_a_saved_model_is_the_one_that_was_quantized(dense_graph, run, server):
+    """Behind Quantize Model a node that writes it; the file then in its place."""
+    quantize = ("X2VQuantizeModel", {"format": "int8-channel"})
+    prompt, _ = dense_graph(quantize)
+    saved = {"model": ["behind0", 0], "filename_prefix": "diffusion_models/saved", "dialect": "lightx2v"}
+    prompt["save"] = {"class_type": "X2VSaveModel", "inputs": {**saved, "package": "file"}}
+    expected, _ = run(prompt)
+    (path,) = (server.base / "output" / "diffusion_models").glob("saved_*.safetensors")
+    path.rename(server.base / "models" / "diffusion_models" / path.name)
+    prompt, _ = dense_graph()
+    loader = node_of(prompt, "UNETLoader")
+    prompt[loader] = {"class_type": "X2VLoadDiT", "inputs": {"model_name": path.name}}
+    found, _ = run(prompt)
+    assert distance(found, expected) < 1e-4

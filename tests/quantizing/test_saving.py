@@ -1,0 +1,96 @@
+"""A quantized MODEL saved in each dialect loads as the model that it was."""
+
+import comfy.sd
+import pytest
+import torch
+
+from x2v_quant.checkpoints import open_checkpoint
+from x2v_quant.converting import ConvertError
+from x2v_quant.converting.dialects import WRITERS, writable
+from x2v_quant.converting.outputs import COMFYUI, DIALECTS, LIGHTX2V, X2V
+from x2v_quant.formats import FORMATS
+from x2v_quant.loading import load_dit
+from x2v_quant.quantizing import QuantizeError
+from x2v_quant.quantizing.saving import save_model
+from x2v_quant.schemes import SchemeChoice
+
+pytestmark = pytest.mark.usefixtures("inference")
+FP32 = SchemeChoice(compute_dtype="fp32")
+PLAIN = [name for name, row in FORMATS.items() if row.family == name]
+CASES = [(dialect, name) for dialect in DIALECTS for name in PLAIN if name in WRITERS[dialect]]
+
+
+@pytest.mark.parametrize("dialect,format_name", CASES)
+def test_what_is_saved_is_what_was_quantized(dialect, format_name, dense, quantize, sample, distance, tmp_path):
+    model = quantize(dense(), format_name)
+    path = tmp_path / "model.safetensors"
+    nbytes = save_model(model, path, dialect)
+    assert path.stat().st_size == nbytes
+    loaded = load_dit(str(path), FP32)
+    # a weight of one scale and no calibrated input comes back as one with a scale per row
+    assert distance(sample(loaded), sample(model)) <= (0.03 if format_name == "fp8-tensor" else 1e-5)
+
+
+@pytest.mark.parametrize("format_name", writable(COMFYUI))
+def test_comfyuis_dialect_is_for_its_own_loader(format_name, dense, quantize, sample, distance, tmp_path):
+    model = quantize(dense(), format_name)
+    path = tmp_path / "model.safetensors"
+    save_model(model, path, COMFYUI)
+    core = sample(comfy.sd.load_diffusion_model(str(path)))
+    assert distance(core, sample(dense())) < 0.3
+    assert distance(core, sample(load_dit(str(path), FP32))) < 0.05
+
+
+def test_a_lora_is_in_the_file(dense, quantize, with_lora, sample, distance, tmp_path):
+    model = with_lora(quantize(dense()))
+    path = tmp_path / "model.safetensors"
+    save_model(model, path, LIGHTX2V)
+    expected, saved, without = sample(model), sample(load_dit(str(path), FP32)), sample(quantize(dense()))
+    assert distance(saved, expected) < 0.02 < 0.2 < distance(without, expected)
+
+
+def test_the_model_goes_on_as_it_was(dense, quantize, with_lora, sample, tmp_path):
+    model = with_lora(quantize(dense()))
+    before = sample(model)
+    save_model(model, tmp_path / "model.safetensors", X2V)
+    assert torch.equal(sample(model), before)
+
+
+def test_blocks_and_shards(dense, quantize, sample, distance, tmp_path):
+    model = quantize(dense())
+    for package in ("blocks", "shards"):
+        save_model(model, tmp_path / package, LIGHTX2V, package)
+        assert distance(sample(load_dit(str(tmp_path / package), FP32)), sample(model)) <= 1e-5
+    assert (tmp_path / "blocks" / "block_0.safetensors").is_file()
+
+
+def test_an_unquantized_model_is_saved_as_it_is(dense, dense_file, tmp_path):
+    path = tmp_path / "model.safetensors"
+    save_model(dense(), path, LIGHTX2V)
+    one, two = (open_checkpoint(file) for file in (dense_file, path))
+    assert {key: info.shape for key, info in one.tensors.items()} == {
+        key: info.shape for key, info in two.tensors.items()
+    }
+
+
+def test_a_file_that_is_there_is_replaced_only_whole(dense, quantize, tmp_path, monkeypatch):
+    from x2v_quant.quantizing import saving
+
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(b"mine")
+    monkeypatch.setattr(saving, "layer_tensors", lambda *args: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        save_model(quantize(dense()), path, LIGHTX2V)
+    assert [file.name for file in tmp_path.iterdir()] == ["model.safetensors"]
+    assert path.read_bytes() == b"mine"
+
+
+def test_a_format_that_the_dialect_does_not_have_is_refused(dense, quantize, tmp_path):
+    with pytest.raises(QuantizeError, match="is fp8-channel, which the dialect comfyui does not have"):
+        save_model(quantize(dense(), "fp8-channel"), tmp_path / "model.safetensors", COMFYUI)
+
+
+def test_a_place_that_cannot_be_written(dense, quantize, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(ConvertError, match="is no folder"):
+        save_model(quantize(dense()), tmp_path / "file" / "model.safetensors", LIGHTX2V)
