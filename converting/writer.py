@@ -5,8 +5,10 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import TextIO
 
 from . import packages
+from .behind import Behind
 from .errors import ConvertError
 from .tensor_file import TensorFile
 from .units import Unit
@@ -72,8 +74,7 @@ class Writer:
                 self._partial.mkdir()
         with self._journal.open("a", encoding="utf-8") as journal:
             if not finished:
-                journal.write(f"{self._job}\n")
-                journal.flush()
+                _note(journal, self._job)
             for name, units in self._contents.items():
                 self._write_file(self._files[name], units, finished, journal, progress)
         if not self._single:
@@ -84,13 +85,13 @@ class Writer:
     def _write_file(self, file: TensorFile, units: list[Unit], finished: set[str], journal, progress) -> None:
         file.open(fresh=not file.matches() or not finished)
         try:
-            for unit in units:
-                if unit.name not in finished:
-                    for name, values in unit.parts():
-                        file.append(name, values)
-                    journal.write(f"{unit.name}\n")
-                    journal.flush()
-                progress(unit.nbytes)
+            with Behind() as behind:
+                for unit in units:
+                    if unit.name not in finished:
+                        for name, values in unit.parts():
+                            behind.call(file.append, name, values)
+                        behind.call(_note, journal, unit.name)
+                    progress(unit.nbytes)
             file.close(sync=True)
         finally:
             file.close(sync=False)
@@ -135,3 +136,8 @@ class Writer:
             shutil.rmtree(self._partial)
         self._partial.unlink(missing_ok=True)
         self._journal.unlink(missing_ok=True)
+
+
+def _note(journal: TextIO, line: str) -> None:
+    journal.write(f"{line}\n")
+    journal.flush()

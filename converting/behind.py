@@ -1,0 +1,31 @@
+"""Work that goes on behind: a disk takes its time while the next layer is quantized."""
+
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+
+# calls that wait at a time; each may hold the codes of a layer
+AHEAD = 2
+
+
+class Behind:
+    """A context manager whose calls run one after the other in a thread of its own. What one of them raises is raised
+    by a later `call`, or at the end; after an error inside, the calls that wait are still made."""
+
+    def __init__(self):
+        self._pool = ThreadPoolExecutor(1)
+        self._waiting: deque[Future] = deque()
+
+    def __enter__(self) -> "Behind":
+        return self
+
+    def __exit__(self, kind: type | None, *_) -> None:
+        self._pool.shutdown(wait=True)
+        while kind is None and self._waiting:
+            self._waiting.popleft().result()
+
+    def call(self, work: Callable, *arguments: object) -> None:
+        """work(*arguments), soon; waits while there is too much to do."""
+        while len(self._waiting) > AHEAD:
+            self._waiting.popleft().result()
+        self._waiting.append(self._pool.submit(work, *arguments))
