@@ -10,11 +10,12 @@ AHEAD = 2
 
 class Behind:
     """A context manager whose calls run one after the other in a thread of its own. What one of them raises is raised
-    by a later `call`, or at the end; after an error inside, the calls that wait are still made."""
+    by a later `call`, or at the end, and no call after it is made; after an error inside, those that wait still are."""
 
     def __init__(self):
         self._pool = ThreadPoolExecutor(1)
         self._waiting: deque[Future] = deque()
+        self._failed = False
 
     def __enter__(self) -> "Behind":
         return self
@@ -28,4 +29,10 @@ class Behind:
         """work(*arguments), soon; waits while there is too much to do."""
         while len(self._waiting) > AHEAD:
             self._waiting.popleft().result()
-        self._waiting.append(self._pool.submit(work, *arguments))
+        self._waiting.append(self._pool.submit(self._make, work, *arguments))
+
+    def _make(self, work: Callable, *arguments: object) -> None:
+        if not self._failed:
+            self._failed = True
+            work(*arguments)
+            self._failed = False

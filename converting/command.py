@@ -13,6 +13,7 @@ from .convert import convert
 from .errors import ConvertError
 from .options import KEPT, Options
 from .outputs import DIALECTS, LIGHTX2V
+from .writer import JOURNAL, PARTIAL
 
 GB = 1e9
 # kept layers of one reason that are named; the rest are counted
@@ -47,7 +48,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--calibration", type=Path, metavar="FILE", help="of Finish Calibration: smooth layers that are better off so"
     )
     parser.add_argument(
-        "--alpha", type=float, help="of SmoothQuant, 0 to 1, for all layers; default: searched for each"
+        "--alpha", type=_share, help="of SmoothQuant, 0 to 1, for all layers; default: searched for each"
     )
     targets = parser.add_mutually_exclusive_group()
     targets.add_argument(
@@ -79,7 +80,7 @@ def run(options: argparse.Namespace) -> dict:
         shard_bytes=int(options.shard_size * GB),
         overrides=tuple(_overrides(options)),
         loras=tuple(map(_lora, options.lora)),
-        calibration=None if options.calibration is None else Calibration.load(options.calibration),
+        calibration=_calibration(options.calibration),
         alpha=options.alpha,
         kept=options.keep_as,
         target_snr=options.target_snr,
@@ -94,7 +95,28 @@ def run(options: argparse.Namespace) -> dict:
             bar.total = total
             bar.update(done - bar.n)
 
-        return convert(options.source, options.target, wanted, progress)
+        try:
+            return convert(options.source, options.target, wanted, progress)
+        except KeyboardInterrupt as stop:
+            raise ConvertError(
+                f"{options.target} is not finished: interrupted. Say --resume to go on from here, or delete "
+                f"{options.target.name}{PARTIAL} and {options.target.name}{PARTIAL}{JOURNAL} beside it."
+            ) from stop
+
+
+def _calibration(path: Path | None) -> Calibration | None:
+    if path is None:
+        return None
+    if not path.is_file():
+        raise ConvertError(f"There is no calibration at {path}. Check the path.")
+    return Calibration.load(path)
+
+
+def _share(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
+    return value
 
 
 def lines(report: dict) -> list[str]:

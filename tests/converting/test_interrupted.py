@@ -13,6 +13,7 @@ import pytest
 from x2v_quant.converting import ConvertError
 from x2v_quant.converting.convert import convert
 from x2v_quant.converting.options import Options
+from x2v_quant.converting.tensor_file import TensorFile
 from x2v_quant.layer_rules import parse_overrides
 
 FOLDER = {"package": "shards", "shard_bytes": 400_000}
@@ -126,3 +127,22 @@ def test_a_killed_process_is_taken_up_again(source, tmp_path, converted):
     convert(source, target, Options(format="int8-channel", resume=True))
     assert target.read_bytes() == converted(source, "expected.safetensors", format="int8-channel").read_bytes()
     assert beside(target) == {"out.safetensors"}
+
+
+def test_what_the_disk_refused_is_not_taken_for_finished(source, tmp_path, converted, monkeypatch):
+    """The write fails behind, while its unit is already being noted."""
+    target = tmp_path / "out.safetensors"
+    append, left = TensorFile.append, [30]
+
+    def refuse(self, name, values):
+        left[0] -= 1
+        if left[0] == 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        append(self, name, values)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(TensorFile, "append", refuse)
+        with pytest.raises(ConvertError, match="does not fit on its disk"):
+            convert(source, target, Options(format="int8-channel", resume=True))
+    convert(source, target, Options(format="int8-channel", resume=True))
+    assert target.read_bytes() == converted(source, "expected.safetensors", format="int8-channel").read_bytes()

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 from x2v_quant.checkpoints import CheckpointError
 from x2v_quant.cli import main
-from x2v_quant.converting import ConvertError
+from x2v_quant.converting import ConvertError, command
 from x2v_quant.converting.convert import convert
 from x2v_quant.converting.options import Options
 from x2v_quant.layer_rules import RuleError, parse_overrides
@@ -142,3 +142,28 @@ def test_the_command_converts_and_says_what_it_did(source, tmp_path, capsys):
     said = capsys.readouterr().out
     assert "1 layer fp8-channel, 10 layers int8-channel" in said
     assert "kept: " in said and "the rule 'blocks.0.* = keep'" in said
+
+
+def test_an_interruption_says_how_to_go_on(source, tmp_path, capsys, monkeypatch):
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "convert", interrupted)
+    with pytest.raises(SystemExit) as stopped:
+        main(["convert", str(source), str(tmp_path / "out.safetensors"), "--format", "int8"])
+    assert stopped.value.code == 1
+    assert "out.safetensors is not finished: interrupted. Say --resume to go on" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "option,code,words",
+    [
+        (["--calibration", "nowhere.safetensors"], 1, "There is no calibration at nowhere.safetensors"),
+        (["--alpha", "1.5"], 2, "1.5 is not between 0 and 1"),
+    ],
+)
+def test_options_that_cannot_be_used(option, code, words, source, tmp_path, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["convert", str(source), str(tmp_path / "out.safetensors"), "--format", "int8", *option])
+    assert stopped.value.code == code
+    assert words in capsys.readouterr().err
