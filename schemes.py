@@ -61,6 +61,7 @@ SCHEMES = (
     Scheme("fp8-torch", "fp8-channel", "torch"),
     Scheme("int8-torch", "int8-channel", "torch"),
     Scheme("int8-comfy-kitchen", "int8-channel", "comfy-kitchen"),
+    Scheme("int8-comfyui", "int8-channel", "comfyui"),
     Scheme("fp8-b128-triton", "fp8-block128", "triton"),
     Scheme("int4-g128-triton", "int4-g128", "triton"),
     Scheme("fp8-dequant", "fp8-channel", "dequant"),

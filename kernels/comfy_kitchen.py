@@ -11,7 +11,7 @@ from .adapter import library_linear
 from .kernel import SIXTEEN_BIT, Kernel, Requirements
 from .libraries import LIBRARIES, LacksError, Library
 
-# what int8_linear runs on here; "eager" is torch, which kernels/torch_int8.py does better
+# what `auto` takes int8_linear on; "eager" is torch, which kernels/torch_int8.py does better
 BACKENDS = ("cuda", "triton")
 
 
@@ -108,6 +108,15 @@ ROWS = (
         "comfy-kitchen int8",
         16,
         16,
+    ),
+    # only by name, no row of order.py has it; in 16 bits the eager backend rounds x / scale once more
+    Kernel(
+        "comfyui",
+        ("int8-channel",),
+        library_linear("comfyui_int8_linear", KITCHEN, _int8),
+        "int8",
+        "int8 weights x int8 activations (per-token), bit for bit what ComfyUI's own layers compute on a CPU, slow",
+        Requirements(kind="cpu", library="comfy-kitchen", dtypes=(torch.float32,)),
     ),
     _row(
         "mxfp8",

@@ -5,6 +5,9 @@ import torch
 from comfy_kitchen.backends.eager import quantization as eager
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from x2v_quant.checkpoints.checkpoint import HeldWeight
+from x2v_quant.converting.dialects import layer_tensors
+from x2v_quant.converting.outputs import COMFYUI
 from x2v_quant.formats import FORMATS
 from x2v_quant.kernels import comfy_kitchen as adapter
 from x2v_quant.kernels import why_not
@@ -146,3 +149,20 @@ def test_this_installs_backends_are_understood():
     states = adapter.comfy_kitchen.list_backends()
     assert set(adapter.BACKENDS) <= set(states)
     assert all(set(READY) <= set(state) for state in states.values())
+
+
+@BIAS
+def test_the_scheme_int8_comfyui_is_cores_own_layer_bit_for_bit(with_bias):
+    import comfy.ops
+
+    row = next(row for row in adapter.ROWS if row.name == "comfyui")
+    dtype = torch.float32
+    assert why_not("comfyui", "int8-channel", Machine("cpu", "CPU", None)) is None
+    assert "computes float32" in why_not("comfyui", "int8-channel", Machine("cpu", "CPU", None), dtype=torch.bfloat16)
+    weight = FORMATS["int8-channel"].quantize(values(48, 64), dtype)
+    held = HeldWeight("int8-channel", (48, 64), {"codes": weight._qdata, "scale": weight._params.scale})
+    x, bias = values(37, 64, seed=1).to(dtype), values(48, seed=2).to(dtype) if with_bias else None
+    with torch.inference_mode():
+        layer = comfy.ops.mixed_precision_ops({}, dtype).Linear(64, 48, bias=with_bias, dtype=dtype)
+        layer.load_state_dict({**layer_tensors(held, COMFYUI), **({"bias": bias} if with_bias else {})})
+        assert torch.equal(row.linear(x, weight._qdata, weight._params, bias), layer(x))
