@@ -4,8 +4,8 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
-# calls that wait at a time; each may hold the codes of a layer
-AHEAD = 2
+# bytes that wait at a time, and one call more
+AHEAD = 1 << 25
 
 
 class Behind:
@@ -14,7 +14,8 @@ class Behind:
 
     def __init__(self):
         self._pool = ThreadPoolExecutor(1)
-        self._waiting: deque[Future] = deque()
+        self._waiting: deque[tuple[Future, int]] = deque()
+        self._bytes = 0
         self._failed = False
 
     def __enter__(self) -> "Behind":
@@ -23,13 +24,19 @@ class Behind:
     def __exit__(self, kind: type | None, *_) -> None:
         self._pool.shutdown(wait=True)
         while kind is None and self._waiting:
-            self._waiting.popleft().result()
+            self._wait()
 
-    def call(self, work: Callable, *arguments: object) -> None:
-        """work(*arguments), soon; waits while there is too much to do."""
-        while len(self._waiting) > AHEAD:
-            self._waiting.popleft().result()
-        self._waiting.append(self._pool.submit(self._make, work, *arguments))
+    def call(self, nbytes: int, work: Callable, *arguments: object) -> None:
+        """work(*arguments), soon; waits while there is too much to do. nbytes: what the arguments hold."""
+        while self._bytes > AHEAD:
+            self._wait()
+        self._bytes += nbytes
+        self._waiting.append((self._pool.submit(self._make, work, *arguments), nbytes))
+
+    def _wait(self) -> None:
+        future, nbytes = self._waiting.popleft()
+        self._bytes -= nbytes
+        future.result()
 
     def _make(self, work: Callable, *arguments: object) -> None:
         if not self._failed:

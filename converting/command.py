@@ -1,6 +1,8 @@
 """The command line's part: options, the run, and what it says."""
 
 import argparse
+from collections.abc import Iterable
+from contextlib import closing
 from pathlib import Path
 
 from tqdm import tqdm
@@ -62,7 +64,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         type=lambda text: tuple(filter(None, map(str.strip, text.split(",")))),
         default=(),
         metavar="FORMAT,FORMAT",
-        help="what a target chooses from; default: all that the dialect has",
+        help="what a target chooses from; default: all that the dialect has, some 15 seconds for each GB of the source "
+        "on one core, 25 with a calibration",
     )
     parser.add_argument("--keep-as", choices=KEPT, help="type of what is not quantized; default: the source's")
     parser.add_argument("--resume", action="store_true", help="go on where an interrupted run stopped")
@@ -89,19 +92,37 @@ def run(options: argparse.Namespace) -> dict:
         resume=options.resume,
         overwrite=options.overwrite,
     )
-    with tqdm(total=1, desc=options.target.name, unit="B", unit_scale=True, disable=None) as bar:
-
-        def progress(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
+    words = (["measuring"] if wanted.measures else []) + ["writing"]
+    with closing(Bars(words)) as bars:
         try:
-            return convert(options.source, options.target, wanted, progress)
+            return convert(options.source, options.target, wanted, bars)
         except KeyboardInterrupt as stop:
             raise ConvertError(
                 f"{options.target} is not finished: interrupted. Say --resume to go on from here, or delete "
                 f"{options.target.name}{PARTIAL} and {options.target.name}{PARTIAL}{JOURNAL} beside it."
             ) from stop
+
+
+class Bars:
+    """A Progress that shows a bar for each of `words`, one after the other: a full one is followed by the next."""
+
+    def __init__(self, words: Iterable[str]):
+        self._words = iter(words)
+        self._bar: tqdm | None = None
+        self._done = 0
+
+    def __call__(self, done: int, total: int) -> None:
+        if self._bar is None:
+            self._bar = tqdm(total=total, desc=next(self._words), unit="B", unit_scale=True, disable=None)
+        self._bar.update(done - self._done)
+        self._done = done
+        if done == total:
+            self.close()
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+        self._bar, self._done = None, 0
 
 
 def _calibration(path: Path | None) -> Calibration | None:

@@ -2,7 +2,7 @@
 
 import functools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 
 import torch
 from comfy_kitchen.float_utils import swap_nibbles
@@ -10,6 +10,10 @@ from comfy_kitchen.float_utils import swap_nibbles
 from ..checkpoints.checkpoint import HeldWeight
 from ..formats import FORMATS, int4_marlin
 from ..formats.int4_group128 import GROUP
+from ..layer_rules import Override
+from ..layer_rules.families import lightx2v_also
+from ..layer_rules.format_names import format_named
+from ..layer_rules.shapes import why_not
 from .outputs import COMFYUI, LIGHTX2V, X2V
 from .rows import BY_CHANNEL
 
@@ -122,6 +126,14 @@ WRITERS: dict[str, dict[str, Callable[[HeldWeight], Tensors]]] = {
     COMFYUI: dict.fromkeys(("int8-channel", "fp8-tensor", "mxfp8", "nvfp4"), _comfyui),
     X2V: dict.fromkeys((name for name in FORMATS if name not in MADE_AT_LOAD), _x2v),
 }
+
+
+def needed(dialect: str, shapes: Mapping[str, tuple[int, int]], names: Iterable[str], wanted: str) -> list[Override]:
+    """What readers of the dialect take quantized only, beyond the rules for the model's family, as rules that come
+    before the user's own. shapes: layer -> (N, K); names: of all tensors; wanted: a format or scheme."""
+    layers = [layer for layer in lightx2v_also(names) if layer in shapes] if dialect == LIGHTX2V else []
+    format_name = format_named(wanted)
+    return [Override(layer, format_name) for layer in layers if why_not(format_name, shapes[layer]) is None]
 
 
 def writable(dialect: str) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
 import torch
@@ -14,12 +14,13 @@ from ..formats import FORMATS, SMOOTHED, family, repackings
 from ..layer_rules import select
 from ..layer_rules.overrides import KEEP
 from . import search, smooth
-from .dialects import layer_specs, layer_tensors, writable
+from .dialects import layer_specs, layer_tensors, needed, writable
 from .errors import ConvertError
-from .measuring import Layer, candidates, measure, stored_bytes
+from .measuring import Layer, Measured, candidates, measure, stored_bytes
 from .options import KEPT, Options
-from .outputs import COMFYUI, LIGHTX2V, Output, outputs
-from .rows import Rows, quantize
+from .outputs import LIGHTX2V, Output, outputs
+from .progress import Progress, Steps
+from .rows import BY_CHANNEL, Rows, in_parts, quantize
 from .source import Source
 from .units import Spec, Unit
 from .weights import Weights
@@ -27,6 +28,8 @@ from .weights import Weights
 WEIGHT = ".weight"
 # the format with a static scale of the activations
 STATIC = "fp8-tensor"
+# type of LightX2V's affine_norms
+NORMS = torch.bfloat16
 FLOATS = ("float32", "bfloat16", "float16", "float64")
 # stands for what a search will find: every shape can be it
 ANY_SHAPE = "int8-channel"
@@ -37,7 +40,7 @@ class Job:
     `selection`: what the rules said; `chosen`: what a search found (search.described); `notes`: what there is to say.
     Raises ConvertError, RuleError or CalibrationError for what cannot be done."""
 
-    def __init__(self, source: Source, options: Options, progress: Callable[[int, int], None]):
+    def __init__(self, source: Source, options: Options, progress: Progress):
         self._source, self._options = source, options
         self._checkpoint = source.checkpoint
         self._weights = Weights(source)
@@ -48,7 +51,8 @@ class Job:
         self._layers = {output.name.removesuffix(WEIGHT): output for output in weights}
         self._shapes = {name: output.shape for name, output in self._layers.items()}
         wanted = ANY_SHAPE if options.searches else options.format or self._source_format()
-        self.selection = select(self._shapes, list(self._outputs), wanted, options.overrides)
+        rules = (*needed(options.dialect, self._shapes, self._outputs, wanted), *options.overrides)
+        self.selection = select(self._shapes, self._outputs, wanted, rules)
         self.formats = self._formats()
         if not self.formats:
             raise ConvertError(
@@ -57,9 +61,8 @@ class Job:
             )
         self.kept = self.selection.kept
         self.factors: smooth.Factors = {}
-        self.chosen = self._search(progress) if options.searches else {}
-        self._check_dialect()
-        self.factors = self._factors()
+        self.chosen: dict[str, dict] = {}
+        self._measure(progress)
 
     def units(self) -> list[Unit]:
         """In the source's order."""
@@ -71,7 +74,7 @@ class Job:
             else:
                 found.append(self._plain(output))
         if self._options.dialect == LIGHTX2V:
-            found += smooth.norm_units(self.factors, self._shapes, torch.bfloat16)
+            found += smooth.norm_units(self.factors, self._shapes, self.formats, NORMS)
         return found
 
     def metadata(self) -> dict[str, str]:
@@ -118,11 +121,35 @@ class Job:
                 result[layer] = SMOOTHED[chosen] if self._stays_smooth(held, chosen) else chosen
         return result
 
-    def _search(self, progress: Callable[[int, int], None]) -> dict[str, dict]:
-        """Give every layer the format that the search finds for it, but for those of an override and those that the
-        source has quantized."""
+    def _measure(self, progress: Progress) -> None:
+        """What has to be found out from the weights before any is written: formats and factors."""
         options = self._options
-        layers = {
+        searched = self._searched() if options.searches else {}
+        formats = candidates(options.candidates, options.dialect) if options.searches else ()
+        smoothable = [name for name in formats if name in SMOOTHED and options.smooths]
+        # where some are searched, what the calibration knows of those is what tells whether it is of this model
+        known = options.calibration.maxima if searched and options.smooths else self.formats
+        others = [layer for layer in self.formats if layer not in searched and layer in known and options.smooths]
+        passes = {**dict.fromkeys(searched, 1 + len(smoothable)), **dict.fromkeys(others, 1)}
+        sizes = {layer: self._plain(self._layers[layer]).nbytes for layer in passes}
+        steps = Steps(progress, sum(sizes[layer] * times for layer, times in passes.items()))
+
+        def advance(layer: str) -> None:
+            steps.advance(sizes[layer])
+
+        if options.searches:
+            factors = {name: self._found(dict.fromkeys(searched, name), advance) for name in smoothable}
+            measured = measure(searched, formats, options.dialect, options.calibration, advance, factors)
+            self._choose(measured, factors)
+        self._check_dialect()
+        if options.smooths:
+            self._smooth({layer: self.formats[layer] for layer in others}, advance)
+        if options.searches or options.smooths:
+            steps.finish()
+
+    def _searched(self) -> dict[str, Layer]:
+        """All but those of an override and those that the source has quantized."""
+        return {
             layer: Layer(
                 output.shape,
                 partial(self._rows, output),
@@ -133,51 +160,50 @@ class Job:
             for layer, output in self._layers.items()
             if layer in self.formats and not self._overridden(layer) and self._weights.format(output) is None
         }
-        others = sum(stored_bytes(unit.specs) for unit in self.units() if unit.name not in layers)
-        done, total = 0, sum(layer.nbytes for layer in layers.values())
 
-        def advance(layer: str) -> None:
-            nonlocal done
-            done += layers[layer].nbytes
-            progress(done, total)
-
-        formats = candidates(options.candidates, options.dialect)
-        measured = measure(layers, formats, options.dialect, options.calibration, advance)
+    def _choose(self, measured: Measured, factors: Mapping[str, smooth.Factors]) -> None:
+        """Give every measured layer the format that the search finds for it, and the factor (format -> layer -> factor)
+        that it was measured with."""
+        options = self._options
+        others = sum(stored_bytes(unit.specs) for unit in self.units() if unit.name not in measured)
         others += len(json.dumps(self.metadata()))
-        if options.calibration is not None and options.dialect != COMFYUI:
-            # room for the smoothing that is found later
-            factors = {
-                f"{name}.pre_quant_scale": Spec(torch.float32, layer.shape[1:]) for name, layer in layers.items()
-            }
-            others += stored_bytes(factors)
-        found = search.search(measured, others, options.target_snr, options.target_size)
+        together = []
+        if options.dialect == LIGHTX2V:
+            any_format = {layer: factor for found in factors.values() for layer, factor in found.items()}
+            others += sum(stored_bytes(unit.specs) for unit in smooth.norm_units(any_format, self._shapes, {}, NORMS))
+            together = [group for group in smooth.behind_norms(measured) if group[0] in any_format]
+        found = search.search(measured, others, options.target_snr, options.target_size, together)
         self.kept = self.kept | {layer: search.KEPT for layer, choice in found.items() if choice == KEEP}
         self.formats = {layer: found.get(layer, name) for layer, name in self.formats.items()}
         self.formats = {layer: name for layer, name in self.formats.items() if name != KEEP}
-        return search.described(measured, found)
+        self.factors = {layer: factors[name][layer] for layer, name in found.items() if layer in factors.get(name, {})}
+        self.chosen = search.described(measured, found)
+
+    def _smooth(self, others: Mapping[str, str], advance: Callable[[str], None]) -> None:
+        """Find the factors of `others` (layer -> format), which no search has measured; layers that the dialect marks
+        as smoothed change their format."""
+        self.factors |= self._found(others, advance)
+        self.notes.append(f"{len(self.factors)} of {len(self.formats)} layers are better off smoothed")
+        if self._options.dialect == LIGHTX2V:
+            self.notes += [smooth.NEEDS_CONFIG] if self.factors else []
+        else:
+            self.formats.update({layer: SMOOTHED[self.formats[layer]] for layer in self.factors})
+
+    def _found(self, formats: Mapping[str, str], advance: Callable[[str], None]) -> smooth.Factors:
+        """Layer -> what its columns are divided by, of those in `formats` (layer -> format)."""
+        options = self._options
+        return smooth.factors(
+            options.calibration,
+            formats,
+            lambda layer: self._whole(self._layers[layer]),
+            options.dialect,
+            options.alpha,
+            advance,
+        )
 
     def _stays_smooth(self, held: str | None, chosen: str) -> bool:
         smooth_there = held is not None and FORMATS[held].smooth and family(held) == chosen
         return smooth_there and SMOOTHED[chosen] in writable(self._options.dialect)
-
-    def _factors(self) -> smooth.Factors:
-        """Layer -> what its columns are divided by; layers that the dialect marks as smoothed change their format."""
-        only_measured = self._options.searches and self._options.dialect == COMFYUI
-        if self._options.calibration is None or only_measured:
-            return {}
-        found = smooth.factors(
-            self._options.calibration,
-            self.formats,
-            lambda layer: self._whole(self._layers[layer]),
-            self._options.dialect,
-            self._options.alpha,
-        )
-        self.notes.append(f"{len(found)} of {len(self.formats)} layers are better off smoothed")
-        if self._options.dialect == LIGHTX2V:
-            self.notes += [smooth.NEEDS_CONFIG] if found else []
-        else:
-            self.formats.update({layer: SMOOTHED[self.formats[layer]] for layer in found})
-        return found
 
     def _overridden(self, layer: str) -> bool:
         return any(override.matches(layer) for override in self._options.overrides)
@@ -199,25 +225,37 @@ class Job:
         specs = {f"{layer}.{end}": Spec.of(tensor) for end, tensor in tensors.items()}
 
         def parts() -> Iterator[tuple[str, torch.Tensor]]:
-            held = self._quantized(layer, output)
-            if static is not None:
-                held.tensors["input_scale"] = static
-            for end, tensor in layer_tensors(held, self._options.dialect, scale_dtype).items():
-                yield f"{layer}.{end}", tensor
+            whole = set()
+            for held in self._quantized(layer, output):
+                if static is not None:
+                    held.tensors["input_scale"] = static
+                for end, tensor in layer_tensors(held, self._options.dialect, scale_dtype).items():
+                    name = f"{layer}.{end}"
+                    if name not in whole:
+                        yield name, tensor
+                    if specs[name].shape == tuple(tensor.shape):
+                        whole.add(name)
 
         return Unit(layer, specs, parts)
 
-    def _quantized(self, layer: str, output: Output) -> HeldWeight:
+    def _quantized(self, layer: str, output: Output) -> Iterator[HeldWeight]:
+        """The weight as a whole, or some of its rows after the other where every tensor that a file has of them stands
+        alone."""
         format_name, factor = self.formats[layer], self.factors.get(layer)
         stored, scale_dtype = self._weights.format(output), self._weights.scale_dtype(output)
         as_it_is = stored is not None and output.name not in self._loras and factor is None
         if as_it_is and format_name in repackings(stored):
             held = self._weights.held(output, format_name)
             if held is not None:
-                return held
+                yield held
+                return
         if FORMATS[format_name].smooth and factor is None:
             factor = self._weights.factor(output)
-        return quantize(self._rows(output), output.shape, format_name, self._place(output), scale_dtype, factor)
+        work = (self._rows(output), output.shape, format_name, self._place(output), scale_dtype, factor)
+        if family(format_name) in BY_CHANNEL:
+            yield from in_parts(*work)
+        else:
+            yield quantize(*work)
 
     def _place(self, output: Output) -> str:
         return f"{self._checkpoint.path.name}: {output.pieces[0].key}"

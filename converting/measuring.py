@@ -3,12 +3,13 @@
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import NamedTuple
 
 import torch
 
 from ..calibrating import Calibration, CalibrationError
-from ..formats import FORMATS
+from ..formats import FORMATS, SMOOTHED
 from ..kernels.activation import SIMULATED
 from ..layer_rules.format_names import CHOICES, format_named
 from ..layer_rules.overrides import KEEP
@@ -16,11 +17,15 @@ from ..layer_rules.shapes import why_not
 from ..smoothing.error import TOKENS, drawn_activations
 from .dialects import layer_specs, writable
 from .errors import ConvertError
+from .outputs import X2V
 from .rows import TILE, WHOLE, Rows
+from .smooth import Factors
 from .units import Spec
 
 # float32 values of a weight that are measured at a time: more would leave a CPU's cache
 CHUNK = 1 << 20
+# rows of a weight that stand for all, in runs that are read at a time
+SAMPLED, RUN = 512, 16
 # no more than this is said of a tensor in a file's header beside its name: type, shape and place
 HEADER_ENTRY = 90
 
@@ -50,6 +55,9 @@ class Layer:
         return sum(spec.nbytes for spec in self.kept.values())
 
 
+# of no format
+UNSMOOTHED: Mapping[str, Factors] = MappingProxyType({})
+
 # layer -> format or KEEP -> what it costs
 Measured = dict[str, dict[str, Cost]]
 
@@ -74,12 +82,14 @@ def measure(
     dialect: str,
     calibration: Calibration | None = None,
     progress: Callable[[str], None] = lambda layer: None,
+    factors: Mapping[str, Factors] = UNSMOOTHED,
 ) -> Measured:
     """The costs of each layer in every one of `formats` that can hold it, and of keeping it, which has no error.
 
     Inputs are drawn from what `calibration` has seen of a layer, and are normal without one; they are quantized as the
-    format's kernels quantize them, with a scale of their own where the format has a static one, and without smoothing,
-    which only lowers the error. In float32, a few rows of one weight at a time. progress(layer) after each.
+    format's kernels quantize them, with a scale of their own where the format has a static one. factors: format -> the
+    layers that are smoothed if they get it. In float32, a few rows of one weight at a time; of a tall one only SAMPLED
+    are measured. progress(layer) after each.
 
     Raises ConvertError for weights that are not finite and where no format can hold any layer, CalibrationError for a
     calibration of another model.
@@ -89,10 +99,13 @@ def measure(
     measured: Measured = {}
     for name, layer in layers.items():
         fitting = [format_name for format_name in formats if why_not(format_name, layer.shape) is None]
-        ratios = output_snr(layer, fitting, _inputs(name, layer.shape[1], calibration))
+        smoothed = {held: factors[held][name] for held in fitting if name in factors.get(held, {})}
+        ratios = output_snr(layer, fitting, _inputs(name, layer.shape[1], calibration), smoothed)
         measured[name] = {KEEP: Cost(math.inf, stored_bytes(layer.kept))}
         for format_name, snr in ratios.items():
-            tensors = layer_specs(format_name, layer.shape, dialect, layer.scale_dtype)
+            # the other dialect has factors beside the layers
+            stored = SMOOTHED[format_name] if format_name in smoothed and dialect == X2V else format_name
+            tensors = layer_specs(stored, layer.shape, dialect, layer.scale_dtype)
             specs = {f"{name}.{end}": Spec.of(tensor) for end, tensor in tensors.items()}
             measured[name][format_name] = Cost(snr, stored_bytes(specs))
         progress(name)
@@ -108,18 +121,22 @@ def stored_bytes(specs: Mapping[str, Spec]) -> int:
     return sum(spec.nbytes + len(name) + HEADER_ENTRY for name, spec in specs.items())
 
 
-def output_snr(layer: Layer, formats: Sequence[str], x: torch.Tensor) -> dict[str, float]:
-    """Format -> dB, for inputs x float32 [M, K]. Raises ConvertError for weights that are not finite."""
+def output_snr(
+    layer: Layer, formats: Sequence[str], x: torch.Tensor, factors: Mapping[str, torch.Tensor] = MappingProxyType({})
+) -> dict[str, float]:
+    """Format -> dB, for inputs x float32 [M, K]. factors: pre_quant_scale float32 [K] of the formats that the layer is
+    smoothed in. Raises ConvertError for weights that are not finite."""
     rows = layer.rows()
     scales = _whole_scales(rows, layer.shape, formats)
     inputs: dict[str, torch.Tensor] = {}
     signal, errors = 0.0, dict.fromkeys(formats, 0.0)
-    for weight in _chunks(rows, layer.shape):
+    for weight in _sampled(rows, layer.shape):
         expected = x @ weight.t()
         signal += _square(expected)
         for name in formats:
-            row = FORMATS[name]
-            codes, params = row.layout.quantize(weight, scale=scales.get(name, "recalculate"))
+            row = FORMATS[SMOOTHED[name] if name in factors else name]
+            smoothing = {"pre_quant_scale": factors[name]} if name in factors else {}
+            codes, params = row.layout.quantize(weight, scale=scales.get(name, "recalculate"), **smoothing)
             tensors = dict(zip(row.tensors, row.parts(codes, params), strict=True))
             if name not in inputs:
                 inputs[name] = SIMULATED[row.activation](x, tensors)
@@ -158,6 +175,15 @@ def _chunks(rows: Rows, shape: tuple[int, int]) -> Iterator[torch.Tensor]:
     step = max(1, CHUNK // (shape[1] * TILE)) * TILE
     for start in range(0, shape[0], step):
         yield rows(start, min(start + step, shape[0]))
+
+
+def _sampled(rows: Rows, shape: tuple[int, int]) -> Iterator[torch.Tensor]:
+    """Chunks of a weight with no more rows than SAMPLED; of a taller one runs of rows, evenly spaced, as one chunk."""
+    if shape[0] <= SAMPLED:
+        yield from _chunks(rows, shape)
+        return
+    starts = torch.linspace(0, shape[0] - RUN, SAMPLED // RUN).round().int().tolist()
+    yield torch.cat([rows(start, start + RUN) for start in starts])
 
 
 def _inputs(layer: str, width: int, calibration: Calibration | None) -> torch.Tensor:

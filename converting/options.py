@@ -8,7 +8,7 @@ import torch
 from ..calibrating import Calibration
 from ..layer_rules import Override
 from . import packages
-from .outputs import LIGHTX2V
+from .outputs import COMFYUI, LIGHTX2V
 
 KEPT = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
@@ -41,3 +41,13 @@ class Options:
     @property
     def searches(self) -> bool:
         return self.target_snr is not None or self.target_size is not None
+
+    @property
+    def smooths(self) -> bool:
+        """A search in ComfyUI's dialect only measures what the calibration has seen."""
+        return self.calibration is not None and not (self.searches and self.dialect == COMFYUI)
+
+    @property
+    def measures(self) -> bool:
+        """Whether weights are looked at before the first is written."""
+        return self.searches or self.calibration is not None

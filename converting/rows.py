@@ -11,6 +11,7 @@ from ..formats.fp8_tensor import Fp8TensorLayout
 from ..formats.layout import scale_for
 from ..kernels.activation import NVFP4_MAX
 from .errors import ConvertError
+from .side_by_side import SideBySide
 
 # values of one chunk: they and the steps between stay in a CPU's cache
 CHUNK = 1 << 19
@@ -55,44 +56,73 @@ def quantize(
     scale_dtype: torch.dtype = torch.float32,
     factor: torch.Tensor | None = None,
 ) -> HeldWeight:
-    """The weight of `shape` (N, K) in a format. place: file and key, for the error. scale_dtype: the scales of
+    """The weight of `shape` (N, K) in a format, whole. place: file and key, for the error. scale_dtype: the scales of
     BY_CHANNEL are rounded to it before codes are chosen, so that a file can store them in it. factor: float32 [K], the
     columns are divided by it; a smoothed format keeps it, for any other the file has to say so elsewhere.
 
     Raises ConvertError for values that are not finite, ValueError for a shape that the format cannot hold.
     """
+    parts = [held.tensors for held in in_parts(rows, shape, format_name, place, scale_dtype, factor)]
+    shared = _shared(format_name)
+    names = parts[0]
+    tensors = {name: names[name] if name in shared else torch.cat([part[name] for part in parts]) for name in names}
+    return HeldWeight(format_name, shape, tensors)
+
+
+def in_parts(
+    rows: Rows,
+    shape: tuple[int, int],
+    format_name: str,
+    place: str,
+    scale_dtype: torch.dtype = torch.float32,
+    factor: torch.Tensor | None = None,
+) -> Iterator[HeldWeight]:
+    """What `quantize` returns, a few rows after the other: codes and scales of those rows, and the tensors of `_shared`
+    every time."""
     if FORMATS[format_name].smooth:
-        held = quantize(rows, shape, UNSMOOTHED[format_name], place, scale_dtype, factor)
-        return HeldWeight(format_name, shape, held.tensors | {"pre_quant_scale": factor})
+        for held in in_parts(rows, shape, UNSMOOTHED[format_name], place, scale_dtype, factor):
+            yield HeldWeight(format_name, held.shape, held.tensors | {"pre_quant_scale": factor})
+        return
     if factor is not None:
         rows = _divided(rows, factor)
+    spans = _spans(shape)
+    with SideBySide() as workers:
+        scale: torch.Tensor | None = None
+        if format_name in WHOLE:
+            found = workers.map(lambda span: _amax(rows(*span), place), spans)
+            scale = WHOLE[format_name].scale(torch.stack(list(found)).amax())
+        yield from workers.map(lambda span: _part(rows(*span), format_name, place, scale_dtype, scale), spans)
+
+
+def _part(
+    chunk: torch.Tensor, format_name: str, place: str, scale_dtype: torch.dtype, scale: torch.Tensor | None
+) -> HeldWeight:
+    """chunk: float32, overwritten; scale: the one of the whole weight, if the format has one."""
     row = FORMATS[format_name]
-    scale: torch.Tensor | str = "recalculate"
-    if format_name in WHOLE:
-        amax = torch.stack([_amax(chunk, place) for chunk in _chunks(rows, shape)]).amax()
-        scale = WHOLE[format_name].scale(amax)
-    parts: dict[str, list[torch.Tensor]] = {name: [] for name in row.tensors}
-    for chunk in _chunks(rows, shape):
-        if format_name in BY_CHANNEL:
-            scale = _rounded(scale_for(_row_amax(chunk, place), row.layout.MAX), scale_dtype)
-        elif format_name not in WHOLE:
-            _amax(chunk, place)
-        codes, params = row.layout.quantize(chunk, scale=scale, inplace_ops=True)
-        for name, tensor in zip(row.tensors, row.parts(codes, params), strict=True):
-            parts[name].append(tensor)
-    shared = WHOLE[format_name].shared if format_name in WHOLE else ()
-    tensors = {name: found[0] if name in shared else torch.cat(found) for name, found in parts.items()}
-    return HeldWeight(format_name, shape, tensors)
+    if format_name in BY_CHANNEL:
+        scale = _rounded(scale_for(_row_amax(chunk, place), row.layout.MAX), scale_dtype)
+    elif scale is None:
+        _amax(chunk, place)
+    shape = tuple(chunk.shape)
+    codes, params = row.layout.quantize(chunk, scale="recalculate" if scale is None else scale, inplace_ops=True)
+    return HeldWeight(format_name, shape, dict(zip(row.tensors, row.parts(codes, params), strict=True)))
+
+
+def _shared(format_name: str) -> tuple[str, ...]:
+    """The tensors that belong to no rows."""
+    if FORMATS[format_name].smooth:
+        return ("pre_quant_scale",)
+    return WHOLE[format_name].shared if format_name in WHOLE else ()
 
 
 def _divided(rows: Rows, factor: torch.Tensor) -> Rows:
     return lambda start, stop: rows(start, stop) / factor
 
 
-def _chunks(rows: Rows, shape: tuple[int, int]) -> Iterator[torch.Tensor]:
+def _spans(shape: tuple[int, int]) -> list[tuple[int, int]]:
+    """(start, stop) of the rows of each chunk."""
     step = max(1, CHUNK // (shape[1] * TILE)) * TILE
-    for start in range(0, shape[0], step):
-        yield rows(start, min(start + step, shape[0]))
+    return [(start, min(start + step, shape[0])) for start in range(0, shape[0], step)]
 
 
 def _row_amax(chunk: torch.Tensor, place: str) -> torch.Tensor:

@@ -3,7 +3,7 @@
 import bisect
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from ..layer_rules.overrides import KEEP
 from .errors import ConvertError
@@ -49,9 +49,37 @@ def chosen_bytes(measured: Mapping[str, Mapping[str, Cost]], chosen: Mapping[str
     return sum(measured[layer][choice].nbytes for layer, choice in chosen.items())
 
 
-def search(measured: Measured, kept_bytes: int, target_snr: float | None, target_bytes: int | None) -> dict[str, str]:
-    """Layer -> format or KEEP for the one target that is not None. Raises ConvertError for a target that no layer
-    reaches quantized, and for one that the model meets as it is."""
+def search(
+    measured: Measured,
+    kept_bytes: int,
+    target_snr: float | None,
+    target_bytes: int | None,
+    together: Sequence[Sequence[str]] = (),
+) -> dict[str, str]:
+    """Layer -> format or KEEP for the one target that is not None. together: groups of layers that get one format, in
+    which each reaches the target. Raises ConvertError for a target that no layer reaches quantized, and for one that
+    the model meets as it is."""
+    first = {layer: group[0] for group in together for layer in group}
+    found = _search(_joined(measured, first), kept_bytes, target_snr, target_bytes)
+    return {layer: found[first.get(layer, layer)] for layer in measured}
+
+
+def _joined(measured: Measured, first: Mapping[str, str]) -> Measured:
+    """`measured` with a group of layers as one, under the name of its first: all of their bytes, the lowest SNR."""
+    groups: dict[str, list[dict[str, Cost]]] = {}
+    for layer, costs in measured.items():
+        groups.setdefault(first.get(layer, layer), []).append(costs)
+    joined: Measured = {}
+    for layer, costs in groups.items():
+        shared = [name for name in costs[0] if all(name in other for other in costs)]
+        joined[layer] = {
+            name: Cost(min(other[name].snr for other in costs), sum(other[name].nbytes for other in costs))
+            for name in shared
+        }
+    return joined
+
+
+def _search(measured: Measured, kept_bytes: int, target_snr: float | None, target_bytes: int | None) -> dict[str, str]:
     if target_snr is None:
         chosen = choose_size(measured, kept_bytes, target_bytes)
         if set(chosen.values()) == {KEEP}:

@@ -1,5 +1,6 @@
 """The tensors of a checkpoint read a few rows at a time, past any memory map: what has been read does not stay."""
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -14,12 +15,14 @@ PIECE = 1 << 24
 
 
 class Source:
-    """Open files of one checkpoint; a context manager. Tensors of a PyTorch file stay mapped."""
+    """Open files of one checkpoint, for any number of threads; a context manager. Tensors of a PyTorch file stay
+    mapped."""
 
     def __init__(self, checkpoint: Checkpoint):
         self.checkpoint = checkpoint
         self._files: dict[Path, object] = {}
         self._mapped: dict[Path, dict[str, torch.Tensor]] = {}
+        self._lock = threading.Lock()
 
     def __enter__(self) -> "Source":
         return self
@@ -61,20 +64,22 @@ class Source:
 
     def _tensor(self, key: str) -> torch.Tensor:
         path = self.info(key).file
-        if path not in self._mapped:
-            self._mapped[path] = read_tensors(path)
+        with self._lock:
+            if path not in self._mapped:
+                self._mapped[path] = read_tensors(path)
         return self._mapped[path][key]
 
     def _bytes(self, info: TensorInfo, start: int, count: int) -> torch.Tensor:
-        if info.file not in self._files:
-            self._files[info.file] = info.file.open("rb", buffering=0)
-        file = self._files[info.file]
         data = torch.empty(count, dtype=torch.uint8)
         view = memoryview(data.numpy())
-        file.seek(info.offset + start)
-        done = 0
-        while done < count:
-            done += file.readinto(view[done:])
+        with self._lock:
+            if info.file not in self._files:
+                self._files[info.file] = info.file.open("rb", buffering=0)
+            file = self._files[info.file]
+            file.seek(info.offset + start)
+            done = 0
+            while done < count:
+                done += file.readinto(view[done:])
         return data
 
 

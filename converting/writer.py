@@ -89,8 +89,8 @@ class Writer:
                 for unit in units:
                     if unit.name not in finished:
                         for name, values in unit.parts():
-                            behind.call(file.append, name, values)
-                        behind.call(_note, journal, unit.name)
+                            behind.call(values.nbytes, file.append, name, values)
+                        behind.call(0, _note, journal, unit.name)
                     progress(unit.nbytes)
             file.close(sync=True)
         finally:

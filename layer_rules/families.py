@@ -2,8 +2,8 @@
 
 Names are those of ComfyUI's own modules; where LightX2V's files or diffusers call the same layers otherwise, those
 stand beside them, so that the same layers are taken whatever the file calls them. The sets are LightX2V's wherever it
-has one, so that a file travels both ways; where it also takes output layers or embedders, which cost the most and save
-the least, they are kept and the reason says so.
+has one, so that a file travels both ways; where its engine multiplies output layers or embedders quantized too, which
+costs the most and saves the least, they are kept but for a file in its dialect.
 """
 
 import re
@@ -14,12 +14,14 @@ from dataclasses import dataclass
 @dataclass(frozen=True)
 class Family:
     """`signs`: patterns each of which begins the name of some tensor. `takes`: whole names of the layers that are
-    quantized. `keeps`: (whole name, reason), for some of those and for others whose reason the name does not tell."""
+    quantized. `keeps`: (whole name, reason), for some of those and for others whose reason the name does not tell.
+    `lightx2v_also`: whole names, as LightX2V has them, of layers that its engine has no unquantized way for."""
 
     name: str
     signs: tuple[str, ...]
     takes: tuple[str, ...]
     keeps: tuple[tuple[str, str], ...] = ()
+    lightx2v_also: tuple[str, ...] = ()
 
     def why_kept(self, name: str) -> str | None:
         """The reason of the first row of `keeps` for this layer; None if there is none."""
@@ -29,7 +31,7 @@ class Family:
         return self.why_kept(name) is None and any(re.fullmatch(pattern, name) for pattern in self.takes)
 
 
-OVERRIDE_IT = "LightX2V quantizes it too, so override it for a file that LightX2V is to load"
+ONLY_LIGHTX2V = "only files in LightX2V's dialect have it quantized"
 
 # blocks of two streams and of one, as Flux and HunyuanVideo have them, in ComfyUI's names and in diffusers'
 DOUBLE = r"double_blocks\.\d+\.(img|txt)_(attn\.(qkv|proj)|mlp\.[02]|mod\.lin)"
@@ -39,6 +41,15 @@ DIFFUSERS_DOUBLE = (
     r"|ff(_context)?\.net\.(0\.proj|2)|norm1(_context)?\.linear)"
 )
 DIFFUSERS_SINGLE = r"single_transformer_blocks\.\d+\.(attn\.to_[qkv]|proj_mlp|proj_out|norm\.linear)"
+FLUX = (
+    DOUBLE,
+    SINGLE,
+    DIFFUSERS_DOUBLE,
+    DIFFUSERS_SINGLE,
+    # Flux.2 in diffusers
+    r"transformer_blocks\.\d+\.ff(_context)?\.linear_(in|out)",
+    r"single_transformer_blocks\.\d+\.attn\.(to_qkv_mlp_proj|to_out)",
+)
 
 LTX_ATTENTION = r"(to_[qkv]|to_out\.0)"
 
@@ -84,9 +95,10 @@ DIFFUSION_MODELS = (
             r"(layers|(noise|context|siglip)_refiner)\.\d+\.attention\.(to_[qkv]|to_out\.0)",
         ),
         (
-            (r"(all_)?final_layer\..+", f"is the output layer; {OVERRIDE_IT}"),
+            (r"(all_)?final_layer\..+", f"is the output layer; {ONLY_LIGHTX2V}"),
             (r"dec_net\..+", "is part of the pixel decoder"),
         ),
+        (r"all_final_layer\.[^.]+\.(linear|adaLN_modulation\.1)",),
     ),
     Family(
         "HunyuanVideo",
@@ -106,29 +118,32 @@ DIFFUSION_MODELS = (
         ),
     ),
     Family(
+        "Flux.2",
+        (r"double_stream_modulation_img\.",),
+        FLUX,
+        (
+            (r"(double|single)_stream_modulation(_img|_txt)?\..+", f"modulates every block; {ONLY_LIGHTX2V}"),
+            (r"(final_layer\..+|proj_out|norm_out\.linear)", f"is an output layer; {ONLY_LIGHTX2V}"),
+            (r"(img_in|txt_in|x_embedder|context_embedder)", f"embeds an input; {ONLY_LIGHTX2V}"),
+            (r"((time|guidance)_in|time_guidance_embed)\..+", f"embeds an input; {ONLY_LIGHTX2V}"),
+        ),
+        (
+            r"(double_stream_modulation_(img|txt)|single_stream_modulation)\.linear",
+            r"proj_out|norm_out\.linear|x_embedder|context_embedder",
+            r"time_guidance_embed\.(timestep|guidance)_embedder\.linear_[12]",
+        ),
+    ),
+    Family(
         "Flux",
         (
             r"(double_blocks\.\d+\.img_attn\.qkv|transformer_blocks\.\d+\.attn\.add_q_proj)\.",
-            r"(single_blocks\.\d+\.linear1|single_transformer_blocks\.\d+\.(proj_mlp|attn\.to_qkv_mlp_proj))\.",
+            r"(single_blocks\.\d+\.linear1|single_transformer_blocks\.\d+\.proj_mlp)\.",
         ),
+        (*FLUX, r"double_blocks\.\d+\.(img|txt)_mlp\.(gate|up|down)_proj"),
         (
-            DOUBLE,
-            SINGLE,
-            r"double_blocks\.\d+\.(img|txt)_mlp\.(gate|up|down)_proj",
-            DIFFUSERS_DOUBLE,
-            DIFFUSERS_SINGLE,
-            # Flux.2 in diffusers
-            r"transformer_blocks\.\d+\.ff(_context)?\.linear_(in|out)",
-            r"single_transformer_blocks\.\d+\.attn\.(to_qkv_mlp_proj|to_out)",
-        ),
-        (
-            (r"(double|single)_stream_modulation(_img|_txt)?\..+", f"modulates every block of Flux.2; {OVERRIDE_IT}"),
-            (r"(final_layer\..+|proj_out|norm_out\.linear)", f"is an output layer; of Flux.2 {OVERRIDE_IT}"),
-            (r"(img_in|txt_in|x_embedder|context_embedder)", f"embeds an input; of Flux.2 {OVERRIDE_IT}"),
-            (
-                r"((time|guidance|vector)_in|time_text_embed|time_guidance_embed)\..+",
-                f"embeds an input; of Flux.2 {OVERRIDE_IT}",
-            ),
+            (r"(final_layer\..+|proj_out|norm_out\.linear)", "is an output layer"),
+            (r"(img_in|txt_in|x_embedder|context_embedder)", "embeds an input"),
+            (r"((time|guidance|vector)_in|time_text_embed)\..+", "embeds an input"),
             (r"distilled_guidance_layer\..+", "makes the modulation of every block"),
         ),
     ),
@@ -211,6 +226,14 @@ def families_of(names: Iterable[str]) -> tuple[Family, ...]:
     text = "\n".join(names)
     model = next((family for family in DIFFUSION_MODELS if _told(family, text)), None)
     return (model,) if model else tuple(family for family in ENCODERS if _told(family, text))
+
+
+def lightx2v_also(names: Iterable[str]) -> tuple[str, ...]:
+    """Of the tensors of these names, the layers that the rules keep and a file for LightX2V has quantized."""
+    names = tuple(names)
+    patterns = [pattern for family in families_of(names) for pattern in family.lightx2v_also]
+    layers = (name.removesuffix(".weight") for name in names if name.endswith(".weight"))
+    return tuple(layer for layer in layers if any(re.fullmatch(pattern, layer) for pattern in patterns))
 
 
 def _told(family: Family, text: str) -> bool:

@@ -17,11 +17,13 @@ OTHER_MODEL = "it was recorded on another model. Calibrate this one."
 class Smoother:
     """Gives layers (names in the diffusion model) the pre_quant_scale that `calibration` calls for. `alpha`: of
     SmoothQuant; None searches the best one for each layer. `found`: what each layer got, None for one that is better
-    off without. A layer is searched once, so that a model which core loads anew gets the same weights."""
+    off without. A layer is searched once, so that a model which core loads anew gets the same weights. `places`: the
+    layers that the file to come has a place for a factor of, None for all (sharing.py)."""
 
     calibration: Calibration
     alpha: float | None = None
     found: dict[str, torch.Tensor | None] = field(default_factory=dict)
+    places: Collection[str] | None = None
 
     def check(self, layers: Mapping[str, int]) -> None:
         """layers: name -> input channels, of those that are to be quantized. Raises CalibrationError for a calibration
@@ -53,15 +55,20 @@ class Smoother:
         return self.found[layer]
 
 
-def sentences(plan: Plan, layers: Collection[str], known: Collection[str]) -> list[str]:
-    """What became of the smoothing of `layers` (names in the filled plan), if a calibration knows those of `known`."""
-    smoothed, never, without, others = [], [], [], {}
+def sentences(
+    plan: Plan, layers: Collection[str], known: Collection[str], places: Collection[str] | None = None
+) -> list[str]:
+    """What became of the smoothing of `layers` (names in the filled plan), if a calibration knows those of `known`.
+    places: see Smoother."""
+    smoothed, never, without, outside, others = [], [], [], [], {}
     for layer in layers:
         stored = FORMATS[plan.layers[layer].choice.format]
         if stored.smooth:
             smoothed.append(layer)
         elif stored.name not in SMOOTHED:
             others.setdefault(stored.name, []).append(layer)
+        elif places is not None and layer not in places:
+            outside.append(layer)
         else:
             (without if layer in known else never).append(layer)
     lines = [f"{len(smoothed)} of {len(layers)} layers are smoothed."]
@@ -69,6 +76,8 @@ def sentences(plan: Plan, layers: Collection[str], known: Collection[str]) -> li
         lines.append(f"{_count(without)} better off without smoothing, {without[0]} for instance.")
     if never:
         lines.append(f"{_count(never)} not smoothed: never called during calibration, {never[0]} for instance.")
+    if outside:
+        lines.append(f"{_count(outside)} not smoothed: behind none of LightX2V's norms, {outside[0]} for instance.")
     for name, held in others.items():
         can = " and ".join(sorted({FORMATS[name].family for name in SMOOTHED}))
         lines.append(f"{_count(held)} not smoothed: {name} has no smoothing, only {can} have.")

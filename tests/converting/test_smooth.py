@@ -10,6 +10,7 @@ from x2v_quant.converting import ConvertError
 from x2v_quant.converting.outputs import COMFYUI, LIGHTX2V, X2V
 from x2v_quant.formats import FORMATS
 from x2v_quant.kernels.reference import reference
+from x2v_quant.layer_rules import parse_overrides
 
 OUTLIERS, SIZE, TOKENS = (3, 40, 77), 200.0, 256
 BEHIND_NORMS = {f"blocks.{i}.{end}" for i in range(2) for end in ("self_attn.q", "self_attn.k", "self_attn.v", "ffn.0")}
@@ -78,8 +79,6 @@ def test_lightx2vs_dialect_smooths_what_its_norms_feed(planted, converted):
 
 
 def test_a_norm_that_smooths_nothing_holds_ones(planted, converted):
-    from x2v_quant.layer_rules import parse_overrides
-
     path, _, calibration = planted
     rules = tuple(parse_overrides("blocks.1.self_attn.k = keep"))
     smoothed = converted(path, format="int8-channel", calibration=calibration, overrides=rules)
@@ -89,6 +88,25 @@ def test_a_norm_that_smooths_nothing_holds_ones(planted, converted):
     # and what is kept is what it was
     weights = open_checkpoint(smoothed).load().plain
     assert torch.equal(weights["blocks.1.self_attn.k.weight"], load_file(path)["blocks.1.self_attn.k.weight"])
+
+
+def test_before_a_format_that_is_never_smoothed_there_is_no_norm(planted, converted):
+    """Not even one of ones: what reads the file would not know what to do with it."""
+    path, weights, calibration = planted
+    rules = tuple(parse_overrides("blocks.1.self_attn.k = nvfp4"))
+    smoothed = converted(path, format="int8-channel", calibration=calibration, overrides=rules)
+    norms = {key.removesuffix(".weight") for key in load_file(smoothed) if "affine_norm" in key and "weight" in key}
+    assert norms == {"blocks.0.affine_norm1", "blocks.0.affine_norm3", "blocks.1.affine_norm3"}
+    assert not open_checkpoint(smoothed).problems
+    assert errors(smoothed, weights)["blocks.1.self_attn.q"] > errors(smoothed, weights)["blocks.0.self_attn.q"] * 3
+
+
+def test_a_layer_that_is_kept_leaves_the_other_norm_of_its_block(planted, converted):
+    path, _, calibration = planted
+    rules = tuple(parse_overrides("blocks.1.self_attn.q = keep"))
+    found = load_file(converted(path, format="int8-channel", calibration=calibration, overrides=rules))
+    assert (found["blocks.1.affine_norm1.weight"] == 1).all()
+    assert (found["blocks.1.affine_norm3.weight"] != 1).any()
 
 
 def test_activations_without_outliers_are_left_alone(source, tensors, converted):

@@ -6,6 +6,7 @@ import pytest
 
 from x2v_quant.checkpoints import open_checkpoint
 from x2v_quant.layer_rules import select
+from x2v_quant.layer_rules.families import lightx2v_also
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 CLIP = "models_clip_open-clip-xlm-roberta-large-vit-huge-14"
@@ -30,3 +31,44 @@ def test_the_rules_take_what_the_converter_quantized(name):
     selection = select(layers, tensors, "int8-channel")
     assert selection.family == family
     assert set(selection.formats) == quantized
+
+
+Z_IMAGE = ("layers.0.adaLN_modulation.0", "context_refiner.0.attention.to_q", "layers.0.attention.to_q")
+FLUX_2 = ("transformer_blocks.0.attn.to_q", "single_transformer_blocks.0.attn.to_qkv_mlp_proj")
+STREAMS = ("double_stream_modulation_img", "double_stream_modulation_txt", "single_stream_modulation")
+ALSO = {
+    "z-image": (
+        (*Z_IMAGE, "all_x_embedder.2-1", "cap_embedder.1", "t_embedder.mlp.0"),
+        ("all_final_layer.2-1.linear", "all_final_layer.2-1.adaLN_modulation.1"),
+    ),
+    "flux 2": (
+        FLUX_2,
+        (
+            *(f"{name}.linear" for name in (*STREAMS, "norm_out")),
+            *(f"time_guidance_embed.{name}_embedder.linear_{i}" for name in ("timestep", "guidance") for i in (1, 2)),
+            "x_embedder",
+            "context_embedder",
+            "proj_out",
+        ),
+    ),
+    "flux": (
+        ("transformer_blocks.0.attn.add_q_proj", "single_transformer_blocks.0.proj_mlp", "x_embedder", "proj_out"),
+        (),
+    ),
+    "qwen-image": (
+        ("transformer_blocks.0.img_mod.1", "transformer_blocks.0.attn.add_q_proj", "img_in", "proj_out"),
+        (),
+    ),
+}
+
+
+@pytest.mark.parametrize("model", ALSO)
+def test_what_its_engine_multiplies_quantized_beyond_the_rules(model):
+    """The modules of LightX2V's engine that are made of its quantized classes, and those that are not."""
+    others, also = ALSO[model]
+    layers = dict.fromkeys((*others, *also), (128, 128))
+    names = [f"{layer}.weight" for layer in layers]
+    assert set(lightx2v_also(names)) == set(also)
+    kept = select(layers, names, "int8-channel").kept
+    assert set(also) <= set(kept)
+    assert all("only files in LightX2V's dialect" in kept[layer] for layer in also)
