@@ -30,6 +30,7 @@ REQUIRED_NODES = (
     "X2VQuantizeModel",
     "X2VQuantizeCLIP",
     "X2VSaveModel",
+    "X2VSaveCLIP",
     "X2VCalibrate",
     "X2VFinishCalibration",
     "X2VLoadCalibration",

@@ -6,7 +6,7 @@ from .calibrate import Calibrate, FinishCalibration, LoadCalibration
 from .loaders import LoadCLIPVision, LoadDiT, LoadT5
 from .quantize import QuantizeCLIP, QuantizeModel
 from .report import KernelReport
-from .save import SaveQuantizedModel
+from .save import SaveQuantizedCLIP, SaveQuantizedModel
 from .scheme import QuantizationScheme
 
 
@@ -14,7 +14,7 @@ class X2VExtension(ComfyExtension):
     async def get_node_list(self):
         return [
             *(LoadDiT, LoadT5, LoadCLIPVision, QuantizationScheme),
-            *(QuantizeModel, QuantizeCLIP, SaveQuantizedModel),
+            *(QuantizeModel, QuantizeCLIP, SaveQuantizedModel, SaveQuantizedCLIP),
             *(Calibrate, FinishCalibration, LoadCalibration),
             KernelReport,
         ]

@@ -5,6 +5,7 @@ from comfy_api.latest import io
 from ..layer_rules import RuleError, parse_overrides
 from ..layer_rules.format_names import CHOICES
 from ..quantizing import Smoother, quantize_clip, quantize_model, select_in_clip, select_in_model
+from ..quantizing.sharing import SHARED, shared_smoother
 from ..schemes import AUTO, SchemeChoice
 from ..smoothing import DEFAULT_ALPHA
 from .calibrate import CalibrationType
@@ -43,11 +44,12 @@ def _smoothing_inputs():
         ),
         io.Combo.Input(
             "smoothing",
-            options=[SEARCH, ALPHA],
+            options=[SEARCH, ALPHA, SHARED],
             default=SEARCH,
             optional=True,
             advanced=True,
-            tooltip="With a calibration: 'search' finds the best strength for each layer, 'alpha' takes the one below.",
+            tooltip="With a calibration: 'search' finds the best strength for each layer, 'alpha' takes the one below, "
+            "'lightx2v' finds one for the layers behind each norm: what can be saved in LightX2V's dialect.",
         ),
         io.Float.Input(
             "alpha",
@@ -92,8 +94,13 @@ class QuantizeModel(io.ComfyNode):
     @classmethod
     def execute(cls, model, format, layers="", scheme=None, calibration=None, smoothing=SEARCH, alpha=DEFAULT_ALPHA):
         choice = scheme or SchemeChoice()
-        smoother = None if calibration is None else Smoother(calibration, None if smoothing == SEARCH else alpha)
-        return io.NodeOutput(quantize_model(model, select_in_model(model, format, layers, choice), choice, smoother))
+        selection = select_in_model(model, format, layers, choice)
+        smoother = None
+        if calibration is not None and smoothing == SHARED:
+            smoother = shared_smoother(model, selection, calibration)
+        elif calibration is not None:
+            smoother = Smoother(calibration, alpha if smoothing == ALPHA else None)
+        return io.NodeOutput(quantize_model(model, selection, choice, smoother))
 
 
 class QuantizeCLIP(io.ComfyNode):

@@ -1,5 +1,6 @@
-"""Save Quantized Model: a MODEL to a file that LightX2V, ComfyUI or this pack reads."""
+"""Save Quantized Model and Save Quantized CLIP: to a file that LightX2V, ComfyUI or this pack reads."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import comfy.utils
@@ -8,10 +9,31 @@ from comfy_api.latest import io, ui
 
 from ..converting import packages
 from ..converting.outputs import DIALECTS, X2V
-from ..quantizing.saving import save_model
+from ..quantizing.saving import Progress, save_clip, save_model
 from .scheme import CATEGORY
 
-PREFIX = "diffusion_models/x2v"
+ALIASES = ["x2v", "lightx2v", "export", "convert", "int8", "fp8"]
+READERS = (
+    "'x2v' has every format and smoothing and is for this pack's loaders, 'comfyui' is for ComfyUI's own, 'lightx2v' "
+    "for LightX2V; this pack reads all three."
+)
+SAFETENSORS = ".safetensors"
+
+
+def _where_inputs(prefix: str):
+    return [
+        io.String.Input("filename_prefix", default=prefix, tooltip="In ComfyUI's output folder; a number is added."),
+        io.Combo.Input("dialect", options=list(DIALECTS), default=X2V, tooltip=READERS),
+    ]
+
+
+def _saved(filename_prefix: str, ending: str, save: Callable[[Path, Progress], int]):
+    """What a node shows after save(target, progress), numbered as core numbers what it saves."""
+    folder, name, counter, _, _ = folder_paths.get_save_image_path(filename_prefix, folder_paths.get_output_directory())
+    target = Path(folder) / f"{name}_{counter:05}_{ending}"
+    bar = comfy.utils.ProgressBar(1)
+    written = save(target, lambda done, total: bar.update_absolute(done, total))
+    return io.NodeOutput(ui=ui.PreviewText(f"{target} ({written / 1e9:.2f} GB)"))
 
 
 class SaveQuantizedModel(io.ComfyNode):
@@ -22,19 +44,10 @@ class SaveQuantizedModel(io.ComfyNode):
             display_name="Save Quantized Model",
             category=CATEGORY,
             description="Writes a diffusion model, with its LoRAs, to the output folder, layer by layer.",
-            search_aliases=["x2v", "lightx2v", "save model", "export", "convert", "int8", "fp8"],
+            search_aliases=[*ALIASES, "save model"],
             inputs=[
                 io.Model.Input("model"),
-                io.String.Input(
-                    "filename_prefix", default=PREFIX, tooltip="In ComfyUI's output folder; a number is added."
-                ),
-                io.Combo.Input(
-                    "dialect",
-                    options=list(DIALECTS),
-                    default=X2V,
-                    tooltip="'x2v' has every format and smoothing and is for this pack's loaders, 'comfyui' is for "
-                    "ComfyUI's own, 'lightx2v' for LightX2V; this pack reads all three.",
-                ),
+                *_where_inputs("diffusion_models/x2v"),
                 io.Combo.Input(
                     "package",
                     options=list(packages.PACKAGES),
@@ -48,11 +61,31 @@ class SaveQuantizedModel(io.ComfyNode):
 
     @classmethod
     def execute(cls, model, filename_prefix, dialect, package):
-        folder, name, counter, _, _ = folder_paths.get_save_image_path(
-            filename_prefix, folder_paths.get_output_directory()
+        ending = SAFETENSORS if package == packages.FILE else ""
+
+        def save(target, progress):
+            return save_model(model, target, dialect, package, progress)
+
+        return _saved(filename_prefix, ending, save)
+
+
+class SaveQuantizedCLIP(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="X2VSaveCLIP",
+            display_name="Save Quantized CLIP",
+            category=CATEGORY,
+            description="Writes a text encoder, with its LoRAs, to the output folder, layer by layer.",
+            search_aliases=[*ALIASES, "save clip", "text encoder", "t5", "umt5"],
+            inputs=[io.Clip.Input("clip"), *_where_inputs("text_encoders/x2v")],
+            outputs=[],
+            is_output_node=True,
         )
-        ending = ".safetensors" if package == packages.FILE else ""
-        target = Path(folder) / f"{name}_{counter:05}_{ending}"
-        bar = comfy.utils.ProgressBar(1)
-        written = save_model(model, target, dialect, package, lambda done, total: bar.update_absolute(done, total))
-        return io.NodeOutput(ui=ui.PreviewText(f"{target} ({written / 1e9:.2f} GB)"))
+
+    @classmethod
+    def execute(cls, clip, filename_prefix, dialect):
+        def save(target, progress):
+            return save_clip(clip, target, dialect, progress)
+
+        return _saved(filename_prefix, SAFETENSORS, save)

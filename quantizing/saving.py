@@ -1,29 +1,33 @@
-"""A loaded MODEL to a file in one of the dialects, tensor by tensor, with what LoRAs make of it."""
+"""A loaded MODEL or CLIP to a file in one of the dialects, tensor by tensor, with what LoRAs make of it."""
 
 import json
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import comfy.model_management
+import comfy.sd1_clip
 import torch
 from comfy_kitchen.tensor import QuantizedTensor
 
-from ..checkpoints.checkpoint import HeldWeight
+from ..checkpoints.kinds import T5, identify
+from ..checkpoints.originals import original
 from ..converting import packages
-from ..converting.dialects import layer_specs, layer_tensors, writable
+from ..converting.outputs import COMFYUI, LIGHTX2V
 from ..converting.units import Spec, Unit
 from ..converting.writer import Writer
-from ..formats import FORMAT_OF_LAYOUT, FORMATS, SMOOTHED
-from ..formats.convert import convert
 from .errors import QuantizeError
-from .held import in_our_layout
+from .model import DIFFUSION_MODEL
 from .patchers import unload
-from .weights import is_foreign, linear_layers, read
+from .saving_units import Part, plain
+from .weights import linear_layers
 
-MODEL = "diffusion_model."
-WEIGHT = ".weight"
-# what core's models hold and no file has
-PREFIXED = ("comfy_quant", "weight_scale", "weight_scale_2", "input_scale", "pre_quant_scale")
+Progress = Callable[[int, int], None]
+
+# where core's text encoders have the network whose names files have
+TRANSFORMER = "transformer"
+# names by which core tells an encoder of which it reads quantized files: T5 XXL, and language models
+READ_QUANTIZED = r"encoder\.block\.23\.layer\.1\.DenseReluDense\.wi|model\.layers\.0\.(self|linear)_attn\."
 
 
 def save_model(
@@ -31,7 +35,7 @@ def save_model(
     target: Path,
     dialect: str,
     package: str = packages.FILE,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = lambda done, total: None,
 ) -> int:
     """Write the diffusion model of a ModelPatcher to `target`, a file or for other packages a new folder, and return
     its bytes. LoRAs are in the weights, requantized as core itself does it. progress(bytes done, bytes in all).
@@ -39,10 +43,29 @@ def save_model(
     Raises QuantizeError for a layer that the dialect does not have, ConvertError if the target cannot be written.
     """
     unload(patcher)
-    units = _Model(patcher, dialect).units()
+    units = Part(patcher, DIFFUSION_MODEL, dialect, patcher.model.get_dtype_inference()).units()
+    return _write(units, target, package, _metadata(patcher), progress)
+
+
+def save_clip(clip, target: Path, dialect: str, progress: Progress = lambda done, total: None) -> int:
+    """As `save_model`, the text encoder of a comfy.sd.CLIP to one file: in LightX2V's dialect under Wan's own names,
+    else under ComfyUI's, with the tokenizer that core keeps in files.
+
+    Raises QuantizeError also for several encoders, and for one that no loader of the dialect reads quantized.
+    """
+    unload(clip.patcher)
+    rename = (lambda name: original(T5, name)[0]) if dialect == LIGHTX2V else (lambda name: name)
+    part = Part(clip.patcher, f"{_encoder(clip)}.{TRANSFORMER}", dialect, torch.bfloat16, rename)
+    _check_encoder(part)
+    tokenizer = {} if dialect == LIGHTX2V else clip.tokenizer.state_dict()
+    carried = [plain(name, Spec.of(tensor), lambda made=tensor: made) for name, tensor in tokenizer.items()]
+    return _write([*part.units(), *carried], target, packages.FILE, {}, progress)
+
+
+def _write(units: Sequence[Unit], target: Path, package: str, metadata: dict[str, str], progress: Progress) -> int:
     stem = target.stem if package == packages.FILE else target.name
     contents = packages.files(units, package, stem)
-    writer = Writer(target, contents, _metadata(patcher), package == packages.FILE, "", resume=False)
+    writer = Writer(target, contents, metadata, package == packages.FILE, "", resume=False)
     done, total = 0, sum(unit.nbytes for unit in units)
 
     def advance(nbytes: int) -> None:
@@ -55,82 +78,35 @@ def save_model(
     return writer.bytes
 
 
-class _Model:
-    """The units of a MODEL that is not loaded on any device."""
-
-    def __init__(self, patcher, dialect: str):
-        self._patcher, self._dialect = patcher, dialect
-        self._root = patcher.model.diffusion_model
-        self._layers = linear_layers(self._root)
-
-    def units(self) -> list[Unit]:
-        tensors = {**dict(self._root.named_parameters()), **self._buffers()}
-        return [self._unit(name, tensor) for name, tensor in tensors.items() if not self._beside(name)]
-
-    def _buffers(self) -> dict[str, torch.Tensor]:
-        """Those that a file has."""
-        names = self._root.state_dict().keys()
-        return {name: tensor for name, tensor in self._root.named_buffers() if name in names}
-
-    def _beside(self, name: str) -> bool:
-        """Whether a parameter belongs to a quantized weight and is written with it."""
-        layer, _, end = name.rpartition(".")
-        return end in PREFIXED and layer in self._layers and isinstance(self._layers[layer].weight, QuantizedTensor)
-
-    def _unit(self, name: str, tensor: torch.Tensor) -> Unit:
-        layer = self._layers.get(name.removesuffix(WEIGHT)) if name.endswith(WEIGHT) else None
-        if layer is not None and isinstance(layer.weight, QuantizedTensor):
-            return self._quantized(name.removesuffix(WEIGHT), layer)
-        if layer is not None and is_foreign(layer):
-            shape, dtype = (layer.out_features, layer.in_features), self._patcher.model.get_dtype_inference()
-            return _plain(name, Spec(dtype, shape), lambda: read(layer, torch.device("cpu"))[0].to(dtype))
-        return _plain(name, Spec.of(tensor), lambda: self._patched(name))
-
-    def _quantized(self, name: str, layer: torch.nn.Module) -> Unit:
-        weight = in_our_layout(layer)
-        if weight is None:
-            raise QuantizeError(
-                f"Layer {name} is {layer.quant_format}, which no file of this pack holds. Use ComfyUI's ModelSave."
-            )
-        format_name = _in_files(FORMAT_OF_LAYOUT[weight._layout_cls].name)
-        if format_name not in writable(self._dialect):
-            raise QuantizeError(
-                f"Layer {name} is {format_name}, which the dialect {self._dialect} does not have. Save it in the "
-                f"dialect x2v, or quantize it to one of {', '.join(writable(self._dialect))}."
-            )
-        static = format_name == "fp8-tensor" and weight._params.input_scale.numel() > 0
-        shape = tuple(layer.weight.shape)
-        specs = layer_specs(format_name, shape, self._dialect, static=static)
-
-        def parts() -> Iterator[tuple[str, torch.Tensor]]:
-            for end, tensor in layer_tensors(self._held(name, layer, format_name), self._dialect).items():
-                yield f"{name}.{end}", tensor
-
-        return Unit(name, {f"{name}.{end}": Spec.of(tensor) for end, tensor in specs.items()}, parts)
-
-    def _held(self, name: str, layer: torch.nn.Module, format_name: str) -> HeldWeight:
-        weight = convert(in_our_layout(layer, self._patched(f"{name}{WEIGHT}")), format_name)
-        row = FORMATS[format_name]
-        tensors = dict(zip(row.tensors, row.parts(weight._qdata, weight._params), strict=True))
-        return HeldWeight(format_name, tuple(weight.shape), tensors)
-
-    def _patched(self, name: str) -> torch.Tensor:
-        """A tensor with its LoRAs, in RAM."""
-        patcher = self._patcher
-        return patcher.patch_weight_to_device(f"{MODEL}{name}", patcher.load_device, return_weight=True).detach().cpu()
+def _encoder(clip) -> str:
+    """The name of the only encoder in a CLIP."""
+    children = clip.cond_stage_model.named_children()
+    found = [name for name, module in children if isinstance(module, comfy.sd1_clip.SDClipModel)]
+    if len(found) != 1:
+        raise QuantizeError(
+            f"This CLIP has {len(found)} text encoders ({', '.join(found)}), and a file holds one. Load the one that "
+            "is to be saved by itself, with Load CLIP."
+        )
+    return found[0]
 
 
-def _plain(name: str, spec: Spec, make: Callable[[], torch.Tensor]) -> Unit:
-    def parts() -> Iterator[tuple[str, torch.Tensor]]:
-        yield name, make()
-
-    return Unit(name, {name: spec}, parts)
-
-
-def _in_files(format_name: str) -> str:
-    """The format that files hold a repacked one as."""
-    row = FORMATS[format_name]
-    return SMOOTHED[row.family] if row.smooth else row.family
+def _check_encoder(part: Part) -> None:
+    """Whether anything loads the file: a quantized one is not for everyone."""
+    layers = linear_layers(part.root).values()
+    if not any(isinstance(layer.weight, QuantizedTensor) for layer in layers):
+        return
+    shapes = {name: tuple(tensor.shape) for name, tensor in part.tensors().items()}
+    name = part.path.removesuffix(f".{TRANSFORMER}")
+    if part.dialect != COMFYUI and identify(shapes, quantized=True)[0].kind != T5:
+        raise QuantizeError(
+            f"{name} is no umt5, the only text encoder that the dialect {part.dialect} is read of. Save it in the "
+            f"dialect {COMFYUI}."
+        )
+    if part.dialect == COMFYUI and not re.search(READ_QUANTIZED, "\n".join(shapes)):
+        raise QuantizeError(
+            f"ComfyUI reads no quantized {name}, only T5 XXL and language models. Save it before it is quantized, with "
+            "CLIPSave."
+        )
 
 
 def _metadata(patcher) -> dict[str, str]:

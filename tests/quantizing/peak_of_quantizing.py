@@ -1,14 +1,18 @@
-"""Run in a fresh interpreter: loads a bf16 Wan with core's own loader, quantizes it and prints as JSON how far resident
-memory rose above what the loaded model held ("peak"), the bytes of the quantized weights ("weights") and of the largest
-layer in float32 ("largest")."""
+"""Run in a fresh interpreter: loads a bf16 Wan with core's own loader, quantizes it, smoothed or plain, and prints as
+JSON how far resident memory rose above what the loaded model held ("peak"), the bytes of the quantized weights
+("weights") and of the largest layer in float32 ("largest"), and how many layers are smoothed ("smoothed")."""
 
 import json
 import sys
 
 from x2v_quant.benchmarks.comfyui import use_comfyui
 
+PLAIN, SMOOTH = "plain", "smooth"
+# a few channels whose activations are so much larger: smoothing is worth it in every layer
+OUTLIERS, TIMES = 8, 100.0
 
-def main(path: str, format_name: str) -> None:
+
+def main(path: str, format_name: str, how: str) -> None:
     use_comfyui()
     import comfy.sd
     import psutil
@@ -24,10 +28,11 @@ def main(path: str, format_name: str) -> None:
         model = comfy.sd.load_diffusion_model(path)
         # what importing and probing takes is not the model's
         selection = select_in_model(model, format_name, "", choice)
-        warm_up(model, selection, choice)
+        smoother = smoother_for(model, selection) if how == SMOOTH else None
+        warm_up(model, selection, choice, smoother)
         reset_peak()
         before = psutil.Process().memory_info().rss
-        made = quantize_model(model, selection, choice)
+        made = quantize_model(model, selection, choice, smoother)
         after = peak()
     layers = [made.model.diffusion_model.get_submodule(name).weight for name in made.model.x2v_plan.layers]
     parts = [FORMAT_OF_LAYOUT[w._layout_cls].parts(w._qdata, w._params) for w in layers]
@@ -37,17 +42,36 @@ def main(path: str, format_name: str) -> None:
                 "peak": after - before,
                 "weights": sum(part.nbytes for held in parts for part in held),
                 "largest": max(w.numel() for w in layers) * 4,
+                "smoothed": sum(FORMAT_OF_LAYOUT[w._layout_cls].smooth for w in layers),
             }
         )
     )
 
 
-def warm_up(model, selection, choice) -> None:
+def smoother_for(model, selection):
+    """With a calibration that has seen outliers in the inputs of every layer that is to be quantized."""
+    import torch
+
+    from x2v_quant.calibrating import Calibration
+    from x2v_quant.quantizing import Smoother
+
+    calibration = Calibration(calls=1)
+    for name in selection.formats:
+        squares = torch.ones(model.model.diffusion_model.get_submodule(name).in_features)
+        squares[:OUTLIERS] *= TIMES**2
+        calibration.add(name, 4 * squares.sqrt(), squares, 1)
+    return Smoother(calibration)
+
+
+def warm_up(model, selection, choice, smoother) -> None:
+    from dataclasses import replace
+
     from x2v_quant.layer_rules import Selection
     from x2v_quant.quantizing import quantize_model
 
     name, format_name = next(iter(selection.formats.items()))
-    quantize_model(model, Selection(selection.family, {name: format_name}), choice)
+    of_its_own = smoother and replace(smoother, found={})
+    quantize_model(model, Selection(selection.family, {name: format_name}), choice, of_its_own)
 
 
 if __name__ == "__main__":

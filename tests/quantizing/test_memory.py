@@ -12,19 +12,28 @@ from x2v_quant.demo.wan import WanSize, dit
 
 SCRIPT = Path(__file__).with_name("peak_of_quantizing.py")
 SIZE = WanSize(dim=1536, ffn=8960, blocks=3, text=4096)  # of the 1.3B model: 93 MB a block
+LAYERS = 10 * SIZE.blocks
+PLAIN, SMOOTH = "plain", "smooth"
 COPIES = 4
 SLACK = 32e6  # what the allocator keeps
 
 
+@pytest.fixture(scope="module")
+def dense(tmp_path_factory):
+    path = models.write(tmp_path_factory.mktemp("dit"), dit(0, SIZE, image_to_video=False), "dit", []).dense
+    assert path.stat().st_size > 250e6
+    return path
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak of a moment is known on Linux")
-def test_the_peak_is_the_weights_and_a_few_copies_of_the_largest_layer(tmp_path):
-    files = models.write(tmp_path, dit(0, SIZE, image_to_video=False), "dit", [])
-    assert files.dense.stat().st_size > 250e6
-    command = [sys.executable, str(SCRIPT), str(files.dense), "int8-channel"]
+@pytest.mark.parametrize("how", [PLAIN, SMOOTH])
+def test_the_peak_is_the_weights_and_a_few_copies_of_the_largest_layer(how, dense):
+    command = [sys.executable, str(SCRIPT), str(dense), "int8-channel", how]
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     found = json.loads(result.stdout.splitlines()[-1])
     print(found)
+    assert found["smoothed"] == (LAYERS if how == SMOOTH else 0)
     assert found["peak"] > 0.9 * found["weights"]
     assert found["peak"] < found["weights"] + COPIES * found["largest"] + SLACK

@@ -74,11 +74,11 @@ def test_an_unquantized_model_is_saved_as_it_is(dense, dense_file, tmp_path):
 
 
 def test_a_file_that_is_there_is_replaced_only_whole(dense, quantize, tmp_path, monkeypatch):
-    from x2v_quant.quantizing import saving
+    from x2v_quant.quantizing import saving_units
 
     path = tmp_path / "model.safetensors"
     path.write_bytes(b"mine")
-    monkeypatch.setattr(saving, "layer_tensors", lambda *args: 1 / 0)
+    monkeypatch.setattr(saving_units, "layer_tensors", lambda *args: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         save_model(quantize(dense()), path, LIGHTX2V)
     assert [file.name for file in tmp_path.iterdir()] == ["model.safetensors"]

@@ -1,0 +1,84 @@
+"""Smoothing that LightX2V's files have a place for: one factor for all layers behind a norm, none for other layers."""
+
+import logging
+from collections.abc import Mapping
+
+import comfy.lora
+import comfy.model_management
+import torch
+from comfy_kitchen.tensor import QuantizedTensor
+
+from ..calibrating import Calibration
+from ..converting.outputs import LIGHTX2V
+from ..converting.smooth import NEEDS_CONFIG, behind_norms, factors, norm_units
+from ..converting.units import Unit
+from ..formats import FORMAT_OF_LAYOUT
+from ..formats.format import Format
+from ..layer_rules import Selection
+from .errors import QuantizeError
+from .held import in_our_layout
+from .patchers import unload
+from .smoother import Smoother
+from .weights import linear_layers, read, shape_of
+
+log = logging.getLogger("x2v-quant")
+
+MODEL = "diffusion_model"
+# what Quantize Model calls it
+SHARED = "lightx2v"
+
+
+def shared_smoother(patcher, selection: Selection, calibration: Calibration, alpha: float | None = None) -> Smoother:
+    """The Smoother with which `quantize_model` of this patcher and selection makes a model that can be saved in
+    LightX2V's dialect: found for the layers behind Wan's norms, together. alpha: see Smoother.
+
+    Raises CalibrationError for a calibration that is empty, of another model or not finite.
+    """
+    unload(patcher)
+    layers = linear_layers(patcher.model.get_submodule(MODEL))
+
+    def weight_of(name: str) -> torch.Tensor:
+        """float32 [N, K] with its LoRAs."""
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        key = f"{MODEL}.{name}.weight"
+        weight, _ = read(layers[name], patcher.load_device)
+        patches = patcher.patches.get(key, ())
+        return comfy.lora.calculate_weight(list(patches), weight.clone(), key) if patches else weight
+
+    places = frozenset(layer for group in behind_norms(selection.formats) for layer in group)
+    smoother = Smoother(calibration, alpha, places=places)
+    smoother.check({name: layers[name].in_features for name in selection.formats})
+    found = factors(calibration, selection.formats, weight_of, LIGHTX2V, alpha)
+    smoother.found = {name: found.get(name) for name in selection.formats}
+    return smoother
+
+
+def affine_norms(layers: Mapping[str, torch.nn.Module]) -> list[Unit]:
+    """LightX2V's affine_norms for the linear layers of a Wan model that is on no device, by name; none where nothing is
+    smoothed. Raises QuantizeError for a smoothed layer that no norm feeds, or whose neighbours have another factor."""
+    rows = {name: row for name, layer in layers.items() if (row := _row(layer)) is not None}
+    factors_of = {name: layers[name].weight._params.pre_quant_scale.cpu() for name, row in rows.items() if row.smooth}
+    if not factors_of:
+        return []
+    shapes = {name: shape_of(layer) for name, layer in layers.items()}
+    ones = {name: torch.ones(shape[1]) for name, shape in shapes.items()}
+    placed = set()
+    for group in behind_norms(shapes):
+        first, *others = (factors_of.get(layer, ones[layer]) for layer in group)
+        placed.update(group if all(torch.equal(first, other) for other in others) else ())
+    wrong = next((name for name in factors_of if name not in placed), None)
+    if wrong is not None:
+        raise QuantizeError(
+            f"Layer {wrong} is smoothed by itself; the dialect {LIGHTX2V} has one factor for all layers behind a norm. "
+            f"Save it in the dialect x2v, or choose the smoothing '{SHARED}' in Quantize Model."
+        )
+    log.info("%s.", NEEDS_CONFIG)
+    exact = all(torch.equal(factor, factor.to(torch.bfloat16).float()) for factor in factors_of.values())
+    dtype = torch.bfloat16 if exact else torch.float32
+    return norm_units(factors_of, shapes, {name: row.family for name, row in rows.items()}, dtype)
+
+
+def _row(layer: torch.nn.Module) -> Format | None:
+    """What the layer is quantized as, None if it is not."""
+    weight = in_our_layout(layer) if isinstance(layer.weight, QuantizedTensor) else None
+    return None if weight is None else FORMAT_OF_LAYOUT[weight._layout_cls]
