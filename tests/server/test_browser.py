@@ -45,7 +45,10 @@ def page(server):
         browser.close()
 
 
-@pytest.mark.parametrize("name", ["wan_t2v_quantized", "wan_i2v_quantized", "demo_t2v", "demo_i2v"])
+TEMPLATES = ("wan_t2v_quantized", "wan_i2v_quantized", "demo_t2v", "demo_i2v", "quantize_and_save", "calibrate")
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
 def test_workflow_opens_whole(page, object_info, tmp_path, name):
     saved = workflow(name)
     page.evaluate("workflow => window.app.loadGraphData(workflow)", saved)

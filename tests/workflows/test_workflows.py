@@ -10,8 +10,13 @@ from x2v_quant.demo.assets import names
 from x2v_quant.demo.scenes import FRAMES, SIDE
 
 WORKFLOWS = sorted((Path(__file__).parents[2] / "workflows").glob("*.json"))
-LOADERS = {"X2VLoadDiT": "diffusion_models", "X2VLoadT5": "text_encoders", "X2VLoadCLIPVision": "clip_vision"}
-DIRECTORIES = {**LOADERS, "VAELoader": "vae"}
+DIRECTORIES = {
+    "X2VLoadDiT": "diffusion_models",
+    "UNETLoader": "diffusion_models",
+    "X2VLoadT5": "text_encoders",
+    "X2VLoadCLIPVision": "clip_vision",
+    "VAELoader": "vae",
+}
 TITLE_HEIGHT = 30  # what the frontend draws above a node's position
 
 every_workflow = pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
@@ -21,7 +26,12 @@ def load(path):
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-PUBLISHED, DEMO = ("wan_i2v_quantized", "wan_t2v_quantized"), ("demo_i2v", "demo_t2v")
+T2V = {"X2VLoadDiT", "X2VLoadT5", "VAELoader"}
+I2V = {*T2V, "X2VLoadCLIPVision"}
+DENSE = {"UNETLoader", "X2VLoadT5", "VAELoader"}
+# template -> what loads its models
+PUBLISHED = {"wan_i2v_quantized": I2V, "wan_t2v_quantized": T2V, "quantize_and_save": DENSE, "calibrate": DENSE}
+DEMO = {"demo_i2v": I2V, "demo_t2v": T2V}
 
 
 def named(names):
@@ -60,8 +70,7 @@ def loaders(path):
     """(loaders by their class, the text of the note)."""
     nodes = load(path)["nodes"]
     found = {node["type"]: node for node in nodes if node["type"] in DIRECTORIES}
-    expected = set(DIRECTORIES) if "i2v" in path.stem else set(DIRECTORIES) - {"X2VLoadCLIPVision"}
-    assert set(found) == expected
+    assert set(found) == {**PUBLISHED, **DEMO}[path.stem]
     (note,) = (node["widgets_values"][0] for node in nodes if node["type"] == "MarkdownNote")
     return found, note
 
