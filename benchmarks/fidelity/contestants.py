@@ -15,14 +15,17 @@ ORIGINAL = "bf16"
 # text encoders that are quantized together with the diffusion model, by the format of both
 TEXT_TOO = {"int8-channel": "int8", "fp8-channel": "fp8"}
 
+# formats that a file holds as such
+FILES = tuple(name for name in FORMATS if name != "fp8-reduced-smooth")
+
 
 @dataclass(frozen=True)
 class Contestant:
-    """One row of the result. `loader`: a key of loaders.LOADERS; `file`: a key of files.WRITERS, or "bf16" for the
-    original; `stored`: what every quantized layer must turn out to be once loaded (see layers.stored), "" where that is
-    up to the loader; `scheme`: for our loader; `dtype`: core casts weights to it at load, and `compute` is the dtype of
-    activations, both "" for core's own choice; `text`: the file of the text encoder; `auto`: the kernel is the one that
-    `auto` picks."""
+    """One row of the result. `loader`: a key of loaders.LOADERS; `file`: a key of files.WRITERS, a smoothed format, or
+    "bf16" for the original; `stored`: what every quantized layer must turn out to be once loaded (see layers.stored),
+    "" where that is up to the loader or to a calibration; `scheme`: for our loader; `dtype`: core casts weights to it
+    at load, and `compute` is the dtype of activations, both "" for core's own choice; `text`: the file of the text
+    encoder; `auto`: the kernel is the one that `auto` picks."""
 
     name: str
     loader: str
@@ -52,10 +55,9 @@ def contestants(machine: Machine, compute: torch.dtype, gguf: bool) -> list[Cont
 
 def ours(machine: Machine, compute: torch.dtype) -> list[Contestant]:
     """A row per format and kernel that runs on `machine` and that a scheme reaches, then those with a quantized text
-    encoder on the kernel that `auto` picks. Smoothed formats are left out: no file of theirs is made without a
-    calibration."""
+    encoder on the kernel that `auto` picks. Of the smoothed formats those that files have."""
     rows = []
-    for format_name in (name for name, row in FORMATS.items() if not row.smooth):
+    for format_name in FILES:
         for kernel, reason in survey(format_name, machine, dtype=compute).items():
             scheme = scheme_of(format_name, kernel, machine, compute)
             if reason is None and scheme is not None:
@@ -78,7 +80,8 @@ def _row(format_name: str, kernel: str, scheme: str, machine: Machine, compute: 
     held = "fp8-channel" if format_name == "fp8-reduced" else format_name
     choice = choose(held, machine, prefer=kernel, dtype=compute)
     auto = choose(held, machine, dtype=compute).kernel.name == kernel
-    stored = f"{choice.format} on {kernel}"
+    # the calibration decides which layers of a smoothed file are
+    stored = "" if FORMATS[format_name].smooth else f"{choice.format} on {kernel}"
     return Contestant(f"{format_name} ({kernel})", OURS, format_name, stored, scheme, auto=auto)
 
 

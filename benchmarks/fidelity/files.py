@@ -11,8 +11,12 @@ from comfy_kitchen.tensor import QuantizedTensor
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from ...calibrating import Calibration
+from ...converting.convert import convert
+from ...converting.options import Options
+from ...converting.outputs import X2V
 from ...demo.quantize import KINDS, SELECTION, quantized
-from ...formats import FORMATS
+from ...formats import FORMATS, family
 from .gguf_file import write_gguf
 from .peers import CORE_FORMATS, GGUF_TYPES, CoreFormat
 
@@ -47,6 +51,14 @@ def selected(tensors: Tensors) -> list[str]:
 def write(kind: str, tensors: Tensors, metadata: dict[str, str], folder: Path) -> Path:
     """The file of a key of WRITERS, in `folder`."""
     return WRITERS[kind](tensors, metadata, folder / kind.replace(" ", "-").replace(",", ""))
+
+
+def write_smoothed(format_name: str, original: Path, calibration: Path, folder: Path) -> Path:
+    """The file of a smoothed format, as `x2v-quant convert --calibration` makes it."""
+    path = folder / f"{format_name}.safetensors"
+    seen = Calibration.load(calibration)
+    convert(original, path, Options(format=family(format_name), dialect=X2V, calibration=seen))
+    return path
 
 
 def _lightx2v(kind: str, tensors: Tensors, metadata: dict[str, str], stem: Path) -> Path:

@@ -9,8 +9,9 @@ NEGATIVE = "negative"
 @dataclass(frozen=True)
 class Job:
     """Paths are strings. `contestant`: a Contestant's fields; `cases`: (caption, seed); `conditioning`: encoded prompts
-    [1, tokens, width] by name; `recording`: inputs of the layers to be compared, written first if `record`; `gguf`: the
-    folder of ComfyUI-GGUF, "" for none. RESULT and LATENTS go into `folder`."""
+    [1, tokens, width] by name; `recording`: inputs of the layers to be compared, and `calibration`: what smoothing goes
+    by, both written first if `record`; `gguf`: the folder of ComfyUI-GGUF, "" for none. RESULT and LATENTS go into
+    `folder`."""
 
     contestant: dict
     file: str
@@ -18,6 +19,7 @@ class Job:
     conditioning: str
     cases: list
     recording: str
+    calibration: str
     record: bool
     gguf: str
     folder: str

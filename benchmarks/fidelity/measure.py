@@ -10,6 +10,7 @@ import psutil
 import torch
 from safetensors.torch import load_file, save_file
 
+from ...calibrating.recorder import calibrated
 from ...demo import recipe
 from .. import peak_memory
 from .contestants import Contestant
@@ -96,10 +97,12 @@ def _check(patcher, row: Contestant, layers: list[str]) -> None:
 def _record(model, layers: list[str], job: Job, encoded: dict[str, torch.Tensor]) -> None:
     cases = job.cases[:CASES]
     calls = len(cases) * -(-recipe.STEPS // EVERY)
+    model, calibration = calibrated(model)
     with Recorder(model.model.diffusion_model, layers, -(-ROWS // calls)) as recorder:
         for case in cases:
             _sample(model, encoded, [case], Stopwatch())
     save_file(recorder.tensors(), job.recording)
+    calibration.save(job.calibration)
 
 
 def _compare(patcher, layers: list[str], original: dict, recorded: dict, compute: torch.dtype) -> dict[str, dict]:

@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from tqdm import tqdm
 
 from ...demo import assets, recipe
+from ...formats import FORMATS
 from ...loading.common import compute_dtype
 from ...machine import describe
 from ...schemes import SchemeChoice
@@ -60,6 +61,8 @@ class Run:
         self._models = models
         self._cases = cases
         self._gguf = gguf
+        # the baseline, which runs first, writes it
+        self._calibration = folder / "calibration.safetensors"
         self._original = self._demo_file("t2v", ORIGINAL)
         self._tensors, self._metadata = files.read_original(self._original)
         self._vae = comfy.sd.VAE(sd=comfy.utils.load_torch_file(str(self._demo_file("vae", ORIGINAL))))
@@ -112,7 +115,7 @@ class Run:
         own = row.file != ORIGINAL
         result = {"name": row.name, "loader": row.loader, "format": row.file, "scheme": row.scheme, "auto": row.auto}
         result |= {"stored": row.stored, "text": row.text, "error": None}
-        file = files.write(row.file, self._tensors, self._metadata, work) if own else self._original
+        file = self._written(row.file, work) if own else self._original
         size = file.stat().st_size / 1e6
         job = Job(
             contestant=asdict(row),
@@ -121,6 +124,7 @@ class Run:
             conditioning=str(self._prompts(row.text)),
             cases=[[case.scene.caption, case.seed] for case in self._cases],
             recording=str(self._folder / "recording.safetensors"),
+            calibration=str(self._calibration),
             record=row == BASELINE,
             gguf=str(self._gguf or ""),
             folder=str(work),
@@ -135,6 +139,11 @@ class Run:
         latents = load_file(work / LATENTS)["latents"]
         text = load_file(self._prompts(row.text))
         return result | {"file_mb": size, **measured}, Sampled(latents, self._decode(latents), text)
+
+    def _written(self, kind: str, folder: Path) -> Path:
+        if kind in FORMATS and FORMATS[kind].smooth:
+            return files.write_smoothed(kind, self._original, self._calibration, folder)
+        return files.write(kind, self._tensors, self._metadata, folder)
 
     @torch.inference_mode()
     def _decode(self, latents: torch.Tensor) -> torch.Tensor:

@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 import importlib
 import json
+import statistics
 import traceback
 
 import pytest
@@ -15,6 +16,7 @@ from x2v_quant.demo import recipe
 
 INT8 = Contestant("int8", "ours", "int8-channel", "int8-channel on reference", "int8-reference")
 TEXT_TOO = dataclasses.replace(INT8, name="int8, T5 int8", text="int8")
+SMOOTHED = Contestant("int8 smoothed", "ours", "int8-channel-smooth", "", "int8-reference")
 WRONG = dataclasses.replace(INT8, name="wrong", stored="int8-channel on another")
 
 
@@ -31,7 +33,7 @@ def run(monkeypatch):
         return None
 
     monkeypatch.setattr(run, "_python", call)
-    monkeypatch.setattr(run, "contestants", lambda *_: [BASELINE, INT8, TEXT_TOO, WRONG])
+    monkeypatch.setattr(run, "contestants", lambda *_: [BASELINE, INT8, TEXT_TOO, SMOOTHED, WRONG])
     monkeypatch.setattr(recipe, "STEPS", 4)
     return run
 
@@ -40,7 +42,7 @@ def run(monkeypatch):
 def test_everyone_is_measured_against_the_baseline(run, demo_models):
     report, frames = run.report(1, models=demo_models)
     assert json.loads(json.dumps(report)) == report
-    exact, int8, both, wrong = report["contestants"]
+    exact, int8, both, smoothed, wrong = report["contestants"]
     assert exact["latent_error"] == exact["text_error"] == 0 and exact["psnr"] == 100
     assert len(exact["layers"]) == 40
     assert {layer["stored"] for layer in int8["layers"].values()} == {INT8.stored}
@@ -49,12 +51,18 @@ def test_everyone_is_measured_against_the_baseline(run, demo_models):
     assert int8["text_error"] == 0 < both["text_error"] < 0.1
     assert both["latent_error"] not in (0, int8["latent_error"])
     assert int8["file_mb"] < exact["file_mb"]
-    for row in (exact, int8, both):
+    # which pays on the inputs that were recorded
+    assert {layer["stored"] for layer in smoothed["layers"].values()} == {"int8-channel-smooth on reference"}
+    gains = [layer["output_snr"] - int8["layers"][name]["output_snr"] for name, layer in smoothed["layers"].items()]
+    print(f"smoothing: {min(gains):.2f} to {max(gains):.2f} dB, median {statistics.median(gains):.2f}")
+    assert statistics.median(gains) > 0.5
+    assert smoothed["latent_error"] < int8["latent_error"]
+    for row in (exact, int8, both, smoothed):
         assert row["error"] is None and row["load_s"] > 0 and row["step_ms"] > 0
         assert all(0 <= share <= 1 for share in row["accuracy"].values()) and row["accuracy_held_out"] is None
     assert "is int8-channel on reference instead of int8-channel on another" in wrong["error"]
     assert not command.ok(report)
-    assert set(frames.rows) == {BASELINE.name, INT8.name, TEXT_TOO.name}
+    assert set(frames.rows) == {BASELINE.name, INT8.name, TEXT_TOO.name, SMOOTHED.name}
     assert {"baseline", "cases", "steps", "cfg", "shift", "sampler"} <= set(report["settings"])
 
 
@@ -63,7 +71,7 @@ def test_a_part_of_a_name_is_enough_and_nobody_is_an_error(run, demo_models, tmp
 
     one = run.Run(tmp_path, demo_models, pick(1), None)
     assert one._rows(["T5"]) == [BASELINE, TEXT_TOO]
-    assert one._rows([]) == [BASELINE, INT8, TEXT_TOO, WRONG]
+    assert one._rows([]) == [BASELINE, INT8, TEXT_TOO, SMOOTHED, WRONG]
     with pytest.raises(FidelityError, match=r"'int3'.*int8, T5 int8"):
         one._rows(["int3"])
 
