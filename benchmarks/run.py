@@ -62,6 +62,7 @@ def kernel_report(model: str | None, tokens: int | None, keep: bool, quick: bool
 def write(report: dict, folder: str) -> Path:
     """Keep the report as JSON in `folder`, under the machine's name."""
     file = Path(folder) / f"{file_name(report)}.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     return file
 

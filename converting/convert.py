@@ -26,9 +26,10 @@ def convert(source: Path, target: Path, options: Options, progress: Progress = l
     """Write the model at `source` to `target`; the source is only read. progress(bytes done, bytes in all).
 
     Returns {"source", "target", "model", "family", "dialect", "formats": {format: layers}, "layers": {layer: format},
-    "kept": {layer: reason}, "chosen": what search.described says, "notes", "bytes", "seconds"}. A search tells progress
-    the bytes it has measured before the first is written. Raises CheckpointError for a source that cannot be read,
-    RuleError for overrides, ConvertError for everything else that stands in the way.
+    "kept": {layer: reason}, "chosen": what search.described says, "notes", "bytes", "seconds"}. A search or a
+    calibration first tells progress the bytes that are measured, up to the last, then those that are written. Raises
+    CheckpointError for a source that cannot be read, RuleError for overrides, ConvertError for everything else that
+    stands in the way.
     """
     started = time.perf_counter()
     checkpoint = _open(source)

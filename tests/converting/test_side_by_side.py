@@ -4,6 +4,7 @@ import threading
 
 import pytest
 import torch
+
 from x2v_quant.converting.side_by_side import SideBySide
 
 
