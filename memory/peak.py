@@ -1,0 +1,46 @@
+"""Peaks of a run: set back when it begins, read when it is reported on."""
+
+import comfy.model_management
+import torch
+
+from .process import reset_peak, resident
+from .report import DevicePeak, Peak, ProcessPeak
+
+# types of devices for which PyTorch counts: its module of that name has memory_stats and reset_peak_memory_stats
+COUNTED = ("cuda", "xpu", "npu", "mlu")
+THIS_RUN = "since this run began"
+EVER = "since ComfyUI was started"
+
+
+class PeakCounter:
+    """A process has one peak for each of its memories, so there is one run at a time."""
+
+    def __init__(self):
+        self._run: str | None = None
+        self._process_since = EVER
+
+    def begin(self, run: str) -> None:
+        """Set the peaks back, unless that has been done for this run."""
+        if run == self._run:
+            return
+        self._run = run
+        self._process_since = THIS_RUN if reset_peak() else EVER
+        for device in _devices():
+            getattr(torch, device.type).reset_peak_memory_stats(device)
+
+    def read(self, run: str) -> Peak:
+        """The peaks since `run` began, or since ComfyUI was started if nobody called `begin` for it."""
+        begun = run == self._run
+        peak, own, files = resident()
+        process = ProcessPeak(peak, self._process_since if begun else EVER, own, files)
+        return Peak(THIS_RUN if begun else EVER, tuple(_peak(device) for device in _devices()), process)
+
+
+def _devices() -> list[torch.device]:
+    return [device for device in comfy.model_management.get_all_torch_devices() if device.type in COUNTED]
+
+
+def _peak(device: torch.device) -> DevicePeak:
+    stats = getattr(torch, device.type).memory_stats(device)  # empty before the first allocation
+    allocated, reserved = (stats.get(f"{kind}_bytes.all.peak", 0) for kind in ("allocated", "reserved"))
+    return DevicePeak(str(device), allocated, reserved)
