@@ -1,6 +1,5 @@
 """From the patcher of one model to the patcher of its copy: what the user has wired up stays."""
 
-import copy
 import inspect
 import uuid
 from collections.abc import Collection
@@ -8,10 +7,10 @@ from collections.abc import Collection
 import comfy.model_management
 import comfy.model_patcher
 import torch
-from comfy.patcher_extension import PatcherInjection, WrappersMP
-from comfy.weight_adapter import BypassInjectionManager
+from comfy.patcher_extension import WrappersMP
 from comfy_api.torch_helpers.torch_compile import COMPILE_KEY, TORCH_COMPILE_KWARGS, set_torch_compile_wrapper
 
+from ..loras import move, stackable
 from .copying import Copier
 from .errors import QuantizeError
 
@@ -47,23 +46,10 @@ def successor(patcher, model: torch.nn.Module, copier: Copier, baked: Collection
     made.is_injected, made.is_multigpu_base_clone = False, False
     made.hook_backup, made.cached_hook_patches, made.current_hooks = {}, {}, None
     made.remove_additional_models(MULTIGPU)  # copies of the first model on other devices
-    for key, injections in made.injections.items():
-        made.injections[key] = [moved for injection in injections for moved in _injections(injection, model)]
+    move(made, model)
+    stackable(made)
     _compile_again(made)
     return made
-
-
-def _injections(injection: PatcherInjection, model: torch.nn.Module) -> list[PatcherInjection]:
-    """Core's bypass LoRA holds the modules it wraps: the same adapters for the modules of `model`. Others get their
-    model from the patcher they are called with."""
-    held = inspect.getclosurevars(injection.inject).nonlocals if inspect.isfunction(injection.inject) else {}
-    manager = held.get("self")
-    if not isinstance(manager, BypassInjectionManager):
-        return [injection]
-    moved = BypassInjectionManager()
-    for key, (adapter, strength) in manager.adapters.items():
-        moved.add_adapter(key, copy.copy(adapter), strength)  # being injected changes an adapter
-    return moved.create_injections(model)
 
 
 def _check_compiled(patcher) -> None:

@@ -1,0 +1,83 @@
+"""A LoRA on a loaded model: merged into the weights or beside them, by core's own code."""
+
+import logging
+from collections.abc import Mapping
+
+import comfy.lora
+import torch
+from comfy_kitchen.tensor import QuantizedTensor
+
+from ..formats import FORMAT_OF_LAYOUT
+from .apart import core_patches, replace
+from .bypass import add_beside
+from .places import WEIGHT, Places, Target
+from .translate import Translated, is_adapter, translate
+
+log = logging.getLogger("x2v-quant")
+
+AUTO, MERGE, BYPASS = "auto", "merge", "bypass"
+MODES = (AUTO, MERGE, BYPASS)
+DIFFUSION_MODEL = "diffusion_model."
+# 4 bits, rounded once more, lose as much as a LoRA changes
+KEPT_AS_THEY_ARE = frozenset({"int4-g128", "nvfp4"})
+# core's adapters that give the same numbers beside a weight as in it
+BESIDE = frozenset({"lora", "loha", "lokr"})
+# these scale or enlarge the weight itself
+NEED_THE_WEIGHT = frozenset({"dora_scale", "reshape_weight"})
+
+
+def apply_lora(patcher, tensors: Mapping[str, torch.Tensor], file: str, strength: float = 1.0, mode: str = AUTO):
+    """ModelPatcher -> (a clone of it with the LoRA, report). `tensors`: of the file called `file`.
+
+    mode: "merge" adds to the weights, which are requantized with fresh scales; "bypass" adds to the layers' outputs
+    what can be and leaves those weights alone; "auto" does that for weights of 4 bits only. Raises LoRAError.
+    """
+    parameters = dict(patcher.model.named_parameters())
+    places = places_of(patcher.model)
+    translated = translate(file, tensors, places)
+    beside = {
+        name: patch
+        for name, patch in translated.patches.items()
+        if mode != MERGE and _can_be_beside(translated, name) and (mode == BYPASS or _few_bits(parameters[name]))
+    }
+    merged = {name: patch for name, patch in translated.patches.items() if name not in beside}
+    replaced = {
+        name: patch for name, patch in merged.items() if name in parameters and not core_patches(patcher.model, name)
+    }
+    made = patcher.clone()
+    made.add_patches({name: patch for name, patch in merged.items() if name not in replaced}, strength)
+    replace(made, replaced, strength)
+    if beside:
+        add_beside(made, beside, strength)
+    summary = (
+        f"{file} at strength {strength:g}: {translated.used} of {translated.keys} keys, {len(merged)} tensors merged, "
+        f"{len(beside)} layers bypassed"
+    )
+    unused = translated.lines(places)
+    log.info(summary)
+    for line in unused:
+        log.warning("%s: %s", file, line)
+    return made, "\n".join([summary, *unused])
+
+
+def places_of(model: torch.nn.Module) -> Places:
+    """The tensors of core's MODEL that a LoRA may be for; `known` is core's own list of names for them."""
+    tensors = [*model.named_parameters(), *model.named_buffers()]
+    shapes = {
+        name.removeprefix(DIFFUSION_MODEL): tuple(tensor.shape)
+        for name, tensor in tensors
+        if name.startswith(DIFFUSION_MODEL)
+    }
+    return Places(shapes, DIFFUSION_MODEL, comfy.lora.model_lora_keys_unet(model, {}))
+
+
+def _can_be_beside(translated: Translated, name: Target) -> bool:
+    patch = translated.patches[name]
+    whole_weight = isinstance(name, str) and name.endswith(WEIGHT)
+    return whole_weight and is_adapter(patch) and patch.name in BESIDE and not NEED_THE_WEIGHT & translated.parts[name]
+
+
+def _few_bits(weight: torch.Tensor) -> bool:
+    if not isinstance(weight, QuantizedTensor) or weight._layout_cls not in FORMAT_OF_LAYOUT:
+        return False
+    return FORMAT_OF_LAYOUT[weight._layout_cls].family in KEPT_AS_THEY_ARE

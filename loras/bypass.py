@@ -1,0 +1,80 @@
+"""LoRAs beside the weights, any number of them on one layer, by core's own injections.
+
+Core's bypass loader keeps its injections under one key, so the next one takes the place of the last; and it takes them
+off in the order in which they were put on, which leaves a layer wrapped twice with the forward of the first wrapper.
+Here each lies around the ones before it and comes off first.
+"""
+
+import copy
+import inspect
+from collections.abc import Mapping
+
+import torch
+from comfy.patcher_extension import CallbacksMP, PatcherInjection
+from comfy.weight_adapter import BypassInjectionManager, WeightAdapterBase
+
+# core's key, and around it what lay there before: put on ahead of it, taken off behind it
+KEY, BEFORE, BEHIND = "bypass_lora", "x2v_bypass_before", "x2v_bypass_behind"
+CALLBACK = "x2v_bypass"
+
+
+def add_beside(patcher, adapters: Mapping[str, WeightAdapterBase], strength: float) -> None:
+    """`adapters`: weight name -> what its layer's output gets added. Changes `patcher`, a clone of the caller's."""
+    manager = BypassInjectionManager()
+    for name, adapter in adapters.items():
+        manager.add_adapter(name, adapter, strength)
+    make_room(patcher)
+    patcher.set_injections(KEY, manager.create_injections(patcher.model))
+    stackable(patcher)
+
+
+def stackable(patcher) -> None:
+    """From now on core's bypass loader, which clones the patcher first, adds to what is there."""
+    if not patcher.callbacks.get(CallbacksMP.ON_CLONE, {}).get(CALLBACK):
+        patcher.add_callback_with_key(CallbacksMP.ON_CLONE, CALLBACK, _cloned)
+
+
+def _cloned(patcher, made) -> None:
+    if made.model is not patcher.model:  # core loads the model anew for torch.compile
+        move(made, made.model)
+    make_room(made)
+
+
+def make_room(patcher) -> None:
+    """Move what lies under core's key around it. Nothing to do where nothing lies there."""
+    held = patcher.injections.get(KEY)
+    if not held:
+        return
+    before, behind = (patcher.injections.pop(key, []) for key in (BEFORE, BEHIND))
+    del patcher.injections[KEY]
+    # core walks the keys in this order, both to put on and to take off
+    patcher.injections[BEFORE] = [*before, *(PatcherInjection(each.inject, _nothing) for each in held)]
+    patcher.injections[KEY] = []
+    patcher.injections[BEHIND] = [*(PatcherInjection(_nothing, each.eject) for each in reversed(held)), *behind]
+
+
+def _nothing(_) -> None:
+    pass
+
+
+def move(patcher, model: torch.nn.Module) -> None:
+    """The same adapters for the modules of `model`, a copy of the one whose modules the injections of `patcher` hold.
+    Other packs' injections get their model from the patcher they are called with."""
+    stacked = [each for key in (BEFORE, KEY) for each in patcher.injections.pop(key, [])]
+    patcher.injections.pop(BEHIND, None)
+    for key, injections in patcher.injections.items():
+        patcher.injections[key] = [moved for each in injections for moved in _moved(each, model)]
+    for injection in stacked:
+        make_room(patcher)
+        patcher.set_injections(KEY, _moved(injection, model))
+
+
+def _moved(injection: PatcherInjection, model: torch.nn.Module) -> list[PatcherInjection]:
+    held = inspect.getclosurevars(injection.inject).nonlocals if inspect.isfunction(injection.inject) else {}
+    manager = held.get("self")
+    if not isinstance(manager, BypassInjectionManager):
+        return [injection]
+    moved = BypassInjectionManager()
+    for key, (adapter, strength) in manager.adapters.items():
+        moved.add_adapter(key, copy.copy(adapter), strength)  # being injected changes an adapter
+    return moved.create_injections(model)

@@ -1,0 +1,5 @@
+"""Why a LoRA cannot be used, in words for the person who picked it."""
+
+
+class LoRAError(ValueError):
+    """The message names file, key, cause and remedy in one or two sentences."""

@@ -1,0 +1,51 @@
+"""Load LoRA: in any spelling, on any format, merged or beside the weights, and a report of what it did."""
+
+from pathlib import Path
+
+import folder_paths
+from comfy_api.latest import io
+
+from ..loras import AUTO, MODES, apply_lora, read_lora
+from .scheme import CATEGORY
+
+KIND = "loras"
+
+
+class LoadLoRA(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="X2VLoadLoRA",
+            display_name="Load LoRA (any format)",
+            category=f"{CATEGORY}/loaders",
+            description="A LoRA on a diffusion model, quantized or not, with the key names of LightX2V, diffusers, "
+            "peft or ComfyUI. Put several in a row to stack them.",
+            search_aliases=["x2v", "lightx2v", "lora", "lora loader", "distill lora", "bypass lora", "lycoris"],
+            inputs=[
+                io.Model.Input("model"),
+                io.Combo.Input("lora_name", options=folder_paths.get_filename_list(KIND), tooltip="From models/loras."),
+                io.Float.Input("strength", default=1.0, min=-100.0, max=100.0, step=0.01),
+                io.Combo.Input(
+                    "mode",
+                    options=list(MODES),
+                    default=AUTO,
+                    tooltip="'merge' adds to the weights and quantizes them anew; 'bypass' leaves quantized weights as "
+                    "they are, at a little time per step; 'auto' bypasses weights of 4 bits and merges the others.",
+                ),
+            ],
+            outputs=[io.Model.Output(), io.String.Output(display_name="report")],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, lora_name, **_):
+        held = _path(lora_name).stat()
+        return f"{lora_name}:{held.st_size}:{held.st_mtime_ns}"
+
+    @classmethod
+    def execute(cls, model, lora_name, strength=1.0, mode=AUTO):
+        path = _path(lora_name)
+        return io.NodeOutput(*apply_lora(model, read_lora(path), path.name, strength, mode))
+
+
+def _path(name: str) -> Path:
+    return Path(folder_paths.get_full_path_or_raise(KIND, name))
