@@ -112,9 +112,9 @@ class Checkpoint:
         weights = {layer.weight_key: layer.format for layer in self.layers.values()}
         return {name: list(weights.values()).count(name) for name in sorted(set(weights.values()))}
 
-    def require(self, kind: str) -> None:
-        """Raise CheckpointError unless this is a sound quantized model of `kind`; the message names the node or the
-        loader of core that takes it."""
+    def require(self, kind: str, unquantized: bool = False) -> None:
+        """Raise CheckpointError unless this is a sound quantized model of `kind`, or an unquantized one where those
+        will do; the message names the node or the loader of core that takes it."""
         node, core, wanted = LOADERS[kind]
         name = self.path.name
         if self.kind not in (kind, UNKNOWN):
@@ -126,7 +126,7 @@ class Checkpoint:
             more = len(self.problems) - 1
             tail = f" ({more} more like this: see x2v-quant inspect.)" if more else ""
             raise type(error)(f"{error}{tail}", error.problem)
-        if not self.layers:
+        if not self.layers and not unquantized:
             remedy = f"Load it with ComfyUI's own {core}."
             if not self.family.core_reads:
                 remedy = f"Pick its int8 or fp8 file here, or load ComfyUI's own edition of it with {core}."

@@ -18,14 +18,17 @@ HEAD_DIM = {1280: 80}
 USUAL_HEAD_DIM = 64
 
 
-def load_clip_vision(path: str, choice: SchemeChoice | None = None, disable_dynamic: bool = False):
+def load_clip_vision(
+    path: str, choice: SchemeChoice | None = None, unquantized: bool = False, disable_dynamic: bool = False
+):
     """File -> a ClipVisionModel; the plan is `clip_vision.model.x2v_plan`.
 
-    Raises CheckpointError, UnknownSchemeError, SchemeMismatchError or NoKernelError.
+    unquantized: an encoder that is not quantized will do too. Raises CheckpointError, UnknownSchemeError,
+    SchemeMismatchError or NoKernelError.
     """
     choice = choice or SchemeChoice()
     checkpoint = open_checkpoint(path)
-    checkpoint.require("clip_vision")
+    checkpoint.require("clip_vision", unquantized)
     device = comfy.model_management.text_encoder_device()
     plan = make_plan(checkpoint, CLIP, choice, device, compute_dtype(choice, device))
     sd = state_dict(checkpoint.load(read_file), plan)
@@ -33,7 +36,7 @@ def load_clip_vision(path: str, choice: SchemeChoice | None = None, disable_dyna
     clip_vision.model.load_state_dict(dict(sd), strict=False, assign=True)
     check_complete(clip_vision.model, set(sd), Path(path).name)
     clip_vision.model.x2v_plan = plan
-    clip_vision.patcher.cached_patcher_init = (_load_patcher, (path, choice))
+    clip_vision.patcher.cached_patcher_init = (_load_patcher, (path, choice, unquantized))
     announce(plan)
     return clip_vision
 

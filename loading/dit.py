@@ -9,6 +9,7 @@ import torch
 
 from ..checkpoints import CheckpointError, open_checkpoint
 from ..linear import operations
+from ..loras import stackable
 from ..schemes import DIT, SchemeChoice
 from .common import INCOMPLETE, announce, check_complete, compute_dtype, make_plan, read_file, state_dict
 
@@ -16,15 +17,16 @@ from .common import INCOMPLETE, announce, check_complete, compute_dtype, make_pl
 WAN_TEXT_DIM = 4096
 
 
-def load_dit(path: str, choice: SchemeChoice | None = None, disable_dynamic: bool = False):
+def load_dit(path: str, choice: SchemeChoice | None = None, unquantized: bool = False, disable_dynamic: bool = False):
     """File or folder -> ModelPatcher whose linear layers are quantized; the plan is `patcher.model.x2v_plan`.
 
-    disable_dynamic: core asks for it when it reloads the model for torch.compile or a second GPU. Raises
-    CheckpointError, UnknownSchemeError, SchemeMismatchError or NoKernelError before anything is sampled.
+    unquantized: a model that is not will do too. disable_dynamic: core asks for it when it reloads the model for
+    torch.compile or a second GPU. Raises CheckpointError, UnknownSchemeError, SchemeMismatchError or NoKernelError
+    before anything is sampled.
     """
     choice = choice or SchemeChoice()
     checkpoint = open_checkpoint(path)
-    checkpoint.require("dit")
+    checkpoint.require("dit", unquantized)
     device = comfy.model_management.get_torch_device()
     dtype = compute_dtype(choice, device)
     plan = make_plan(checkpoint, DIT, choice, device, dtype)
@@ -48,7 +50,8 @@ def load_dit(path: str, choice: SchemeChoice | None = None, disable_dynamic: boo
     check_complete(patcher.model.diffusion_model, given, name)
     patcher.model.manual_cast_dtype = dtype
     patcher.model.x2v_plan = plan
-    patcher.cached_patcher_init = (load_dit, (path, choice))
+    patcher.cached_patcher_init = (load_dit, (path, choice, unquantized))
+    stackable(patcher)
     announce(plan)
     return patcher
 

@@ -19,16 +19,18 @@ def load_t5(
     choice: SchemeChoice | None = None,
     tokenizer: str | None = None,
     embedding_directory: list[str] | None = None,
+    unquantized: bool = False,
     disable_dynamic: bool = False,
 ):
     """File -> comfy.sd.CLIP; the plan is `clip.cond_stage_model.x2v_plan`.
 
     tokenizer: a sentencepiece file, a folder with spiece.model or a safetensors file that carries one; None looks in
-    the checkpoint and beside it. Raises CheckpointError, UnknownSchemeError, SchemeMismatchError or NoKernelError.
+    the checkpoint and beside it. unquantized: an encoder that is not quantized will do too. Raises CheckpointError,
+    UnknownSchemeError, SchemeMismatchError or NoKernelError.
     """
     choice = choice or SchemeChoice()
     checkpoint = open_checkpoint(path)
-    checkpoint.require("t5")
+    checkpoint.require("t5", unquantized)
     device = comfy.model_management.text_encoder_device()
     dtype = compute_dtype(choice, device, fp16_is_safe=False)
     plan = make_plan(checkpoint, T5, choice, device, dtype)
@@ -60,7 +62,7 @@ def load_t5(
     encoder.load_state_dict(dict(sd), strict=False, assign=True)
     check_complete(encoder, set(sd), Path(path).name)
     clip.cond_stage_model.x2v_plan = plan
-    clip.patcher.cached_patcher_init = (_load_patcher, (path, choice, tokenizer, embedding_directory))
+    clip.patcher.cached_patcher_init = (_load_patcher, (path, choice, tokenizer, embedding_directory, unquantized))
     announce(plan)
     return clip
 

@@ -12,6 +12,7 @@ from x2v_quant.demo.scenes import FRAMES, SIDE
 WORKFLOWS = sorted((Path(__file__).parents[2] / "workflows").glob("*.json"))
 DIRECTORIES = {
     "X2VLoadDiT": "diffusion_models",
+    "X2VLoadExperts": "diffusion_models",
     "UNETLoader": "diffusion_models",
     "X2VLoadT5": "text_encoders",
     "X2VLoadCLIPVision": "clip_vision",
@@ -28,9 +29,16 @@ def load(path):
 
 T2V = {"X2VLoadDiT", "X2VLoadT5", "VAELoader"}
 I2V = {*T2V, "X2VLoadCLIPVision"}
+EXPERTS = {"X2VLoadExperts", "X2VLoadT5", "VAELoader"}
 DENSE = {"UNETLoader", "X2VLoadT5", "VAELoader"}
 # template -> what loads its models
-PUBLISHED = {"wan_i2v_quantized": I2V, "wan_t2v_quantized": T2V, "quantize_and_save": DENSE, "calibrate": DENSE}
+PUBLISHED = {
+    "wan_i2v_quantized": I2V,
+    "wan_t2v_quantized": T2V,
+    "quantize_and_save": DENSE,
+    "calibrate": DENSE,
+    "wan22_i2v_4step": EXPERTS,
+}
 DEMO = {"demo_i2v": I2V, "demo_t2v": T2V}
 
 
@@ -79,12 +87,14 @@ def loaders(path):
 def test_each_loader_carries_its_model(path):
     found, note = loaders(path)
     for kind, node in found.items():
-        (model,) = node["properties"]["models"]
-        assert model["name"] == node["widgets_values"][0]
-        assert model["directory"] == DIRECTORIES[kind]
-        assert model["url"].startswith("https://huggingface.co/")
-        assert model["url"].endswith(f"/{model['name']}")
-        assert model["url"] in note
+        models = node["properties"]["models"]
+        assert [model["name"] for model in models] == node["widgets_values"][: len(models)]
+        assert len(models) == (2 if kind == "X2VLoadExperts" else 1)
+        for model in models:
+            assert model["directory"] == DIRECTORIES[kind]
+            assert model["url"].startswith("https://huggingface.co/")
+            assert model["url"].endswith(f"/{model['name']}")
+            assert model["url"] in note
 
 
 @named(DEMO)

@@ -1,0 +1,79 @@
+"""The JSON itself: today's keys, and the older `mm_config` brought to them."""
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+UNQUANTIZED = "default"  # Default and Default-Force-FP32, which name no quantization
+# what the shipped examples say where a user is to put a path
+PLACEHOLDERS = ("/path/to", "path/to", "path to")
+KINDS = {str: "a text", int: "a number", (int, float): "a number", bool: "true or false", list: "a list"}
+
+
+class ConfigError(ValueError):
+    """The configuration, or the folder it is about, cannot be used. The message names file, key, cause and remedy."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """`name`: how messages call it. `values`: the JSON's keys, `mm_config` replaced by what it means today. `notes`:
+    sentences about what was replaced."""
+
+    name: str
+    values: dict[str, Any]
+    notes: list[str] = field(default_factory=list)
+
+    def get(self, key: str, kind: Any, default: Any = None) -> Any:
+        """A value of one of the types of KINDS; `default` where the key is missing or null. Raises ConfigError."""
+        value = self.values.get(key)
+        if value is None:
+            return default
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            raise self.error(key, f"is {json.dumps(value)}, not {KINDS[kind]}", "Correct it or leave it out.")
+        return value
+
+    def on(self, key: str, default: bool = False) -> bool:
+        return self.get(key, bool, default)
+
+    def path(self, key: str) -> str | None:
+        """A path, or None where there is none but a placeholder."""
+        value = self.get(key, str, "").strip()
+        return None if not value or value.lower().startswith(PLACEHOLDERS) else value
+
+    def quantized(self, component: str) -> bool:
+        """component: "dit", "t5" or "clip". A scheme alone says it too: LightX2V refuses one without the switch."""
+        return self.on(f"{component}_quantized") or self.scheme(component) is not None
+
+    def scheme(self, component: str) -> str | None:
+        name = self.get(f"{component}_quant_scheme", str, "").strip()
+        return None if not name or name.lower().startswith(UNQUANTIZED) else name
+
+    def error(self, key: str, cause: str, remedy: str) -> ConfigError:
+        return ConfigError(f"{self.name}: {key} {cause}. {remedy}")
+
+
+def read_config(text: str, name: str) -> Config:
+    """Raises ConfigError if the text is no JSON object."""
+    try:
+        values = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{name} is no JSON: {error}. Copy the whole file from {{ to }}.") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{name} holds no table of settings ({{...}}). Pick a LightX2V configuration.")
+    return _from_mm_config(Config(name, dict(values)))
+
+
+def _from_mm_config(config: Config) -> Config:
+    """Before October 2025 the scheme of the diffusion model stood in `mm_config`, which LightX2V ignores today."""
+    old = config.values.pop("mm_config", None)
+    if old is None:
+        return config
+    mm_type = old.get("mm_type") if isinstance(old, dict) else None
+    if not isinstance(mm_type, str):
+        raise config.error("mm_config", "names no mm_type", "Write dit_quant_scheme instead.")
+    note = f"mm_config is LightX2V's older way: read as dit_quant_scheme = {mm_type}"
+    if config.scheme("dit") is not None:
+        note = "mm_config is not read: dit_quant_scheme says the same in LightX2V's present way"
+    elif not mm_type.lower().startswith(UNQUANTIZED):
+        config.values.update(dit_quantized=True, dit_quant_scheme=mm_type)
+    return Config(config.name, config.values, [note])

@@ -1,0 +1,130 @@
+"""Which file or folder is the diffusion model, or are its two experts."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..checkpoints import Checkpoint, is_part, open_checkpoint
+from ..checkpoints.expert_names import HIGH, LOW, SUBFOLDERS, expert_of
+from ..formats.convert import serves
+from ..schemes import DIT
+from .config import Config
+from .places import DISTILLED, ORDINARY, Places, missing
+from .schemes import wanted_scheme
+
+KIND = "diffusion_models"
+# keys that only a model of two experts has
+EXPERT_KEYS = (
+    "boundary",
+    "boundary_step_index",
+    *(f"{expert}_noise_{state}_ckpt" for expert in (HIGH, LOW) for state in ("quantized", "original")),
+)
+
+
+@dataclass(frozen=True)
+class Found:
+    """A model on disk; `note`: in what it differs from what was asked."""
+
+    path: Path
+    checkpoint: Checkpoint
+    note: str | None = None
+
+
+def has_experts(config: Config, places: Places) -> bool:
+    if any(config.values.get(key) is not None for key in EXPERT_KEYS):
+        return True
+    if config.path("dit_quantized_ckpt") or config.path("dit_original_ckpt"):
+        return False
+    return any(_expert_folders(folder) for folder in places.search((*DISTILLED, *ORDINARY)))
+
+
+def _expert_folders(folder: Path) -> bool:
+    return all((folder / name).is_dir() for name in SUBFOLDERS.values())
+
+
+def find_dit(config: Config, places: Places, expert: str | None = None) -> Found:
+    """expert: HIGH or LOW, None for a model of one. The key for what is asked, quantized or not, comes first; then
+    LightX2V's folders. Raises ConfigError, or CheckpointError for a file that cannot be read."""
+    stem = f"{expert}_noise" if expert else "dit"
+    key = f"{stem}_{'quantized' if config.quantized(DIT) else 'original'}_ckpt"
+    path = places.named(config, key, KIND)
+    if path is not None:
+        return _as_asked(config, _opened(config, key, path))
+    if places.folder is None:
+        raise config.error(key, "is missing", "Pick the model folder, or name the file.")
+    fallback: list[Checkpoint] = []
+    for place in _search(config, places, expert):
+        models = [open_checkpoint(path) for path in models_in(place, expert)]
+        models = [model for model in models if model.kind == DIT]
+        fitting = [model for model in models if _fits(config, model)]
+        if len(fitting) > 1:
+            several = ", ".join(model.path.name for model in fitting)
+            raise config.error(key, f"is missing, and {place.name}/ holds several models: {several}", "Name one there.")
+        if fitting:
+            return Found(fitting[0].path, fitting[0])
+        fallback += models
+    if not config.quantized(DIT) and len(fallback) == 1:
+        return _as_asked(config, fallback[0])
+    raise _not_found(config, places, key, expert, fallback)
+
+
+def _opened(config: Config, key: str, path: Path) -> Checkpoint:
+    """The model at a path that `key` names: a file, a folder of parts, or a folder in which one model lies."""
+    models = models_in(path, None) if path.is_dir() else [path]
+    if len(models) == 1:
+        return open_checkpoint(models[0])
+    several = ", ".join(model.name for model in models) or "none"
+    raise config.error(key, f"names the folder {path.name}/, which has to hold one model: {several}", "Name the file.")
+
+
+def _as_asked(config: Config, checkpoint: Checkpoint) -> Found:
+    """A quantized file under the key for an original one is loaded with its scales all the same."""
+    note = None
+    name = checkpoint.path.name
+    if checkpoint.formats and not config.quantized(DIT):
+        held = " and ".join(checkpoint.formats)
+        note = f"{name} is quantized ({held}), which the configuration does not say: loaded as what it is"
+    elif config.quantized(DIT) and not checkpoint.formats:
+        raise config.error(
+            "dit_quantized", f"is true, but {name} is not quantized", "Take its int8 or fp8 file, or set it to false."
+        )
+    return Found(checkpoint.path, checkpoint, note)
+
+
+def _search(config: Config, places: Places, expert: str | None) -> list[Path]:
+    """Folders in the order they are looked at: those of distilled weights first if the schedule is a distilled one, and
+    last if not."""
+    distilled = config.values.get("denoising_step_list") is not None
+    if distilled:
+        order = places.search((*DISTILLED, *ORDINARY))
+    else:
+        order = [*places.search(ORDINARY), *places.search(DISTILLED)[:-1]]
+    if expert is None:
+        return order
+    return [place for folder in order for place in (folder / SUBFOLDERS[expert], folder)]
+
+
+def models_in(folder: Path, expert: str | None) -> list[Path]:
+    """The loadable models in a folder, each by itself: the folder if it holds the parts of one, and single files. Of an
+    expert's only, if the folder is not its own and names tell."""
+    if not folder.is_dir():
+        return []
+    files = sorted(folder.glob("*.safetensors"))
+    singles = [file for file in files if not is_part(file)]
+    if expert is not None and folder.name != SUBFOLDERS[expert]:
+        return [file for file in singles if expert_of(file.name) == expert]
+    return ([folder] if len(singles) < len(files) else []) + singles
+
+
+def _fits(config: Config, model: Checkpoint) -> bool:
+    if not config.quantized(DIT):
+        return not model.formats
+    wanted = wanted_scheme(config, DIT)[0].format
+    return bool(model.formats) and (wanted is None or all(serves(held, wanted) for held in model.formats))
+
+
+def _not_found(config, places, key, expert, others: list[Checkpoint]):
+    what = f"{config.scheme(DIT) or 'quantized' if config.quantized(DIT) else 'unquantized'} diffusion model"
+    what = f"{expert}-noise {what}" if expert else what
+    there = ", ".join(f"{model.path.name} ({' and '.join(model.formats) or 'unquantized'})" for model in others)
+    remedy = f"There is {there}: change dit_quant_scheme to fit, or download the other." if others else ""
+    return missing(config, what, f"{places.folder.name}/", remedy or f"Download it there, or name it with {key}.")

@@ -1,0 +1,80 @@
+"""LightX2V's schedule as settings of core's samplers."""
+
+from .config import Config
+
+TRAINING_STEPS = 1000
+DEFAULT_BOUNDARY = 0.875
+# what these settings are read from, beside EXPERT_KEYS
+KEYS = (
+    "infer_steps",
+    "denoising_step_list",
+    "sample_shift",
+    "enable_cfg",
+    "sample_guide_scale",
+    "cfg_scale",
+)
+
+
+def shifted(time: float, shift: float) -> float:
+    """The noise level (sigma) at `time`, both from 0 to 1, that a shifted flow schedule has."""
+    return shift * time / (1 + (shift - 1) * time)
+
+
+def distilled_sigmas(step_list: list[int], shift: float) -> list[float]:
+    """Sigmas of a step-distilled model: the shifted schedule at those training steps, then 0."""
+    return [shifted(step / TRAINING_STEPS, shift) for step in step_list] + [0.0]
+
+
+def is_simple(step_list: list[int]) -> bool:
+    """Whether core's scheduler `simple` takes these very steps."""
+    return step_list == [TRAINING_STEPS - i * TRAINING_STEPS // len(step_list) for i in range(len(step_list))]
+
+
+def switch_step(config: Config, steps: int, shift: float) -> int:
+    """The step with which the low-noise expert takes over: the first whose sigma is below the boundary."""
+    boundary = config.get("boundary", (int, float), DEFAULT_BOUNDARY)
+    return sum(shifted(1 - step / steps, shift) >= boundary for step in range(steps))
+
+
+def sampling_lines(config: Config, experts: bool) -> list[str]:
+    """What to set in the graph. experts: the model has two. Raises ConfigError."""
+    shift = config.get("sample_shift", (int, float))
+    step_list = _step_list(config)
+    steps = len(step_list) or config.get("infer_steps", int)
+    lines = [] if shift is None else [f"ModelSamplingSD3{' on both MODELs' if experts else ''}: shift {shift:g}"]
+    sampler = "KSamplerAdvanced" if experts else "KSampler"
+    settings = [] if steps is None else [f"steps {steps}"]
+    if step_list and is_simple(step_list):
+        settings += ["sampler_name euler", "scheduler simple"]
+    lines += [f"{sampler}: {', '.join([*settings, *_guidance(config, experts)])}"]
+    if step_list and shift is not None:
+        sigmas = ", ".join(f"{sigma:.8g}" for sigma in distilled_sigmas(step_list, shift))
+        which = "the same schedule by hand" if is_simple(step_list) else "instead of a scheduler"
+        lines += [f"ManualSigmas with SamplerCustomAdvanced and euler, {which}: {sigmas}"]
+    if experts and steps is not None:
+        switch = config.get("boundary_step_index", int) if step_list else switch_step(config, steps, shift or 1.0)
+        lines += [
+            f"KSamplerAdvanced on the high-noise MODEL: add_noise enable, start_at_step 0, end_at_step {switch}, "
+            "return_with_leftover_noise enable",
+            f"KSamplerAdvanced on the low-noise MODEL, behind it: add_noise disable, start_at_step {switch}, "
+            f"end_at_step {steps}, return_with_leftover_noise disable",
+        ]
+    return lines
+
+
+def _step_list(config: Config) -> list[int]:
+    steps = config.get("denoising_step_list", list, [])
+    if not all(isinstance(step, int) and 0 < step <= TRAINING_STEPS for step in steps):
+        raise config.error("denoising_step_list", f"is {steps}", f"It holds training steps from {TRAINING_STEPS} down.")
+    return steps
+
+
+def _guidance(config: Config, experts: bool) -> list[str]:
+    if not config.on("enable_cfg"):
+        return ["cfg 1"]
+    scale = config.get("sample_guide_scale", (int, float, list), config.get("cfg_scale", (int, float)))
+    if isinstance(scale, list) and len(scale) == 2 and experts:
+        return [f"cfg {scale[0]:g} for the high-noise MODEL, {scale[1]:g} for the low-noise one"]
+    if isinstance(scale, list):
+        scale = scale[0] if scale else None
+    return [] if scale is None else [f"cfg {scale:g}"]

@@ -1,0 +1,107 @@
+"""Load Wan 2.2 Experts: two MODELs that make room for each other."""
+
+from pathlib import PurePath
+
+from comfy_api.latest import io
+
+from ..checkpoints.expert_names import HIGH, LOW, SUBFOLDERS, counterpart
+from ..loading.experts import load_experts
+from ..offload.apply import offloaded
+from ..schemes import AUTO
+from .files import fingerprint, model_names, model_path
+from .loaders import LOADERS, SCHEME_TOOLTIP
+from .offload import offload_input
+from .scheme import SchemeType
+
+KIND = "diffusion_models"
+
+
+def pair_folders() -> list[str]:
+    """Folders that have both experts' sub-folders, as "name/"."""
+    parents: dict[str, set[str]] = {}
+    for name in model_names(KIND):
+        parts = PurePath(name).parts
+        for depth, part in enumerate(parts):
+            if part in SUBFOLDERS.values():
+                parents.setdefault("/".join(parts[:depth]) or ".", set()).add(part)
+    return [f"{folder}/" for folder, found in parents.items() if len(found) == len(SUBFOLDERS)]
+
+
+def expert_names(high_noise: str, low_noise: str) -> tuple[str, str]:
+    """Names from `model_names` of the two experts that the node's values mean. Raises FileNotFoundError."""
+    if high_noise in pair_folders():
+        return _in_folder(high_noise, HIGH), _in_folder(high_noise, LOW) if low_noise == AUTO else low_noise
+    if low_noise != AUTO:
+        return high_noise, low_noise
+    other = counterpart(high_noise)
+    if other not in model_names(KIND):
+        looked_for = f": there is no {other!r} in ComfyUI's {KIND} folder" if other else ""
+        raise FileNotFoundError(
+            f"The low-noise expert of {high_noise!r} is not found{looked_for}. Pick it as low_noise."
+        )
+    return high_noise, other
+
+
+def _in_folder(folder: str, expert: str) -> str:
+    """The one model in an expert's sub-folder."""
+    place = PurePath(folder, SUBFOLDERS[expert])
+    found = [name for name in model_names(KIND) if PurePath(name) == place or PurePath(name).parent == place]
+    if len(found) != 1:
+        several = ", ".join(PurePath(name).name for name in found)
+        raise FileNotFoundError(
+            f"{place.as_posix()}/ has to hold one model and holds {len(found)} ({several}). Pick two files instead."
+        )
+    return found[0]
+
+
+class LoadExperts(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        names = model_names(KIND)
+        return io.Schema(
+            node_id="X2VLoadExperts",
+            display_name="Load Wan 2.2 Experts",
+            category=LOADERS,
+            description="Loads the high- and the low-noise expert of Wan 2.2 A14B as two MODELs. When VRAM is "
+            "short, the one that is not sampling leaves it before anything else does.",
+            search_aliases=[
+                "lightx2v",
+                "wan 2.2",
+                "a14b",
+                "moe",
+                "high noise",
+                "low noise",
+                "int8",
+                "fp8",
+                "quantized",
+            ],
+            inputs=[
+                io.Combo.Input(
+                    "high_noise",
+                    options=[*pair_folders(), *names],
+                    tooltip="From models/diffusion_models: the high-noise expert, or a folder that has both as "
+                    "high_noise_model and low_noise_model.",
+                ),
+                io.Combo.Input(
+                    "low_noise",
+                    options=[AUTO, *names],
+                    default=AUTO,
+                    tooltip="'auto' takes the other one of the folder, or the file whose name has low for high.",
+                ),
+                SchemeType.Input("scheme", optional=True, tooltip=SCHEME_TOOLTIP),
+                offload_input(),
+            ],
+            outputs=[io.Model.Output(display_name="high_noise"), io.Model.Output(display_name="low_noise")],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, high_noise, low_noise, scheme=None, offload=None):
+        return "|".join(fingerprint(KIND, name) for name in expert_names(high_noise, low_noise))
+
+    @classmethod
+    def execute(cls, high_noise, low_noise, scheme=None, offload=None):
+        high, low = (model_path(KIND, name) for name in expert_names(high_noise, low_noise))
+        models = load_experts(high, low, scheme)
+        if offload is not None:
+            models = [offloaded(model, offload) for model in models]
+        return io.NodeOutput(*models)

@@ -1,0 +1,135 @@
+"""Load LightX2V Config: a run configuration and its model folder as MODELs, CLIP, CLIP_VISION and settings."""
+
+from collections.abc import Iterator
+from pathlib import Path, PurePath
+
+import folder_paths
+from comfy_api.latest import io, ui
+
+from ..lightx2v_config import Places, find_parts, offload_settings, read_config, report_lines, scheme_choice
+from ..lightx2v_config.loading import load_parts
+from .files import model_names
+from .loaders import LOADERS
+from .offload import OffloadType
+from .scheme import SchemeType
+
+DIFFUSION_MODELS = "diffusion_models"
+KINDS = (DIFFUSION_MODELS, "text_encoders", "clip_vision")
+PASTED = "text below"
+NO_FOLDER = "none: ComfyUI's folders"
+INPUT = "input"
+INDEX = ".index.json"
+
+
+def model_folders() -> list[str]:
+    """Folders below models/diffusion_models that have a model in them or further down, as "name/"."""
+    found: dict[str, None] = {}
+    for name in model_names(DIFFUSION_MODELS):
+        path = PurePath(name)
+        folders = [*path.parents][:-1] + ([path] if name.endswith("/") else [])
+        found.update({f"{folder.as_posix()}/": None for folder in sorted(folders)})
+    return list(found)
+
+
+def folder_path(name: str) -> Path | None:
+    """The full path of a name from `model_folders`; None for NO_FOLDER."""
+    if name == NO_FOLDER:
+        return None
+    if name not in model_folders():
+        raise FileNotFoundError(
+            f"There is no folder {name!r} in ComfyUI's {DIFFUSION_MODELS} folder. Refresh the node."
+        )
+    return next(folder for root in _roots(DIFFUSION_MODELS) if (folder := root / name).is_dir())
+
+
+def config_files() -> dict[str, Path]:
+    """What the node calls a JSON -> the file: those in ComfyUI's input folder and in the model folders."""
+    return {name: path for name, path in _json_files() if not name.endswith(INDEX)}
+
+
+def _json_files() -> Iterator[tuple[str, Path]]:
+    inputs = Path(folder_paths.get_input_directory())
+    for path in sorted(inputs.glob("*.json")):
+        yield f"{INPUT}/{path.name}", path
+    for name in model_folders():
+        for path in sorted(folder_path(name).glob("*.json")):
+            yield f"{name}{path.name}", path
+
+
+def _roots(kind: str) -> list[Path]:
+    return [Path(root) for root in folder_paths.get_folder_paths(kind)]
+
+
+def places(model_folder: str) -> Places:
+    return Places(folder_path(model_folder), {kind: _roots(kind) for kind in KINDS})
+
+
+def config_of(config: str, text: str):
+    """The configuration that the node's values mean. Raises ConfigError or FileNotFoundError."""
+    if config == PASTED:
+        return read_config(text, "The pasted configuration")
+    files = config_files()
+    if config not in files:
+        raise FileNotFoundError(f"There is no configuration {config!r}. Refresh the node and pick one.")
+    return read_config(files[config].read_text(encoding="utf-8"), config)
+
+
+class LoadConfig(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="X2VLoadConfig",
+            display_name="Load LightX2V Config",
+            category=LOADERS,
+            description="Loads what a LightX2V configuration (JSON) asks for from its model folder. The report says "
+            "which settings belong into which of ComfyUI's nodes.",
+            search_aliases=["lightx2v", "json", "mm_config", "wan", "wan 2.2", "import config"],
+            inputs=[
+                io.Combo.Input(
+                    "config",
+                    options=[PASTED, *config_files()],
+                    default=PASTED,
+                    tooltip="A .json of ComfyUI's input folder or of a model folder, or the text in the box.",
+                ),
+                io.Combo.Input(
+                    "model_folder",
+                    options=[NO_FOLDER, *model_folders()],
+                    default=NO_FOLDER,
+                    tooltip="LightX2V's model folder, put below models/diffusion_models as it was downloaded. Without "
+                    "one the configuration has to name its files. These, and encoders, may lie in ComfyUI's folders.",
+                ),
+                io.Boolean.Input("text_encoder", default=True, tooltip="Load the text encoder, or leave CLIP empty."),
+                io.Boolean.Input(
+                    "vision_encoder", default=True, tooltip="Load the vision encoder if the model takes pictures by it."
+                ),
+                io.String.Input(
+                    "text", default="", multiline=True, optional=True, tooltip="The JSON, if none is picked above."
+                ),
+            ],
+            outputs=[
+                io.Model.Output(display_name="high_noise", tooltip="The high-noise expert, or the only model."),
+                io.Model.Output(display_name="low_noise", tooltip="The low-noise expert, or the only model once more."),
+                io.Clip.Output(display_name="clip"),
+                io.ClipVision.Output(display_name="clip_vision"),
+                SchemeType.Output(display_name="scheme"),
+                OffloadType.Output(display_name="offload"),
+                io.String.Output(display_name="report"),
+            ],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, config, model_folder, text_encoder, vision_encoder, text=""):
+        parsed = config_of(config, text)
+        parts = find_parts(parsed, places(model_folder), text_encoder, vision_encoder)
+        files = [file for found in parts.found.values() for file in found.checkpoint.files]
+        return str(parsed.values) + "|".join(f"{f}:{f.stat().st_size}:{f.stat().st_mtime_ns}" for f in files)
+
+    @classmethod
+    def execute(cls, config, model_folder, text_encoder, vision_encoder, text=""):
+        parsed = config_of(config, text)
+        parts = find_parts(parsed, places(model_folder), text_encoder, vision_encoder)
+        scheme, notes = scheme_choice(parsed)
+        offload = offload_settings(parsed)
+        report = "\n".join(report_lines(parsed, parts, scheme, offload, notes))
+        loaded = load_parts(parts, scheme, offload, folder_paths.get_folder_paths("embeddings"))
+        return io.NodeOutput(*loaded, scheme, offload, report, ui=ui.PreviewText(report))
