@@ -34,7 +34,12 @@ REQUIRED_NODES = (
     "X2VCalibrate",
     "X2VFinishCalibration",
     "X2VLoadCalibration",
+    "X2VLoadExperts",
+    "X2VLoadConfig",
+    "X2VLoadLoRA",
+    "X2VOffloadControl",
     "X2VKernelReport",
+    "X2VMemoryReport",
 )
 # What a copy of the pack leaves out, where it cannot be linked.
 NOT_COPIED = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "tests", "benchmarks")

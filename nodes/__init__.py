@@ -3,7 +3,12 @@
 from comfy_api.latest import ComfyExtension
 
 from .calibrate import Calibrate, FinishCalibration, LoadCalibration
+from .experts import LoadExperts
+from .lightx2v_config import LoadConfig
 from .loaders import LoadCLIPVision, LoadDiT, LoadT5
+from .lora import LoadLoRA
+from .memory import MemoryReport
+from .offload import OffloadControl
 from .quantize import QuantizeCLIP, QuantizeModel
 from .report import KernelReport
 from .save import SaveQuantizedCLIP, SaveQuantizedModel
@@ -16,5 +21,6 @@ class X2VExtension(ComfyExtension):
             *(LoadDiT, LoadT5, LoadCLIPVision, QuantizationScheme),
             *(QuantizeModel, QuantizeCLIP, SaveQuantizedModel, SaveQuantizedCLIP),
             *(Calibrate, FinishCalibration, LoadCalibration),
-            KernelReport,
+            *(LoadExperts, LoadConfig, LoadLoRA),
+            *(OffloadControl, KernelReport, MemoryReport),
         ]

@@ -4,8 +4,10 @@ import folder_paths
 from comfy_api.latest import io
 
 from ..loading import load_clip_vision, load_dit, load_t5
+from ..offload.apply import offloaded, offloaded_encoder
 from ..schemes import AUTO
 from .files import fingerprint, model_names, model_path, tokenizer_names, tokenizer_path
+from .offload import offload_input
 from .scheme import CATEGORY, SchemeType
 
 LOADERS = f"{CATEGORY}/loaders"
@@ -41,17 +43,19 @@ class LoadDiT(io.ComfyNode):
                     tooltip="From models/diffusion_models. A model split over a folder is picked as the folder.",
                 ),
                 _scheme_input(),
+                offload_input(),
             ],
             outputs=[io.Model.Output()],
         )
 
     @classmethod
-    def fingerprint_inputs(cls, model_name, scheme=None):
+    def fingerprint_inputs(cls, model_name, scheme=None, offload=None):
         return fingerprint("diffusion_models", model_name)
 
     @classmethod
-    def execute(cls, model_name, scheme=None):
-        return io.NodeOutput(load_dit(model_path("diffusion_models", model_name), scheme))
+    def execute(cls, model_name, scheme=None, offload=None):
+        model = load_dit(model_path("diffusion_models", model_name), scheme)
+        return io.NodeOutput(model if offload is None else offloaded(model, offload))
 
 
 class LoadT5(io.ComfyNode):
@@ -74,22 +78,25 @@ class LoadT5(io.ComfyNode):
                     tooltip="'auto' takes the checkpoint's own, else google/umt5-xxl/spiece.model beside it.",
                 ),
                 _scheme_input(),
+                offload_input(),
             ],
             outputs=[io.Clip.Output()],
         )
 
     @classmethod
-    def fingerprint_inputs(cls, text_encoder_name, tokenizer, scheme=None):
+    def fingerprint_inputs(cls, text_encoder_name, tokenizer, scheme=None, offload=None):
         return fingerprint("text_encoders", text_encoder_name)
 
     @classmethod
-    def execute(cls, text_encoder_name, tokenizer, scheme=None):
+    def execute(cls, text_encoder_name, tokenizer, scheme=None, offload=None):
         clip = load_t5(
             model_path("text_encoders", text_encoder_name),
             scheme,
             None if tokenizer == AUTO else tokenizer_path(tokenizer),
             folder_paths.get_folder_paths("embeddings"),
         )
+        if offload is not None:
+            offloaded_encoder(clip, offload.encoder("t5"))
         return io.NodeOutput(clip)
 
 
@@ -105,14 +112,18 @@ class LoadCLIPVision(io.ComfyNode):
             inputs=[
                 io.Combo.Input("clip_name", options=model_names("clip_vision"), tooltip="From models/clip_vision."),
                 _scheme_input(),
+                offload_input(),
             ],
             outputs=[io.ClipVision.Output()],
         )
 
     @classmethod
-    def fingerprint_inputs(cls, clip_name, scheme=None):
+    def fingerprint_inputs(cls, clip_name, scheme=None, offload=None):
         return fingerprint("clip_vision", clip_name)
 
     @classmethod
-    def execute(cls, clip_name, scheme=None):
-        return io.NodeOutput(load_clip_vision(model_path("clip_vision", clip_name), scheme))
+    def execute(cls, clip_name, scheme=None, offload=None):
+        clip_vision = load_clip_vision(model_path("clip_vision", clip_name), scheme)
+        if offload is not None:
+            offloaded_encoder(clip_vision, offload.encoder("clip"))
+        return io.NodeOutput(clip_vision)

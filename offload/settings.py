@@ -1,0 +1,61 @@
+"""Where weights wait while they are not computed with: what a user asks for."""
+
+from dataclasses import dataclass
+
+AUTO, MODEL, BLOCK, PHASE, DISK = "auto", "model", "block", "phase", "disk"
+
+# mode -> what it does, in words for the node
+MODES = {
+    AUTO: "ComfyUI decides (dynamic VRAM where the GPU has it)",
+    MODEL: "the whole model on the GPU while it samples, off it afterwards",
+    BLOCK: "the next block is fetched while one computes",
+    PHASE: "like block, in smaller steps: self-attention, cross-attention, feed-forward",
+    DISK: "weights stay in the file and are read from there",
+}
+# what a text or vision encoder can do: it runs once, so nothing is fetched ahead
+ENCODER_MODES = (AUTO, MODEL, DISK)
+
+
+@dataclass(frozen=True)
+class OffloadSettings:
+    """`mode`: of MODES; `budget_gb`: most GB (1e9 bytes) of VRAM for weights, None for as much as there is; `prefetch`:
+    blocks that are fetched ahead; `pinned`: whether RAM that waits for the GPU is page-locked; `t5`, `clip`: modes of
+    the encoders, of ENCODER_MODES.
+
+    Raises ValueError for a value outside of these.
+    """
+
+    mode: str = AUTO
+    budget_gb: float | None = None
+    prefetch: int = 1
+    pinned: bool = True
+    t5: str = AUTO
+    clip: str = AUTO
+
+    def __post_init__(self):
+        _require(self.mode, MODES, "mode")
+        _require(self.t5, ENCODER_MODES, "t5")
+        _require(self.clip, ENCODER_MODES, "clip")
+        if self.budget_gb is not None and not self.budget_gb > 0:
+            raise ValueError(f"A VRAM budget of {self.budget_gb} GB holds nothing: leave it out for no limit.")
+        if self.prefetch < 0:
+            raise ValueError(f"prefetch is {self.prefetch}: it counts blocks, 0 fetches none ahead.")
+
+    @property
+    def budget(self) -> int | None:
+        """Bytes."""
+        return None if self.budget_gb is None else int(self.budget_gb * 1e9)
+
+    @property
+    def is_auto(self) -> bool:
+        """Whether everything is left to ComfyUI."""
+        return self.mode == AUTO and self.budget_gb is None and self.pinned
+
+    def encoder(self, kind: str) -> "OffloadSettings":
+        """What "t5" or "clip" is to do."""
+        return OffloadSettings(mode=getattr(self, kind), pinned=self.pinned)
+
+
+def _require(value: str, known, field: str) -> None:
+    if value not in known:
+        raise ValueError(f"There is no offload {field} {value!r}: choose one of {', '.join(known)}.")
