@@ -12,6 +12,8 @@ from .lanes import lane
 from .settings import DISK, OffloadSettings
 from .streaming import Streamer
 
+# where a compiled module keeps the one that it was made of
+COMPILED = "_orig_mod"
 # where core's own models ask for prefetching themselves
 PREFETCHED_BY_CORE = ("comfy.ldm.lightricks.av_model", "comfy.ldm.minimax.model")
 
@@ -31,31 +33,41 @@ class Streaming:
         ),
     ):
         self.settings, self.parts_of, self._is_away = settings, parts_of, is_away
-        self._streamers: weakref.WeakKeyDictionary[torch.nn.Module, Streamer] = weakref.WeakKeyDictionary()
+        # model -> its streamer, and what closes it: called once, at the latest when the model is gone
+        self._streamers: weakref.WeakKeyDictionary[torch.nn.Module, tuple[Streamer, weakref.finalize]] = (
+            weakref.WeakKeyDictionary()
+        )
         self._lock = threading.Lock()
 
     def __call__(self, executor, x, *args, **kwargs):
-        model = executor.class_obj.diffusion_model
+        model = _diffusion_model(executor)
         streamer = self._streamer(model, x.device)
         streamer.begin()
         hooks = _before_each(self.parts_of(model), streamer.enter)
         try:
-            return executor(x, *args, **kwargs)
+            # what is compiled would run as it was traced, with the parameters of then
+            with torch.compiler.set_stance("force_eager"):
+                return executor(x, *args, **kwargs)
         finally:
             for hook in hooks:
                 hook.remove()
             streamer.end()
 
+    @property
+    def device_bytes(self) -> int:
+        """What the buffers on devices take now."""
+        return sum(streamer.device_bytes for streamer, _ in self._streamers.values())
+
     def free_device(self, patcher) -> None:
         """After sampling."""
-        streamer = self._streamers.get(patcher.model.diffusion_model)
-        if streamer is not None:
-            streamer.free_device()
+        if patcher.model.diffusion_model in self._streamers:
+            self._streamers[patcher.model.diffusion_model][0].free_device()
 
     def close(self, patcher, unpatch_all: bool = True) -> None:
         """When core unloads the model; one that only changes its patches keeps what waits for it."""
         if unpatch_all and patcher.model.diffusion_model in self._streamers:
-            self._streamers.pop(patcher.model.diffusion_model).close()
+            _, close = self._streamers.pop(patcher.model.diffusion_model)
+            close()
 
     def _streamer(self, model: torch.nn.Module, device: torch.device) -> Streamer:
         with self._lock:
@@ -69,9 +81,8 @@ class Streaming:
                     settings.pinned,
                     from_file=settings.mode == DISK,
                 )
-                weakref.finalize(model, streamer.close)
-                self._streamers[model] = streamer
-            return self._streamers[model]
+                self._streamers[model] = streamer, weakref.finalize(model, streamer.close)
+            return self._streamers[model][0]
 
 
 class Prefetching:
@@ -82,7 +93,8 @@ class Prefetching:
 
     def __call__(self, executor, x, *args, **kwargs):
         model = executor.class_obj.diffusion_model
-        if type(model).__module__ in PREFETCHED_BY_CORE:
+        # a compiled model would trace the hooks
+        if hasattr(model, COMPILED) or type(model).__module__ in PREFETCHED_BY_CORE:
             return executor(x, *args, **kwargs)
         parts = self._parts_of(model)
         queue = comfy.model_prefetch.make_prefetch_queue(
@@ -109,6 +121,11 @@ class Prefetching:
         else:
             comfy.model_prefetch.prefetch_queue_pop(queue, x.device, None)
         return result
+
+
+def _diffusion_model(executor) -> torch.nn.Module:
+    model = executor.class_obj.diffusion_model
+    return getattr(model, COMPILED, model)
 
 
 def _before_each(parts: list[Block], call: Callable[[str], None]) -> list:

@@ -54,6 +54,11 @@ class Streamer:
         """The blocks that are brought, in the order in which they ran last."""
         return self._order
 
+    @property
+    def device_bytes(self) -> int:
+        """What the buffers on the device take now."""
+        return sum(slot.buffer.nbytes for slot in self._slots)
+
     def begin(self) -> None:
         """Before each run over the blocks: core may have moved some since the last."""
         found = {block.name: places_in(block.module, self._is_away) for block in self._blocks}

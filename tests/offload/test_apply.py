@@ -33,7 +33,7 @@ def test_latents_are_the_same_bit_for_bit(kind, mode, share, model, sample, stee
 def streamer_of(model):
     """Of a steered model that has sampled."""
     streaming = model.wrappers[WrappersMP.APPLY_MODEL][KEY][0]
-    return next(iter(streaming._streamers.values()))
+    return next(iter(streaming._streamers.values()))[0]
 
 
 @pytest.mark.parametrize("stays", [0, 1, 2.5, 3.9])
@@ -193,3 +193,22 @@ def test_an_encoder_leaves_before_the_diffusion_model_comes(mode, left, model, s
     assert (clip.cond_stage_model in loaded()) is left
     # and comes again
     clip.encode_from_tokens(clip.tokenize("a blue square"))
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_compiled_model_streams_uncompiled(whole, model, sample, steered):
+    from comfy_api.torch_helpers.torch_compile import set_torch_compile_wrapper
+
+    original = model("int8")
+    expected = sample(original)
+    for first in ("compiled", "steered"):
+        made = original.clone()
+        keys = ["diffusion_model"] if whole else [f"diffusion_model.blocks.{index}" for index in range(4)]
+        if first == "compiled":
+            set_torch_compile_wrapper(made, backend="aot_eager", keys=keys)
+        made = steered(made, OffloadSettings("block"))
+        if first == "steered":
+            set_torch_compile_wrapper(made, backend="aot_eager", keys=keys)
+        for _ in range(2):
+            assert torch.equal(sample(made), expected)
+        assert len(streamer_of(made).names) == 4

@@ -8,11 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 
-from x2v_quant.benchmarks import shapes
-from x2v_quant.converting.tensor_file import TensorFile
-from x2v_quant.converting.units import Spec
+from x2v_quant.benchmarks import random_file, shapes
 
 # where Linux limits the memory of a process together with the pages of its files
 GROUPS = Path("/sys/fs/cgroup/memory")
@@ -20,51 +17,16 @@ BLOCKS = 30
 ACTIVATIONS = 100_000_000
 
 
-def wan_1_3b() -> dict[str, Spec]:
-    """The tensors of LightX2V's int8 file of Wan 2.1 1.3B text to video."""
-    import comfy.ldm.wan.model
-    import comfy.ops
-
-    model = shapes.WAN_1_3B
-    made = comfy.ldm.wan.model.WanModel(
-        dim=model.width,
-        ffn_dim=model.mlp,
-        num_heads=model.heads,
-        num_layers=BLOCKS,
-        device="meta",
-        dtype=torch.bfloat16,
-        operations=comfy.ops.disable_weight_init,
-    )
-    specs = {}
-    for name, tensor in made.state_dict().items():
-        linear = name.startswith("blocks.") and tensor.ndim == 2 and name.endswith(".weight")
-        specs[name] = Spec(torch.int8 if linear else torch.bfloat16, tuple(tensor.shape))
-        if linear:
-            specs[f"{name}_scale"] = Spec(torch.bfloat16, (tensor.shape[0], 1))
-    return specs
-
-
 @pytest.fixture(scope="module")
 def specs(comfyui):
-    return wan_1_3b()
+    return random_file.specs(shapes.WAN_1_3B, BLOCKS, "int8")
 
 
 @pytest.fixture(scope="module")
 def file(specs, tmp_path_factory) -> Path:
     """1.5 GB of small random numbers."""
     path = tmp_path_factory.mktemp("wan") / "wan2.1_t2v_1.3b_int8.safetensors"
-    made = TensorFile(path, specs, {})
-    made.open(fresh=True)
-    codes = torch.randint(-127, 128, (1 << 24,), dtype=torch.int8, generator=torch.Generator().manual_seed(0))
-    for name, spec in specs.items():
-        count = math.prod(spec.shape)
-        if spec.dtype is torch.int8:
-            made.append(name, codes[:count])
-        elif name.endswith("_scale"):
-            made.append(name, torch.full(spec.shape, 2e-4, dtype=torch.bfloat16))
-        else:
-            made.append(name, (codes[: count % (1 << 24)].repeat(1)[:count].float() * 2e-4).to(torch.bfloat16))
-    made.close(sync=False)
+    random_file.write(path, specs)
     yield path
     path.unlink()
 

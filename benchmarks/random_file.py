@@ -1,0 +1,57 @@
+"""LightX2V's int8 and fp8 files of Wan text to video at full size, of random numbers."""
+
+import math
+from pathlib import Path
+
+import torch
+
+from ..converting.tensor_file import TensorFile
+from ..converting.units import Spec
+from .shapes import Model
+
+CODES = {"int8": torch.int8, "fp8": torch.float8_e4m3fn}
+# codes of this many values repeat through the file
+PERIOD = 1 << 24
+# keeps activations finite over any number of blocks
+SCALE = 2e-4
+
+
+def specs(model: Model, blocks: int, kind: str) -> dict[str, Spec]:
+    """Name -> type and shape of every tensor of the file. kind: of CODES."""
+    import comfy.ldm.wan.model
+    import comfy.ops
+
+    made = comfy.ldm.wan.model.WanModel(
+        dim=model.width,
+        ffn_dim=model.mlp,
+        num_heads=model.heads,
+        num_layers=blocks,
+        device="meta",
+        dtype=torch.bfloat16,
+        operations=comfy.ops.disable_weight_init,
+    )
+    result = {}
+    for name, tensor in made.state_dict().items():
+        quantized = name.startswith("blocks.") and tensor.ndim == 2 and name.endswith(".weight")
+        result[name] = Spec(CODES[kind] if quantized else torch.bfloat16, tuple(tensor.shape))
+        if quantized:
+            result[f"{name}_scale"] = Spec(torch.bfloat16, (tensor.shape[0], 1))
+    return result
+
+
+def write(path: Path, tensors: dict[str, Spec]) -> None:
+    """A file of `tensors`."""
+    codes = torch.randint(-127, 128, (PERIOD,), dtype=torch.int8, generator=torch.Generator().manual_seed(0))
+    numbers = {torch.int8: codes, torch.float8_e4m3fn: codes.float().to(torch.float8_e4m3fn)}
+    numbers[torch.bfloat16] = (codes.float() * SCALE).to(torch.bfloat16)
+    file = TensorFile(path, tensors, {})
+    file.open(fresh=True)
+    for name, spec in tensors.items():
+        if name.endswith("_scale"):
+            file.append(name, torch.full(spec.shape, SCALE, dtype=spec.dtype))
+            continue
+        left = math.prod(spec.shape)
+        while left:
+            file.append(name, numbers[spec.dtype][: min(left, PERIOD)])
+            left -= min(left, PERIOD)
+    file.close(sync=False)
