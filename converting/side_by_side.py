@@ -10,16 +10,20 @@ import torch
 
 Item, Result = TypeVar("Item"), TypeVar("Result")
 
+# workers: each holds a chunk in float32
+MOST = 16
+
 
 class SideBySide:
-    """As many workers as torch has threads, each of which computes alone: threads that share a small operation wait for
-    each other longer than they work, and without end where another process has one of the cores.
+    """As many workers as torch has threads, up to MOST, each of which computes alone: threads that share a small
+    operation wait for each other longer than they work, and without end where another process has one of the cores.
 
     A context manager; work that has not begun when it ends is dropped.
     """
 
     def __init__(self):
-        self._count = torch.get_num_threads()
+        self._threads = torch.get_num_threads()
+        self._count = min(self._threads, MOST)
         self._inference = torch.is_inference_mode_enabled()
         self._started = threading.Barrier(self._count + 1)
         self._pool = ThreadPoolExecutor(self._count, initializer=self._compute_alone)
@@ -29,7 +33,7 @@ class SideBySide:
             self._pool.submit(int)
         self._started.wait()
         # a worker's number is its own, but torch takes the last one that was set for threads to come
-        torch.set_num_threads(self._count)
+        torch.set_num_threads(self._threads)
         return self
 
     def __exit__(self, *_) -> None:
