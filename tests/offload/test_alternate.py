@@ -10,7 +10,7 @@ import pytest
 MEGABYTE = 1 << 20
 
 
-@pytest.mark.parametrize("mode", ["block", "phase", "disk"])
+@pytest.mark.parametrize("mode", ["block", "disk"])
 def test_two_models_take_turns_fifty_times(mode, demo_models):
     script = Path(__file__).with_name("alternate.py")
     done = subprocess.run([sys.executable, str(script), str(demo_models), mode], capture_output=True, text=True)
