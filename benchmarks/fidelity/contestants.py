@@ -15,6 +15,8 @@ ORIGINAL = "bf16"
 # text encoders that are quantized together with the diffusion model, by the format of both
 TEXT_TOO = {"int8-channel": "int8", "fp8-channel": "fp8"}
 
+# computes what core's own layer does: core's row has its figures
+AS_CORE = "comfyui"
 # formats that a file holds as such
 FILES = tuple(name for name in FORMATS if name != "fp8-reduced-smooth")
 
@@ -60,7 +62,7 @@ def ours(machine: Machine, compute: torch.dtype) -> list[Contestant]:
     for format_name in FILES:
         for kernel, reason in survey(format_name, machine, dtype=compute).items():
             scheme = scheme_of(format_name, kernel, machine, compute)
-            if reason is None and scheme is not None:
+            if reason is None and scheme is not None and kernel != AS_CORE:
                 rows.append(_row(format_name, kernel, scheme, machine, compute))
     both = [row for row in rows if row.auto and row.file in TEXT_TOO]
     return rows + [_with_text(row, TEXT_TOO[row.file]) for row in both]

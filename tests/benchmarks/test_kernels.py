@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import torch
 
 from x2v_quant import cli
 from x2v_quant.benchmarks import kernels
@@ -53,7 +54,8 @@ def test_without_a_model_every_format_at_wans_shapes(machine, shapes):
 
 def test_every_runnable_kernel_is_timed(model, settings):
     cases = kernels.cases(model, tokens=4, effort=Effort(rounds=1, least=1))
-    wanted = {name for name, reason in survey("int8-channel", HERE).items() if reason is None} - kernels.UNTIMED
+    runs = survey("int8-channel", HERE, dtype=torch.bfloat16)
+    wanted = {name for name, reason in runs.items() if reason is None} - kernels.UNTIMED
     assert {case.name.split()[1] for case in cases} == wanted
     assert len(cases) == 3 * len(wanted)
     assert all(case.ours > 0 and case.theirs > 0 for case in cases)
