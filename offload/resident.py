@@ -25,16 +25,20 @@ def resident(entries: Sequence[Entry], blocks: Sequence[Block], limit: float) ->
         block = None if entry.fixed else _block_of(entry, blocks)
         if block is not None:
             whole.setdefault(block, []).append(entry)
-    single = [[entry] for entry in loose(entries, blocks)]
-    single.sort(key=lambda group: not group[0].fixed)
+    first = sorted(loose(entries, blocks), key=lambda entry: not entry.fixed)
     stays, left = [], limit
-    for group in [*single, *whole.values()]:
+    for entry in first:
+        if entry.fixed or entry.nbytes <= left:
+            stays.append(entry.name)
+            left -= entry.nbytes
+    if len(stays) < len(first):
+        return stays
+    for group in whole.values():
         size = sum(entry.nbytes for entry in group)
-        if size <= left or group[0].fixed:
-            stays += [entry.name for entry in group]
-            left -= size
-        elif len(stays) >= len(single):
+        if size > left:
             break
+        stays += [entry.name for entry in group]
+        left -= size
     return stays
 
 
