@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from . import names
+from . import joining, names
 from .affine_norm import AffineNorm
 from .errors import CheckpointError, Problem
 from .kinds import LOADERS, UNKNOWN, Family, find_prefix, identify
@@ -18,6 +18,7 @@ from .reader import read_contents, read_file
 from .spellings import WrongValueError
 from .stored import StoredLayer, codes_of
 from .tensor_info import TensorInfo
+from .weights import HeldWeight, QuantizedLayer, Weights
 
 # lookup tables, which no kernel for linear layers computes
 EMBEDDING = re.compile(r"(.*\.)?(shared|embed_tokens|\w*_embedding|relative_attention_bias)")
@@ -28,66 +29,12 @@ UNKNOWN_TO_CORE = "float8_e8m0fnu"
 Read = Callable[[Path], dict[str, torch.Tensor]]
 
 
-@dataclass(frozen=True)
-class QuantizedLayer:
-    """One linear layer of ComfyUI's model. `shape`: (N, K) of this layer; it is part `part` of `parts` equal shares of
-    the rows of `stored`, which the file keeps in one piece (to_qkv)."""
-
-    name: str
-    stored: StoredLayer
-    shape: tuple[int, int]
-    part: int = 0
-    parts: int = 1
-
-    @property
-    def format(self) -> str:
-        return self.stored.spelling.format
-
-    @property
-    def weight_key(self) -> str:
-        return self.stored.weight_key
-
-    def share(self, whole: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Out of the tensors of the stored layer those of this one."""
-        if self.parts == 1:
-            return whole
-        return {name: self._rows(tensor) for name, tensor in whole.items()}
-
-    def _rows(self, tensor: torch.Tensor) -> torch.Tensor:
-        """The share of a tensor; one with a single value per weight or per column has no rows."""
-        axis = self.stored.spelling.row_axis
-        if tensor.ndim < 2 or tensor.shape[axis] == 1:
-            return tensor
-        size = tensor.shape[axis] // self.parts
-        return tensor.narrow(axis, self.part * size, size).contiguous()
-
-
-@dataclass(frozen=True)
-class HeldWeight:
-    """A quantized weight of `shape` (N, K) as a name in formats.FORMATS describes it: `tensors` are what that row's
-    `tensors` lists, "codes" among them, in the dtypes and shapes of its layout."""
-
-    format: str
-    shape: tuple[int, int]
-    tensors: dict[str, torch.Tensor]
-
-
-@dataclass
-class Weights:
-    """Under ComfyUI's names. `plain`: unquantized, in the file's dtypes. `quantized`: by layer. `spiece_model`: the
-    tokenizer's bytes (uint8), if the file carries them."""
-
-    plain: dict[str, torch.Tensor] = field(default_factory=dict)
-    quantized: dict[str, HeldWeight] = field(default_factory=dict)
-    metadata: dict[str, str] = field(default_factory=dict)
-    spiece_model: torch.Tensor | None = None
-
-
 @dataclass
 class Checkpoint:
     """Everything that the headers tell. `kind`: "dit", "t5", "clip_vision" or "unknown"; `tensors` and `kept` (what
-    stays unquantized) are under the file's names, `layers` under ComfyUI's; `prefix` stands before the former.
-    `folded`: those of `kept` that are the weights of smoothed layers -> what is folded into them."""
+    stays unquantized) are under the file's names, `layers` under ComfyUI's, but for a family that `joins`, whose
+    layers get those in `load`; `prefix` stands before the former. `folded`: those of `kept` that are the weights of
+    smoothed layers -> what is folded into them."""
 
     path: Path
     files: list[Path]
@@ -149,7 +96,9 @@ class Checkpoint:
             whole = self._whole(layers[0].stored, tensors)
             for layer in layers:
                 weights.quantized[layer.name] = HeldWeight(layer.format, layer.shape, layer.share(whole))
-        return weights
+        if not self.family.joins:
+            return weights
+        return joining.join(weights, self.family.joins, self.layers, self.path.name)
 
     def _plain(self, key: str, tensors: dict[str, torch.Tensor]) -> torch.Tensor:
         """An unquantized tensor, without the smoothing that it may have been given."""
@@ -195,6 +144,10 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
     kept = _kept(taken, found, family, prefix, tensors, problems)
     profile = profile_note(contents.metadata)
     notes = contents.notes + found.notes + ([profile] if profile else [])
+    if family.joins:
+        plain = {key.removeprefix(prefix): key for key in kept}
+        unfit, joined = joining.find_problems(family.joins, layers, plain, tensors)
+        problems, notes = problems + unfit, notes + joined
     return Checkpoint(
         path, files, family, model, prefix, contents.metadata, tensors, layers, kept, problems, notes, found.folded
     )

@@ -28,14 +28,16 @@ class Variant:
 
 @dataclass(frozen=True)
 class Family:
-    """`signs`: patterns each of which begins some name. `names`: its rename table. `elsewhere`: where a model that is
-    none of ours belongs. `core_reads`: core knows these names, so an unquantized file is core's to load."""
+    """`signs`: patterns each of which begins some name. `names`: its rename table. `joins`: the one by which layers
+    become one, and tensors get ComfyUI's names, once they are read. `elsewhere`: where a model that is none of ours
+    belongs. `core_reads`: core knows these names, so an unquantized file is core's to load."""
 
     kind: str
     model: str
     signs: tuple[str, ...]
     variants: tuple[Variant, ...] = ()
     names: str = "same"
+    joins: str = ""
     elsewhere: str = ""
     core_reads: bool = True
 
@@ -50,6 +52,58 @@ WAN_VARIANTS = (
     Variant("Wan 2.1 i2v", "img_emb.proj.0.bias"),
     Variant("Wan 2.2 5B", "head.head.weight", 0, 4 * 48),
     Variant("Wan 2.2 i2v", "patch_embedding.weight", 1, 36),
+)
+
+HUNYUAN_VARIANTS = (
+    Variant("HunyuanVideo 1.5", "cond_type_embedding.weight"),
+    Variant("HunyuanVideo 1.5", "vision_in.proj.0.weight"),
+)
+
+# beside Wan: those of LightX2V's that ComfyUI has; the more special one first
+OTHER_DITS = (
+    Family(
+        DIT, "Qwen-Image", (r"transformer_blocks\.\d+\.img_mod\.1\.", r"transformer_blocks\.\d+\.attn\.add_q_proj\.")
+    ),
+    Family(
+        DIT,
+        "Z-Image (diffusers names)",
+        (r"noise_refiner\.\d+\.attention\.to_k\.", r"all_final_layer\.2-1\."),
+        joins="z-image",
+    ),
+    Family(DIT, "Z-Image or Lumina 2", (r"noise_refiner\.\d+\.attention\.qkv\.", r"layers\.\d+\.adaLN_modulation\.")),
+    Family(
+        DIT,
+        "HunyuanVideo",
+        (r"txt_in\.individual_token_refiner\.", r"double_blocks\.\d+\.img_attn_q\."),
+        HUNYUAN_VARIANTS,
+        joins="hunyuan-video",
+        core_reads=False,
+    ),
+    Family(DIT, "HunyuanVideo", (r"txt_in\.individual_token_refiner\.",), HUNYUAN_VARIANTS, joins="hunyuan-video"),
+    Family(
+        DIT,
+        "Flux (diffusers names)",
+        (r"single_transformer_blocks\.\d+\.", r"transformer_blocks\.\d+\.attn\.add_q_proj\.", r"x_embedder\.weight$"),
+        (
+            Variant("Flux.2 (diffusers names)", "double_stream_modulation_img.linear.weight"),
+            Variant("LongCat-Image (diffusers names)", "time_embed.timestep_embedder.linear_1.weight"),
+        ),
+        joins="flux",
+        core_reads=False,  # not all of them
+    ),
+    Family(
+        DIT,
+        "Flux",
+        (r"double_blocks\.\d+\.img_attn\.qkv\.", r"single_blocks\.\d+\.linear1\."),
+        (
+            Variant("Flux.2", "double_stream_modulation_img.lin.weight"),
+            Variant("Chroma", "distilled_guidance_layer.in_proj.weight"),
+        ),
+        joins="flux-original",
+    ),
+    Family(DIT, "LTX-2", (r"transformer_blocks\.\d+\.audio_attn1\.to_q\.",)),
+    Family(DIT, "LTX-Video", (r"transformer_blocks\.\d+\.attn1\.to_q\.", r"patchify_proj\.", r"adaln_single\.")),
+    Family(DIT, "Ernie-Image", (r"layers\.\d+\.self_attention\.to_q\.", r"layers\.\d+\.adaLN_sa_ln\.")),
 )
 
 FAMILIES = (
@@ -70,9 +124,7 @@ FAMILIES = (
         names="wan-diffusers",
         core_reads=False,
     ),
-    Family(
-        DIT, "Qwen-Image", (r"transformer_blocks\.\d+\.img_mod\.1\.", r"transformer_blocks\.\d+\.attn\.add_q_proj\.")
-    ),
+    *OTHER_DITS,
     Family(
         T5,
         "umt5 encoder",
@@ -111,7 +163,7 @@ UNRECOGNISED = Family(
     UNKNOWN,
     "not a model that is known here",
     (),
-    elsewhere="The loaders here take Wan diffusion models, umt5 and CLIP vision encoders.",
+    elsewhere="The loaders here take diffusion models such as Wan's, umt5 and CLIP vision encoders.",
 )
 
 

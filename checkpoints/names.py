@@ -1,30 +1,25 @@
 """A file's names -> ComfyUI's: the rename tables, as data."""
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 
-
-@dataclass(frozen=True)
-class Rule:
-    """A pattern for the beginning of a name -> what replaces it; the rest of the name stays. Several targets: the
-    rows of the tensor are split evenly among them. No target: ComfyUI's model has no such tensor."""
-
-    pattern: str
-    targets: tuple[str, ...] = ()
-    change: Callable[[torch.Tensor], torch.Tensor] | None = None
+from .dit_names import DIT_RULES
+from .rules import Change, Piece, Rule
 
 
 @dataclass(frozen=True)
 class Target:
-    """Where a tensor goes: part `part` of `parts` equal shares of its rows, then through `change`."""
+    """Where a tensor goes: part `part` of `parts` equal shares of its rows, then through `change`. There it is piece
+    `piece` of the `pieces` that make the rows of the tensor called `name`."""
 
     name: str
     part: int = 0
     parts: int = 1
-    change: Callable[[torch.Tensor], torch.Tensor] | None = None
+    change: Change | None = None
+    piece: int = 0
+    pieces: int = 1
 
     def rows(self, count: int) -> slice | None:
         """The share of `count` rows, None for all of them."""
@@ -118,6 +113,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
         Rule(r"logit_(scale|bias)$"),
         Rule(r"vision_model\.embeddings\.position_ids$"),
     ),
+    **DIT_RULES,
 }
 
 
@@ -127,6 +123,11 @@ def targets(table: str, name: str) -> list[Target]:
         match = re.match(rule.pattern, name)
         if match:
             rest = name[match.end() :]
-            parts = len(rule.targets)
-            return [Target(match.expand(t) + rest, i, parts, rule.change) for i, t in enumerate(rule.targets)]
+            return [_target(rule, match, part, rest) for part in range(len(rule.targets))]
     return [Target(name)]
+
+
+def _target(rule: Rule, match: re.Match, part: int, rest: str) -> Target:
+    given = rule.targets[part]
+    piece = given if isinstance(given, Piece) else Piece(given, 0, 1)
+    return Target(match.expand(piece.name) + rest, part, len(rule.targets), rule.change, piece.index, piece.count)

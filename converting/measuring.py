@@ -31,8 +31,8 @@ HEADER_ENTRY = 90
 
 
 class Cost(NamedTuple):
-    """`snr`: |x Wᵀ|² / |x̂ Ŵᵀ - x Wᵀ|² in dB, infinite without any error. `nbytes`: of the layer's weight in the file,
-    scales and header included."""
+    """`snr`: |y|^2 / |z - y|^2 in dB, of a layer's output y and the quantized one's z; infinite without any error.
+    `nbytes`: of the layer's weight in the file, scales and header included."""
 
     snr: float
     nbytes: int

@@ -89,10 +89,13 @@ def _places(checkpoint: Checkpoint, dialect: str, key: str, name: str) -> list[t
     if dialect == LIGHTX2V and table in WANS_OWN:
         return [(name, 0, 1, Piece(key))]
     result = []
+    if dialect != LIGHTX2V:
+        table = checkpoint.family.joins or table
     for target in names.targets(table, name):
         changes = (target.change,) if target.change else ()
         if dialect != LIGHTX2V:
-            result.append((target.name, 0, 1, Piece(key, target.part, target.parts, changes)))
+            piece = Piece(key, target.part, target.parts, changes)
+            result.append((target.name, target.piece, target.pieces, piece))
             continue
         wan, rule = original(checkpoint.kind, target.name)
         if wan is not None:
@@ -102,9 +105,10 @@ def _places(checkpoint: Checkpoint, dialect: str, key: str, name: str) -> list[t
 
 
 def _joined(pieces: list[Piece]) -> tuple[Piece, ...]:
-    """The pieces, or the whole tensor if they are all shares of one."""
+    """The pieces, or the whole tensor if they are all shares of one, in order."""
     first = pieces[0]
-    if len(pieces) > 1 and len(pieces) == first.parts and {piece.key for piece in pieces} == {first.key}:
+    shares = [(piece.key, piece.part) for piece in pieces]
+    if len(pieces) > 1 and shares == [(first.key, part) for part in range(first.parts)]:
         return (Piece(first.key, changes=first.changes),)
     return tuple(pieces)
 

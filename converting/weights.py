@@ -133,8 +133,9 @@ class Weights:
             tensors = {"codes": tensors["codes"], "scale": tensors["scale"][:1], "input_scale": torch.empty(0)}
         if piece.parts == 1:
             return HeldWeight(name, stored.shape, tensors)
-        share = type(layer)(layer.name, stored, layer.shape, piece.part, piece.parts)
-        return HeldWeight(name, layer.shape, share.share(tensors))
+        shape = (stored.shape[0] // piece.parts, stored.shape[1])
+        share = type(layer)(layer.name, stored, shape, piece.part, piece.parts)
+        return HeldWeight(name, shape, share.share(tensors))
 
     def _format(self, stored: StoredLayer) -> str:
         """The loaders give each row a scale of its own where the file has one for all, a dialect must not."""

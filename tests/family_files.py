@@ -1,0 +1,295 @@
+"""Small models of other families than Wan, and their files as LightX2V has them: names, layers, dtypes.
+
+A model is core's own with random weights. Its tensors are known under ComfyUI's names; a file has them under those of
+LightX2V's engine: by core's own tables, read backwards, where core has one, and by the rows of BACK for the rest.
+"""
+
+import importlib
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from core_models import FLUX_1, FLUX_2, HUNYUAN, HUNYUAN_15, LTX_2, Z_IMAGE
+from safetensors.torch import save_file
+
+from x2v_quant.demo.quantize import KINDS
+from x2v_quant.layer_rules import select
+from x2v_quant.layer_rules.families import lightx2v_also
+
+Tensors = dict[str, torch.Tensor]
+WEIGHT = ".weight"
+HIDDEN = 256
+TOKENS = 8
+
+HUNYUAN_BACK = (
+    (r"_(attn)\.(proj)\.", r"_\1_\2."),
+    (r"_attn\.norm\.(query|key)_norm\.", lambda hit: f"_attn_{hit[1][0]}_norm."),
+    (r"^(single_blocks\.\d+)\.norm\.(query|key)_norm\.", lambda hit: f"{hit[1]}.{hit[2][0]}_norm."),
+    (r"(_mod|modulation)\.lin\.", r"\1.linear."),
+    (r"mlp\.0\.", "mlp.fc1."),
+    (r"mlp\.2\.", "mlp.fc2."),
+    (r"txt_in\.c_embedder\.in_layer", "txt_in.c_embedder.linear_1"),
+    (r"txt_in\.c_embedder\.out_layer", "txt_in.c_embedder.linear_2"),
+    (r"^(time_in|guidance_in|txt_in\.t_embedder)\.in_layer", r"\1.mlp.0"),
+    (r"^(time_in|guidance_in|txt_in\.t_embedder)\.out_layer", r"\1.mlp.2"),
+    (r"self_attn\.qkv\.", "self_attn_qkv."),
+)
+# ComfyUI's names -> LightX2V's, by what core has no table for
+BACK = {
+    "flux": (),
+    "flux 2": (
+        (r"_modulation(_img|_txt)?\.lin\.", r"_modulation\1.linear."),
+        (r"^time_in\.", "time_guidance_embed.timestep_embedder."),
+        (r"^guidance_in\.", "time_guidance_embed.guidance_embedder."),
+        (r"embedder\.in_layer", "embedder.linear_1"),
+        (r"embedder\.out_layer", "embedder.linear_2"),
+    ),
+    "longcat": (
+        (r"^time_in\.in_layer", "time_embed.timestep_embedder.linear_1"),
+        (r"^time_in\.out_layer", "time_embed.timestep_embedder.linear_2"),
+    ),
+    "hunyuan 1.5": HUNYUAN_BACK,
+    "hunyuan": ((r"_attn\.qkv\.", "_attn_qkv."), *HUNYUAN_BACK),
+}
+# of two names that core's table has for one tensor, those that this family's files do not have
+OF_FLUX_2 = r"linear_(in|out)|to_qkv_mlp_proj|^single_.*attn\.to_out"
+OF_FLUX_1 = r"\.net\.|^single_.*(proj_mlp|proj_out|attn\.to_[qkv]\.)|^time_text_embed"
+
+
+def flux_table(arguments: dict) -> dict:
+    from comfy.utils import flux_to_diffusers
+
+    return flux_to_diffusers(arguments)
+
+
+def z_image_table(arguments: dict) -> dict:
+    from comfy.utils import z_image_to_diffusers
+
+    return z_image_to_diffusers(arguments)
+
+
+def no_table(arguments: dict) -> dict:
+    return {}
+
+
+@dataclass(frozen=True)
+class FamilyFile:
+    """`model`: as inspect says it. `core`: module, class and arguments of core's model. `sizes`: what core's detection
+    is told, for models whose sizes it does not read off the file. `inputs`: what the model's forward takes beside
+    latents of the shape `latent`, a timestep and a context of the width `context`. `table`: core's, diffusers' names ->
+    ComfyUI's; `left_out`: names in it that other families have. `every_linear`: LightX2V quantizes all of them.
+    `prefix`: before every name of the file; `metadata`: the config in its header."""
+
+    model: str
+    core: tuple[str, str, dict]
+    latent: tuple[int, ...]
+    context: int
+    inputs: Callable[[], dict] = dict
+    sizes: dict | None = None
+    table: Callable[[dict], dict] = no_table
+    left_out: str = r"$^"
+    every_linear: bool = False
+    prefix: str = ""
+    metadata: dict = field(default_factory=dict)
+
+
+FLUX_2_SIZES = {"patch_size": 1, "in_channels": 128, "out_channels": 128, "qkv_bias": False, "txt_ids_dims": [3]}
+LONGCAT = {"vec_in_dim": None, "guidance_embed": False, "context_in_dim": 3584, "txt_ids_dims": [1, 2]}
+QWEN = {"num_layers": 2, "num_attention_heads": 2, "joint_attention_dim": HIDDEN}
+Z_IMAGE_SIZES = {**Z_IMAGE, "z_image_modulation": True, "pad_tokens_multiple": 32, "axes_lens": (64, 64, 64)}
+LTX_SIZES = {**LTX_2, "num_layers": 2, "apply_gated_attention": True}
+ERNIE = {"hidden_size": HIDDEN, "num_attention_heads": 2, "num_layers": 2, "ffn_hidden_size": 512, "text_in_dim": 512}
+
+FLUX_CLASS = ("comfy.ldm.flux.model", "Flux")
+HUNYUAN_CLASS = ("comfy.ldm.hunyuan_video.model", "HunyuanVideo")
+
+# a new family is a row
+FAMILIES = {
+    "qwen-image": FamilyFile(
+        "Qwen-Image",
+        ("comfy.ldm.qwen_image.model", "QwenImageTransformer2DModel", QWEN),
+        (1, 16, 1, 8, 8),
+        HIDDEN,
+        sizes={"image_model": "qwen_image", **QWEN},
+    ),
+    "z-image": FamilyFile(
+        "Z-Image (diffusers names)",
+        ("comfy.ldm.lumina.model", "NextDiT", Z_IMAGE_SIZES),
+        (1, 16, 8, 8),
+        HIDDEN,
+        lambda: {"num_tokens": TOKENS},
+        sizes={"image_model": "lumina2", **Z_IMAGE_SIZES},
+        table=z_image_table,
+    ),
+    "hunyuan 1.5": FamilyFile(
+        "HunyuanVideo 1.5",
+        (*HUNYUAN_CLASS, {**HUNYUAN_15, "patch_size": [1, 1, 1]}),
+        (1, 16, 1, 4, 4),
+        HIDDEN,
+        lambda: {"txt_byt5": noise(1, 4, 1472), "clip_fea": noise(1, 4, 1152)},
+    ),
+    "hunyuan": FamilyFile(
+        "HunyuanVideo",
+        (*HUNYUAN_CLASS, HUNYUAN),
+        (1, 16, 1, 8, 8),
+        HIDDEN,
+        lambda: {"y": noise(1, 768), "guidance": torch.ones(1)},
+    ),
+    "flux": FamilyFile(
+        "Flux (diffusers names)",
+        (*FLUX_CLASS, FLUX_1),
+        (1, 16, 8, 8),
+        HIDDEN,
+        lambda: {"y": noise(1, 768), "guidance": torch.ones(1)},
+        table=flux_table,
+        left_out=OF_FLUX_2,
+    ),
+    "flux 2": FamilyFile(
+        "Flux.2 (diffusers names)",
+        (*FLUX_CLASS, {**FLUX_2, **FLUX_2_SIZES}),
+        (1, 128, 4, 4),
+        HIDDEN,
+        lambda: {"guidance": torch.ones(1)},
+        table=flux_table,
+        left_out=OF_FLUX_1,
+        every_linear=True,
+    ),
+    "longcat": FamilyFile(
+        "LongCat-Image (diffusers names)",
+        (*FLUX_CLASS, {**FLUX_1, **LONGCAT}),
+        (1, 16, 8, 8),
+        LONGCAT["context_in_dim"],
+        table=flux_table,
+        left_out=f"{OF_FLUX_2}|^time_text_embed",
+        every_linear=True,
+    ),
+    "ltx-2": FamilyFile(
+        "LTX-2",
+        ("comfy.ldm.lightricks.av_model", "LTXAVModel", LTX_SIZES),
+        (1, 128, 1, 4, 4),
+        2 * LTX_SIZES["caption_channels"],
+        lambda: {"attention_mask": None},
+        prefix="model.diffusion_model.",
+        metadata={"transformer": LTX_SIZES},
+    ),
+    "ernie": FamilyFile(
+        "Ernie-Image",
+        ("comfy.ldm.ernie.model", "ErnieImageModel", ERNIE),
+        (1, 128, 4, 4),
+        ERNIE["text_in_dim"],
+        lambda: {"num_tokens": TOKENS},
+        sizes={"image_model": "ernie", **ERNIE},
+        every_linear=True,
+    ),
+}
+
+
+def noise(*shape: int, seed: int = 3) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def tensors_of(name: str) -> Tensors:
+    """Random weights of the model under ComfyUI's names, float32 values that bfloat16 holds."""
+    generator = torch.Generator().manual_seed(1)
+    found = {}
+    for key, empty in core_model(name).state_dict().items():
+        values = torch.randn(empty.shape, generator=generator)
+        if key.endswith(WEIGHT) and empty.ndim == 1:
+            values = 1 + 0.2 * values  # a norm's
+        elif empty.ndim > 1:
+            values = values * empty[0].numel() ** -0.5
+        found[key] = values.to(torch.bfloat16).float()
+    return found
+
+
+def core_model(name: str, more: dict | None = None) -> torch.nn.Module:
+    """Core's model on the meta device, with `more` arguments than the family's own."""
+    import comfy.ops
+
+    module, class_name, arguments = FAMILIES[name].core
+    build = getattr(importlib.import_module(module), class_name)
+    with torch.device("meta"):
+        return build(
+            **{**arguments, **(more or {})},
+            dtype=torch.float32,
+            device="meta",
+            operations=comfy.ops.disable_weight_init,
+        )
+
+
+def lightx2vs(name: str, tensors: Tensors, more: dict | None = None) -> Tensors:
+    """ComfyUI's tensors under LightX2V's names, those apart that ComfyUI has in one. more: as for `core_model`."""
+    family, result, done = FAMILIES[name], {}, set()
+    for theirs, place in family.table({**family.core[2], **(more or {})}).items():
+        ours, rows, change = (*((place,) if isinstance(place, str) else place), None, None)[:3]
+        if ours not in tensors or re.search(family.left_out, theirs):
+            continue
+        part = tensors[ours] if rows is None else tensors[ours].narrow(*rows)
+        result[theirs] = (part if change is None else change(part)).contiguous()
+        done.add(ours)
+    for ours in tensors.keys() - done:
+        fused = re.search(r"^(double_blocks\..*_attn)\.qkv\.", ours)
+        if fused and name == "hunyuan 1.5":
+            pieces = zip("qkv", tensors[ours].chunk(3), strict=True)
+            result |= {ours.replace(f"{fused[1]}.qkv.", f"{fused[1]}_{one}."): part for one, part in pieces}
+        else:
+            theirs = ours
+            for pattern, replacement in BACK.get(name, ()):
+                theirs = re.sub(pattern, replacement, theirs)
+            result[theirs] = tensors[ours]
+    return result
+
+
+def quantized_layers(name: str, tensors: Tensors) -> set[str]:
+    """Of tensors under LightX2V's names, the layers that its files have quantized."""
+    shapes = {key.removesuffix(WEIGHT): tuple(t.shape) for key, t in tensors.items() if key.endswith(WEIGHT)}
+    linear = {layer: shape for layer, shape in shapes.items() if len(shape) == 2 and "embedding." not in f"{layer}."}
+    if FAMILIES[name].every_linear:
+        return set(linear)
+    return {*select(linear, tensors, "int8-channel").formats, *lightx2v_also(tensors)}
+
+
+def write(path, name: str, kind: str, tensors: Tensors) -> set[str]:
+    """Write `tensors`, under ComfyUI's names, as LightX2V's file in `kind`, a key of KINDS. Returns its layers."""
+    theirs = lightx2vs(name, tensors)
+    layers = quantized_layers(name, theirs)
+    family, stored = FAMILIES[name], {}
+    for key, tensor in theirs.items():
+        layer = key.removesuffix(WEIGHT)
+        if key.endswith(WEIGHT) and layer in layers:
+            stored |= {f"{layer}.{end}": part for end, part in KINDS[kind](tensor).items()}
+        else:
+            stored[key] = tensor.to(torch.bfloat16)
+    stored = {f"{family.prefix}{key}": tensor.contiguous() for key, tensor in stored.items()}
+    save_file(stored, path, metadata_of(name))
+    return layers
+
+
+def write_empty(path, name: str, more: dict) -> set[str]:
+    """As `write`, in int8, for a model with `more` arguments, all of whose codes are zero."""
+    theirs = lightx2vs(name, core_model(name, more).state_dict(), more)
+    layers = quantized_layers(name, theirs)
+    stored = {key: torch.zeros(tensor.shape, dtype=torch.bfloat16) for key, tensor in theirs.items()}
+    for layer in layers:
+        shape = theirs[f"{layer}{WEIGHT}"].shape
+        stored[f"{layer}{WEIGHT}"] = torch.zeros(shape, dtype=torch.int8)
+        stored[f"{layer}.weight_scale"] = torch.ones(shape[0], 1)
+    save_file(stored, path)
+    return layers
+
+
+def metadata_of(name: str) -> dict[str, str] | None:
+    given = FAMILIES[name].metadata
+    return {"config": json.dumps(given)} if given else None
+
+
+def run(name: str, patcher) -> torch.Tensor:
+    """One step of a MODEL, as one float32 vector."""
+    family = FAMILIES[name]
+    x, context = noise(*family.latent, seed=4), noise(1, TOKENS, family.context, seed=5)
+    if name == "ltx-2":
+        x = [x, noise(1, 8, 4, 16, seed=6)]
+    out = patcher.model.diffusion_model(x, torch.tensor([0.5]), context, **family.inputs())
+    return torch.cat([part.float().flatten() for part in (out if isinstance(out, list | tuple) else [out])])
