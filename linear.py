@@ -11,6 +11,7 @@ import torch
 from comfy_kitchen.tensor import QuantizedTensor
 
 from .formats import FORMAT_OF_LAYOUT, FORMATS
+from .kernels.shared_input import ACTIVE
 from .plan import Plan
 
 # tensors of a layer that are not in its weight's own state dict
@@ -94,13 +95,20 @@ class QuantLinear:
     def _multiply(self, input, weight, bias):
         if not isinstance(weight, QuantizedTensor):
             return torch.nn.functional.linear(input, weight.to(input.dtype), bias)
-        # the kernel was chosen for the compute dtype, and core hands text encoders float32
-        x = input.reshape(-1, self.in_features).to(self.model_plan.compute_dtype)
         kernel = self.kernel
-        if x.device.type != self.model_plan.machine.kind:
-            kernel = self.model_plan.elsewhere(x.device, self.format, (self.out_features, self.in_features))
-        y = kernel.linear(x, weight._qdata, weight._params, bias)
+        if input.device.type != self.model_plan.machine.kind:
+            kernel = self.model_plan.elsewhere(input.device, self.format, (self.out_features, self.in_features))
+        # what is compiled keeps no state between layers
+        shared = None if torch.compiler.is_compiling() else ACTIVE.get()
+        if shared is None:
+            y = kernel.linear(self._rows(input), weight._qdata, weight._params, bias)
+        else:
+            y = shared.linear(self, kernel, input, self._rows, weight, bias)
         return y.to(input.dtype).reshape(*input.shape[:-1], self.out_features)
+
+    def _rows(self, input):
+        """input [..., K] -> [M, K] in the dtype that kernels were chosen for: core hands text encoders float32."""
+        return input.reshape(-1, self.in_features).to(self.model_plan.compute_dtype)
 
     def __getattr__(self, name):
         """Core looks up every name of the state dict as an attribute when it merges models, and writes what is called

@@ -5,12 +5,17 @@ from typing import Any
 
 import torch
 
-from .kernel import Requirements
+from .kernel import Requirements, Steps
 from .libraries import Library
 
 # 16-bit types, in the order in which a kernel is probed with them: not every GPU has bfloat16
 FLOAT16_FIRST = (torch.float16, torch.bfloat16)
 SCHEMA = "(Tensor x, Tensor codes, Tensor scale, Tensor? bias) -> Tensor"
+QUANTIZE_SCHEMA = "(Tensor x) -> (Tensor, Tensor)"
+MULTIPLY_SCHEMA = (
+    "(Tensor quantized, Tensor token_scale, SymInt rows, ScalarType dtype, Tensor codes, Tensor scale, Tensor? bias)"
+    " -> Tensor"
+)
 
 
 def library_linear(
@@ -38,6 +43,49 @@ def library_linear(
         return op(x, codes, params.scale, bias)
 
     return linear
+
+
+def library_quantize(
+    op_name: str,
+    library: Library,
+    compute: Callable[[Any, torch.Tensor], tuple[torch.Tensor, torch.Tensor]],
+    like: Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]],
+) -> Callable[[torch.Tensor, Any], list[torch.Tensor]]:
+    """Register x2v_quant::<op_name> and return it as a `Steps.quantize`. compute(what the library's `load` returned,
+    x [M, K] contiguous) -> codes, scale; `like`: x -> tensors of their shapes, for graphs."""
+
+    def run(x):
+        return compute(library.loaded(), x.contiguous())
+
+    op = torch.library.custom_op(f"x2v_quant::{op_name}", run, mutates_args=(), schema=QUANTIZE_SCHEMA)
+    op.register_fake(like)
+    return lambda x, params: op(x)
+
+
+def library_steps(
+    op_name: str,
+    library: Library,
+    quantize: Callable[[torch.Tensor, Any], list[torch.Tensor]],
+    multiply: Callable[..., torch.Tensor],
+) -> Steps:
+    """Register x2v_quant::<op_name> and return it with `quantize` as a kernel's `steps`. multiply(what the library's
+    `load` returned, quantized, token_scale, codes, scale, bias [N] contiguous and of x's dtype, or None, that dtype)
+    -> [at least M, N]."""
+
+    def run(quantized, token_scale, rows, dtype, codes, scale, bias):
+        bias = None if bias is None else bias.to(dtype).contiguous()
+        return multiply(library.loaded(), quantized, token_scale, codes, scale, bias, dtype)[:rows]
+
+    op = torch.library.custom_op(f"x2v_quant::{op_name}", run, mutates_args=(), schema=MULTIPLY_SCHEMA)
+    op.register_fake(multiplied_like)
+    return Steps(
+        quantize, lambda given, rows, dtype, codes, params, bias: op(*given, rows, dtype, codes, params.scale, bias)
+    )
+
+
+def multiplied_like(quantized, token_scale, rows, dtype, codes, *_):
+    """What an op of MULTIPLY_SCHEMA gives, for graphs."""
+    return codes.new_empty((rows, codes.shape[0]), dtype=dtype)
 
 
 def accepted(op: torch._ops.OpOverload, **arguments) -> dict:

@@ -7,12 +7,15 @@ import comfy_kitchen
 import torch
 
 from .activation import NVFP4_MAX, tensor_scale
-from .adapter import library_linear
-from .kernel import SIXTEEN_BIT, Kernel, Requirements
+from .adapter import library_linear, library_quantize, library_steps
+from .kernel import SIXTEEN_BIT, Kernel, Requirements, Steps
 from .libraries import LIBRARIES, LacksError, Library
 
 # what `auto` takes int8_linear on; "eager" is torch, which kernels/torch_int8.py does better
 BACKENDS = ("cuda", "triton")
+# channels of one scale, and what rows of tokens are padded to
+MXFP8_GROUP = MXFP8_ROWS = 32
+NVFP4_GROUP = 16
 
 
 def _with_int8_backend():
@@ -50,11 +53,24 @@ def _int8(kitchen, x, codes, scale, bias):
 def _mxfp8(kitchen, x, codes, scale, bias):
     """codes float8_e4m3fn [N, K]; scale float8_e8m0fnu, one per 32 channels, in cuBLAS's order; rows of tokens are
     padded to 32."""
-    dtype = _output(x)
-    quantized, token_scale = kitchen.quantize_mxfp8(x, pad_32x=True)
-    bias = None if bias is None else bias.to(dtype)
-    y = kitchen.scaled_mm_mxfp8(quantized, codes, token_scale, scale, bias, dtype)
-    return y[: x.shape[0]].to(x.dtype)
+    return _mxfp8_mm(kitchen, *_quantize_mxfp8(kitchen, x), codes, scale, bias, x.dtype)[: x.shape[0]]
+
+
+def _quantize_mxfp8(kitchen, x):
+    return kitchen.quantize_mxfp8(x, pad_32x=True)
+
+
+def _mxfp8_mm(kitchen, quantized, token_scale, codes, scale, bias, dtype):
+    multiplied = _output(dtype)
+    bias = None if bias is None else bias.to(multiplied)
+    return kitchen.scaled_mm_mxfp8(quantized, codes, token_scale, scale, bias, multiplied).to(dtype)
+
+
+def _mxfp8_like(x):
+    rows, groups = -(-x.shape[0] // MXFP8_ROWS) * MXFP8_ROWS, x.shape[1] // MXFP8_GROUP
+    # cuBLAS's order: tiles of 128 x 4 scales
+    scale = x.new_empty((-(-rows // 128) * 128, -(-groups // 4) * 4), dtype=torch.float8_e8m0fnu)
+    return x.new_empty((rows, x.shape[1]), dtype=torch.float8_e4m3fn), scale
 
 
 @torch.library.custom_op("x2v_quant::comfy_kitchen_nvfp4_linear", mutates_args=())
@@ -65,12 +81,21 @@ def nvfp4_linear(
     cuBLAS's order, bias [N] -> [M, N] in x.dtype. K is a multiple of 32, N of 16; rows of tokens are padded to 16."""
     if x.shape[0] == 0:
         return x.new_empty((0, codes.shape[0]))
-    dtype = _output(x)
+    return _nvfp4_product(*_quantize_nvfp4(x), x.shape[0], x.dtype, codes, scale, block_scale, bias)
+
+
+def _quantize_nvfp4(x):
     token_scale = tensor_scale(x, NVFP4_MAX)
-    quantized, token_block_scale = comfy_kitchen.quantize_nvfp4(x.contiguous(), token_scale, pad_16x=True)
-    bias = None if bias is None else bias.to(dtype)
-    y = comfy_kitchen.scaled_mm_nvfp4(quantized, codes, token_scale, scale, token_block_scale, block_scale, bias, dtype)
-    return y[: x.shape[0]].to(x.dtype)
+    return *comfy_kitchen.quantize_nvfp4(x.contiguous(), token_scale, pad_16x=True), token_scale
+
+
+def _nvfp4_product(quantized, token_block_scale, token_scale, rows, dtype, codes, scale, block_scale, bias):
+    multiplied = _output(dtype)
+    bias = None if bias is None else bias.to(multiplied)
+    y = comfy_kitchen.scaled_mm_nvfp4(
+        quantized, codes, token_scale, scale, token_block_scale, block_scale, bias, multiplied
+    )
+    return y[:rows].to(dtype)
 
 
 @nvfp4_linear.register_fake
@@ -78,15 +103,55 @@ def _(x, codes, scale, block_scale, bias):
     return x.new_empty((x.shape[0], codes.shape[0]))
 
 
-def _output(x: torch.Tensor) -> torch.dtype:
-    return x.dtype if x.dtype in SIXTEEN_BIT else torch.bfloat16
+@torch.library.custom_op("x2v_quant::comfy_kitchen_nvfp4_quantize", mutates_args=())
+def nvfp4_quantize(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """x [M, K] float (M > 0) -> codes uint8 [M', K/2], their scales of 16 channels in cuBLAS's order, and of all."""
+    return _quantize_nvfp4(x)
+
+
+@nvfp4_quantize.register_fake
+def _(x):
+    rows, groups = -(-x.shape[0] // NVFP4_GROUP) * NVFP4_GROUP, x.shape[1] // NVFP4_GROUP
+    scale = x.new_empty((-(-rows // 128) * 128, -(-groups // 4) * 4), dtype=torch.float8_e4m3fn)
+    return x.new_empty((rows, x.shape[1] // 2), dtype=torch.uint8), scale, x.new_empty((), dtype=torch.float32)
+
+
+@torch.library.custom_op("x2v_quant::comfy_kitchen_nvfp4_multiply", mutates_args=())
+def nvfp4_multiply(
+    quantized: torch.Tensor,
+    token_block_scale: torch.Tensor,
+    token_scale: torch.Tensor,
+    rows: int,
+    dtype: torch.dtype,
+    codes: torch.Tensor,
+    scale: torch.Tensor,
+    block_scale: torch.Tensor,
+    bias: torch.Tensor | None,
+) -> torch.Tensor:
+    """`nvfp4_linear` of what `nvfp4_quantize` gave."""
+    return _nvfp4_product(quantized, token_block_scale, token_scale, rows, dtype, codes, scale, block_scale, bias)
+
+
+@nvfp4_multiply.register_fake
+def _(quantized, token_block_scale, token_scale, rows, dtype, codes, *_):
+    return codes.new_empty((rows, codes.shape[0]), dtype=dtype)
+
+
+def _output(dtype: torch.dtype) -> torch.dtype:
+    return dtype if dtype in SIXTEEN_BIT else torch.bfloat16
 
 
 def _nvfp4(x, codes, params, bias):
     return torch.ops.x2v_quant.comfy_kitchen_nvfp4_linear(x, codes, params.scale, params.block_scale, bias)
 
 
-def _row(format_name, linear, activation, summary, capability, library, n_multiple, k_multiple) -> Kernel:
+def _nvfp4_multiply(given, rows, dtype, codes, params, bias):
+    return torch.ops.x2v_quant.comfy_kitchen_nvfp4_multiply(
+        *given, rows, dtype, codes, params.scale, params.block_scale, bias
+    )
+
+
+def _row(format_name, linear, activation, summary, capability, library, n_multiple, k_multiple, steps=None) -> Kernel:
     requires = Requirements(
         "cuda",
         nvidia=True,
@@ -95,7 +160,7 @@ def _row(format_name, linear, activation, summary, capability, library, n_multip
         n_multiple=n_multiple,
         k_multiple=k_multiple,
     )
-    return Kernel("comfy-kitchen", (format_name,), linear, activation, summary, requires)
+    return Kernel("comfy-kitchen", (format_name,), linear, activation, summary, requires, steps=steps)
 
 
 ROWS = (
@@ -127,6 +192,12 @@ ROWS = (
         "comfy-kitchen",
         32,
         32,
+        library_steps(
+            "comfy_kitchen_mxfp8_multiply",
+            KITCHEN,
+            library_quantize("comfy_kitchen_mxfp8_quantize", KITCHEN, _quantize_mxfp8, _mxfp8_like),
+            _mxfp8_mm,
+        ),
     ),
     _row(
         "nvfp4",
@@ -137,5 +208,6 @@ ROWS = (
         "comfy-kitchen",
         16,
         32,
+        Steps(lambda x, params: torch.ops.x2v_quant.comfy_kitchen_nvfp4_quantize(x), _nvfp4_multiply),
     ),
 )

@@ -7,7 +7,7 @@ from types import ModuleType
 import torch
 
 from . import quantizers
-from .adapter import library_linear
+from .adapter import library_linear, library_steps
 from .kernel import Kernel, Requirements
 from .libraries import LacksError, Library, register
 from .shared_objects import folders
@@ -66,8 +66,12 @@ DEEP_GEMM = register(
 
 def block_linear(multiply, x, codes, scale, bias):
     """codes float8_e4m3fn [N, K], scale float32 [ceil(N / 128), K / 128]; N a multiple of 64, K of 128."""
-    out = x.new_empty((x.shape[0], codes.shape[0]))
-    multiply(quantizers.per_token_groups(x), (codes, scale), out)
+    return block_mm(multiply, *quantizers.per_token_groups(x), codes, scale, bias, x.dtype)
+
+
+def block_mm(multiply, quantized, token_scale, codes, scale, bias, dtype):
+    out = codes.new_empty((quantized.shape[0], codes.shape[0]), dtype=dtype)
+    multiply((quantized, token_scale), (codes, scale), out)
     return out if bias is None else out.add_(bias)
 
 
@@ -90,5 +94,6 @@ ROWS = (
             n_multiple=64,
             k_multiple=128,
         ),
+        steps=library_steps("deepgemm_multiply", DEEP_GEMM, quantizers.token_groups(), block_mm),
     ),
 )

@@ -74,12 +74,27 @@ class Requirements:
 
 
 @dataclass(frozen=True)
+class Steps:
+    """A kernel's `linear` in two steps, for layers that get the same x:
+    multiply(quantize(x, params), rows, dtype, codes, params, bias) is linear(x, codes, params, bias), bit for bit.
+
+    quantize: (x [M, K] with M > 0, params) -> tensors, which depend on x and on those of params named in `reads`.
+    multiply: (those tensors, M, the dtype of x, codes, params, bias [N] or None) -> [M, N] in that dtype.
+    """
+
+    quantize: Callable[[torch.Tensor, Any], list[torch.Tensor]]
+    multiply: Callable[[list[torch.Tensor], int, torch.dtype, torch.Tensor, Any, torch.Tensor | None], torch.Tensor]
+    reads: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Kernel:
     """linear(x [M, K], codes, params, bias [N] or None) -> [M, N] in x.dtype; x is float32, bfloat16 or float16 (or
     what `requires.dtypes` says) and may be strided; codes and params are what the layout of one of `formats` holds.
     `activation` is what x is multiplied as, a name in activation.SIMULATED. `smooth_linear`: the same for the smoothed
     formats, params.pre_quant_scale applied where the activations are quantized; None: a pass of its own applies it
-    (kernels/smooth.py)."""
+    (kernels/smooth.py). `steps` and `smooth_steps`: the same two in two steps; None: they quantize x in the pass that
+    multiplies it, or not at all."""
 
     name: str
     formats: tuple[str, ...]
@@ -88,6 +103,8 @@ class Kernel:
     summary: str
     requires: Requirements = field(default_factory=Requirements)
     smooth_linear: Callable[[torch.Tensor, torch.Tensor, Any, torch.Tensor | None], torch.Tensor] | None = None
+    steps: Steps | None = None
+    smooth_steps: Steps | None = None
 
 
 def _dotted(capability: tuple[int, int]) -> str:

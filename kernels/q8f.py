@@ -6,7 +6,7 @@ from types import ModuleType
 import torch
 
 from . import quantizers
-from .adapter import library_linear
+from .adapter import library_linear, library_steps
 from .kernel import Kernel, Requirements
 from .libraries import LacksError, Library, register
 
@@ -38,19 +38,27 @@ Q8 = register(
 
 def fp8_linear(module, x, codes, scale, bias):
     """codes float8_e4m3fn [N, K], scale float32 [N, 1]; K a multiple of 64, N of 128."""
-    return _multiply(module.fp8_mm, module.fp8_mm_bias, quantizers.per_token(x, "fp8"), codes, scale, bias, x.dtype)
+    return fp8_mm(module, *quantizers.per_token(x, "fp8"), codes, scale, bias, x.dtype)
 
 
 def int8_linear(module, x, codes, scale, bias):
     """codes int8 [N, K], scale float32 [N, 1]; K a multiple of 64, N of 128."""
-    return _multiply(module.q8_mm, module.q8_mm_bias, quantizers.per_token(x, "int8"), codes, scale, bias, x.dtype)
+    return int8_mm(module, *quantizers.per_token(x, "int8"), codes, scale, bias, x.dtype)
 
 
-def _multiply(mm, mm_bias, quantized, codes, scale, bias, dtype):
+def fp8_mm(module, *arguments):
+    return _multiply(module.fp8_mm, module.fp8_mm_bias, *arguments)
+
+
+def int8_mm(module, *arguments):
+    return _multiply(module.q8_mm, module.q8_mm_bias, *arguments)
+
+
+def _multiply(mm, mm_bias, quantized, token_scale, codes, scale, bias, dtype):
     # the weight is [N, K] as it is; the last two arguments: no GELU, and the output's dtype; the output is [1, M, N]
     if bias is None:
-        return mm(quantized[0], codes, quantized[1], scale, False, dtype)[0]
-    return mm_bias(quantized[0], codes, bias.to(torch.float32), quantized[1], scale, False, dtype)[0]
+        return mm(quantized, codes, token_scale, scale, False, dtype)[0]
+    return mm_bias(quantized, codes, bias.to(torch.float32), token_scale, scale, False, dtype)[0]
 
 
 # built for Ada alone; with float16 it would return memory that it never wrote
@@ -73,6 +81,7 @@ ROWS = (
         "fp8",
         "fp8 weights x fp8 activations (per-token), bias in the same pass, q8_kernels",
         _REQUIRES,
+        steps=library_steps("q8f_fp8_multiply", Q8, quantizers.tokens("fp8"), fp8_mm),
     ),
     Kernel(
         "q8f",
@@ -81,5 +90,6 @@ ROWS = (
         "int8",
         "int8 weights x int8 activations (per-token), bias in the same pass, q8_kernels",
         _REQUIRES,
+        steps=library_steps("q8f_int8_multiply", Q8, quantizers.tokens("int8"), int8_mm),
     ),
 )

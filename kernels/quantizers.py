@@ -2,6 +2,8 @@
 fastest that is here: Triton's on a GPU, else torch's."""
 
 import functools
+from collections.abc import Callable
+from typing import Any
 
 import torch
 
@@ -16,6 +18,7 @@ GROUP_EPS = 1e-10
 TOKEN_MULTIPLE = 4
 OLDEST_FOR_TRITON = (8, 0)
 IN_TORCH = {"int8": activation.quantize_int8, "fp8": activation.quantize_fp8}
+CODES = {"int8": torch.int8, "fp8": torch.float8_e4m3fn}
 
 
 def per_token(
@@ -42,6 +45,58 @@ def per_token_groups(x: torch.Tensor, pad_rows: int = 1) -> tuple[torch.Tensor, 
 def _padded(rows: torch.Tensor, multiple: int) -> torch.Tensor:
     missing = -rows.shape[0] % multiple
     return torch.cat([rows, rows.new_zeros((missing, rows.shape[1]))]) if missing else rows
+
+
+@torch.library.custom_op("x2v_quant::quantize_tokens", mutates_args=())
+def quantize_tokens(
+    x: torch.Tensor, kind: str, pad_rows: int, pre_quant_scale: torch.Tensor | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """`per_token`, in a graph."""
+    return per_token(x, kind, pad_rows, pre_quant_scale)
+
+
+@quantize_tokens.register_fake
+def _(x, kind, pad_rows, pre_quant_scale=None):
+    return tokens_like(x, CODES[kind], pad_rows)
+
+
+@torch.library.custom_op("x2v_quant::quantize_token_groups", mutates_args=())
+def quantize_token_groups(x: torch.Tensor, pad_rows: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """`per_token_groups`, in a graph."""
+    return per_token_groups(x, pad_rows)
+
+
+@quantize_token_groups.register_fake
+def groups_like(x: torch.Tensor, pad_rows: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Tensors like those of `per_token_groups`."""
+    rows, groups = _multiple(x.shape[0], pad_rows), -(-x.shape[1] // activation.GROUP)
+    codes = x.new_empty((rows, x.shape[1]), dtype=torch.float8_e4m3fn)
+    return codes, x.new_empty((groups, rows), dtype=torch.float32).t()
+
+
+def tokens_like(x: torch.Tensor, dtype: torch.dtype, pad_rows: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
+    """Tensors like those of `per_token` with codes of `dtype`."""
+    rows = _multiple(x.shape[0], pad_rows)
+    return x.new_empty((rows, x.shape[1]), dtype=dtype), x.new_empty((rows, 1), dtype=torch.float32)
+
+
+def tokens(kind: str, pad_rows: int = 1) -> Callable[[torch.Tensor, Any], list[torch.Tensor]]:
+    """`per_token` as a `Steps.quantize`."""
+    return lambda x, params: torch.ops.x2v_quant.quantize_tokens(x, kind, pad_rows)
+
+
+def smooth_tokens(kind: str, pad_rows: int = 1) -> Callable[[torch.Tensor, Any], list[torch.Tensor]]:
+    """The same for smoothed formats."""
+    return lambda x, params: torch.ops.x2v_quant.quantize_tokens(x, kind, pad_rows, params.pre_quant_scale)
+
+
+def token_groups(pad_rows: int = 1) -> Callable[[torch.Tensor, Any], list[torch.Tensor]]:
+    """`per_token_groups` as a `Steps.quantize`."""
+    return lambda x, params: torch.ops.x2v_quant.quantize_token_groups(x, pad_rows)
+
+
+def _multiple(rows: int, multiple: int) -> int:
+    return -(-rows // multiple) * multiple
 
 
 def per_token_groups_by(op, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

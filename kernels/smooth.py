@@ -6,7 +6,7 @@ from dataclasses import replace
 import torch
 
 from ..formats import SMOOTHED
-from .kernel import Kernel
+from .kernel import Kernel, Steps
 
 
 @torch.library.custom_op("x2v_quant::smooth_activations", mutates_args=())
@@ -39,7 +39,11 @@ def with_smooth(rows: Iterable[Kernel]) -> list[Kernel]:
 def _smoothed(row: Kernel, formats: tuple[str, ...]) -> Kernel:
     # a kernel that does not quantize x multiplies it with the weight itself, whatever it does inside
     activation = row.activation if row.activation == "float" else f"{row.activation}-smooth"
-    return replace(row, formats=formats, linear=row.smooth_linear or _after_a_pass(row), activation=activation)
+    if row.smooth_linear is not None:
+        return replace(row, formats=formats, linear=row.smooth_linear, activation=activation, steps=row.smooth_steps)
+    return replace(
+        row, formats=formats, linear=_after_a_pass(row), activation=activation, steps=_steps_after_a_pass(row.steps)
+    )
 
 
 def _after_a_pass(row: Kernel):
@@ -47,3 +51,13 @@ def _after_a_pass(row: Kernel):
         return row.linear(torch.ops.x2v_quant.smooth_activations(x, params.pre_quant_scale), codes, params, bias)
 
     return linear
+
+
+def _steps_after_a_pass(steps: Steps | None) -> Steps | None:
+    if steps is None:
+        return None
+
+    def quantize(x, params):
+        return steps.quantize(torch.ops.x2v_quant.smooth_activations(x, params.pre_quant_scale), params)
+
+    return Steps(quantize, steps.multiply, (*steps.reads, "pre_quant_scale"))

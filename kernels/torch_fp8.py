@@ -10,7 +10,8 @@ import torch
 from ..formats.fp8_block128 import BLOCK
 from . import quantizers
 from .activation import quantize_fp8_static
-from .kernel import Kernel, Requirements
+from .adapter import MULTIPLY_SCHEMA, multiplied_like
+from .kernel import Kernel, Requirements, Steps
 
 # tensor-wise: outputs of one pass, whose float32 epilogue takes 4 bytes each; passes are whole tiles of rows
 TENSORWISE_VALUES, ROW_MULTIPLE = 1 << 25, 128
@@ -36,8 +37,7 @@ def fp8_linear(
     if x.shape[0] == 0:
         return x.new_empty((0, codes.shape[0]))
     quantized, token_scale = quantizers.per_token(x, "fp8", pre_quant_scale=pre_quant_scale)
-    product = _rowwise if rowwise else _tensorwise
-    return product(quantized, token_scale, codes, scale.view(1, -1), bias, x.dtype)
+    return PRODUCTS[rowwise](quantized, token_scale, codes, scale.view(1, -1), bias, x.dtype)
 
 
 @fp8_linear.register_fake
@@ -66,6 +66,19 @@ def _tensorwise(quantized, token_scale, codes, row_scale, bias, dtype):
     return out
 
 
+PRODUCTS = {True: _rowwise, False: _tensorwise}
+
+
+def _multiply_op(rowwise: bool):
+    def run(quantized, token_scale, rows, dtype, codes, scale, bias):
+        return PRODUCTS[rowwise](quantized, token_scale, codes, scale.view(1, -1), bias, dtype)
+
+    name = f"x2v_quant::fp8_multiply_{'rowwise' if rowwise else 'tensorwise'}"
+    op = torch.library.custom_op(name, run, mutates_args=(), schema=MULTIPLY_SCHEMA)
+    op.register_fake(multiplied_like)
+    return lambda given, rows, dtype, codes, params, bias: op(*given, rows, dtype, codes, params.scale, bias)
+
+
 @torch.library.custom_op("x2v_quant::fp8_tensor_linear", mutates_args=())
 def fp8_tensor_linear(
     x: torch.Tensor, codes: torch.Tensor, scale: torch.Tensor, input_scale: torch.Tensor, bias: torch.Tensor | None
@@ -74,21 +87,45 @@ def fp8_tensor_linear(
     max|x| / 448, bias [N] -> [M, N] in x.dtype. K and N are multiples of 16."""
     if x.shape[0] == 0:
         return x.new_empty((0, codes.shape[0]))
-    quantized, token_scale = quantize_fp8_static(x, input_scale)
+    return _tensor_product(*quantize_fp8_static(x, input_scale), codes, scale, bias, x.dtype)
+
+
+def _tensor_product(quantized, token_scale, codes, scale, bias, dtype):
     if scale.numel() > 1:
-        token_scale = token_scale.view(1, 1).expand(x.shape[0], 1)
-        return _tensorwise(quantized, token_scale, codes, scale.view(1, -1), bias, x.dtype)
+        token_scale = token_scale.view(1, 1).expand(quantized.shape[0], 1)
+        return _tensorwise(quantized, token_scale, codes, scale.view(1, -1), bias, dtype)
     # torch fuses a 16-bit bias into a 16-bit output only
-    fused = bias is not None and x.dtype != torch.float32
+    fused = bias is not None and dtype != torch.float32
     y = torch._scaled_mm(
         quantized,
         codes.t(),
         scale_a=token_scale.view(()),
         scale_b=scale.view(()),
-        bias=bias.to(x.dtype) if fused else None,
-        out_dtype=x.dtype,
+        bias=bias.to(dtype) if fused else None,
+        out_dtype=dtype,
     )
     return y if bias is None or fused else y.add_(bias)
+
+
+@torch.library.custom_op("x2v_quant::quantize_static", mutates_args=())
+def quantize_static(x: torch.Tensor, input_scale: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """`quantize_fp8_static`, in a graph; the scale is a copy."""
+    codes, scale = quantize_fp8_static(x, input_scale)
+    return codes, scale.clone() if scale is input_scale else scale
+
+
+@quantize_static.register_fake
+def _(x, input_scale):
+    return x.new_empty(x.shape, dtype=torch.float8_e4m3fn), x.new_empty((1,), dtype=torch.float32)
+
+
+@torch.library.custom_op("x2v_quant::fp8_tensor_multiply", mutates_args=(), schema=MULTIPLY_SCHEMA)
+def fp8_tensor_multiply(quantized, token_scale, rows, dtype, codes, scale, bias):
+    """`fp8_tensor_linear` of activations that are quantized already."""
+    return _tensor_product(quantized, token_scale, codes, scale, bias, dtype)
+
+
+fp8_tensor_multiply.register_fake(multiplied_like)
 
 
 @fp8_tensor_linear.register_fake
@@ -108,7 +145,19 @@ def fp8_block128_linear(
     rows = x.shape[0]
     if rows == 0:
         return x.new_empty((0, codes.shape[0]))
-    quantized, token_scale = quantizers.per_token_groups(x, pad_rows=SCALE_ROWS)
+    return _block128_product(*quantizers.per_token_groups(x, pad_rows=SCALE_ROWS), rows, x.dtype, codes, scale, bias)
+
+
+@torch.library.custom_op("x2v_quant::fp8_block128_multiply", mutates_args=(), schema=MULTIPLY_SCHEMA)
+def fp8_block128_multiply(quantized, token_scale, rows, dtype, codes, scale, bias):
+    """`fp8_block128_linear` of activations that are quantized already."""
+    return _block128_product(quantized, token_scale, rows, dtype, codes, scale, bias)
+
+
+fp8_block128_multiply.register_fake(multiplied_like)
+
+
+def _block128_product(quantized, token_scale, rows, dtype, codes, scale, bias):
     scaling = torch.nn.functional.ScalingType
     y = torch.nn.functional.scaled_mm(
         quantized,
@@ -117,9 +166,9 @@ def fp8_block128_linear(
         scaling.BlockWise1x128,
         torch.nn.functional.pad(scale, (0, -scale.shape[1] % SCALE_ROWS)).t(),
         scaling.BlockWise128x128,
-        output_dtype=torch.bfloat16 if x.dtype == torch.bfloat16 else torch.float32,
+        output_dtype=torch.bfloat16 if dtype == torch.bfloat16 else torch.float32,
     )[:rows]
-    return (y if bias is None else y.add_(bias)).to(x.dtype)
+    return (y if bias is None else y.add_(bias)).to(dtype)
 
 
 @fp8_block128_linear.register_fake
@@ -134,7 +183,18 @@ def _channel_row(rowwise: bool, summary: str) -> Kernel:
     def smooth_linear(x, codes, params, bias):
         return torch.ops.x2v_quant.fp8_linear(x, codes, params.scale, bias, rowwise, params.pre_quant_scale)
 
-    return Kernel("torch", ("fp8-channel",), linear, "fp8", summary, MULTIPLES_OF_16, smooth_linear)
+    multiply = _multiply_op(rowwise)
+    return Kernel(
+        "torch",
+        ("fp8-channel",),
+        linear,
+        "fp8",
+        summary,
+        MULTIPLES_OF_16,
+        smooth_linear,
+        Steps(quantizers.tokens("fp8"), multiply),
+        Steps(quantizers.smooth_tokens("fp8"), multiply, ("pre_quant_scale",)),
+    )
 
 
 def _tensor(x, codes, params, bias):
@@ -143,6 +203,20 @@ def _tensor(x, codes, params, bias):
 
 def _block128(x, codes, params, bias):
     return torch.ops.x2v_quant.fp8_block128_linear(x, codes, params.scale, bias)
+
+
+def _tensor_steps() -> Steps:
+    def quantize(x, params):
+        return torch.ops.x2v_quant.quantize_static(x, params.input_scale)
+
+    def multiply(given, rows, dtype, codes, params, bias):
+        return torch.ops.x2v_quant.fp8_tensor_multiply(*given, rows, dtype, codes, params.scale, bias)
+
+    return Steps(quantize, multiply, ("input_scale",))
+
+
+def _block128_multiply(given, rows, dtype, codes, params, bias):
+    return torch.ops.x2v_quant.fp8_block128_multiply(*given, rows, dtype, codes, params.scale, bias)
 
 
 MULTIPLES_OF_16 = Requirements("cuda", nvidia=True, min_capability=(8, 9), n_multiple=16, k_multiple=16)
@@ -157,6 +231,7 @@ ROWS = (
         "fp8-static",
         "fp8 weights x fp8 activations (one static scale), tensor-wise torch._scaled_mm",
         MULTIPLES_OF_16,
+        steps=_tensor_steps(),
     ),
     Kernel(
         "torch",
@@ -172,5 +247,6 @@ ROWS = (
             n_multiple=BLOCK,
             k_multiple=BLOCK,
         ),
+        steps=Steps(quantizers.token_groups(SCALE_ROWS), _block128_multiply),
     ),
 )

@@ -3,8 +3,8 @@
 import torch
 
 from . import quantizers
-from .activation import quantize_int8
-from .kernel import Kernel, Requirements
+from .adapter import MULTIPLY_SCHEMA, multiplied_like
+from .kernel import Kernel, Requirements, Steps
 
 # CPU: columns of one pass and rows of its epilogue: few enough to stay in cache, enough that threads seldom wait.
 # Each pass reads the activation codes again, so passes are short only where those fit into a core's cache.
@@ -28,13 +28,31 @@ def int8_linear(
     y = (xq @ codes^T) * x_scale * scale^T + bias, int32 accumulation, float32 epilogue.
     """
     rows, columns = x.shape[0], codes.shape[0]
-    out = torch.empty((rows, columns), dtype=x.dtype, device=x.device)
-    if out.numel() == 0:
-        return out
+    if rows * columns == 0:
+        return x.new_empty((rows, columns))
+    given = quantizers.per_token(x, "int8", _row_multiple(x), pre_quant_scale)
+    return _multiply(*given, rows, x.dtype, codes, scale, bias)
+
+
+@torch.library.custom_op("x2v_quant::int8_multiply", mutates_args=(), schema=MULTIPLY_SCHEMA)
+def int8_multiply(quantized, token_scale, rows, dtype, codes, scale, bias):
+    """`int8_linear` of activations that are quantized already."""
+    return _multiply(quantized, token_scale, rows, dtype, codes, scale, bias)
+
+
+int8_multiply.register_fake(multiplied_like)
+
+
+def _row_multiple(x):
+    return 1 if x.device.type == "cpu" else GPU_ROW_MULTIPLE
+
+
+def _multiply(quantized, token_scale, rows, dtype, codes, scale, bias):
+    columns = codes.shape[0]
+    out = torch.empty((rows, columns), dtype=dtype, device=codes.device)
     row_scale = scale.view(1, -1)
     offset = torch.zeros_like(row_scale) if bias is None else bias.to(torch.float32).view(1, -1)
-    if x.device.type == "cpu":
-        quantized, token_scale = quantize_int8(x, pre_quant_scale=pre_quant_scale)
+    if codes.device.type == "cpu":
         step = SHORT_CPU_COLUMNS if quantized.numel() <= CPU_CACHE else CPU_COLUMNS
         for column in range(0, columns, step):
             part = slice(column, column + step)
@@ -45,7 +63,6 @@ def int8_linear(
                     accumulators[block], token_scale[block], row_scale[:, part], offset[:, part], out[block, part]
                 )
         return out
-    quantized, token_scale = quantizers.per_token(x, "int8", GPU_ROW_MULTIPLE, pre_quant_scale)
     step = max(1, GPU_ACCUMULATORS // columns // GPU_ROW_MULTIPLE) * GPU_ROW_MULTIPLE
     for row in range(0, rows, step):
         accumulators = torch._int_mm(quantized[row : row + step], codes.t())
@@ -77,6 +94,19 @@ def _smooth_linear(x, codes, params, bias):
     return torch.ops.x2v_quant.int8_linear(x, codes, params.scale, bias, params.pre_quant_scale)
 
 
+def _steps(factor):
+    def quantize(x, params):
+        return torch.ops.x2v_quant.quantize_tokens(x, "int8", _row_multiple(x), factor(params))
+
+    def multiply(given, rows, dtype, codes, params, bias):
+        return torch.ops.x2v_quant.int8_multiply(*given, rows, dtype, codes, params.scale, bias)
+
+    return quantize, multiply
+
+
+STEPS = Steps(*_steps(lambda params: None))
+SMOOTH_STEPS = Steps(*_steps(lambda params: params.pre_quant_scale), reads=("pre_quant_scale",))
+
 _SUMMARY = "int8 weights x int8 activations (per-token), int32 accumulation, torch._int_mm"
 
 ROWS = (
@@ -88,6 +118,8 @@ ROWS = (
         _SUMMARY,
         Requirements(kind="cpu", vnni=True),
         smooth_linear=_smooth_linear,
+        steps=STEPS,
+        smooth_steps=SMOOTH_STEPS,
     ),
     Kernel(
         "torch",
@@ -97,5 +129,7 @@ ROWS = (
         _SUMMARY,
         Requirements(kind="cuda", min_capability=(7, 5), n_multiple=8, k_multiple=8),
         smooth_linear=_smooth_linear,
+        steps=STEPS,
+        smooth_steps=SMOOTH_STEPS,
     ),
 )

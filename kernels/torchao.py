@@ -6,8 +6,8 @@ import logging
 import torch
 
 from . import quantizers
-from .adapter import SCHEMA, library_linear
-from .kernel import Kernel, Requirements
+from .adapter import MULTIPLY_SCHEMA, SCHEMA, library_linear, library_steps, multiplied_like
+from .kernel import Kernel, Requirements, Steps
 from .libraries import Library, register
 
 # torchao writes int32 accumulators and a float32 copy of them: at most 8 bytes for each of these per pass
@@ -37,10 +37,13 @@ def int8_linear(matmul, x, codes, scale, bias):
 
     torchao's own quantizer rounds the scales of bfloat16 activations to bfloat16, so ours is used.
     """
-    quantized, token_scale = quantizers.per_token(x, "int8")
+    return int8_mm(matmul, *quantizers.per_token(x, "int8"), codes, scale, bias, x.dtype)
+
+
+def int8_mm(matmul, quantized, token_scale, codes, scale, bias, dtype):
     weight = codes.t().contiguous()  # torchao would copy it in every pass
-    rows, columns = x.shape[0], codes.shape[0]
-    out = x.new_empty((rows, columns))
+    rows, columns = quantized.shape[0], codes.shape[0]
+    out = codes.new_empty((rows, columns), dtype=dtype)
     passes = -(-rows * columns // VALUES)
     step = -(-rows // passes)
     for start in range(0, rows, step):
@@ -60,15 +63,32 @@ def fp8_linear(x, codes, scale, bias):
     if x.shape[0] == 0:
         return x.new_empty((0, codes.shape[0]))
     quantized, token_scale = quantizers.per_token(x, "fp8")
-    bias = None if bias is None else bias.to(x.dtype)
+    return _fp8_mm(quantized, token_scale, codes, scale, bias, x.dtype)
+
+
+def _fp8_mm(quantized, token_scale, codes, scale, bias, dtype):
+    bias = None if bias is None else bias.to(dtype)
     return torch._scaled_mm(
-        quantized, codes.t(), token_scale, scale.view(1, -1), bias, out_dtype=x.dtype, use_fast_accum=True
+        quantized, codes.t(), token_scale, scale.view(1, -1), bias, out_dtype=dtype, use_fast_accum=True
     )
 
 
 @fp8_linear.register_fake
 def _(x, codes, scale, bias):
     return x.new_empty((x.shape[0], codes.shape[0]))
+
+
+@torch.library.custom_op("x2v_quant::torchao_fp8_multiply", mutates_args=(), schema=MULTIPLY_SCHEMA)
+def fp8_multiply(quantized, token_scale, rows, dtype, codes, scale, bias):
+    """`fp8_linear` of activations that are quantized already."""
+    return _fp8_mm(quantized, token_scale, codes, scale, bias, dtype)
+
+
+fp8_multiply.register_fake(multiplied_like)
+
+
+def _fp8_multiply(given, rows, dtype, codes, params, bias):
+    return torch.ops.x2v_quant.torchao_fp8_multiply(*given, rows, dtype, codes, params.scale, bias)
 
 
 ROWS = (
@@ -79,6 +99,7 @@ ROWS = (
         "int8",
         "int8 weights x int8 activations (per-token), int32 accumulation, torchao",
         Requirements(library=TORCHAO.name, n_multiple=8, k_multiple=8),
+        steps=library_steps("torchao_int8_multiply", TORCHAO, quantizers.tokens("int8"), int8_mm),
     ),
     Kernel(
         "torchao",
@@ -94,5 +115,6 @@ ROWS = (
             n_multiple=16,
             k_multiple=16,
         ),
+        steps=Steps(quantizers.tokens("fp8"), _fp8_multiply),
     ),
 )

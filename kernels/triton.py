@@ -7,7 +7,9 @@ from types import SimpleNamespace
 
 import torch
 
-from .kernel import SIXTEEN_BIT, Kernel, Requirements
+from .activation import GROUP
+from .adapter import multiplied_like
+from .kernel import SIXTEEN_BIT, Kernel, Requirements, Steps
 from .libraries import LIBRARIES, Library
 
 INSTALL = {"Linux": "pip install triton", "Windows": "pip install triton-windows"}
@@ -91,6 +93,55 @@ def _(x, codes, scale, bias, activation, product, pre_quant_scale=None):
     return x.new_empty((x.shape[0], codes.shape[0]))
 
 
+@torch.library.custom_op("x2v_quant::triton_scaled_multiply", mutates_args=())
+def triton_scaled_multiply(
+    quantized: torch.Tensor,
+    token_scale: torch.Tensor,
+    rows: int,
+    dtype: torch.dtype,
+    codes: torch.Tensor,
+    scale: torch.Tensor,
+    bias: torch.Tensor | None,
+    product: str,
+) -> torch.Tensor:
+    """`triton_scaled_linear` of what `triton_quantize` gave."""
+    multiply = TRITON.loaded().scaled_product
+    return multiply(quantized, token_scale, codes.contiguous(), scale.contiguous(), bias, dtype, product)
+
+
+triton_scaled_multiply.register_fake(multiplied_like)
+
+
+@torch.library.custom_op("x2v_quant::triton_quantize_groups", mutates_args=())
+def triton_quantize_groups(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """x [M, K] float (M > 0) -> codes float8_e4m3fn [M, K], scale float32 [ceil(K / 128), M]."""
+    return TRITON.loaded().quantize_token_groups(x)
+
+
+@triton_quantize_groups.register_fake
+def _(x):
+    codes = x.new_empty(x.shape, dtype=torch.float8_e4m3fn)
+    return codes, x.new_empty((-(-x.shape[1] // GROUP), x.shape[0]), dtype=torch.float32)
+
+
+@torch.library.custom_op("x2v_quant::triton_block_multiply", mutates_args=())
+def triton_block_multiply(
+    quantized: torch.Tensor,
+    token_scale: torch.Tensor,
+    rows: int,
+    dtype: torch.dtype,
+    codes: torch.Tensor,
+    scale: torch.Tensor,
+    bias: torch.Tensor | None,
+) -> torch.Tensor:
+    """`triton_block_linear` of what `triton_quantize_groups` gave."""
+    multiply = TRITON.loaded().block_product
+    return multiply(quantized, token_scale, codes.contiguous(), scale.contiguous(), bias, dtype)
+
+
+triton_block_multiply.register_fake(multiplied_like)
+
+
 @torch.library.custom_op("x2v_quant::triton_block_linear", mutates_args=())
 def triton_block_linear(
     x: torch.Tensor, codes: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor | None
@@ -142,6 +193,23 @@ def _scaled_smooth(activation: str, product: str):
     return linear
 
 
+def _scaled_steps(activation: str, product: str) -> dict[str, Steps]:
+    def multiply(given, rows, dtype, codes, params, bias):
+        return torch.ops.x2v_quant.triton_scaled_multiply(*given, rows, dtype, codes, params.scale, bias, product)
+
+    def smooth(x, params):
+        return torch.ops.x2v_quant.triton_quantize(x, activation, params.pre_quant_scale)
+
+    return {
+        "steps": Steps(lambda x, params: torch.ops.x2v_quant.triton_quantize(x, activation), multiply),
+        "smooth_steps": Steps(smooth, multiply, ("pre_quant_scale",)),
+    }
+
+
+def _block_multiply(given, rows, dtype, codes, params, bias):
+    return torch.ops.x2v_quant.triton_block_multiply(*given, rows, dtype, codes, params.scale, bias)
+
+
 def _block(x, codes, params, bias):
     return torch.ops.x2v_quant.triton_block_linear(x, codes, params.scale, bias)
 
@@ -170,6 +238,7 @@ ROWS = (
         "int8 weights x int8 activations (per-token), scales and bias in the same pass, Triton",
         _requires((8, 0)),
         _scaled_smooth("int8", "int8"),
+        **_scaled_steps("int8", "int8"),
     ),
     Kernel(
         "triton",
@@ -179,6 +248,7 @@ ROWS = (
         "fp8 weights x fp8 activations (per-token), scales and bias in the same pass, Triton",
         _requires((8, 9), nvidia=True),
         _scaled_smooth("fp8", "fp8"),
+        **_scaled_steps("fp8", "fp8"),
     ),
     Kernel(
         "triton",
@@ -195,6 +265,7 @@ ROWS = (
         "fp8-group128",
         "fp8 weights x fp8 activations (per token and 128 channels), Triton",
         _requires((8, 9), nvidia=True),
+        steps=Steps(lambda x, params: torch.ops.x2v_quant.triton_quantize_groups(x), _block_multiply),
     ),
     Kernel(
         "triton",
@@ -213,6 +284,7 @@ ROWS = (
         _F16_SUMMARY,
         _requires((12, 0), nvidia=True, library=TRITON_F16.name),
         _scaled_smooth("fp8-reduced", "fp8-f16"),
+        **_scaled_steps("fp8-reduced", "fp8-f16"),
     ),
     Kernel(
         "triton-f16",
@@ -222,5 +294,6 @@ ROWS = (
         _F16_SUMMARY,
         _requires((8, 9), (8, 9), nvidia=True, library=TRITON_F16.name),
         _scaled_smooth("fp8-reduced", "fp8-f16"),
+        **_scaled_steps("fp8-reduced", "fp8-f16"),
     ),
 )

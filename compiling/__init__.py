@@ -1,0 +1,5 @@
+"""torch.compile for the blocks of a diffusion model, and what it has compiled so far in words."""
+
+from .apply import compilations_of, compiled
+
+__all__ = ["compilations_of", "compiled"]

@@ -1,0 +1,101 @@
+"""A MODEL whose blocks are compiled one by one when it is first sampled."""
+
+import functools
+from collections import Counter
+
+import comfy.model_management
+import torch
+from comfy.patcher_extension import WrappersMP
+from comfy_api.torch_helpers.torch_compile import COMPILE_KEY, TORCH_COMPILE_KWARGS, apply_torch_compile_factory
+from torch._inductor import cpp_builder
+from torch._inductor.exc import InvalidCxxCompiler
+
+from ..kernels import LIBRARIES
+from ..machine import describe
+from ..offload.blocks import blocks_of
+from ..offload.settings import AUTO, MODEL
+from ..offload.steered import DIFFUSION_MODEL, steered
+from .counting import Compilations, counting, failures_told
+
+KEY = "x2v_quant.compile"
+INDUCTOR = "inductor"
+# blocks of one model have one code, and dynamo gives a code up, silently, after 8 variants: it takes one for each kind
+# of block, and one more for each kind of LoRA beside the weights and for the first other size
+VARIANTS = 64
+
+
+def compiled(patcher, backend: str = INDUCTOR):
+    """ModelPatcher -> (a clone whose blocks run through torch.compile, notes in words). backend: a name that
+    torch.compile knows.
+
+    By core's own wrapper, so modules stay as they are between calls. Blocks of one kind share their graph; other
+    prompts and other strengths of a merged LoRA use it as it is. `compilations_of(clone)` says what was compiled.
+    Where this machine cannot compile, the patcher itself comes back, with the reason.
+    """
+    problem = why_not(patcher.load_device) if backend == INDUCTOR else None
+    if problem is not None:
+        return patcher, [f"not compiled: {problem}"]
+    notes = []
+    if patcher.is_dynamic():
+        notes.append("dynamic VRAM is off for this model: its paging cannot be compiled")
+    clone = patcher.clone(disable_dynamic=True)
+    blocks = blocks_of(clone.model.diffusion_model)
+    if not blocks:
+        notes.append(f"{type(clone.model.diffusion_model).__name__} has no blocks: it is compiled as a whole")
+    keys = [f"{DIFFUSION_MODEL}{block.name}" for block in blocks] or [DIFFUSION_MODEL.rstrip(".")]
+    settings = {"backend": counting(backend), "mode": None, "fullgraph": False, "dynamic": None}
+    # core's own call drops the filter after the first of several modules: torch takes it out of the options it is given
+    modules = {
+        key: torch.compile(clone.get_model_object(key), options={"guard_filter_fn": guards_kept}, **settings)
+        for key in keys
+    }
+    report = Compilations(len(keys))
+    for key in (KEY, COMPILE_KEY):
+        clone.remove_wrappers_with_key(WrappersMP.APPLY_MODEL, key)
+    clone.add_wrapper_with_key(WrappersMP.APPLY_MODEL, KEY, functools.partial(_watched, report, settings["backend"]))
+    clone.add_wrapper_with_key(WrappersMP.APPLY_MODEL, COMPILE_KEY, apply_torch_compile_factory(modules))
+    # what core keeps for whoever compiles a copy of the model
+    clone.model_options[TORCH_COMPILE_KWARGS] = {**settings, "options": {"guard_filter_fn": guards_kept}}
+    clone.set_attachments(KEY, report)
+    return clone, notes + _streaming(clone)
+
+
+def compilations_of(patcher) -> Compilations | None:
+    """What was compiled for a MODEL of `compiled` and its clones; None for another."""
+    return patcher.attachments.get(KEY)
+
+
+def guards_kept(entries) -> list[bool]:
+    """Everything but transformer_options, which hold the step and the block among others: blocks that look at those
+    would be compiled anew for each. What a node puts there to patch blocks is compiled in as it is at the first call.
+    """
+    return ["transformer_options" not in entry.name for entry in entries]
+
+
+def why_not(device: torch.device) -> str | None:
+    """Why inductor does not compile for `device`, None if it can."""
+    if comfy.model_management.is_device_cpu(device):
+        try:
+            cpp_builder.get_cpp_compiler()
+        except InvalidCxxCompiler:
+            return "inductor needs a C++ compiler for models on the CPU, and there is none"
+        return None
+    problem = LIBRARIES["triton"].problem(describe(device))
+    return None if problem is None else f"inductor {problem}"
+
+
+def _watched(report: Compilations, backend, executor, *args, **kwargs):
+    """A wrapper of BaseModel.apply_model, around core's."""
+    before, told = backend.graphs, Counter(failures_told())
+    try:
+        with torch._dynamo.config.patch(recompile_limit=VARIANTS):
+            return executor(*args, **kwargs)
+    finally:
+        report.add(backend.graphs - before, list(Counter(failures_told()) - told))
+
+
+def _streaming(patcher) -> list[str]:
+    found = steered(patcher)
+    if found is None or found.settings.mode in (AUTO, MODEL):
+        return []
+    return ["Offload Control streams the blocks of this model: while it does, they run uncompiled"]

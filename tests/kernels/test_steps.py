@@ -1,0 +1,169 @@
+"""Kernels in two steps: quantize, then multiply, is what `linear` gives, bit for bit."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.library import opcheck
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from x2v_quant.formats import FORMATS
+from x2v_quant.kernels import KERNELS, deepgemm, q8f, sgl, torch_int8, torchao, vllm
+from x2v_quant.kernels.libraries import Library
+from x2v_quant.machine import default_device, describe
+
+DEVICE = default_device()
+SIGNATURES = Path(__file__).parent.parent / "data" / "signatures"
+N, K = 256, 384
+TWO_STEPS = [
+    pytest.param(kernel, name, id=f"{kernel.name}-{name}-{index}")
+    for index, kernel in enumerate(KERNELS)
+    for name in kernel.formats
+    if kernel.steps is not None
+]
+RUNNABLE = [
+    case for case in TWO_STEPS if case.values[0].requires.unmet(describe(DEVICE), (N, K), torch.float32) is None
+]
+# quantize x and multiply it in one call of a library's
+IN_ONE_CALL = {("comfy-kitchen", "int8-channel"), ("comfyui", "int8-channel")}
+
+
+def layer(format_name, device=DEVICE, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    weight = torch.randn((N, K), generator=generator) / K**0.5
+    more = {"input_scale": torch.tensor([0.03])} if format_name == "fp8-tensor" else {}
+    if FORMATS[format_name].smooth:
+        more = {"pre_quant_scale": torch.rand(K, generator=generator) + 0.2}
+    stored = FORMATS[format_name].quantize(weight, torch.bfloat16, **more).to(device)
+    return stored._qdata, stored._params, torch.randn(N, generator=generator).to(device)
+
+
+def activations(rows, dtype=torch.float32):
+    x = torch.randn((rows, K), generator=torch.Generator().manual_seed(1))
+    x[rows // 2] = 0
+    return x.to(dtype).to(DEVICE)
+
+
+def in_two_steps(kernel, x, codes, params, bias):
+    given = kernel.steps.quantize(x, params)
+    return kernel.steps.multiply(given, x.shape[0], x.dtype, codes, params, bias)
+
+
+@pytest.mark.parametrize("kernel,format_name", RUNNABLE)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
+def test_two_steps_are_one(kernel, format_name, dtype):
+    reason = kernel.requires.unmet(describe(DEVICE), (N, K), dtype)
+    if reason:
+        pytest.skip(reason)
+    codes, params, bias = layer(format_name)
+    for rows, given in ((1, bias), (33, None), (70, bias)):
+        x = activations(rows, dtype)
+        expected = kernel.linear(x, codes, params, given)
+        assert torch.equal(in_two_steps(kernel, x, codes, params, given), expected)
+        strided = x.t().contiguous().t()
+        assert torch.equal(in_two_steps(kernel, strided, codes, params, given), expected)
+
+
+@pytest.mark.parametrize("format_name,steps", [("int8-channel", "STEPS"), ("int8-channel-smooth", "SMOOTH_STEPS")])
+def test_torch_int8_in_two_steps(format_name, steps):
+    """It multiplies on any CPU; without VNNI it is only not chosen."""
+    row = next(k for k in KERNELS if k.steps is getattr(torch_int8, steps))
+    codes, params, bias = layer(format_name)
+    for dtype in (torch.float32, torch.bfloat16):
+        x = activations(40, dtype)
+        assert torch.equal(in_two_steps(row, x, codes, params, bias), row.linear(x, codes, params, bias))
+
+
+@pytest.mark.parametrize("kernel,format_name", TWO_STEPS)
+def test_steps_name_what_they_read(kernel, format_name):
+    """A pre_quant_scale or a static scale that is not named would be taken from another layer."""
+    tensors = FORMATS[format_name].tensors
+    assert set(kernel.steps.reads) == {"input_scale", "pre_quant_scale"} & set(tensors)
+
+
+def test_every_kernel_that_quantizes_has_two_steps_or_is_known_to_have_one():
+    one = {
+        (kernel.name, name.removesuffix("-smooth"))
+        for kernel in KERNELS
+        for name in kernel.formats
+        if kernel.steps is None and kernel.activation != "float"
+    }
+    assert one == IN_ONE_CALL
+
+
+class Recorded(TorchDispatchMode):
+    """The ops of this pack that are called inside, with their arguments."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        if function.namespace == "x2v_quant":
+            self.calls.append((function, args))
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("kernel,format_name", RUNNABLE)
+def test_ops_are_well_behaved(kernel, format_name):
+    codes, params, bias = layer(format_name)
+    with Recorded() as recorded:
+        in_two_steps(kernel, activations(33), codes, params, bias)
+    assert len(recorded.calls) >= 2
+    for call in recorded.calls:
+        opcheck(*call, test_utils=("test_faketensor",))
+
+
+@pytest.mark.parametrize("kernel,format_name", TWO_STEPS)
+def test_both_steps_can_be_traced_anywhere(kernel, format_name):
+    codes, params, bias = layer(format_name, "cpu")
+    mode = FakeTensorMode()
+    names = FORMATS[format_name].tensors
+    tensors = dict(zip(names, (codes, *(getattr(params, name) for name in names[1:])), strict=True))
+    fakes = {name: mode.from_tensor(tensor) for name, tensor in tensors.items()}
+    dtype = (kernel.requires.dtypes or (torch.float32,))[0]
+    given = type(params)(**{name: fakes[name] for name in names[1:]}, orig_dtype=dtype, orig_shape=(N, K))
+    with mode:
+        y = in_two_steps(
+            kernel, mode.from_tensor(activations(33, dtype).cpu()), fakes["codes"], given, mode.from_tensor(bias)
+        )
+    assert (y.shape, y.dtype) == ((33, N), dtype)
+
+
+# op that multiplies -> (kernel, library, what the adapter is given of it, the adapter, format)
+LIBRARY_OPS = {
+    "vllm_fp8_multiply": ("vllm", "vllm", None, vllm.fp8_linear, "fp8-channel"),
+    "vllm_int8_multiply": ("vllm", "vllm", None, vllm.int8_linear, "int8-channel"),
+    "vllm_block_multiply": ("vllm", "vllm", None, vllm.block_linear, "fp8-block128"),
+    "sgl_fp8_multiply": ("sgl", "sgl-kernel", None, sgl.fp8_linear, "fp8-channel"),
+    "sgl_int8_multiply": ("sgl", "sgl-kernel", None, sgl.int8_linear, "int8-channel"),
+    "sgl_block_multiply": ("sgl", "sgl-kernel", None, sgl.block_linear, "fp8-block128"),
+    "torchao_int8_multiply": ("torchao", "torchao", torchao.MATMULS, torchao.int8_linear, "int8-channel"),
+    "q8f_fp8_multiply": ("q8f", "q8-kernels", None, q8f.fp8_linear, "fp8-channel"),
+    "q8f_int8_multiply": ("q8f", "q8-kernels", None, q8f.int8_linear, "int8-channel"),
+    "deepgemm_multiply": ("deepgemm", "deep-gemm", deepgemm.FUNCTIONS, deepgemm.block_linear, "fp8-block128"),
+}
+
+
+@pytest.mark.parametrize("op", LIBRARY_OPS)
+def test_libraries_in_two_steps(recorded, monkeypatch, op):
+    """With the signatures and the meaning of a real release behind the ops, three layers quantize once."""
+    kernel, name, functions, linear, format_name = LIBRARY_OPS[op]
+    steps = next(k.steps for k in KERNELS if k.name == kernel and format_name in k.formats)
+    release = json.loads((SIGNATURES / f"{name}.json").read_text(encoding="utf-8"))[0]
+    library = recorded(release)
+    part = library if functions is None else next(getattr(library, f) for f in functions if hasattr(library, f))
+    monkeypatch.setattr(Library, "loaded", lambda self: part)
+    codes, params, bias = layer(format_name, "cpu")
+    x, bias = activations(33, torch.bfloat16).cpu(), bias.cpu().to(torch.bfloat16)
+    expected = [linear(part, x, codes, params.scale, each) for each in (bias, None, bias)]
+    with Recorded() as recorded_ops:
+        given = steps.quantize(x, params)
+        got = [steps.multiply(given, 33, x.dtype, codes, params, each) for each in (bias, None, bias)]
+    assert all(torch.equal(y, wanted) for y, wanted in zip(got, expected, strict=True))
+    names = [function._schema.name for function, _ in recorded_ops.calls]
+    assert names[1:] == [f"x2v_quant::{op}"] * 3
+    for call in recorded_ops.calls:
+        opcheck(*call, test_utils=("test_faketensor",))
