@@ -5,17 +5,8 @@ import dataclasses
 import torch
 from comfy_kitchen.tensor import QuantizedTensor
 
-from .metrics import decibels, energy
-
-
-def stored(module: torch.nn.Module) -> str:
-    """What the weight really is: "int8-channel on torch" for ours, core's layout, GGUF's type or the dtype."""
-    if getattr(module, "kernel", None) is not None:
-        return f"{module.format} on {module.kernel.name}"
-    if isinstance(module.weight, QuantizedTensor):
-        return module.weight._layout_cls
-    gguf_type = getattr(module.weight, "tensor_type", None)
-    return str(module.weight.dtype).removeprefix("torch.") if gguf_type is None else gguf_type.name
+from ...comparing.metrics import decibels, energy
+from ...comparing.storage import stored
 
 
 def weight_of(module: torch.nn.Module, device: torch.device) -> torch.Tensor:

@@ -11,12 +11,13 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from ...calibrating.recorder import calibrated
+from ...comparing.storage import stored
 from ...demo import recipe
 from .. import peak_memory
 from .contestants import Contestant
 from .files import selected
 from .job import LATENTS, NEGATIVE, Job, prompt
-from .layers import compare, stored
+from .layers import compare
 from .loaders import load
 from .recording import CASES, EVERY, ROWS, Recorder
 from .sampling import Stopwatch, sample, shifted

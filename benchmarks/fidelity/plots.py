@@ -4,9 +4,9 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from ...comparing.metrics import CEILING
 from .contestants import BASELINE, CORE, GGUF, OURS
 from .frames import Frames
-from .metrics import CEILING
 from .sheet import sheet
 
 COLOURS = {OURS: "tab:blue", CORE: "tab:orange", GGUF: "tab:green"}

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import torch
 
+from ...comparing.metrics import decibels, psnr, relative_error, ssim
 from ...demo.reading import read
 from .cases import Case
-from .metrics import decibels, psnr, relative_error, ssim
 
 ASPECTS = ("colour", "shape", "direction")
 ALL = "all"

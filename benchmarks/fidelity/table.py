@@ -1,7 +1,7 @@
 """The result for a person, in Markdown."""
 
+from ...comparing.metrics import CEILING
 from .. import tables
-from .metrics import CEILING
 from .scores import ASPECTS, summary
 
 HEADS = (

@@ -71,7 +71,7 @@ def test_only_linear_layers_of_blocks_are_selected(original):
 def test_gguf_files_hold_every_tensor(kind, least, original, tmp_path):
     gguf = pytest.importorskip("gguf")
     from x2v_quant.benchmarks.fidelity import files
-    from x2v_quant.benchmarks.fidelity.metrics import snr
+    from x2v_quant.comparing.metrics import snr
 
     tensors, _ = files.read_original(original)
     chosen = set(files.selected(tensors))

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from x2v_quant.benchmarks.fidelity.layers import compare
-from x2v_quant.benchmarks.fidelity.metrics import CEILING
 from x2v_quant.benchmarks.fidelity.recording import EVERY, ROWS, Recorder
+from x2v_quant.comparing.metrics import CEILING
 
 pytestmark = pytest.mark.usefixtures("inference")
 N, K = 48, 64

@@ -37,6 +37,7 @@ PUBLISHED = {
     "wan_t2v_quantized": T2V,
     "quantize_and_save": DENSE,
     "calibrate": DENSE,
+    "compare": DENSE,
     "wan22_i2v_4step": EXPERTS,
 }
 DEMO = {"demo_i2v": I2V, "demo_t2v": T2V}

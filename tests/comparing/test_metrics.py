@@ -1,4 +1,4 @@
-"""The distances of `x2v-quant fidelity`, against formulas written out another way."""
+"""The distances between outputs, latents and videos, against formulas written out another way."""
 
 import math
 
@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 
-from x2v_quant.benchmarks.fidelity.metrics import CEILING, decibels, psnr, relative_error, snr, ssim
+from x2v_quant.comparing.metrics import CEILING, decibels, psnr, relative_error, snr, ssim
 
 seeds = st.integers(0, 2**32)
 examples = settings(max_examples=15, deadline=None)
@@ -73,3 +73,30 @@ def test_noise_of_a_known_share(seed, share):
 @pytest.mark.parametrize("signal,noise,expected", [(1, 0, CEILING), (1, 1e-30, CEILING), (10, 1, 10), (1, 100, -20)])
 def test_decibels_end_at_the_ceiling(signal, noise, expected):
     assert decibels(signal, noise) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    "signal,noise,expected",
+    [
+        (1, 0, math.inf),
+        (1, 1e-30, 300),
+        (0, 1, -math.inf),
+        (1, math.inf, -math.inf),
+        (1, math.nan, -math.inf),
+        (math.nan, math.nan, -math.inf),
+    ],
+)
+def test_decibels_without_a_ceiling(signal, noise, expected):
+    assert decibels(signal, noise, math.inf) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("true,got,expected", [(0, 0, 0), (0, 1, math.inf), (1, 1, 0), (1, 3, 2)])
+def test_relative_error_of_nothing(true, got, expected):
+    assert relative_error(torch.full((4,), float(true)), torch.full((4,), float(got))) == expected
+
+
+def test_psnr_is_over_all_frames_at_once():
+    x = torch.zeros(2, 12, 12, 3)
+    y = x.clone()
+    y[0] = 0.2
+    assert psnr(x, y) == pytest.approx(-10 * math.log10(0.2**2 / 2), abs=1e-3)

@@ -1,4 +1,4 @@
-"""Distances between a contestant's numbers, latents and videos and those of the baseline."""
+"""Distances between what two models compute: outputs of layers, latents, pictures."""
 
 import math
 
@@ -12,9 +12,13 @@ WINDOW, SIGMA = 11, 1.5
 C1, C2 = 0.01**2, 0.03**2
 
 
-def decibels(signal: float, noise: float) -> float:
-    """10 log10(signal / noise) of two energies, at most CEILING."""
-    return CEILING if noise <= signal * 10 ** (-CEILING / 10) else 10 * math.log10(signal / noise)
+def decibels(signal: float, noise: float, ceiling: float = CEILING) -> float:
+    """10 log10(signal / noise) of two energies, at most `ceiling`; -inf where the noise is infinite or no number, or
+    there is no signal."""
+    if noise <= signal * 10 ** (-ceiling / 10):
+        return ceiling
+    ratio = signal / noise
+    return 10 * math.log10(ratio) if ratio > 0 else -math.inf
 
 
 def energy(values: torch.Tensor) -> float:
@@ -28,13 +32,17 @@ def snr(true: torch.Tensor, got: torch.Tensor) -> float:
 
 
 def relative_error(true: torch.Tensor, got: torch.Tensor) -> float:
-    """|got - true| / |true| in the 2-norm."""
-    return math.sqrt(energy(got.double() - true.double()) / energy(true))
+    """|got - true| / |true| in the 2-norm; inf where only `true` is zero."""
+    signal, noise = energy(true), energy(got.double() - true.double())
+    if noise == 0:
+        return 0.0
+    return math.sqrt(noise / signal) if signal else math.inf
 
 
-def psnr(true: torch.Tensor, got: torch.Tensor) -> float:
-    """Peak signal-to-noise ratio in dB of values in 0 to 1, over all of them at once."""
-    return decibels(1.0, float((true.double() - got.double()).square().mean()))
+def psnr(true: torch.Tensor, got: torch.Tensor, ceiling: float = CEILING) -> float:
+    """Peak signal-to-noise ratio in dB of values in 0 to 1 [frames, ...], over all of them at once."""
+    noise = sum(energy(x.double() - y.double()) for x, y in zip(true, got, strict=True))
+    return decibels(1.0, noise / true.numel(), ceiling)
 
 
 def ssim(true: torch.Tensor, got: torch.Tensor) -> float:
@@ -42,7 +50,13 @@ def ssim(true: torch.Tensor, got: torch.Tensor) -> float:
     lie within a frame, channels and frames. Raises ValueError for frames smaller than a window."""
     if min(true.shape[1:3]) < WINDOW:
         raise ValueError(f"SSIM needs frames of {WINDOW} x {WINDOW} pixels or more, not {tuple(true.shape[1:3])}")
-    x, y = (video.double().movedim(-1, 1).flatten(0, 1).unsqueeze(1) for video in (true, got))
+    # one frame at a time: a long video in float64 would not fit beside its model
+    return sum(_similarity(x, y) for x, y in zip(true, got, strict=True)) / len(true)
+
+
+def _similarity(true: torch.Tensor, got: torch.Tensor) -> float:
+    """Of two frames [height, width, channels]."""
+    x, y = (frame.double().movedim(-1, 0).unsqueeze(1) for frame in (true, got))
     mean_x, mean_y = _local_mean(x), _local_mean(y)
     variance_x = _local_mean(x * x) - mean_x.square()
     variance_y = _local_mean(y * y) - mean_y.square()

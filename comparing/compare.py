@@ -1,0 +1,128 @@
+"""Two models with the same noise and conditioning, step by step and layer by layer. Needs ComfyUI on the path."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from .errors import CompareError
+from .layers import Layers, Sizes
+from .metrics import WINDOW, psnr, relative_error, ssim
+from .report import Report
+from .sampling import Job
+from .verdict import verdict
+from .watch import Watch, linear_layers
+
+STEPS = 3  # at which layers are compared
+SAME = "Connect two forms of the same model."
+# decide by what the model predicts how many steps they make
+ADAPTIVE = ("dpm_adaptive",)
+
+# (steps done, of both models together, the clean latent as the model predicts it now)
+Tick = Callable[[int, int, torch.Tensor], None]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """`latents`: what the reference and the candidate sampled."""
+
+    report: Report
+    latents: tuple[torch.Tensor, torch.Tensor]
+
+
+def compare(reference, candidate, job: Job, vae=None, tick: Tick = lambda *_: None) -> Comparison:
+    """Sample `reference` and `candidate` (ModelPatchers of any loader), each once.
+
+    Both models' layers see the same inputs: rows of what the reference's layers got at STEPS of the steps, shown to the
+    candidate's layers at the same step. The reference's predicted latents of all steps stay in RAM. vae: core's VAE,
+    decodes both results. Raises CompareError for models whose layers or noise levels differ, for no step
+    and for a sampler without fixed steps.
+    """
+    sizes = matching_sizes(reference, candidate)
+    total = _step_count(job, reference, candidate)
+    steps = spread(total)
+    layers = Layers(sizes, steps)
+    predicted: list[torch.Tensor] = []
+    errors: list[float] = []
+
+    def keep(step, x0, _):
+        predicted.append(flat(x0))
+        tick(step + 1, 2 * total, x0)
+
+    def hold_against(step, x0, _):
+        errors.append(relative_error(predicted[step], flat(x0)))
+        tick(total + step + 1, 2 * total, x0)
+
+    true = job.sample(reference, Watch(steps, layers.record), keep)
+    got = job.sample(candidate, Watch(steps, layers.measure), hold_against)
+    result = relative_error(flat(true), flat(got))
+    noise, similarity = (None, None) if vae is None else _pictures(vae, true, got)
+    found = layers.found()
+    words = verdict(errors, result, noise, similarity, found)
+    return Comparison(Report(tuple(errors), result, noise, similarity, found, words), (true, got))
+
+
+def matching_sizes(reference, candidate) -> Sizes:
+    """Every linear layer -> (out_features, in_features). Raises CompareError unless both models have the same."""
+    ours, theirs = (_sizes(patcher) for patcher in (reference, candidate))
+    for names, others, words in ((ours, theirs, "candidate"), (theirs, ours, "reference")):
+        missing = next((name for name in names if name not in others), None)
+        if missing is not None:
+            raise CompareError(f"The models do not match: the {words} has no layer {missing}. {SAME}")
+    for name, size in ours.items():
+        if theirs[name] != size:
+            raise CompareError(
+                f"The models do not match: layer {name} is {_by(size)} in the reference and {_by(theirs[name])} in the "
+                f"candidate. {SAME}"
+            )
+    return ours
+
+
+def spread(total: int) -> tuple[int, ...]:
+    """STEPS of `total` steps from the first to the last, in order; all of fewer."""
+    wanted = min(STEPS, total)
+    return tuple(round(place * (total - 1) / max(wanted - 1, 1)) for place in range(wanted))
+
+
+def flat(latent: torch.Tensor) -> torch.Tensor:
+    """Its values in one row on the CPU: a latent of several parts (video and sound) is core's NestedTensor."""
+    parts: Sequence[torch.Tensor] = latent.unbind() if latent.is_nested else (latent,)
+    return torch.cat([part.detach().float().cpu().flatten() for part in parts])
+
+
+def _sizes(patcher) -> Sizes:
+    layers = linear_layers(patcher.model.diffusion_model)
+    return {name: (layer.out_features, layer.in_features) for name, layer in layers.items()}
+
+
+def _by(size: tuple[int, int]) -> str:
+    return " x ".join(map(str, size))
+
+
+def _step_count(job: Job, reference, candidate) -> int:
+    if job.settings.sampler_name in ADAPTIVE:
+        raise CompareError(
+            f"Sampler {job.settings.sampler_name} makes as many steps as it likes with each model: pick another one."
+        )
+    sigmas = [job.sigmas(model).cpu() for model in (reference, candidate)]
+    if not torch.equal(*sigmas):
+        raise CompareError(
+            "The models do not match: they are sampled at different noise levels. Put the same ModelSampling node "
+            "with the same shift behind both."
+        )
+    total = len(sigmas[0]) - 1
+    if total < 1:
+        raise CompareError("There is nothing to sample: raise steps or denoise.")
+    return total
+
+
+def _pictures(vae, true: torch.Tensor, got: torch.Tensor) -> tuple[float, float | None]:
+    """(PSNR, SSIM) of the decoded latents; no SSIM of pictures that are smaller than its window."""
+    x, y = (_frames(vae, latent) for latent in (true, got))
+    return psnr(x, y, float("inf")), ssim(x, y) if min(x.shape[1:3]) >= WINDOW else None
+
+
+def _frames(vae, latent: torch.Tensor) -> torch.Tensor:
+    """[frames, height, width, channels] in 0 to 1, of all videos of a batch."""
+    images = vae.decode(latent.unbind()[0] if latent.is_nested else latent)
+    return images.reshape(-1, *images.shape[-3:]).cpu()

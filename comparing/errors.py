@@ -1,0 +1,5 @@
+"""What keeps two models from being compared, in words for the person who connected them."""
+
+
+class CompareError(ValueError):
+    """The models cannot be compared as asked. The message names cause and remedy in one or two sentences."""

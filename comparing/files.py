@@ -1,0 +1,28 @@
+"""Model files as ComfyUI holds them, for the command line. Needs ComfyUI on the path."""
+
+from pathlib import Path
+
+import comfy.sd
+import comfy.utils
+
+from ..checkpoints import open_checkpoint
+from ..loading import load_dit
+from .errors import CompareError
+
+
+def load_model(path: Path):
+    """ModelPatcher of a diffusion model: a quantized one and one in several files by our loader, the others by core's.
+
+    Raises CheckpointError, CompareError and what load_dit raises.
+    """
+    if path.is_dir() or open_checkpoint(path).formats:
+        return load_dit(str(path), unquantized=True)
+    tensors, metadata = comfy.utils.load_torch_file(str(path), return_metadata=True)
+    patcher = comfy.sd.load_diffusion_model_state_dict(tensors, metadata=metadata)
+    if patcher is None:
+        raise CompareError(f"{path.name}: ComfyUI does not recognise this diffusion model. Give the file of one.")
+    return patcher
+
+
+def load_vae(path: Path) -> comfy.sd.VAE:
+    return comfy.sd.VAE(sd=comfy.utils.load_torch_file(str(path)))

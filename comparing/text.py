@@ -1,0 +1,51 @@
+"""A report in words and tables, in Markdown."""
+
+import math
+
+from .report import Report
+from .verdict import decibels_text
+
+STEP_HEADS = ("step", "latents off")
+LAYER_HEADS = ("layer", "size", "reference", "candidate", "output")
+
+
+def describe(report: Report) -> str:
+    """The verdict with its lines, the figures of the result, a row per step, and a row per layer, the worst first."""
+    blocks = [report.verdict.words]
+    if report.verdict.lines:
+        blocks.append("\n".join(report.verdict.lines))
+    blocks += [_result(report), steps_table(report), layers_table(report)]
+    return "\n\n".join(blocks)
+
+
+def steps_table(report: Report) -> str:
+    return _table(STEP_HEADS, [(str(step), percent(error)) for step, error in enumerate(report.steps, 1)])
+
+
+def layers_table(report: Report) -> str:
+    """Signal to noise of each layer's output on the same inputs."""
+    rows = [
+        (layer.name, f"{layer.shape[0]} x {layer.shape[1]}", layer.reference, layer.candidate, decibels_text(layer.snr))
+        for layer in sorted(report.layers, key=lambda layer: layer.snr)
+    ]
+    return _table(LAYER_HEADS, rows)
+
+
+def percent(error: float) -> str:
+    if not math.isfinite(error):
+        return "not a number"
+    return "0" if error == 0 else f"{error:.3%}"
+
+
+def _result(report: Report) -> str:
+    lines = [f"- result: latents {percent(report.result)} off"]
+    if report.psnr is not None:
+        lines.append(f"- PSNR of the decoded result: {decibels_text(report.psnr)}")
+    if report.ssim is not None:
+        lines.append(f"- SSIM of the decoded result: {report.ssim:.4f}")
+    return "\n".join(lines)
+
+
+def _table(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    lines = [heads, ("---",) * len(heads), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)

@@ -1,0 +1,124 @@
+"""The figures in words: how far the candidate is off, and which layers are to be kept in high precision."""
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..layer_rules.overrides import KEEP
+from .layers import Layer
+
+# layers are named until they carry this share of the relative noise of all, but no more than this share of them
+NOISE, MOST = 0.5, 0.1
+# dB below the median from which a layer stands out
+STANDS_OUT = 6.0
+# dB above which a layer differs by no more than the rounding of 16-bit activations
+ROUNDING = 55.0
+NAMED = 3
+# PSNR in dB from which the decoded results are so much alike
+ALIKE = (
+    (40.0, "hardly to be told apart"),
+    (30.0, "alike, with differences that show side by side"),
+    (20.0, "the same scene with other details"),
+    (-math.inf, "different pictures"),
+)
+HOW = (
+    "Put the lines into the layers input of Quantize Model behind the unquantized model, or into a file for "
+    "x2v-quant convert --layers."
+)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """`words`: a few sentences; `lines`: for Quantize Model's layers, the worst layer first; `identical`: every step,
+    every layer and the result are the same bit for bit."""
+
+    words: str
+    lines: tuple[str, ...] = ()
+    identical: bool = False
+
+
+def verdict(
+    steps: Sequence[float], result: float, psnr: float | None, ssim: float | None, layers: Sequence[Layer]
+) -> Verdict:
+    """Arguments as in Report."""
+    if not any(steps) and result == 0 and all(layer.noise == 0 for layer in layers):
+        return Verdict(
+            f"The two models are identical here: all {len(steps)} steps, the result and the outputs of "
+            f"{len(layers)} layers are the same bit for bit. No layer has to be kept.",
+            identical=True,
+        )
+    kept = worst(layers)
+    lines = tuple(f"{layer.name} = {KEEP}" for layer in kept)
+    return Verdict(" ".join([*_distance(steps, result), *_picture(psnr, ssim), *_layers(kept, layers)]), lines)
+
+
+def worst(layers: Sequence[Layer]) -> list[Layer]:
+    """Layers to be kept, the worst first: those with the most noise over signal, see NOISE and MOST; none whose
+    difference is mere rounding."""
+    ranked = sorted((layer for layer in layers if layer.snr < ROUNDING), key=lambda layer: -layer.share)
+    total = sum(layer.share for layer in ranked)
+    kept, covered = [], 0.0
+    for layer in ranked[: max(1, math.ceil(MOST * len(ranked)))]:
+        if covered >= NOISE * total and kept and total < math.inf:
+            break
+        kept.append(layer)
+        covered += layer.share
+    return kept
+
+
+def _distance(steps: Sequence[float], result: float) -> list[str]:
+    wrong = next((step for step, error in enumerate(steps, 1) if not math.isfinite(error)), None)
+    if wrong is not None:
+        return [f"From step {wrong} on the latents are infinite or not a number."]
+    if not math.isfinite(result):
+        return ["The result is infinite or not a number."]
+    largest = max(range(len(steps)), key=steps.__getitem__)
+    return [
+        f"The result is {result:.2%} off (|difference| / |latent|).",
+        f"On the way the predicted latent is furthest off at step {largest + 1} of {len(steps)}, by "
+        f"{steps[largest]:.2%}.",
+    ]
+
+
+def _picture(psnr: float | None, ssim: float | None) -> list[str]:
+    if psnr is None:
+        return []
+    if psnr == math.inf:
+        return ["The decoded results are the same, bit for bit."]
+    if psnr == -math.inf:
+        return ["The decoded result is infinite or not a number."]
+    words = next(words for limit, words in ALIKE if psnr >= limit)
+    similarity = "" if ssim is None else f", SSIM {ssim:.4f}"
+    return [f"The decoded results are {words}: PSNR {psnr:.1f} dB{similarity}."]
+
+
+def _layers(kept: Sequence[Layer], layers: Sequence[Layer]) -> list[str]:
+    if not kept:
+        return ["No layer differs by more than the rounding of 16-bit activations: keeping some would gain nothing."]
+    names = ", ".join(f"{layer.name} ({decibels_text(layer.snr)})" for layer in kept[:NAMED])
+    names += f" and {len(kept) - NAMED} more" if len(kept) > NAMED else ""
+    median = statistics.median(layer.snr for layer in layers if layer.snr < ROUNDING)
+    if kept[0].snr > median - STANDS_OUT:
+        words = [
+            f"No layer stands out from the median of {decibels_text(median)}: a more exact format for all layers helps "
+            f"more than keeping the worst, {names}."
+        ]
+    else:
+        words = [f"Keep in high precision: {names}."]
+    total = sum(layer.share for layer in layers)
+    if total < math.inf:
+        covered = sum(layer.share for layer in kept) / total
+        size = sum(math.prod(layer.shape) for layer in kept) / sum(math.prod(layer.shape) for layer in layers)
+        carries, holds = ("It carries", "holds") if len(kept) == 1 else ("They carry", "hold")
+        words.append(
+            f"{carries} {covered:.0%} of the relative noise of all {len(layers)} layers and {holds} {size:.1%} of "
+            "their weights."
+        )
+    return [*words, HOW]
+
+
+def decibels_text(value: float) -> str:
+    if value == math.inf:
+        return "identical"
+    return "not a number" if value == -math.inf else f"{value:.1f} dB"

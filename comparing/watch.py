@@ -1,0 +1,58 @@
+"""The linear layers of a model at some of its sampler's steps, seen while they run. Needs ComfyUI on the path."""
+
+from collections.abc import Callable, Collection
+
+import torch
+from comfy.patcher_extension import WrappersMP
+
+from ..calibrating.recorder import COMPILED, is_linear
+
+WRAPPER_KEY = "x2v_quant.compare"
+# (step, the layer's name, the layer, its input [..., K])
+See = Callable[[int, str, torch.nn.Module, torch.Tensor], None]
+
+
+class Watch:
+    """Calls `see` for the first call of every linear layer in each of `steps` (counted from 0), right behind it: its
+    weights are then where they are needed, with LoRAs and whatever moves weights in place. The sampler's callback sets
+    `step`."""
+
+    def __init__(self, steps: Collection[int], see: See):
+        self.step = 0
+        self._steps = steps
+        self._see = see
+        self._seen: set[tuple[int, str]] = set()
+
+    def on(self, patcher):
+        """ModelPatcher -> a clone that is watched while it samples."""
+        patcher = patcher.clone()
+        # around the whole model, as a calibration records it
+        patcher.add_wrapper_with_key(WrappersMP.APPLY_MODEL, WRAPPER_KEY, self._call)
+        return patcher
+
+    def _call(self, executor, *args, **kwargs):
+        if self.step not in self._steps:
+            return executor(*args, **kwargs)
+        layers = linear_layers(executor.class_obj.diffusion_model)
+        hooks = [layer.register_forward_hook(self._hook(name)) for name, layer in layers.items()]
+        try:
+            # a compiled model would run as it was traced, without the hooks
+            with torch.compiler.set_stance("force_eager"):
+                return executor(*args, **kwargs)
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+    def _hook(self, name: str):
+        def see(layer, args, output):
+            if (self.step, name) not in self._seen:
+                self._seen.add((self.step, name))
+                self._see(self.step, name, layer, args[0])
+
+        return see
+
+
+def linear_layers(diffusion_model: torch.nn.Module) -> dict[str, torch.nn.Module]:
+    """Every linear layer of any loader, by the name that it has when it is not compiled."""
+    modules = diffusion_model.named_modules()
+    return {name.replace(COMPILED, ""): module for name, module in modules if is_linear(module)}

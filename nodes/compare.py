@@ -1,0 +1,122 @@
+"""Compare: two forms of a model with the same noise and conditioning."""
+
+import comfy.samplers
+import comfy.utils
+import latent_preview
+from comfy_api.latest import io, ui
+from server import PromptServer
+
+from ..comparing.compare import compare
+from ..comparing.drawing import as_image
+from ..comparing.error_plot import error_plot
+from ..comparing.heat_map import heat_map
+from ..comparing.sampling import Job, Settings
+from ..comparing.text import describe
+from .scheme import CATEGORY
+
+MOST_SEED = 2**64 - 1
+PREVIEW = "JPEG"
+
+
+class Compare(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="X2VCompare",
+            display_name="Compare Models",
+            category=CATEGORY,
+            description="Samples two forms of a model with the same noise and conditioning and tells what the second "
+            "one loses: at every step, in every layer and in the result; and which layers to keep in high precision.",
+            search_aliases=["x2v", "compare", "quality", "psnr", "ssim", "snr", "quantization error", "sensitivity"],
+            inputs=[
+                io.Model.Input("reference", tooltip="The model as it should be, usually the unquantized one."),
+                io.Model.Input("candidate", tooltip="The same model in another form, from any loader."),
+                io.Conditioning.Input("positive", tooltip="For both models."),
+                io.Conditioning.Input("negative", tooltip="For both models."),
+                io.Latent.Input("latent_image", tooltip="What both begin with; its size decides how long this takes."),
+                io.Int.Input(
+                    "seed",
+                    default=0,
+                    min=0,
+                    max=MOST_SEED,
+                    control_after_generate=True,
+                    tooltip="Of the noise, which is the same for both.",
+                ),
+                io.Int.Input("steps", default=20, min=1, max=10000, tooltip="Each model makes as many."),
+                io.Float.Input("cfg", default=6.0, min=0.0, max=100.0, step=0.1, tooltip="As in KSampler."),
+                io.Combo.Input(
+                    "sampler_name", options=comfy.samplers.KSampler.SAMPLERS, default="euler", tooltip="As in KSampler."
+                ),
+                io.Combo.Input(
+                    "scheduler",
+                    options=comfy.samplers.KSampler.SCHEDULERS,
+                    default="simple",
+                    tooltip="As in KSampler.",
+                ),
+                io.Float.Input(
+                    "denoise", default=1.0, min=0.0, max=1.0, step=0.01, tooltip="As in KSampler: 1 for a new video."
+                ),
+                io.Vae.Input("vae", optional=True, tooltip="Decodes both results for PSNR and SSIM."),
+            ],
+            outputs=[
+                io.String.Output(display_name="verdict", tooltip="What the candidate loses, in a few sentences."),
+                io.String.Output(
+                    display_name="layers", tooltip="Layers to keep in high precision, for Quantize Model's layers."
+                ),
+                io.String.Output(display_name="report", tooltip="All figures, as Markdown."),
+                io.Image.Output(display_name="heat map", tooltip="Signal to noise by block and kind of layer."),
+                io.Image.Output(display_name="error plot", tooltip="The error of the latents over the steps."),
+                io.Latent.Output(display_name="reference", tooltip="What the reference sampled."),
+                io.Latent.Output(display_name="candidate", tooltip="What the candidate sampled."),
+            ],
+            hidden=[io.Hidden.unique_id],
+            is_output_node=True,
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        reference,
+        candidate,
+        positive,
+        negative,
+        latent_image,
+        seed,
+        steps,
+        cfg,
+        sampler_name,
+        scheduler,
+        denoise,
+        vae=None,
+    ):
+        job = Job(Settings(seed, steps, cfg, sampler_name, scheduler, denoise), positive, negative, latent_image)
+        found = compare(reference, candidate, job, vae, _ticker(reference))
+        report, words = found.report, found.report.verdict.words
+        lines = "\n".join(report.verdict.lines)
+        pictures = [as_image(heat_map(report.layers)), as_image(error_plot(report.steps))]
+        PromptServer.instance.send_progress_text(f"{words}\n\n{lines}", cls.hidden.unique_id)
+        shown = [image for picture in pictures for image in ui.PreviewImage(picture).as_dict()["images"]]
+        latents = [{"samples": samples} for samples in found.latents]
+        return io.NodeOutput(
+            words,
+            lines,
+            describe(report),
+            *pictures,
+            *latents,
+            ui={"images": shown, "text": (words, lines), "compare": (report.as_dict(),)},
+        )
+
+
+def _ticker(model):
+    """The node's progress over both models, with core's preview."""
+    bar = comfy.utils.ProgressBar(1)
+    previewer = latent_preview.get_previewer(model.load_device, model.model.latent_format)
+
+    def tick(done, total, x0):
+        preview = None
+        if previewer is not None:
+            shown = x0.unbind()[0] if x0.is_nested else x0
+            preview = previewer.decode_latent_to_preview_image(PREVIEW, shown)
+        bar.update_absolute(done, total, preview)
+
+    return tick
