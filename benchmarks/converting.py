@@ -7,6 +7,7 @@ from functools import partial
 import torch
 from comfy.quant_ops import QUANT_ALGOS
 from comfy_kitchen.tensor import QuantizedTensor, get_layout_class
+from torch.nn import Linear
 
 from ..formats import FORMATS
 from ..formats.convert import convert
@@ -56,7 +57,7 @@ def _torchao(weight: Weight, config: str) -> Callable[[], object]:
     from torchao import quantization
 
     def run():
-        layer = torch.nn.Linear(weight.shape[1], weight.shape[0], bias=False, device="meta")
+        layer = Linear(weight.shape[1], weight.shape[0], bias=False, device="meta")
         layer.weight = torch.nn.Parameter(weight, requires_grad=False)
         quantization.quantize_(layer, getattr(quantization, config)(set_inductor_config=False))
         return layer.weight

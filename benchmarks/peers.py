@@ -10,6 +10,7 @@ import comfy.ops
 import torch
 from comfy.quant_ops import QUANT_ALGOS
 from comfy_kitchen.tensor import get_layout_class
+from torch.nn import Linear
 
 from ..kernels import LIBRARIES
 from ..machine import Machine, cpu_has_bf16
@@ -73,7 +74,7 @@ def _torchao(weight: torch.Tensor, bias: torch.Tensor, compiled: bool) -> Run:
     """torchao's documented way: quantize_ on a module, eager or compiled."""
     from torchao.quantization import Int8DynamicActivationInt8WeightConfig, quantize_
 
-    layer = torch.nn.Linear(weight.shape[1], weight.shape[0], device="meta")
+    layer = Linear(weight.shape[1], weight.shape[0], device="meta")
     layer.weight, layer.bias = (torch.nn.Parameter(tensor, requires_grad=False) for tensor in (weight, bias))
     quantize_(layer, Int8DynamicActivationInt8WeightConfig(set_inductor_config=False))
     if not compiled:

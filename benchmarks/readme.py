@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+from .. import scheme_table
 from . import tables
 from .fidelity.section import fidelity_section
 from .train_demo.section import training_section
@@ -21,8 +22,13 @@ def bench_section() -> str:
     )
 
 
+def schemes_section() -> str:
+    return scheme_table.markdown(scheme_table.table()["schemes"])
+
+
 # marker -> its text; a marker is a pair of comments, <!-- NAME:begin --> and <!-- NAME:end -->
 SECTIONS: dict[str, Callable[[], str]] = {
+    "schemes": schemes_section,
     "bench": bench_section,
     "fidelity": fidelity_section,
     "training": training_section,

@@ -19,7 +19,7 @@ from .timing import FULL, QUICK
 __all__ = ["PARTS", "kernel_report", "lines", "report", "write"]
 
 # each is a module here with cases(effort)
-PARTS = ("linear", "blocks", "sampling", "loading", "converting", "file_converting", "offloading")
+PARTS = ("linear", "blocks", "sampling", "loading", "converting", "file_converting", "offloading", "sampler_patch")
 COMMAND = "x2v-quant bench"
 # the widest instructions say what a CPU's figures mean: flag -> word for a file's name
 WIDEST = {

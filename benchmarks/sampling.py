@@ -39,7 +39,7 @@ def cases(effort: Effort = FULL) -> list[Case]:
         ours = {kind: load_dit(str(path)) for kind, path in files.ours.items()}
         theirs = {PEER: files.dense, **{NATIVE_PEER.format(kind): path for kind, path in files.native.items()}}
         loaded = {**ours, **{name: core_loaders.load_dit(path) for name, path in theirs.items()}}
-        times = measure({name: lambda m=model: _sample(m, latent) for name, model in loaded.items()}, effort)
+        times = measure({name: lambda m=model: sample(m, latent) for name, model in loaded.items()}, effort)
         groups = {kind: model.model.x2v_plan.summary()[0] for kind, model in ours.items()}
         # Windows does not delete a file that a model still has mapped
         del ours, loaded
@@ -69,7 +69,7 @@ def _words(size: WanSize) -> str:
     return f"{size.blocks} {name} block{'s' * (size.blocks > 1)}"
 
 
-def _sample(model, latent: tuple[int, ...]) -> torch.Tensor:
+def sample(model, latent: tuple[int, ...]) -> torch.Tensor:
     generator = torch.Generator().manual_seed(0)
     noise = torch.randn(latent, generator=generator)
     prompt = [[torch.randn((1, 512, models.TEXT_WIDTH), generator=generator), {}]]

@@ -1,0 +1,73 @@
+"""What the NaN guard says: where, how it was computed, and what to try."""
+
+import torch
+
+from ..plan import Plan
+from .nan_search import BETWEEN, CONDITIONING, ELSEWHERE, LATENT, LAYER, WEIGHT, Culprit
+from .run import SamplerRun
+
+# from here on what a layer multiplies may leave float16's range (65504)
+NEAR_FP16 = 1e4
+
+WHERE = {
+    LATENT: "the latent that came in is not finite already",
+    CONDITIONING: "the conditioning that came in is not finite already",
+    WEIGHT: "weights of layer {layer} are not finite",
+    LAYER: "layer {layer} is the first whose output is not finite; its input is, up to {largest:.3g} in {dtype}",
+    BETWEEN: "the input of layer {layer} is the first that is not finite, {behind}",
+    ELSEWHERE: "the output of every layer is finite when it is computed again",
+}
+TRY = {
+    LATENT: "Look at what the sampler begins with (another sampler's latent, a VAE in fp16), or at the sampler_name if "
+    "this is a later step.",
+    CONDITIONING: "Look at the text encoder: compute dtype bf16 or fp32 in Quantization Scheme, or scheme dequant for "
+    "it; and at the images that were encoded.",
+    WEIGHT: "Check the file with 'x2v-quant inspect' and download it again; take LoRAs off, or lower their strength.",
+    BETWEEN: "It arises in attention, norms or a patch between layers: set compute dtype bf16 or fp32 in Quantization "
+    "Scheme, or take off patches of attention.",
+    ELSEWHERE: "It arises in guidance or in compiled code: lower cfg, or take off torch.compile and other patches.",
+}
+QUANTIZED = "Write {layer} into high_precision_layers of Quantized Sampler Patch, or pick scheme dequant"
+FP16 = "set compute dtype bf16 or fp32 in Quantization Scheme"
+PLAIN = f"Lower the strength of LoRAs, or {FP16}"
+
+
+def sentence(culprit: Culprit, run: SamplerRun, plan: Plan | None) -> str:
+    """The message of a NonFiniteError. plan: of the model, None if this pack has not quantized it."""
+    where = WHERE[culprit.kind].format(
+        layer=culprit.layer,
+        largest=culprit.largest,
+        dtype=_name(culprit.dtype),
+        behind=f"behind {culprit.before}" if culprit.before else "before any other layer",
+    )
+    step = f"Step {run.step + 1} of {run.steps} (sigma {run.sigmas[run.step]:.4g})"
+    words = [f"{step}: the model gave NaN or infinity; {where}.", _how(culprit, plan), _advice(culprit)]
+    return " ".join(word for word in words if word)
+
+
+def _how(culprit: Culprit, plan: Plan | None) -> str:
+    """The plan of the layer: format, kernel and why no kernel before it."""
+    if not culprit.layer:
+        return ""
+    if culprit.kernel is None:
+        return "It is not quantized."
+    choice = plan.layers[culprit.layer].choice
+    words = f"In {plan.title} it is planned as {choice.format} on {choice.kernel.name}"
+    if culprit.kernel != choice.kernel.name:
+        words += f", in this step by {culprit.kernel}"
+    for name, reason in list(choice.passed_over.items())[:1]:
+        words += f" (not {name}: {reason})"
+    return f"{words}."
+
+
+def _advice(culprit: Culprit) -> str:
+    if culprit.kind != LAYER:
+        return TRY[culprit.kind]
+    overflows = culprit.dtype == torch.float16 or culprit.largest >= NEAR_FP16
+    if culprit.kernel is None:
+        return f"{PLAIN}."
+    return f"{QUANTIZED.format(layer=culprit.layer)}{f'; or {FP16}' if overflows else ''}."
+
+
+def _name(dtype: torch.dtype | None) -> str:
+    return str(dtype).removeprefix("torch.")

@@ -1,0 +1,107 @@
+"""Fills a step report while core samples."""
+
+import time
+from collections.abc import Callable
+
+from comfy.patcher_extension import WrappersMP, get_wrappers_with_key
+from comfy_api.torch_helpers.torch_compile import COMPILE_KEY
+from comfy_execution.utils import get_executing_context
+
+from .clock import StepClock
+from .high_precision import named_linears
+from .run import Follower
+from .step_report import RunReport, StepReport
+
+SHOW_EVERY = 0.5  # seconds
+# which argument of BaseModel.apply_model
+TRANSFORMER_OPTIONS = 5
+
+
+class StepRecorder:
+    """Adds a run to `report` for each sampler that works with the patched model. Steps are timed from one callback of
+    the sampler to the next, previews included; what the layers multiply is counted in the first evaluation."""
+
+    def __init__(self, follower: Follower, report: StepReport):
+        self.follower = follower
+        self.report = report
+        self.run: RunReport | None = None
+
+    def sample(self, executor, guider, sigmas, extra_args, callback, *args, **kwargs):
+        """A wrapper of a sampler's `sample`, inside the follower's."""
+        run = self.run = self._begun(guider)
+        show = throttled(self.report.show)
+
+        def told(step, denoised, x, total):
+            run.clock.mark()
+            show(self.report.text)
+            callback(step, denoised, x, total)
+
+        run.clock.mark()
+        try:
+            return executor(guider, sigmas, extra_args, told, *args, **kwargs)
+        finally:
+            self.run = None
+            run.clock.wait()
+            self.report.show(self.report.text())
+
+    def _begun(self, guider) -> RunReport:
+        patcher, following = guider.model_patcher, self.follower
+        plan = getattr(patcher.model, "x2v_plan", None)
+        layers = following.run.layers(patcher.model.diffusion_model)
+        context = get_executing_context()
+        run = RunReport(
+            sampler=context.node_id if context else "",
+            title=plan.title if plan else type(patcher.model).__name__,
+            groups=plan.summary() if plan else [],
+            sigmas=following.run.sigmas,
+            high=following.run.high,
+            quantizing={name for name, layer in layers.items() if layer.kernel.activation != "float"},
+            always_high={name for name in layers if following.schedule.matches(name)},
+            clock=StepClock(patcher.load_device),
+        )
+        self.report.begin(run, context.prompt_id if context else None)
+        return run
+
+    def apply(self, executor, *args, **kwargs):
+        """A wrapper of BaseModel.apply_model."""
+        run = self.run
+        run.evaluations.append(self.follower.run.step)
+        # a compiled model would be traced with the hooks; of several GPUs one counts
+        if is_compiled(args[TRANSFORMER_OPTIONS]) or not run.uncounted.acquire(blocking=False):
+            return executor(*args, **kwargs)
+        hooks = [
+            module.register_forward_pre_hook(_counting(run, name))
+            for name, module in named_linears(executor.class_obj.diffusion_model).items()
+        ]
+        try:
+            return executor(*args, **kwargs)
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+
+def is_compiled(transformer_options: dict) -> bool:
+    """Whether core's torch.compile wrapper is on the model that these belong to."""
+    return bool(get_wrappers_with_key(WrappersMP.APPLY_MODEL, COMPILE_KEY, transformer_options))
+
+
+def _counting(run: RunReport, name: str):
+    def count(module, args):
+        rows = args[0].numel() // module.in_features
+        run.work[name] = run.work.get(name, 0) + rows * module.in_features * module.out_features
+        run.tokens = max(run.tokens, rows)
+
+    return count
+
+
+def throttled(show: Callable[[str], None], every: float = SHOW_EVERY) -> Callable[[Callable[[], str]], None]:
+    """show(text) at most once in `every` seconds; given a function that writes the text only then."""
+    last = float("-inf")
+
+    def maybe(text: Callable[[], str]) -> None:
+        nonlocal last
+        if time.monotonic() - last >= every:
+            last = time.monotonic()
+            show(text())
+
+    return maybe
