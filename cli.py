@@ -13,10 +13,15 @@ from .benchmarks.fidelity import table as fidelity_table
 from .benchmarks.fidelity.errors import FidelityError
 from .calibrating import CalibrationError
 from .checkpoints import CheckpointError
+from .comparing import CompareError
+from .comparing import command as comparing
 from .converting import ConvertError
 from .converting import command as converting
 from .demo import install as demo_models
+from .headless import run as running
+from .headless.client import ServerError
 from .headless.server import StartError
+from .headless.workflow import WorkflowError
 from .layer_rules import RuleError
 
 
@@ -78,6 +83,14 @@ COMMANDS = (
         lambda found: True,
     ),
     Command(
+        "compare",
+        "sample two forms of a model with the same noise: what each step and each layer of the second one loses",
+        comparing.arguments,
+        comparing.run,
+        comparing.lines,
+        comparing.ok,
+    ),
+    Command(
         "doctor",
         "say which kernels this machine can run, and why not the rest",
         lambda parser: None,
@@ -91,6 +104,14 @@ COMMANDS = (
         lambda parser: None,
         lambda options: scheme_table.table(),
         scheme_table.lines,
+        lambda found: True,
+    ),
+    Command(
+        "run",
+        "run a saved workflow without a browser, on a server of its own or on one that runs already",
+        running.arguments,
+        running.run,
+        running.lines,
         lambda found: True,
     ),
     Command(
@@ -120,6 +141,12 @@ COMMANDS = (
 )
 
 
+ERRORS = (
+    *(StartError, ServerError, WorkflowError),
+    *(CalibrationError, CheckpointError, CompareError, ConvertError, FidelityError, RuleError),
+)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Exit status: 0 if all is well, 1 if the report says otherwise, 2 for a wrong command line."""
     parser = argparse.ArgumentParser("x2v-quant", description="LightX2V's quantized checkpoints in ComfyUI.")
@@ -132,7 +159,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         found = options.command.run(options)
-    except (StartError, CalibrationError, CheckpointError, ConvertError, FidelityError, RuleError) as error:
+    except ERRORS as error:
         parser.exit(1, f"x2v-quant: {error}\n")
     # a console may lack the characters of a file's name
     sys.stdout.reconfigure(errors="backslashreplace")

@@ -76,6 +76,11 @@ class Client:
     def interrupt(self) -> None:
         self._request("POST", "/interrupt")
 
+    def cancel(self, prompt_id: str) -> None:
+        """Takes one prompt back, waiting or running; others go on."""
+        self._request("POST", "/queue", json={"delete": [prompt_id]})
+        self._request("POST", "/interrupt", json={"prompt_id": prompt_id})
+
     def get(self, route: str) -> Any:
         return self._request("GET", route).json()
 
@@ -92,7 +97,7 @@ class Client:
         return answer["prompt_id"]
 
     def run(self, prompt: dict[str, Any], on_event: Callable[[Event], None] | None = None) -> Result:
-        """Queues an API prompt, passes on each event, and returns when it has finished."""
+        """Queues an API prompt, passes on each event, and returns when it has finished. Ctrl-C takes it back."""
         prompt_id = asyncio.run(self._follow(prompt, on_event or (lambda event: None)))
         return Result(prompt_id, self.history(prompt_id)["outputs"])
 
@@ -102,18 +107,28 @@ class Client:
             session.ws_connect(f"{self.url}/ws", params={"clientId": self.id}, max_msg_size=0) as socket,
         ):
             prompt_id = self.submit(prompt)
-            async for message in socket:
-                if message.type != aiohttp.WSMsgType.TEXT:
-                    continue  # previews are binary
-                event = Event(**{key: message.json()[key] for key in ("type", "data")})
-                if event.data.get("prompt_id") != prompt_id:
-                    continue
-                on_event(event)
-                if event.type in FAILURES:
-                    raise ServerError(failure(event))
-                # "execution_success" comes before the history is written, this after it
-                if event.type == "executing" and event.data["node"] is None:
-                    return prompt_id
+            try:
+                return await self._wait(socket, prompt_id, on_event)
+            except (asyncio.CancelledError, KeyboardInterrupt):
+                self.cancel(prompt_id)
+                raise
+
+    async def _wait(
+        self, socket: aiohttp.ClientWebSocketResponse, prompt_id: str, on_event: Callable[[Event], None]
+    ) -> str:
+        async for message in socket:
+            if message.type != aiohttp.WSMsgType.TEXT:
+                continue  # previews are binary
+            event = Event(**{key: message.json()[key] for key in ("type", "data")})
+            if event.data.get("prompt_id") != prompt_id:
+                continue
+            on_event(event)
+            if event.type in FAILURES:
+                raise ServerError(failure(event))
+            # "execution_success" comes before the history is written, this after it
+            if event.type == "executing" and event.data["node"] is None:
+                return prompt_id
+
         raise ServerError("the server closed the connection before the prompt had finished; its log says why")
 
     def _request(self, method: str, route: str, **options: Any) -> requests.Response:

@@ -34,6 +34,10 @@ REQUIRED_NODES = (
     "X2VCalibrate",
     "X2VFinishCalibration",
     "X2VLoadCalibration",
+    "X2VSamplerPatch",
+    "X2VStepReport",
+    "X2VDistilledSigmas",
+    "X2VCompare",
     "X2VLoadExperts",
     "X2VLoadConfig",
     "X2VLoadLoRA",
@@ -80,11 +84,16 @@ def find_comfyui() -> Path:
 
 @contextmanager
 def serve(
-    base: Path, cpu: bool = False, more_packs: Sequence[Path] = (), comfyui: Path | None = None
+    base: Path,
+    cpu: bool = False,
+    more_packs: Sequence[Path] = (),
+    comfyui: Path | None = None,
+    options: Sequence[str] = (),
 ) -> Iterator[Server]:
     """Starts main.py with `base` as its base directory and yields once our nodes answer.
 
     cpu: do without a GPU; a machine without one does anyway. more_packs: folders of other node packs to load.
+    options: more of main.py's own.
     Raises StartError. The process is gone when the block is left, however it is left.
     """
     base = base.resolve()
@@ -97,6 +106,7 @@ def serve(
     command = [
         *(sys.executable, "-u", "main.py", "--base-directory", str(base), "--port", str(port)),
         *("--database-url", "sqlite:///:memory:", "--disable-auto-launch", "--disable-api-nodes"),
+        *options,
         *("--disable-all-custom-nodes", "--whitelist-custom-nodes", *packs),
         *(["--cpu"] if cpu else []),
     ]

@@ -45,6 +45,16 @@ def groups(info: Mapping[str, Any]) -> Iterator[list[tuple[str, Spec]]]:
         yield [(name, specs[name]) for name in order]
 
 
+def all_specs(info: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Spec]]:
+    """Every input of a node, those inside dynamic combos as "combo.input"."""
+    for group in groups(info):
+        for name, spec in group:
+            yield prefix + name, spec
+            if spec[0] == DYNAMIC_COMBO:
+                for option in options(spec)["options"]:
+                    yield from all_specs({"input": option["inputs"]}, f"{prefix}{name}.")
+
+
 def options(spec: Spec) -> Mapping[str, Any]:
     return spec[1] if len(spec) > 1 else {}
 

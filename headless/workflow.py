@@ -1,10 +1,10 @@
 """A workflow as the frontend saves it -> the prompt that the server's /prompt route takes, and overrides of inputs."""
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from difflib import get_close_matches
 from typing import Any
 
-from .widgets import widget_values
+from .widgets import all_specs, widget_values
 
 Prompt = dict[str, dict[str, Any]]
 
@@ -27,7 +27,9 @@ def to_prompt(workflow: Mapping[str, Any], object_info: Mapping[str, Any]) -> Pr
     primitive nodes are followed, notes are left out. Raises WorkflowError on a node that the server does not have.
     """
     if "nodes" not in workflow:
-        return {node: dict(entry) for node, entry in workflow.items()}
+        for node, entry in workflow.items():
+            check_known(node, entry["class_type"], object_info)
+        return {node: {**entry, "inputs": dict(entry["inputs"])} for node, entry in workflow.items()}
     graph = Graph(workflow)
     return {
         str(node["id"]): convert(node, graph, object_info)
@@ -38,11 +40,10 @@ def to_prompt(workflow: Mapping[str, Any], object_info: Mapping[str, Any]) -> Pr
 
 def convert(node: Mapping[str, Any], graph: "Graph", object_info: Mapping[str, Any]) -> dict[str, Any]:
     """One node's entry in the prompt."""
-    info = object_info.get(node["type"])
-    if info is None:
-        if node["type"] in graph.subgraphs:
-            raise WorkflowError(f"node {node['id']} is a subgraph: unpack it in the frontend and save again")
-        raise WorkflowError(f"node {node['id']} is a {node['type']}, unknown to this server: install its node pack")
+    if node["type"] in graph.subgraphs:
+        raise WorkflowError(f"node {node['id']} is a subgraph: unpack it in the frontend and save again")
+    check_known(node["id"], node["type"], object_info)
+    info = object_info[node["type"]]
     inputs = widget_values(node, info)
     for slot in node.get("inputs", []):
         if slot.get("link") is not None:
@@ -51,6 +52,13 @@ def convert(node: Mapping[str, Any], graph: "Graph", object_info: Mapping[str, A
                 inputs[slot["name"]] = found
     title = node.get("title") or info.get("display_name") or node["type"]
     return {"class_type": node["type"], "inputs": inputs, "_meta": {"title": title}}
+
+
+def check_known(node: Any, kind: str, object_info: Mapping[str, Any]) -> None:
+    if kind not in object_info:
+        raise WorkflowError(
+            f"node {node} is a {kind}, unknown to this server: install its node pack{near(kind, object_info)}"
+        )
 
 
 class Graph:
@@ -100,17 +108,6 @@ def bypass_input(node: Mapping[str, Any], slot: int) -> Mapping[str, Any] | None
     return fitting[0] if fitting else None
 
 
-def parse_setting(text: str) -> tuple[str, Any]:
-    """Splits "node.input=value"; the value is JSON where it reads as JSON, else the text itself."""
-    key, separator, value = text.partition("=")
-    if not separator or "." not in key:
-        raise WorkflowError(f"{text!r} is not NODE.INPUT=VALUE (NODE is an id, a title or a class)")
-    try:
-        return key, json.loads(value)
-    except json.JSONDecodeError:
-        return key, value
-
-
 def override(prompt: Prompt, settings: Mapping[str, Any], object_info: Mapping[str, Any]) -> Prompt:
     """A copy of the prompt with inputs replaced. A key is NODE.INPUT, NODE an id, a title or a class that is unique.
 
@@ -119,14 +116,17 @@ def override(prompt: Prompt, settings: Mapping[str, Any], object_info: Mapping[s
     changed = {node: {**entry, "inputs": dict(entry["inputs"])} for node, entry in prompt.items()}
     for key, value in settings.items():
         node, name = find_input(changed, key)
-        entry = changed[node]
-        specs = object_info[entry["class_type"]]["input"]
-        known = {*entry["inputs"], *specs.get("required", {}), *specs.get("optional", {})}
-        if name not in known:
-            found = ", ".join(sorted(known))
-            raise WorkflowError(f"{key}: a {entry['class_type']} has no input {name!r}, only {found}")
-        entry["inputs"][name] = value
+        check_input(key, changed[node], name, object_info)
+        changed[node]["inputs"][name] = value
     return changed
+
+
+def check_input(key: str, entry: Mapping[str, Any], name: str, object_info: Mapping[str, Any]) -> None:
+    """Raises WorkflowError, with the names there are, if a node of the prompt has no such input."""
+    known = {*entry["inputs"], *dict(all_specs(object_info[entry["class_type"]]))}
+    if name not in known:
+        found = ", ".join(sorted(known))
+        raise WorkflowError(f"{key}: a {entry['class_type']} has no input {name!r}, only {found}{near(name, known)}")
 
 
 def find_input(prompt: Prompt, key: str) -> tuple[str, str]:
@@ -138,7 +138,17 @@ def find_input(prompt: Prompt, key: str) -> tuple[str, str]:
             return found[0], key[dot + 1 :]
         if found:
             raise WorkflowError(f"{key}: nodes {', '.join(found)} are all called {name!r}; use an id or a title")
-    raise WorkflowError(f"{key}: no node of this workflow has that id, title or class")
+    known = {word for entry in prompt.values() for word in names(entry) if word}
+    raise WorkflowError(
+        f"{key}: no node of this workflow has that id, title or class{near(key.rpartition('.')[0], known)}"
+    )
+
+
+def near(name: str, known: Iterable[str]) -> str:
+    """A question that ends a refusal: what `name` may have meant."""
+    by_case = {word.lower(): word for word in sorted(known)}
+    found = [by_case[word] for word in get_close_matches(name.lower(), by_case, cutoff=0.7)]
+    return f". Did you mean {' or '.join(map(repr, found))}?" if found else ""
 
 
 def names(entry: Mapping[str, Any]) -> tuple[str, ...]:

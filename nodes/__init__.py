@@ -3,6 +3,8 @@
 from comfy_api.latest import ComfyExtension
 
 from .calibrate import Calibrate, FinishCalibration, LoadCalibration
+from .compare import Compare
+from .distilled_sigmas import DistilledSigmas
 from .experts import LoadExperts
 from .lightx2v_config import LoadConfig
 from .loaders import LoadCLIPVision, LoadDiT, LoadT5
@@ -11,6 +13,7 @@ from .memory import MemoryReport
 from .offload import OffloadControl
 from .quantize import QuantizeCLIP, QuantizeModel
 from .report import KernelReport
+from .sampler_patch import SamplerPatch, StepReportNode
 from .save import SaveQuantizedCLIP, SaveQuantizedModel
 from .scheme import QuantizationScheme
 
@@ -22,5 +25,6 @@ class X2VExtension(ComfyExtension):
             *(QuantizeModel, QuantizeCLIP, SaveQuantizedModel, SaveQuantizedCLIP),
             *(Calibrate, FinishCalibration, LoadCalibration),
             *(LoadExperts, LoadConfig, LoadLoRA),
+            *(SamplerPatch, StepReportNode, DistilledSigmas, Compare),
             *(OffloadControl, KernelReport, MemoryReport),
         ]

@@ -22,9 +22,16 @@ class LoadLoRA(io.ComfyNode):
             "peft or ComfyUI. Put several in a row to stack them.",
             search_aliases=["x2v", "lightx2v", "lora", "lora loader", "distill lora", "bypass lora", "lycoris"],
             inputs=[
-                io.Model.Input("model"),
+                io.Model.Input("model", tooltip="From any loader, quantized or not. It stays as it is."),
                 io.Combo.Input("lora_name", options=folder_paths.get_filename_list(KIND), tooltip="From models/loras."),
-                io.Float.Input("strength", default=1.0, min=-100.0, max=100.0, step=0.01),
+                io.Float.Input(
+                    "strength",
+                    default=1.0,
+                    min=-100.0,
+                    max=100.0,
+                    step=0.01,
+                    tooltip="1 is what the LoRA was made for, 0 has no effect, negative turns it round.",
+                ),
                 io.Combo.Input(
                     "mode",
                     options=list(MODES),

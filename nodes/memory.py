@@ -30,7 +30,9 @@ class MemoryReport(io.ComfyNode):
             "they would take in bf16, and the peaks of the run.",
             search_aliases=["x2v", "vram", "ram", "memory usage", "offload", "peak", "out of memory"],
             inputs=[
-                io.Autogrow.Input("models", template=models),
+                io.Autogrow.Input(
+                    "models", template=models, tooltip="From any loader: one input more for each that is connected."
+                ),
                 io.Clip.Input("clip", optional=True, tooltip="From any loader."),
                 io.ClipVision.Input("clip_vision", optional=True, tooltip="From any loader."),
                 io.Vae.Input("vae", optional=True, tooltip="From any loader."),

@@ -83,7 +83,11 @@ class QuantizeModel(io.ComfyNode):
             description="Quantizes the linear layers of any loaded diffusion model. LoRAs in front of it are baked in; "
             "the model that comes in stays as it is.",
             search_aliases=ALIASES,
-            inputs=[io.Model.Input("model"), *_inputs(), *_smoothing_inputs()],
+            inputs=[
+                io.Model.Input("model", tooltip="From any loader, with the LoRAs that are to be baked in."),
+                *_inputs(),
+                *_smoothing_inputs(),
+            ],
             outputs=[io.Model.Output()],
         )
 
@@ -113,7 +117,10 @@ class QuantizeCLIP(io.ComfyNode):
             description="Quantizes the linear layers of any loaded text encoder. LoRAs in front of it are baked in; "
             "the text encoder that comes in stays as it is.",
             search_aliases=[*ALIASES, "text encoder", "t5", "umt5"],
-            inputs=[io.Clip.Input("clip"), *_inputs()],
+            inputs=[
+                io.Clip.Input("clip", tooltip="From any loader, with the LoRAs that are to be baked in."),
+                *_inputs(),
+            ],
             outputs=[io.Clip.Output()],
         )
 

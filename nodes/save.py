@@ -46,7 +46,9 @@ class SaveQuantizedModel(io.ComfyNode):
             description="Writes a diffusion model, with its LoRAs, to the output folder, layer by layer.",
             search_aliases=[*ALIASES, "save model"],
             inputs=[
-                io.Model.Input("model"),
+                io.Model.Input(
+                    "model", tooltip="From any loader or Quantize Model; its LoRAs are saved in the weights."
+                ),
                 *_where_inputs("diffusion_models/x2v"),
                 io.Combo.Input(
                     "package",
@@ -78,7 +80,10 @@ class SaveQuantizedCLIP(io.ComfyNode):
             category=CATEGORY,
             description="Writes a text encoder, with its LoRAs, to the output folder, layer by layer.",
             search_aliases=[*ALIASES, "save clip", "text encoder", "t5", "umt5"],
-            inputs=[io.Clip.Input("clip"), *_where_inputs("text_encoders/x2v")],
+            inputs=[
+                io.Clip.Input("clip", tooltip="From any loader or Quantize CLIP; its LoRAs are saved in the weights."),
+                *_where_inputs("text_encoders/x2v"),
+            ],
             outputs=[],
             is_output_node=True,
         )

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from x2v_quant.headless.workflow import BYPASS, NEVER, WorkflowError, override, parse_setting, to_prompt
+from x2v_quant.headless.workflow import BYPASS, NEVER, WorkflowError, override, to_prompt
 
 INFO = json.loads((Path(__file__).parent / "object_info.json").read_text())
 
@@ -133,30 +133,16 @@ def test_unknown_node_is_named():
         to_prompt(workflow(node(7, "Gone")), INFO)
 
 
+def test_unknown_node_of_a_prompt_is_named():
+    with pytest.raises(WorkflowError, match=r"node 7 is a Sampller, unknown to this server.*Did you mean 'Sampler'\?"):
+        to_prompt({"7": {"class_type": "Sampller", "inputs": {}}}, INFO)
+
+
 def test_subgraph_is_named():
     saved = workflow(node(7, "1b2c"))
     saved["definitions"] = {"subgraphs": [{"id": "1b2c"}]}
     with pytest.raises(WorkflowError, match="node 7 is a subgraph"):
         to_prompt(saved, INFO)
-
-
-@pytest.mark.parametrize(
-    ("text", "key", "value"),
-    [
-        ("3.steps=4", "3.steps", 4),
-        ("Load It.name=b.safetensors", "Load It.name", "b.safetensors"),
-        ("3.prompt=a=b", "3.prompt", "a=b"),
-        ("3.strict=false", "3.strict", False),
-    ],
-)
-def test_parse_setting(text, key, value):
-    assert parse_setting(text) == (key, value)
-
-
-@pytest.mark.parametrize("text", ["3.steps", "steps=3"])
-def test_parse_setting_refuses(text):
-    with pytest.raises(WorkflowError, match=r"NODE\.INPUT=VALUE"):
-        parse_setting(text)
 
 
 PROMPT = {
@@ -188,7 +174,9 @@ def test_override(key, number, name):
     ("key", "message"),
     [
         ("Loader.name", "nodes 3, 4 are all called 'Loader'"),
-        ("Nobody.name", "no node of this workflow"),
+        ("Nobody.name", "no node of this workflow has that id, title or class$"),
+        ("loder.name", r"no node of this workflow has that id, title or class. Did you mean 'Loader'\?"),
+        ("Other.nane", r"only name, precision, scheme, strict. Did you mean 'name'\?"),
         ("Other.size", "a Loader has no input 'size', only name, precision, scheme, strict"),
     ],
 )

@@ -45,7 +45,10 @@ def page(server):
         browser.close()
 
 
-TEMPLATES = ("wan_t2v_quantized", "wan_i2v_quantized", "demo_t2v", "demo_i2v", "quantize_and_save", "calibrate")
+TEMPLATES = (
+    *("wan_t2v_quantized", "wan_i2v_quantized", "wan22_i2v_4step", "demo_t2v", "demo_i2v"),
+    *("quantize_and_save", "calibrate", "compare"),
+)
 
 
 @pytest.mark.parametrize("name", TEMPLATES)

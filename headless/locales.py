@@ -1,0 +1,65 @@
+"""The English translation file: what the nodes say of themselves, in the form in which the frontend reads it.
+
+`python -m x2v_quant.headless.locales` writes it. Other languages have the same keys and are written by hand.
+"""
+
+import asyncio
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from .server import PACK
+
+LOCALES = PACK / "locales"
+NODES = "nodeDefs.json"
+ENGLISH = "en"
+
+
+def english(info: Mapping[str, Any]) -> dict[str, Any]:
+    """A node's entry in nodeDefs.json, from its entry in /object_info. Outputs go by their number."""
+    specs = {name: spec for group in ("required", "optional") for name, spec in info["input"].get(group, {}).items()}
+    tooltips = info["output_tooltips"] or [None] * len(info["output"])
+    return {
+        "display_name": info["display_name"],
+        "description": info["description"],
+        "inputs": {key(name): _words(name, spec[1].get("tooltip")) for name, spec in specs.items()},
+        "outputs": {
+            str(number): _words(name, tooltip)
+            for number, (name, tooltip) in enumerate(zip(info["output_name"], tooltips, strict=True))
+        },
+    }
+
+
+def key(name: str) -> str:
+    """As the frontend does it: a dot would begin a level of its own."""
+    return name.replace(".", "_")
+
+
+def _words(name: str, tooltip: str | None) -> dict[str, str]:
+    return {"name": name, "tooltip": tooltip} if tooltip else {"name": name}
+
+
+def read(language: str) -> dict[str, Any]:
+    return json.loads((LOCALES / language / NODES).read_text(encoding="utf-8"))
+
+
+def node_infos() -> dict[str, Any]:
+    """The pack's part of /object_info, without a server. Needs ComfyUI on the path."""
+    from ..nodes import X2VExtension
+
+    nodes = asyncio.run(X2VExtension().get_node_list())
+    return {node.GET_SCHEMA().node_id: node.GET_NODE_INFO_V1() for node in nodes}
+
+
+def write() -> None:
+    file = LOCALES / ENGLISH / NODES
+    file.parent.mkdir(parents=True, exist_ok=True)
+    words = {node: english(info) for node, info in node_infos().items()}
+    file.write_text(json.dumps(words, indent=4, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    from ..benchmarks.comfyui import use_comfyui
+
+    use_comfyui()
+    write()

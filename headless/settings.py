@@ -1,0 +1,91 @@
+"""Inputs that the command line sets, "NODE.INPUT=VALUE": found in the prompt and read as the node's schema has them."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .widgets import DYNAMIC_COMBO, UPLOADS, Spec, all_specs, is_combo, options
+from .workflow import Prompt, WorkflowError, check_input, find_input
+
+# what a BOOLEAN reads, beside the words that its widget shows
+TRUTHS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One input of one node, and its value as the server wants it. spec: the input's entry in /object_info, or None."""
+
+    node: str
+    input: str
+    value: Any
+    spec: Spec | None
+
+    @property
+    def uploads(self) -> bool:
+        """Whether the input takes a file that the frontend would upload."""
+        return self.spec is not None and any(options(self.spec).get(flag) for flag in UPLOADS)
+
+
+def read_setting(text: str, prompt: Prompt, object_info: Mapping[str, Any]) -> Setting:
+    """NODE is an id, a title or a class; numbers, switches and choices are read by the schema, lists and links as JSON.
+
+    Raises WorkflowError for what is no setting, a node or input that is not there, or a value of the wrong type.
+    """
+    key, separator, value = text.partition("=")
+    if not separator or "." not in key:
+        raise WorkflowError(f"{text!r} is not NODE.INPUT=VALUE (NODE is an id, a title or a class)")
+    node, name = find_input(prompt, key)
+    check_input(key, prompt[node], name, object_info)
+    specs = dict(all_specs(object_info[prompt[node]["class_type"]]))
+    spec = specs.get(name)
+    return Setting(node, name, typed(key, value, spec), spec)
+
+
+def typed(key: str, text: str, spec: Spec | None) -> Any:
+    """The value that `text` means for an input; without a spec, JSON where it reads as JSON. Raises WorkflowError."""
+    if spec is None:
+        return _json_or_text(text)
+    if is_combo(spec):
+        return _choice(text, spec)
+    read = READERS.get(spec[0], _link)
+    try:
+        return read(text, spec)
+    except (ValueError, KeyError) as error:
+        raise WorkflowError(f"{key}={text}: the input takes {WANTED.get(spec[0], LINK)}") from error
+
+
+def _choice(text: str, spec: Spec) -> Any:
+    """The choice that is written so. Any other text is for the server to judge: some nodes take more than they list."""
+    if options(spec).get("multi_select"):
+        return _json_or_text(text)
+    choices = spec[0] if isinstance(spec[0], list) else options(spec).get("options") or ()
+    return next((choice for choice in choices if str(choice) == text), text)
+
+
+def _json_or_text(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
+
+
+def _boolean(text: str, spec: Spec) -> bool:
+    labels = {options(spec).get("label_on"): True, options(spec).get("label_off"): False}
+    return labels[text] if text in labels else TRUTHS[text.lower()]
+
+
+def _link(text: str, spec: Spec) -> list[Any]:
+    """[node id, output slot]; a type that the frontend draws no widget for, or one of another pack, may be more."""
+    return json.loads(text)
+
+
+READERS: dict[str, Callable[[str, Spec], Any]] = {
+    "INT": lambda text, spec: int(text),
+    "FLOAT": lambda text, spec: float(text),
+    "STRING": lambda text, spec: text,
+    "BOOLEAN": _boolean,
+    DYNAMIC_COMBO: lambda text, spec: text,
+}
+LINK = 'a link, ["NODE ID", OUTPUT NUMBER]'
+WANTED = {"INT": "a whole number", "FLOAT": "a number", "BOOLEAN": "true or false"}

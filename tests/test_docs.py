@@ -1,0 +1,86 @@
+"""The node help, in the places where the frontend looks for it: a page for each node, in English and in Chinese."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from x2v_quant.headless.locales import node_infos, read
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "web" / "docs"
+# language -> a node's page; any other language gets the English one
+PAGES = {"en": "{}.md", "zh": "{}/zh.md"}
+# in italics too: what a widget or a text shows, an input, a template
+NOT_NODES = {"fall back", "error", "identical", "layers", "wan22_i2v_4step"}
+OF_CORES_EXTRAS = {"ModelSamplingSD3", "LoraLoaderBypass", "LoraLoaderBypassModelOnly", "Preview as Text"}
+every_language = pytest.mark.parametrize("language", PAGES)
+
+
+@pytest.fixture(scope="module")
+def infos():
+    return node_infos()
+
+
+def page(node, language):
+    return DOCS.joinpath(PAGES[language].format(node)).read_text(encoding="utf-8")
+
+
+def test_a_page_for_each_node_and_no_other(infos):
+    found = {file.relative_to(DOCS).as_posix() for file in DOCS.rglob("*") if file.is_file()}
+    assert found == {place.format(node) for node in infos for place in PAGES.values()}
+
+
+@every_language
+def test_a_page_begins_with_the_name_that_the_node_has(infos, language):
+    names = read(language)
+    for node in infos:
+        assert page(node, language).splitlines()[0] == f"# {names[node]['display_name']}"
+
+
+@every_language
+def test_a_page_explains_every_input(infos, language):
+    for node, info in infos.items():
+        words = set(re.findall(r"\w+", page(node, language)))
+        inputs = {name for group in ("required", "optional") for name in info["input"].get(group, {})}
+        assert sorted(inputs - words) == [], node
+
+
+@every_language
+def test_a_page_names_nodes_as_they_are_called(infos, language):
+    """Names of ours and of core's stand in italics; core's are its classes, or what it displays in English."""
+    from nodes import NODE_CLASS_MAPPINGS, NODE_DISPLAY_NAME_MAPPINGS
+
+    known = {words["display_name"] for words in read(language).values()} | NOT_NODES
+    known |= {*NODE_CLASS_MAPPINGS, *NODE_DISPLAY_NAME_MAPPINGS.values(), *OF_CORES_EXTRAS}
+    for node in infos:
+        prose = re.sub(r"```.*?```|`[^`\n]*`", "", page(node, language), flags=re.DOTALL)
+        named = set(re.findall(r"(?<!\*)\*([^*|\n]+)\*(?!\*)", prose))
+        assert sorted(named - known) == [], node
+
+
+@every_language
+def test_tables_have_the_same_number_of_cells_in_every_row(infos, language):
+    for node in infos:
+        for table in re.findall(r"(?:^\|.*\|\n?)+", page(node, language), re.MULTILINE):
+            cells = {len(re.findall(r"(?<!\\)\|", row)) for row in table.splitlines()}
+            assert len(cells) == 1, (node, table)
+
+
+def test_both_languages_have_the_same_tables_and_code(infos):
+    """What is not prose is not translated: names in code font of the English page are in the Chinese one."""
+    for node in infos:
+        english, chinese = page(node, "en"), page(node, "zh")
+        assert english.count("\n| ") == chinese.count("\n| "), node
+        missing = set(re.findall(r"`([^`\n]+)`", english)) - set(re.findall(r"`([^`\n]+)`", chinese))
+        assert missing == set(), node
+
+
+def test_both_readmes_explain_the_same_messages_commands_and_options():
+    """Rows of tables that begin with what a program says or takes."""
+    rows = {}
+    for name in ("README.md", "README.zh.md"):
+        text = re.sub(r"<!-- (\w+):begin -->.*?<!-- \1:end -->", "", (ROOT / name).read_text("utf-8"), flags=re.DOTALL)
+        first = re.findall(r"^\| (`[^|]*) \|", text, re.MULTILINE)
+        rows[name] = {cell.replace("`\u3001`", "`, `") for cell in first}
+    assert rows["README.zh.md"] == rows["README.md"]

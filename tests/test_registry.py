@@ -1,0 +1,132 @@
+"""What the registry would publish: its description, its files, and that it works in a ComfyUI that has nothing else."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import x2v_quant
+from x2v_quant.demo.graph import prompt
+from x2v_quant.headless.server import PACK_NAME, REQUIRED_NODES, serve
+
+if sys.version_info < (3, 11):
+    tomllib = pytest.importorskip("tomli")
+else:
+    import tomllib
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+SHADOW = 'raise ImportError("the pack in custom_nodes must not need an installed x2v_quant")\n'
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+    """The names of the files that would be published: what git does not ignore, less .comfyignore, which has git's
+    patterns. The repository is an empty one, so that files not yet committed count and a tree without .git will do."""
+    if shutil.which("git") is None:
+        pytest.skip("git is not installed")
+    repository = tmp_path_factory.mktemp("repository")
+    subprocess.run(["git", "init", "--quiet", "--bare", repository], check=True)
+    listing = subprocess.run(
+        [
+            *("git", f"--git-dir={repository}", f"--work-tree={ROOT}", "-c", "core.quotePath=false", "ls-files"),
+            *("--others", "--exclude-per-directory=.gitignore", f"--exclude-from={ROOT / '.comfyignore'}"),
+        ],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        encoding="utf-8",
+    )
+    return listing.stdout.splitlines()
+
+
+@pytest.fixture(scope="module")
+def unpacked(published, tmp_path_factory):
+    """The base folder of a ComfyUI with nothing but the published pack in custom_nodes."""
+    base = tmp_path_factory.mktemp("fresh")
+    for name in published:
+        target = base / "custom_nodes" / PACK_NAME / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(ROOT / name, target)
+    return base
+
+
+def test_the_description_is_what_the_registry_takes():
+    project, comfy = PROJECT["project"], PROJECT["tool"]["comfy"]
+    assert re.fullmatch(r"[a-z][a-z0-9._-]{0,99}", project["name"])
+    assert "comfyui" not in project["name"]
+    assert re.fullmatch(r"\d+\.\d+\.\d+", project["version"])
+    assert project["version"] == x2v_quant.__version__
+    assert project["dependencies"] == []
+    assert "Operating System :: OS Independent" in project["classifiers"]
+    assert {"PublisherId", "DisplayName", "Icon", "requires-comfyui"} <= set(comfy)
+    assert comfy["requires-comfyui"] == f">={'.'.join(map(str, x2v_quant.MINIMUM_COMFYUI))}.0"
+    assert project["urls"]["Repository"].startswith("https://github.com/")
+
+
+def test_the_icon_is_in_the_repository():
+    address = PROJECT["tool"]["comfy"]["Icon"]
+    place = re.fullmatch(r"https://raw\.githubusercontent\.com/([\w-]+/[\w-]+)/main/(.+)", address)
+    assert PROJECT["project"]["urls"]["Repository"].endswith(place[1])
+    assert (ROOT / place[2]).is_file()
+
+
+def test_what_is_published_and_what_is_not(published):
+    folders = {name.partition("/")[0] for name in published}
+    assert {"__init__.py", "pyproject.toml", "README.md", "LICENSE", "nodes", "web", "workflows", "locales"} <= folders
+    assert not folders & {"tests", ".ci", ".github", "CONTRIBUTING.md"}
+    assert not [name for name in published if name.startswith("benchmarks/results")]
+    packages = PROJECT["tool"]["setuptools"]["packages"]
+    listed = {"/".join([*package.split(".")[1:], "__init__.py"]) for package in packages}
+    assert {name for name in published if name.endswith("__init__.py")} == listed
+
+
+def test_it_is_small(unpacked, published):
+    size = sum((unpacked / "custom_nodes" / PACK_NAME / name).stat().st_size for name in published)
+    assert size < 12e6
+
+
+def test_python_files_can_be_read_with_windows_own_encoding(published):
+    wrong = []
+    for name in (name for name in published if name.endswith(".py")):
+        try:
+            (ROOT / name).read_text(encoding="utf-8").encode("cp1252")
+        except UnicodeEncodeError as error:
+            wrong.append(f"{name}: {error.object[error.start]!r}")
+    assert wrong == []
+
+
+def test_nothing_runs_text_as_code(unpacked):
+    """What the registry itself looks for: exec, eval, several statements in a line."""
+    ruff = [sys.executable, "-m", "ruff", "check", "--isolated", "--select", "S102,S307,E702", "."]
+    found = subprocess.run(ruff, cwd=unpacked / "custom_nodes" / PACK_NAME, capture_output=True, text=True)
+    assert found.returncode == 0, found.stdout
+
+
+@pytest.mark.slow
+def test_it_works_in_a_fresh_comfyui(unpacked, demo_models, tmp_path, monkeypatch):
+    (tmp_path / "x2v_quant.py").write_text(SHADOW)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with serve(unpacked, cpu=True, options=["--models-directory", str(demo_models)]) as server:
+        assert not (unpacked / "custom_nodes" / PACK_NAME).is_symlink()
+        client = server.client
+        info = client.object_info()
+        assert {info[node]["python_module"] for node in REQUIRED_NODES} == {f"custom_nodes.{PACK_NAME}"}
+        result = client.run(prompt("int8", "t2v", info, {"KSampler.steps": 1}))
+        assert [file["filename"] for file in result.files() if file["type"] == "output"] == ["x2v_demo_00001_.mp4"]
+
+        translated = client.get("/i18n")["zh"]["nodeDefs"]
+        assert set(translated) == {node for node in info if node.startswith("X2V")}
+        for node in translated:
+            for page in (f"{node}.md", f"{node}/zh.md"):
+                assert client._request("GET", f"/extensions/{PACK_NAME}/docs/{page}").text.startswith("# ")
+        templates = client.get("/workflow_templates")[PACK_NAME]
+        assert sorted(templates) == sorted(path.stem for path in (ROOT / "workflows").glob("*.json"))
+        for template in templates:
+            route = f"/api/workflow_templates/{PACK_NAME}/{template}"
+            assert client.get(f"{route}.json")["nodes"]
+            assert client._request("GET", f"{route}.jpg").content[:2] == b"\xff\xd8"
+        assert "Traceback" not in server.log_tail(10_000)
