@@ -17,6 +17,7 @@ from ..converting.convert import convert
 from ..converting.options import Options
 from ..converting.tensor_file import TensorFile
 from ..converting.units import Spec
+from . import random_file
 from .case import Case, missing, timed
 from .comfyui import use_comfyui
 from .peak_memory import peak, reset_peak
@@ -68,23 +69,8 @@ def cases(effort: Effort = FULL) -> list[Case]:
 
 
 def specs(model: Model, blocks: int) -> dict[str, Spec]:
-    """The tensors of a Wan text to video of this size under ComfyUI's names, in bfloat16: NAMES of it."""
-    import comfy.ldm.wan.model
-    import comfy.ops
-
-    made = comfy.ldm.wan.model.WanModel(
-        dim=model.width,
-        ffn_dim=model.mlp,
-        num_heads=model.heads,
-        num_layers=blocks,
-        device="meta",
-        dtype=torch.bfloat16,
-        operations=comfy.ops.disable_weight_init,
-    )
-    tensors = made.state_dict()
-    return {
-        name: Spec(torch.bfloat16, tuple(tensor.shape)) for name, tensor in tensors.items() if name.startswith(NAMES)
-    }
+    """NAMES of the tensors of a Wan text to video of this size, in bfloat16."""
+    return {name: spec for name, spec in random_file.dense(model, blocks).items() if name.startswith(NAMES)}
 
 
 def write_source(path: Path, tensors: dict[str, Spec]) -> None:

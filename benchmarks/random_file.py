@@ -16,8 +16,8 @@ PERIOD = 1 << 24
 SCALE = 2e-4
 
 
-def specs(model: Model, blocks: int, kind: str) -> dict[str, Spec]:
-    """Name -> type and shape of every tensor of the file. kind: of CODES."""
+def dense(model: Model, blocks: int) -> dict[str, Spec]:
+    """The tensors of a Wan text to video of this size under ComfyUI's names, in bfloat16."""
     import comfy.ldm.wan.model
     import comfy.ops
 
@@ -30,12 +30,17 @@ def specs(model: Model, blocks: int, kind: str) -> dict[str, Spec]:
         dtype=torch.bfloat16,
         operations=comfy.ops.disable_weight_init,
     )
+    return {name: Spec(torch.bfloat16, tuple(tensor.shape)) for name, tensor in made.state_dict().items()}
+
+
+def specs(model: Model, blocks: int, kind: str) -> dict[str, Spec]:
+    """The same with quantized layers in the blocks. kind: of CODES."""
     result = {}
-    for name, tensor in made.state_dict().items():
-        quantized = name.startswith("blocks.") and tensor.ndim == 2 and name.endswith(".weight")
-        result[name] = Spec(CODES[kind] if quantized else torch.bfloat16, tuple(tensor.shape))
+    for name, spec in dense(model, blocks).items():
+        quantized = name.startswith("blocks.") and len(spec.shape) == 2 and name.endswith(".weight")
+        result[name] = Spec(CODES[kind], spec.shape) if quantized else spec
         if quantized:
-            result[f"{name}_scale"] = Spec(torch.bfloat16, (tensor.shape[0], 1))
+            result[f"{name}_scale"] = Spec(torch.bfloat16, (spec.shape[0], 1))
     return result
 
 
