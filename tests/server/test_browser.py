@@ -47,7 +47,7 @@ def page(server):
 
 TEMPLATES = (
     *("wan_t2v_quantized", "wan_i2v_quantized", "wan22_i2v_4step", "demo_t2v", "demo_i2v"),
-    *("quantize_and_save", "calibrate", "compare"),
+    *("quantize_and_save", "calibrate", "compare", "low_vram"),
 )
 
 

@@ -119,7 +119,7 @@ def test_a_name_that_is_not_in_the_list_is_refused(server, object_info, place, n
 
 def test_templates_are_served(server):
     names = {f"{kind}_{task}{end}" for kind, end in (("wan", "_quantized"), ("demo", "")) for task in TASKS}
-    names |= {"quantize_and_save", "calibrate", "compare", "wan22_i2v_4step"}
+    names |= {"quantize_and_save", "calibrate", "compare", "low_vram", "wan22_i2v_4step"}
     assert set(server.client.get("/workflow_templates")["x2v-quant"]) == names
     for name in names:
         assert server.client.get(f"/api/workflow_templates/x2v-quant/{name}.json") == workflow(name)

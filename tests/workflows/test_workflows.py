@@ -38,6 +38,7 @@ PUBLISHED = {
     "quantize_and_save": DENSE,
     "calibrate": DENSE,
     "compare": DENSE,
+    "low_vram": T2V,
     "wan22_i2v_4step": EXPERTS,
 }
 DEMO = {"demo_i2v": I2V, "demo_t2v": T2V}

@@ -1,4 +1,4 @@
-"""The templates that quantize a model run as they are, with the demo's files under the names that they have."""
+"""Templates run as they are, with the demo's files under the names that they have."""
 
 import shutil
 
@@ -15,6 +15,7 @@ from x2v_quant.headless.workflow import override, to_prompt
 
 # node -> the demo's file that takes the place of the one that it names; of the text encoder, see bare_text_encoder
 FILES = {
+    "X2VLoadDiT": assets.names("int8").t2v,
     "UNETLoader": assets.names(assets.ORIGINAL).t2v,
     "VAELoader": settings("int8", "t2v")["VAELoader.vae_name"],
 }
@@ -72,3 +73,12 @@ def test_calibrate(template, server):
     calibration = Calibration.load(server.base / "output" / file["subfolder"] / file["filename"])
     assert len(calibration.maxima) >= LAYERS
     assert calibration.calls >= STEPS
+
+
+def test_low_vram(template, server):
+    prompt = template("low_vram", ["EmptyHunyuanLatentVideo"], ["KSampler"])
+    result = server.client.run(prompt)
+    report_of(server, prompt, result)
+    (memory,) = result.outputs[node_of(prompt, "X2VMemoryReport")]["memory"]
+    assert [component["name"].split(",")[0] for component in memory["components"]] == ["MODEL 1", "CLIP", "VAE"]
+    assert "where block has nothing to move: it runs on auto" in server.log.read_text()
