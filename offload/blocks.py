@@ -4,13 +4,12 @@ from dataclasses import dataclass
 
 import torch
 
-# children of a block that run one after the other; what else a block has is small
+# children of a block that run one after the other, each called as a module; what else a block has is small
 PHASES = (
     ("self_attn", "cross_attn", "ffn"),
     ("attn1", "attn2", "ff"),
     ("attention", "feed_forward"),
     ("attn", "img_mlp", "txt_mlp"),
-    ("img_attn", "txt_attn", "img_mlp", "txt_mlp"),
 )
 # the least number of like modules in a list that are taken for a model's blocks
 FEWEST = 2

@@ -44,14 +44,17 @@ class Streaming:
         streamer = self._streamer(model, x.device)
         streamer.begin()
         hooks = _before_each(self.parts_of(model), streamer.enter)
+        complete = False
         try:
             # what is compiled would run as it was traced, with the parameters of then
             with torch.compiler.set_stance("force_eager"):
-                return executor(x, *args, **kwargs)
+                result = executor(x, *args, **kwargs)
+            complete = True
+            return result
         finally:
             for hook in hooks:
                 hook.remove()
-            streamer.end()
+            streamer.end(complete)
 
     @property
     def device_bytes(self) -> int:

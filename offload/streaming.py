@@ -46,13 +46,13 @@ class Streamer:
         self._waiting: Slabs | FromFile | None = None
         self._slots: list[Slot] = []
         self._inside: tuple[Slot, list[Place], list[torch.nn.Parameter]] | None = None
-        self._order: list[str] = []
+        self._learnt: list[str] = []
         self._ran: list[str] = []
 
     @property
     def names(self) -> list[str]:
-        """The blocks that are brought, in the order in which they ran last."""
-        return self._order
+        """The blocks that are brought, in the order in which they ran last, or else in which they are declared."""
+        return self._learnt or list(self._places)
 
     @property
     def device_bytes(self) -> int:
@@ -67,7 +67,7 @@ class Streamer:
         if places != self._places or self._addresses != _addresses(places):
             self.close()
             self._places = places
-            self._order = list(places)
+            self._learnt = []
             self._waiting = self._new_waiting() if places else None
             self._addresses = _addresses(places)
         self._ran = []
@@ -103,11 +103,12 @@ class Streamer:
         slot.used = self._lane.mark()
         self._inside = None
 
-    def end(self) -> None:
-        """After a run over the blocks, also one that broke off."""
+    def end(self, complete: bool = True) -> None:
+        """After a run over the blocks. complete: it did not break off, so the next one is expected to go the same
+        way."""
         self.leave()
-        if sorted(self._ran) == sorted(self._order):
-            self._order = self._ran
+        if complete:
+            self._learnt = list(dict.fromkeys(self._ran))
 
     def free_device(self) -> None:
         """Give the buffers on the device back; parameters may change until the next run."""
@@ -137,9 +138,9 @@ class Streamer:
 
     def _coming(self, name: str) -> list[str]:
         """The blocks behind `name` that are to be brought ahead, over the end to the next run's first."""
-        at = self._order.index(name)
-        count = min(self._ahead, len(self._order) - 1)
-        return [self._order[(at + step) % len(self._order)] for step in range(1, count + 1)]
+        order = self._learnt if name in self._learnt else list(self._places)
+        at, count = order.index(name), min(self._ahead, len(order) - 1)
+        return [order[(at + step) % len(order)] for step in range(1, count + 1)]
 
     def _bring(self, name: str, wanted: list[str]) -> Slot:
         """Begin to copy a block into a slot that holds none of `wanted` and is not computed with."""

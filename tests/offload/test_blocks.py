@@ -12,9 +12,10 @@ EXPECTED = {
     "wan i2v": {"blocks": WAN},
     "qwen-image": {"transformer_blocks": ("attn", "img_mlp", "txt_mlp")},
     "z-image": {"layers": ("attention", "feed_forward")},
-    "flux": {"double_blocks": ("img_attn", "txt_attn", "img_mlp", "txt_mlp"), "single_blocks": ()},
-    "flux 2": {"double_blocks": ("img_attn", "txt_attn", "img_mlp", "txt_mlp"), "single_blocks": ()},
-    "hunyuan 1.5": {"double_blocks": ("img_attn", "txt_attn", "img_mlp", "txt_mlp")},
+    # whose blocks call the layers of their attention one by one
+    "flux": {"double_blocks": (), "single_blocks": ()},
+    "flux 2": {"double_blocks": (), "single_blocks": ()},
+    "hunyuan 1.5": {"double_blocks": ()},
     "ltxv": {"transformer_blocks": ("attn1", "attn2", "ff")},
 }
 
