@@ -46,6 +46,8 @@ def loaded(files, pair):
     """(other model, high-noise expert, low-noise expert), of which core has loaded the first two."""
     import comfy.model_management
 
+    # what other tests have left would take room on the card
+    comfy.model_management.unload_all_models()
     other = load_dit(files["other"])
     comfy.model_management.load_models_gpu([other])
     comfy.model_management.load_models_gpu([pair[0]])
