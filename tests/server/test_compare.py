@@ -134,7 +134,9 @@ def test_progress_is_that_of_both_models(comparing, server):
     server.client.run(comparing(format="int8-channel", layers="ffn.0 = keep"), seen.append)
     states = [event.data["nodes"].get("compare") for event in seen if event.type == "progress_state"]
     values = [state["value"] for state in states if state and state["max"] == 2 * STEPS]
-    assert values == sorted(values) and set(values) >= set(range(1, 2 * STEPS + 1))
+    # the server leaves out what comes too soon behind another
+    assert values == sorted(values) and values[-1] == 2 * STEPS
+    assert {value <= STEPS for value in values} == {True, False}
 
 
 @pytest.mark.parametrize(
