@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save
 
@@ -168,6 +168,7 @@ layer_marks = st.dictionaries(st.sampled_from(["a", "textual", "", "b"]), json_v
 
 @one_folder
 @given(chosen=tensor_names, marks=layer_marks)
+@example(chosen=[("textual.", "weight", torch.int8, (4, 1)), ("textual.", "weight_scale", torch.float16, ())], marks={})
 def test_any_tensors_are_sorted_without_an_accident(chosen, marks, tmp_path):
     """Every tensor ends as a layer's part, as kept, as dropped or in a problem; the sound ones load."""
     tensors = {layer + end: torch.zeros(shape, dtype=dtype) for layer, end, dtype, shape in chosen}
@@ -175,7 +176,7 @@ def test_any_tensors_are_sorted_without_an_accident(chosen, marks, tmp_path):
     if not tensors:
         return
     checkpoint = open_checkpoint(path)
-    taken = {k for layer in checkpoint.layers.values() for k in (layer.weight_key, layer.scale_key)}
+    taken = {key for layer in checkpoint.layers.values() for key in layer.stored.all_keys}
     assert not taken & set(checkpoint.kept)
     for layer in checkpoint.layers.values():
         assert checkpoint.tensors[layer.weight_key].dtype in ("int8", "float8_e4m3fn")
