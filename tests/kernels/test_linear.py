@@ -3,9 +3,9 @@
 import pytest
 import torch
 from comfy_kitchen.tensor import QuantizedTensor
+from recorded import Recorded
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.library import opcheck
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from x2v_quant.formats import FORMATS
 from x2v_quant.kernels import KERNELS
@@ -151,19 +151,6 @@ def test_int8_accumulates_exactly():
     codes = torch.full((16, 4096), 127, dtype=torch.int8, device=DEVICE)
     y = int8_linear(x, codes, torch.ones(16, 1, device=DEVICE), None)
     assert torch.equal(y, torch.full_like(y, 4096 * 127.0))
-
-
-class Recorded(TorchDispatchMode):
-    """The ops of this pack that are called inside, with their arguments."""
-
-    def __init__(self):
-        super().__init__()
-        self.calls = []
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        if function.namespace == "x2v_quant":
-            self.calls.append((function, args))
-        return function(*args, **(kwargs or {}))
 
 
 @pytest.mark.parametrize("kernel,format_name", CASES)

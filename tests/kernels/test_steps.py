@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from recorded import Recorded
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.library import opcheck
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from x2v_quant.formats import FORMATS
 from x2v_quant.kernels import KERNELS, deepgemm, q8f, sgl, torch_int8, torchao, vllm
@@ -91,19 +91,6 @@ def test_every_kernel_that_quantizes_has_two_steps_or_is_known_to_have_one():
         if kernel.steps is None and kernel.activation != "float"
     }
     assert one == IN_ONE_CALL
-
-
-class Recorded(TorchDispatchMode):
-    """The ops of this pack that are called inside, with their arguments."""
-
-    def __init__(self):
-        super().__init__()
-        self.calls = []
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        if function.namespace == "x2v_quant":
-            self.calls.append((function, args))
-        return function(*args, **(kwargs or {}))
 
 
 @pytest.mark.parametrize("kernel,format_name", RUNNABLE)
