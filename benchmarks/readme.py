@@ -1,4 +1,5 @@
-"""README's tables from the results that are kept: run as a module, it writes them between their markers."""
+"""Tables from the results that are kept: run as a module, it writes README's between their markers, and the page with
+every figure."""
 
 import json
 from collections.abc import Callable
@@ -11,15 +12,28 @@ from .train_demo.section import training_section
 
 ROOT = Path(__file__).parents[1]
 README, RESULTS = ROOT / "README.md", ROOT / "benchmarks" / "results"
+PAGE = RESULTS / "README.md"
 # the command of results that were written before they named it
 COMMAND = "x2v-quant bench"
+# one layer, one block, one matrix: what these parts measure is for the page, not for README
+DETAILS = ("linear", "blocks", "converting")
 
 
 def bench_section() -> str:
-    """One block per machine: what it is, the command that measures it again, and its tables."""
-    return "\n\n".join(
-        _machine(json.loads(file.read_text(encoding="utf-8"))) for file in sorted(RESULTS.glob("*.json"))
-    )
+    """One block per machine: what it is, the command that measures it again, and the tables of whole runs."""
+    shown = [(report, [case for case in report["cases"] if case.get("part") not in DETAILS]) for report in _reports()]
+    return "\n\n".join(_machine(report, cases) for report, cases in shown if cases)
+
+
+def page() -> str:
+    """The page with every figure that is kept, and why others are missing."""
+    blocks = ["# Every figure", "Written by `python -m x2v_quant.benchmarks.readme`; quartiles are in the JSON files."]
+    for report in _reports():
+        blocks.append(_machine(report, report["cases"]))
+        absent = tables.absences(report["cases"])
+        if absent:
+            blocks.append("\n".join(["Not measured here:", "", *absent]))
+    return "\n\n".join(blocks) + "\n"
 
 
 def schemes_section() -> str:
@@ -47,18 +61,19 @@ def updated(text: str) -> str:
     return text
 
 
-def _machine(report: dict) -> str:
+def _reports() -> list[dict]:
+    return [json.loads(file.read_text(encoding="utf-8")) for file in sorted(RESULTS.glob("*.json"))]
+
+
+def _machine(report: dict, cases: list[dict]) -> str:
     command = f"python dev.py exec {report.get('command', COMMAND)} --results benchmarks/results"
-    blocks = [f"**{tables.about(report)}**, {report['date']}", f"```\n{command}\n```"]
-    blocks += tables.comparisons(report["cases"])
-    absent = tables.absences(report["cases"])
-    if absent:
-        blocks.append("\n".join(["Not measured here:", "", *absent]))
+    blocks = [f"**{tables.about(report)}**, {report['date']}", f"```\n{command}\n```", *tables.comparisons(cases)]
     return "\n\n".join(blocks)
 
 
 def main() -> None:
     README.write_text(updated(README.read_text(encoding="utf-8")), encoding="utf-8", newline="\n")
+    PAGE.write_text(page(), encoding="utf-8", newline="\n")
 
 
 if __name__ == "__main__":

@@ -175,7 +175,9 @@ def test_results_go_by_the_machines_name(machine, flags, command, name, tmp_path
 
 def test_readme_shows_the_figures_that_are_kept():
     text = readme.README.read_text(encoding="utf-8")
-    assert readme.updated(text) == text, "python -m x2v_quant.benchmarks.readme writes the tables anew"
+    again = "python -m x2v_quant.benchmarks.readme writes the tables anew"
+    assert readme.updated(text) == text, again
+    assert readme.page() == readme.PAGE.read_text(encoding="utf-8"), again
 
 
 def test_readme_is_written_from_the_results(monkeypatch, tmp_path):
@@ -197,8 +199,13 @@ def test_readme_is_written_from_the_results(monkeypatch, tmp_path):
     text = readme.updated("before\n<!-- bench:begin -->\nold\n<!-- bench:end -->\nafter\n")
     assert text.startswith("before\n<!-- bench:begin -->\n**NVIDIA H200 (compute capability 9.0), EPYC with 4 threads")
     assert "python dev.py exec x2v-quant bench --part linear --results benchmarks/results\n" in text
-    assert all(table in text for table in tables.comparisons(CASES))
-    assert "- torchao needs torchao (layer)" in text
+    linear, loading = tables.comparisons(CASES)
+    assert loading in text
+    assert linear not in text
+    page = readme.page()
+    assert linear in page
+    assert loading in page
+    assert "- torchao needs torchao (layer)" in page
     assert text.endswith("<!-- bench:end -->\nafter\n")
     assert "old" not in text
     with pytest.raises(ValueError, match="<!-- bench:begin -->"):
