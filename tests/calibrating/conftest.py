@@ -1,10 +1,11 @@
 """A small Wan, unquantized and in int8, and two steps of sampling."""
 
+import functools
 import json
 
 import pytest
 import safetensors.torch
-import torch
+import small_wan
 
 from x2v_quant.benchmarks.models import write_pair
 from x2v_quant.demo.wan import WanSize
@@ -35,15 +36,4 @@ def load_dense(wan_paths, load_model):
 @pytest.fixture
 def sample():
     """sample(model, seed=0, steps=2) -> latents, with a negative prompt as well"""
-    import comfy.sample
-
-    def run(model, seed=0, steps=2):
-        generator = torch.Generator().manual_seed(seed)
-        noise = torch.randn((1, 16, 1, 8, 8), generator=generator)
-        positive, negative = ([[torch.randn((1, 9, SIZE.text), generator=generator), {}]] for _ in range(2))
-        return comfy.sample.sample(
-            model, noise, steps, 3.0, "euler", "simple", positive, negative, torch.zeros_like(noise),
-            disable_pbar=True, seed=seed,
-        )  # fmt: skip
-
-    return run
+    return functools.partial(small_wan.sample, latent=small_wan.IMAGE, tokens=9)

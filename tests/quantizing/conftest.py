@@ -1,13 +1,13 @@
 """The demo's trained Wan as core's own loader loads it, and what is done with it."""
 
 import pytest
+import small_wan
 import torch
 from comfy_kitchen.tensor import QuantizedTensor
 
 from x2v_quant.demo import assets
 from x2v_quant.schemes import SchemeChoice
 
-LATENT = (1, 16, 2, 8, 8)
 FLOAT32 = SchemeChoice(compute_dtype="fp32")
 # what a LoRA of these tests is on: layers that are quantized, and one that is not
 ON = ("blocks.0.self_attn.q", "blocks.1.ffn.0", "blocks.1.ffn.2", "text_embedding.0")
@@ -39,20 +39,8 @@ def quantize():
 
 @pytest.fixture
 def sample():
-    """sample(model, steps=2) -> latents; the same noise and prompt every time."""
-    import comfy.sample
-
-    def run(model, steps=2):
-        width = model.model.diffusion_model.text_embedding[0].in_features
-        generator = torch.Generator().manual_seed(0)
-        noise = torch.randn(LATENT, generator=generator)
-        positive, negative = ([[torch.randn((1, 16, width), generator=generator), {}]] for _ in range(2))
-        latents = torch.zeros(LATENT)
-        return comfy.sample.sample(
-            model, noise, steps, 3.0, "euler", "simple", positive, negative, latents, disable_pbar=True, seed=0
-        )
-
-    return run
+    """sample(model, steps=2) -> latents"""
+    return small_wan.sample
 
 
 @pytest.fixture
@@ -61,13 +49,8 @@ def with_lora():
     import comfy.sd
 
     def apply(model, bypass=False):
-        generator = torch.Generator().manual_seed(5)
-        lora = {}
-        for name in ON:
-            layer = model.model.diffusion_model.get_submodule(name)
-            n, k = layer.out_features, layer.in_features
-            lora[f"diffusion_model.{name}.lora_A.weight"] = torch.randn((4, k), generator=generator) * k**-0.5
-            lora[f"diffusion_model.{name}.lora_B.weight"] = torch.randn((n, 4), generator=generator) * 0.5
+        layers = {name: model.model.diffusion_model.get_submodule(name) for name in ON}
+        lora = small_wan.lora({name: (layer.out_features, layer.in_features) for name, layer in layers.items()})
         patch = comfy.sd.load_bypass_lora_for_models if bypass else comfy.sd.load_lora_for_models
         return patch(model, None, lora, 1.0, 0)[0]
 

@@ -1,0 +1,99 @@
+"""A small Wan: its files in every format, a few steps of sampling, and LoRAs on its layers."""
+
+import zlib
+from collections.abc import Callable, Mapping
+
+import safetensors.torch
+import torch
+
+from x2v_quant.benchmarks.models import write_pair
+from x2v_quant.demo.wan import WanSize
+from x2v_quant.formats import FORMATS
+
+LATENT = (1, 16, 2, 8, 8)
+IMAGE = (1, 16, 1, 8, 8)
+# format -> what the demo's writer calls it
+KINDS = {
+    "int8-channel": "int8",
+    "fp8-channel": "fp8",
+    "fp8-block128": "block128",
+    "fp8-tensor": "fp8-tensor",
+    "int4-g128": "int4",
+    "int4-g128-marlin": "int4-marlin",
+    "mxfp8": "mxfp8",
+    "nvfp4": "nvfp4",
+}
+
+
+class WanFiles(dict):
+    """Format -> (bf16 path, quantized path) of the same small t2v, written when a test asks for it.
+
+    factor_of(key of a weight) -> the name that a smoothed layer's factor is drawn by: layers of one name have the same.
+    """
+
+    def __init__(self, tmp_path_factory, size: WanSize, factor_of: Callable[[str], str] = str):
+        super().__init__()
+        self.folders, self.size, self.factor_of = tmp_path_factory, size, factor_of
+
+    def __missing__(self, name: str) -> tuple[str, str]:
+        folder = self.folders.mktemp(name)
+        if FORMATS[name].smooth:
+            dense, quantized = self[FORMATS[name].family]
+            self[name] = dense, self._smoothed(folder, name, dense, quantized)
+        else:
+            self[name] = tuple(map(str, write_pair(folder, self.size, KINDS[name])))
+        return self[name]
+
+    def _smoothed(self, folder, name: str, dense: str, quantized: str) -> str:
+        """The layers that the file `quantized` has, out of the file `dense`, each with random factors."""
+        tensors = safetensors.torch.load_file(dense)
+        layers = [
+            key.removesuffix("_scale") for key in safetensors.torch.load_file(quantized) if key.endswith("_scale")
+        ]
+        for key in layers:
+            generator = torch.Generator().manual_seed(zlib.crc32(self.factor_of(key).encode()))
+            factor = torch.rand(tensors[key].shape[1], generator=generator) + 0.2
+            held = FORMATS[name].quantize(tensors[key].float(), torch.bfloat16, pre_quant_scale=factor)
+            tensors |= held.state_dict(key)
+            tensors[f"{key.removesuffix('weight')}pre_quant_scale"] = factor
+        path = folder / f"{name}.safetensors"
+        safetensors.torch.save_file(tensors, path)
+        return str(path)
+
+
+def sample(
+    model,
+    steps: int = 2,
+    cfg: float = 3.0,
+    *,
+    latent: tuple[int, ...] = LATENT,
+    batch: int = 1,
+    tokens: int = 16,
+    sampler: str = "euler",
+    seed: int = 0,
+    noise: torch.Tensor | None = None,
+    callback=None,
+) -> torch.Tensor:
+    """Latents of a MODEL, through core's sampling; the same noise and prompts every time, drawn by `seed`."""
+    import comfy.sample
+
+    width = model.model.diffusion_model.text_embedding[0].in_features
+    generator = torch.Generator().manual_seed(seed)
+    drawn = torch.randn((batch, *latent[1:]), generator=generator)
+    positive, negative = ([[torch.randn((1, tokens, width), generator=generator), {}]] for _ in range(2))
+    noise = drawn if noise is None else noise
+    return comfy.sample.sample(
+        model, noise, steps, cfg, sampler, "simple", positive, negative, torch.zeros_like(noise),
+        disable_pbar=True, seed=seed, callback=callback,
+    )  # fmt: skip
+
+
+def lora(layers: Mapping[str, tuple[int, int]]) -> dict[str, torch.Tensor]:
+    """What a LoRA file of rank 4 holds, in the key style of Wan's. layers: name -> (rows N, columns K)."""
+    generator = torch.Generator().manual_seed(5)
+    found = {}
+    for layer, (n, k) in layers.items():
+        key = f"diffusion_model.{layer}"
+        found[f"{key}.lora_A.weight"] = torch.randn((4, k), generator=generator) * k**-0.5
+        found[f"{key}.lora_B.weight"] = torch.randn((n, 4), generator=generator) * 0.5
+    return found
