@@ -49,8 +49,12 @@ def sampling_lines(config: Config, experts: bool) -> list[str]:
     lines += [f"{sampler}: {', '.join([*settings, *_guidance(config, experts)])}"]
     if step_list and shift is not None:
         sigmas = ", ".join(f"{sigma:.8g}" for sigma in distilled_sigmas(step_list, shift))
-        which = "the same schedule by hand" if is_simple(step_list) else "instead of a scheduler"
-        lines += [f"ManualSigmas with SamplerCustomAdvanced and euler, {which}: {sigmas}"]
+        which = "the same schedule" if is_simple(step_list) else "instead of a scheduler"
+        listed = ", ".join(map(str, step_list))
+        lines += [
+            f"Distilled Sigmas (denoising_step_list {listed}; shift {shift:g}) with SamplerCustomAdvanced and euler, "
+            f"{which}: {sigmas}"
+        ]
     if experts and steps is not None:
         switch = config.get("boundary_step_index", int) if step_list else switch_step(config, steps, shift or 1.0)
         lines += [
