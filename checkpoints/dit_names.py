@@ -1,120 +1,154 @@
-"""Names of diffusion models in LightX2V's files -> ComfyUI's, for the families whose names differ: a table each.
+"""Names of diffusion models in LightX2V's files and ComfyUI's, for the families whose names differ: a table each, for
+both directions.
 
 LightX2V's engine takes the names of diffusers, of HunyuanVideo those of its authors. Where core has a table of its own
 (comfy.utils.flux_to_diffusers, z_image_to_diffusers, HunyuanVideo.process_unet_state_dict), these say the same and
 more: core's need ComfyUI, which reading headers does not, and leave out what LoRAs have no names for.
 """
 
-from .rules import Piece, Rule
+from .pairs import Pair, from_comfyui, pairs, to_comfyui
+from .rules import Rule
+
+_DOUBLE = ("double_blocks.#.", "transformer_blocks.#.")
+_SINGLE = ("single_blocks.#.", "single_transformer_blocks.#.")
+_FLUX = (
+    *pairs(
+        *_DOUBLE,
+        {
+            "img_attn.qkv": ("attn.to_q", "attn.to_k", "attn.to_v"),
+            "txt_attn.qkv": ("attn.add_q_proj", "attn.add_k_proj", "attn.add_v_proj"),
+            "img_attn.proj": "attn.to_out.0",
+            "txt_attn.proj": "attn.to_add_out",
+            "img_attn.norm.query_norm": "attn.norm_q",
+            "img_attn.norm.key_norm": "attn.norm_k",
+            "txt_attn.norm.query_norm": "attn.norm_added_q",
+            "txt_attn.norm.key_norm": "attn.norm_added_k",
+        },
+    ),
+    *pairs(*_SINGLE, {"norm.query_norm": "attn.norm_q", "norm.key_norm": "attn.norm_k"}),
+    *pairs("", "", {"img_in": "x_embedder", "txt_in": "context_embedder", "final_layer.linear": "proj_out"}),
+    # scale, then shift there; shift, then scale here
+    Pair("final_layer.adaLN_modulation.1", ("norm_out.linear",), turned=True),
+)
+# the feed-forward is four times as wide as the model
+_ONE_LAYER = Pair(
+    "single_blocks.#.linear1",
+    (*(f"single_transformer_blocks.#.attn.to_{one}" for one in "qkv"), "single_transformer_blocks.#.proj_mlp"),
+    shares=(1, 1, 1, 4),
+)
+_BLOCKS_OF_FLUX_1 = (
+    *pairs(
+        *_DOUBLE,
+        {
+            "img_mod.lin": "norm1.linear",
+            "txt_mod.lin": "norm1_context.linear",
+            "img_mlp.0": "ff.net.0.proj",
+            "img_mlp.2": "ff.net.2",
+            "txt_mlp.0": "ff_context.net.0.proj",
+            "txt_mlp.2": "ff_context.net.2",
+        },
+    ),
+    _ONE_LAYER,
+    *pairs(*_SINGLE, {"modulation.lin": "norm.linear", "linear2": "proj_out"}),
+)
+_BLOCKS_OF_FLUX_2 = (
+    *pairs(
+        *_DOUBLE,
+        {
+            "img_mlp.0": "ff.linear_in",
+            "img_mlp.2": "ff.linear_out",
+            "txt_mlp.0": "ff_context.linear_in",
+            "txt_mlp.2": "ff_context.linear_out",
+        },
+    ),
+    *pairs(*_SINGLE, {"linear1": "attn.to_qkv_mlp_proj", "linear2": "attn.to_out"}),
+    Pair("#.lin", ("#.linear",), r"double_stream_modulation_(?:img|txt)|single_stream_modulation"),
+)
 
 
-def _renamed(block: str, target: str, names: dict[str, str]) -> tuple[Rule, ...]:
-    """A rule for each module in a block: pattern -> name in ComfyUI, which may refer to groups of the pattern."""
-    return tuple(Rule(rf"{block}\.{theirs}(?=\.)", (rf"{target}.{ours}",)) for theirs, ours in names.items())
-
-
-def _joined(block: str, target: str, pieces: tuple[str, ...], ours: str) -> tuple[Rule, ...]:
-    """Rules for layers (patterns) whose rows, in this order, are the rows of one in ComfyUI."""
+def _embedders(theirs: str, names: dict[str, str]) -> tuple[Pair, ...]:
+    """names: ComfyUI's -> what diffusers has before "_embedder"."""
     return tuple(
-        Rule(rf"{block}\.{piece}(?=\.)", (Piece(rf"{target}.{ours}", index, len(pieces)),))
-        for index, piece in enumerate(pieces)
+        Pair(f"{ours}.{layer}", (f"{theirs}.{name}_embedder.linear_{number}",))
+        for ours, name in names.items()
+        for number, layer in ((1, "in_layer"), (2, "out_layer"))
     )
 
 
-_QKV = (r"attn\.to_q", r"attn\.to_k", r"attn\.to_v")
-_ADDED_QKV = (r"attn\.add_q_proj", r"attn\.add_k_proj", r"attn\.add_v_proj")
+_TIME = {"time_in": "timestep"}
+_GUIDANCE = {**_TIME, "guidance_in": "guidance"}
+_FLUX_1 = (*_BLOCKS_OF_FLUX_1, *_embedders("time_text_embed", {**_GUIDANCE, "vector_in": "text"}))
+_FLUX_2 = (*_BLOCKS_OF_FLUX_2, *_embedders("time_guidance_embed", _GUIDANCE))
+_TIME_OF_LONGCAT = _embedders("time_embed", _TIME)
 
-_DOUBLE = (r"transformer_blocks\.(\d+)", r"double_blocks.\1")
-_SINGLE = (r"single_transformer_blocks\.(\d+)", r"single_blocks.\1")
-_FLUX_DOUBLE = {
-    r"attn\.to_out\.0": "img_attn.proj",
-    r"attn\.to_add_out": "txt_attn.proj",
-    r"attn\.norm_q": "img_attn.norm.query_norm",
-    r"attn\.norm_k": "img_attn.norm.key_norm",
-    r"attn\.norm_added_q": "txt_attn.norm.query_norm",
-    r"attn\.norm_added_k": "txt_attn.norm.key_norm",
-    r"norm1\.linear": "img_mod.lin",
-    r"norm1_context\.linear": "txt_mod.lin",
-    # the second spelling is Flux.2's
-    r"ff\.(?:net\.0\.proj|linear_in)": "img_mlp.0",
-    r"ff\.(?:net\.2|linear_out)": "img_mlp.2",
-    r"ff_context\.(?:net\.0\.proj|linear_in)": "txt_mlp.0",
-    r"ff_context\.(?:net\.2|linear_out)": "txt_mlp.2",
-}
-_FLUX_SINGLE = {
-    r"attn\.norm_q": "norm.query_norm",
-    r"attn\.norm_k": "norm.key_norm",
-    r"norm\.linear": "modulation.lin",
-    r"proj_out": "linear2",
-    # Flux.2's
-    r"attn\.to_qkv_mlp_proj": "linear1",
-    r"attn\.to_out": "linear2",
-}
-# Flux: time_text_embed, Flux.2: time_guidance_embed, LongCat-Image: time_embed
-_TIME = r"time(?:_text|_guidance)?_embed"
-_EMBEDDERS = {"timestep": "time_in", "guidance": "guidance_in", "text": "vector_in"}
-_OUTPUT = "final_layer.adaLN_modulation.1"
-
-FLUX = (
-    *_joined(*_DOUBLE, _QKV, "img_attn.qkv"),
-    *_joined(*_DOUBLE, _ADDED_QKV, "txt_attn.qkv"),
-    *_renamed(*_DOUBLE, _FLUX_DOUBLE),
-    *_joined(*_SINGLE, (*_QKV, "proj_mlp"), "linear1"),
-    *_renamed(*_SINGLE, _FLUX_SINGLE),
-    Rule(r"x_embedder(?=\.)", ("img_in",)),
-    Rule(r"context_embedder(?=\.)", ("txt_in",)),
-    *(
-        Rule(rf"{_TIME}\.{theirs}_embedder\.linear_{number}(?=\.)", (f"{ours}.{layer}",))
-        for theirs, ours in _EMBEDDERS.items()
-        for number, layer in ((1, "in_layer"), (2, "out_layer"))
-    ),
-    Rule(r"(double_stream_modulation_(?:img|txt)|single_stream_modulation)\.linear(?=\.)", (r"\1.lin",)),
-    # scale, then shift there; shift, then scale here
-    Rule(r"norm_out\.linear(?=\.)", (Piece(_OUTPUT, 1, 2), Piece(_OUTPUT, 0, 2))),
-    Rule(r"proj_out(?=\.)", ("final_layer.linear",)),
-)
-
-_ANY_BLOCK = (r"((?:layers|noise_refiner|context_refiner|siglip_refiner)\.\d+)", r"\1")
-Z_IMAGE = (
-    *_joined(*_ANY_BLOCK, (r"attention\.to_q", r"attention\.to_k", r"attention\.to_v"), "attention.qkv"),
-    *_renamed(
-        *_ANY_BLOCK,
-        {r"attention\.to_out\.0": "attention.out", r"attention\.norm_([qk])": r"attention.\2_norm"},
+_Z_IMAGE = (
+    *pairs(
+        "#.attention.",
+        "#.attention.",
+        {"qkv": ("to_q", "to_k", "to_v"), "out": "to_out.0", "q_norm": "norm_q", "k_norm": "norm_k"},
+        r"(?:layers|noise_refiner|context_refiner|siglip_refiner)\.\d+",
     ),
     # 2-1: one frame of patches of 2 x 2
-    Rule(r"all_(x_embedder|final_layer)\.2-1(?=\.)", (r"\1",)),
+    *pairs("", "all_", {"x_embedder": "x_embedder.2-1", "final_layer": "final_layer.2-1"}),
 )
 
 # as their authors publish Flux, Chroma and HunyuanVideo: ComfyUI's names but for the norms of queries and keys
 _SCALES = Rule(r"(.*(?:query|key)_norm)\.scale$", (r"\1.weight",))
-FLUX_ORIGINAL = (_SCALES,)
 
-_STREAM = r"(double_blocks\.\d+\.(?:img|txt))"
-_QUERY_KEY = (("q", "query"), ("k", "key"))
-HUNYUAN_VIDEO = (
-    # LightX2V has them apart, HunyuanVideo 1.0 in one
-    *(Rule(rf"{_STREAM}_attn_{name}(?=\.)", (Piece(r"\1_attn.qkv", index, 3),)) for index, name in enumerate("qkv")),
-    Rule(rf"{_STREAM}_attn_(qkv|proj)(?=\.)", (r"\1_attn.\2",)),
-    *(Rule(rf"{_STREAM}_attn_{short}_norm(?=\.)", (rf"\1_attn.norm.{long}_norm",)) for short, long in _QUERY_KEY),
-    Rule(rf"{_STREAM}_mod\.linear(?=\.)", (r"\1_mod.lin",)),
-    Rule(rf"{_STREAM}_mlp\.fc1(?=\.)", (r"\1_mlp.0",)),
-    Rule(rf"{_STREAM}_mlp\.fc2(?=\.)", (r"\1_mlp.2",)),
-    *(Rule(rf"(single_blocks\.\d+)\.{short}_norm(?=\.)", (rf"\1.norm.{long}_norm",)) for short, long in _QUERY_KEY),
-    Rule(r"(single_blocks\.\d+\.modulation)\.linear(?=\.)", (r"\1.lin",)),
-    Rule(r"(txt_in\.individual_token_refiner\.blocks\.\d+\.self_attn)_(qkv|proj)(?=\.)", (r"\1.\2",)),
-    Rule(r"(txt_in\.individual_token_refiner\.blocks\.\d+\.mlp)\.fc1(?=\.)", (r"\1.0",)),
-    Rule(r"(txt_in\.individual_token_refiner\.blocks\.\d+\.mlp)\.fc2(?=\.)", (r"\1.2",)),
-    Rule(r"(\w+_in|txt_in\.t_embedder)\.mlp\.0(?=\.)", (r"\1.in_layer",)),
-    Rule(r"(\w+_in|txt_in\.t_embedder)\.mlp\.2(?=\.)", (r"\1.out_layer",)),
-    Rule(r"txt_in\.c_embedder\.linear_1(?=\.)", ("txt_in.c_embedder.in_layer",)),
-    Rule(r"txt_in\.c_embedder\.linear_2(?=\.)", ("txt_in.c_embedder.out_layer",)),
-    _SCALES,
+_STREAM = r"double_blocks\.\d+\.(?:img|txt)"
+_REFINER = "txt_in.individual_token_refiner.blocks.#."
+_HUNYUAN_VIDEO = (
+    *pairs(
+        "#_",
+        "#_",
+        {
+            "attn.proj": "attn_proj",
+            "attn.norm.query_norm": "attn_q_norm",
+            "attn.norm.key_norm": "attn_k_norm",
+            "mod.lin": "mod.linear",
+            "mlp.0": "mlp.fc1",
+            "mlp.2": "mlp.fc2",
+        },
+        _STREAM,
+    ),
+    *pairs(
+        _REFINER,
+        _REFINER,
+        {
+            "self_attn.qkv": "self_attn_qkv",
+            "self_attn.proj": "self_attn_proj",
+            "mlp.0": "mlp.fc1",
+            "mlp.2": "mlp.fc2",
+        },
+    ),
+    *pairs("#.", "#.", {"in_layer": "mlp.0", "out_layer": "mlp.2"}, r"(?:time|time_r|guidance)_in|txt_in\.t_embedder"),
+    *pairs("txt_in.c_embedder.", "txt_in.c_embedder.", {"in_layer": "linear_1", "out_layer": "linear_2"}),
 )
+# 1.0 has queries, keys and values in one, and blocks of one stream
+_HUNYUAN_VIDEO_1 = (
+    Pair("#_attn.qkv", ("#_attn_qkv",), _STREAM),
+    *pairs(
+        "single_blocks.#.",
+        "single_blocks.#.",
+        {"norm.query_norm": "q_norm", "norm.key_norm": "k_norm", "modulation.lin": "modulation.linear"},
+    ),
+)
+_APART = Pair("#_attn.qkv", ("#_attn_q", "#_attn_k", "#_attn_v"), _STREAM)
 
-# table -> its rules; kinds.py says which files they are for
+# table -> its rules, the file's names -> ComfyUI's; kinds.py says which files they are for
 DIT_RULES: dict[str, tuple[Rule, ...]] = {
-    "flux": FLUX,
-    "flux-original": FLUX_ORIGINAL,
-    "z-image": Z_IMAGE,
-    "hunyuan-video": HUNYUAN_VIDEO,
+    "flux": to_comfyui((*_FLUX, *_FLUX_1, *_FLUX_2, *_TIME_OF_LONGCAT)),
+    "flux-original": (_SCALES,),
+    "z-image": to_comfyui(_Z_IMAGE),
+    "hunyuan-video": (*to_comfyui((_APART, *_HUNYUAN_VIDEO_1, *_HUNYUAN_VIDEO)), _SCALES),
+}
+
+# table -> its rules, ComfyUI's names -> LightX2V's; lightx2v_names.py says which models they are for
+LIGHTX2V_RULES: dict[str, tuple[Rule, ...]] = {
+    "to flux": from_comfyui((*_FLUX, *_FLUX_1)),
+    "to flux 2": from_comfyui((*_FLUX, *_FLUX_2)),
+    "to longcat": from_comfyui((*_FLUX, *_BLOCKS_OF_FLUX_1, *_TIME_OF_LONGCAT)),
+    "to z-image": from_comfyui(_Z_IMAGE),
+    "to hunyuan-video": from_comfyui((*_HUNYUAN_VIDEO_1, *_HUNYUAN_VIDEO)),
+    "to hunyuan-video 1.5": from_comfyui((_APART, *_HUNYUAN_VIDEO)),
 }

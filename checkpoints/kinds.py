@@ -70,7 +70,13 @@ OTHER_DITS = (
         (r"noise_refiner\.\d+\.attention\.to_k\.", r"all_final_layer\.2-1\."),
         joins="z-image",
     ),
-    Family(DIT, "Z-Image or Lumina 2", (r"noise_refiner\.\d+\.attention\.qkv\.", r"layers\.\d+\.adaLN_modulation\.")),
+    Family(
+        DIT,
+        "Z-Image",
+        (r"noise_refiner\.\d+\.attention\.qkv\.", r"layers\.\d+\.adaLN_modulation\."),
+        # an activation before it in Lumina 2
+        (Variant("Lumina 2", "layers.0.adaLN_modulation.1.weight"),),
+    ),
     Family(
         DIT,
         "HunyuanVideo",
@@ -98,6 +104,8 @@ OTHER_DITS = (
         (
             Variant("Flux.2", "double_stream_modulation_img.lin.weight"),
             Variant("Chroma", "distilled_guidance_layer.in_proj.weight"),
+            # the width of its text encoder, which no other has
+            Variant("LongCat-Image", "txt_in.weight", 1, 3584),
         ),
         joins="flux-original",
     ),

@@ -1,11 +1,11 @@
-"""A file's names -> ComfyUI's: the rename tables, as data."""
+"""A file's names -> ComfyUI's, and some the other way: the rename tables, as data."""
 
 import re
 from dataclasses import dataclass
 
 import torch
 
-from .dit_names import DIT_RULES
+from .dit_names import DIT_RULES, LIGHTX2V_RULES
 from .rules import Change, Piece, Rule
 
 
@@ -114,6 +114,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
         Rule(r"vision_model\.embeddings\.position_ids$"),
     ),
     **DIT_RULES,
+    **LIGHTX2V_RULES,
 }
 
 

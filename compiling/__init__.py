@@ -1,5 +1,5 @@
 """torch.compile for the blocks of a diffusion model, and what it has compiled so far in words."""
 
-from .apply import compilations_of, compiled
+from .apply import compilations_of, compiled, compiled_again
 
-__all__ = ["compilations_of", "compiled"]
+__all__ = ["compilations_of", "compiled", "compiled_again"]

@@ -15,7 +15,7 @@ from ..machine import describe
 from ..offload.blocks import blocks_of
 from ..offload.settings import AUTO, MODEL
 from ..offload.steered import DIFFUSION_MODEL, steered
-from .counting import Compilations, counting, failures_told
+from .counting import Compilations, CountingBackend, counting, failures_told
 
 KEY = "x2v_quant.compile"
 INDUCTOR = "inductor"
@@ -39,25 +39,40 @@ def compiled(patcher, backend: str = INDUCTOR):
     if patcher.is_dynamic():
         notes.append("dynamic VRAM is off for this model: its paging cannot be compiled")
     clone = patcher.clone(disable_dynamic=True)
-    blocks = blocks_of(clone.model.diffusion_model)
-    if not blocks:
+    if not blocks_of(clone.model.diffusion_model):
         notes.append(f"{type(clone.model.diffusion_model).__name__} has no blocks: it is compiled as a whole")
+    _compile(clone, counting(backend))
+    return clone, notes + _streaming(clone)
+
+
+def compiled_again(patcher) -> bool:
+    """Compile the blocks of a patcher of `compiled` whose model has been replaced by another one. False, and nothing is
+    done, if it was not compiled so, or by someone else afterwards."""
+    backend = patcher.model_options.get(TORCH_COMPILE_KWARGS, {}).get("backend")
+    if not isinstance(backend, CountingBackend):
+        return False
+    _compile(patcher, backend)
+    return True
+
+
+def _compile(patcher, backend: CountingBackend) -> None:
+    """Have the blocks of the patcher compiled at the first call, counted from nought."""
+    blocks = blocks_of(patcher.model.diffusion_model)
     keys = [f"{DIFFUSION_MODEL}{block.name}" for block in blocks] or [DIFFUSION_MODEL.rstrip(".")]
-    settings = {"backend": counting(backend), "mode": None, "fullgraph": False, "dynamic": None}
+    settings = {"backend": backend, "mode": None, "fullgraph": False, "dynamic": None}
     # core's own call drops the filter after the first of several modules: torch takes it out of the options it is given
     modules = {
-        key: torch.compile(clone.get_model_object(key), options={"guard_filter_fn": guards_kept}, **settings)
+        key: torch.compile(patcher.get_model_object(key), options={"guard_filter_fn": guards_kept}, **settings)
         for key in keys
     }
     report = Compilations(len(keys))
     for key in (KEY, COMPILE_KEY):
-        clone.remove_wrappers_with_key(WrappersMP.APPLY_MODEL, key)
-    clone.add_wrapper_with_key(WrappersMP.APPLY_MODEL, KEY, functools.partial(_watched, report, settings["backend"]))
-    clone.add_wrapper_with_key(WrappersMP.APPLY_MODEL, COMPILE_KEY, apply_torch_compile_factory(modules))
+        patcher.remove_wrappers_with_key(WrappersMP.APPLY_MODEL, key)
+    patcher.add_wrapper_with_key(WrappersMP.APPLY_MODEL, KEY, functools.partial(_watched, report, backend))
+    patcher.add_wrapper_with_key(WrappersMP.APPLY_MODEL, COMPILE_KEY, apply_torch_compile_factory(modules))
     # what core keeps for whoever compiles a copy of the model
-    clone.model_options[TORCH_COMPILE_KWARGS] = {**settings, "options": {"guard_filter_fn": guards_kept}}
-    clone.set_attachments(KEY, report)
-    return clone, notes + _streaming(clone)
+    patcher.model_options[TORCH_COMPILE_KWARGS] = {**settings, "options": {"guard_filter_fn": guards_kept}}
+    patcher.set_attachments(KEY, report)
 
 
 def compilations_of(patcher) -> Compilations | None:

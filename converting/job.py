@@ -9,6 +9,7 @@ import torch
 
 from ..checkpoints.checkpoint import HeldWeight
 from ..checkpoints.kinds import DIT
+from ..checkpoints.lightx2v_names import naming
 from ..checkpoints.markers import HEADER_KEY
 from ..formats import FORMATS, SMOOTHED, family, repackings
 from ..layer_rules import select
@@ -20,6 +21,7 @@ from .measuring import Layer, Measured, candidates, measure, stored_bytes
 from .options import KEPT, Options
 from .outputs import LIGHTX2V, Output, outputs
 from .progress import Progress, Steps
+from .renaming import renamed
 from .rows import BY_CHANNEL, Rows, in_parts, quantize
 from .source import Source
 from .units import Spec, Unit
@@ -47,6 +49,7 @@ class Job:
         self._outputs = outputs(self._checkpoint, options.dialect)
         self.notes = list(self._checkpoint.notes)
         self._loras = self._read_loras()
+        self._calibration = options.calibration and renamed(options.calibration, self._outputs)
         weights = [output for output in self._outputs.values() if self._is_layer(output)]
         self._layers = {output.name.removesuffix(WEIGHT): output for output in weights}
         self._shapes = {name: output.shape for name, output in self._layers.items()}
@@ -75,6 +78,7 @@ class Job:
                 found.append(self._plain(output))
         if self._options.dialect == LIGHTX2V:
             found += smooth.norm_units(self.factors, self._shapes, self.formats, NORMS)
+            found = [unit.under(naming(self._checkpoint.model).prefix) for unit in found]
         return found
 
     def metadata(self) -> dict[str, str]:
@@ -90,7 +94,7 @@ class Job:
             raise ConvertError(f"{self._checkpoint.path.name} is no diffusion model: LoRAs are merged into those only.")
         from .lora import LoRAs
 
-        loras = LoRAs(self._options.loras, self._outputs)
+        loras = LoRAs(self._options.loras, {output.whole.name: output.whole for output in self._outputs.values()})
         self.notes += loras.notes
         return loras
 
@@ -128,7 +132,7 @@ class Job:
         formats = candidates(options.candidates, options.dialect) if options.searches else ()
         smoothable = [name for name in formats if name in SMOOTHED and options.smooths]
         # where some are searched, what the calibration knows of those is what tells whether it is of this model
-        known = options.calibration.maxima if searched and options.smooths else self.formats
+        known = self._calibration.maxima if searched and options.smooths else self.formats
         others = [layer for layer in self.formats if layer not in searched and layer in known and options.smooths]
         passes = {**dict.fromkeys(searched, 1 + len(smoothable)), **dict.fromkeys(others, 1)}
         sizes = {layer: self._plain(self._layers[layer]).nbytes for layer in passes}
@@ -139,7 +143,7 @@ class Job:
 
         if options.searches:
             factors = {name: self._found(dict.fromkeys(searched, name), advance) for name in smoothable}
-            measured = measure(searched, formats, options.dialect, options.calibration, advance, factors)
+            measured = measure(searched, formats, options.dialect, self._calibration, advance, factors)
             self._choose(measured, factors)
         self._check_dialect()
         if options.smooths:
@@ -192,14 +196,10 @@ class Job:
     def _found(self, formats: Mapping[str, str], advance: Callable[[str], None]) -> smooth.Factors:
         """Layer -> what its columns are divided by, of those in `formats` (layer -> format)."""
         options = self._options
-        return smooth.factors(
-            options.calibration,
-            formats,
-            lambda layer: self._whole(self._layers[layer]),
-            options.dialect,
-            options.alpha,
-            advance,
-        )
+        return smooth.factors(self._calibration, formats, self._weight_of, options.dialect, options.alpha, advance)
+
+    def _weight_of(self, layer: str) -> torch.Tensor:
+        return self._whole(self._layers[layer])
 
     def _stays_smooth(self, held: str | None, chosen: str) -> bool:
         smooth_there = held is not None and FORMATS[held].smooth and family(held) == chosen
@@ -243,7 +243,7 @@ class Job:
         alone."""
         format_name, factor = self.formats[layer], self.factors.get(layer)
         stored, scale_dtype = self._weights.format(output), self._weights.scale_dtype(output)
-        as_it_is = stored is not None and output.name not in self._loras and factor is None
+        as_it_is = stored is not None and not self._merges(output) and factor is None
         if as_it_is and format_name in repackings(stored):
             held = self._weights.held(output, format_name)
             if held is not None:
@@ -261,18 +261,28 @@ class Job:
         return f"{self._checkpoint.path.name}: {output.pieces[0].key}"
 
     def _rows(self, output: Output) -> Rows:
-        if self._weights.format(output) is None and output.name not in self._loras:
+        if self._weights.format(output) is None and not self._merges(output):
             return partial(self._weights.rows, output)
         values = self._whole(output)
         return lambda start, stop: values[start:stop]
 
+    def _merges(self, output: Output) -> bool:
+        return output.whole.name in self._loras
+
     def _whole(self, output: Output) -> torch.Tensor:
-        """A weight in float32, its LoRAs merged."""
-        if self._weights.format(output) is None:
-            values = self._weights.rows(output, 0, output.shape[0])
-        else:
-            values = self._weights.dequantized(output)
-        return self._loras.merged(output.name, values) if output.name in self._loras else values
+        """A tensor in float32, its LoRAs merged."""
+        if self._merges(output):
+            whole = output.whole
+            return output.cut(self._loras.merged(whole.name, self._values(whole)))
+        return self._values(output)
+
+    def _values(self, output: Output) -> torch.Tensor:
+        """A tensor in float32, free to overwrite."""
+        if self._weights.format(output) is not None:
+            return self._weights.dequantized(output)
+        if len(output.shape) == 2:
+            return self._weights.rows(output, 0, output.shape[0])
+        return torch.cat(list(self._weights.plain(output))).to(torch.float32, copy=True).reshape(output.shape)
 
     def _plain(self, output: Output) -> Unit:
         info = self._source.info(output.pieces[0].key)
@@ -280,9 +290,8 @@ class Job:
         kept = KEPT[self._options.kept] if self._options.kept and stored.is_floating_point else stored
 
         def parts() -> Iterator[tuple[str, torch.Tensor]]:
-            if output.name in self._loras:
-                whole = torch.cat(list(self._weights.plain(output))).to(torch.float32).reshape(output.shape)
-                yield output.name, self._loras.merged(output.name, whole).to(kept)
+            if self._merges(output):
+                yield output.name, self._whole(output).to(kept)
                 return
             for values in self._weights.plain(output):
                 yield output.name, values.to(kept)

@@ -1,12 +1,13 @@
 """Which tensors a converted model has, under the names of a dialect, and which rows of which source they are."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 from ..checkpoints import Checkpoint, names
 from ..checkpoints.layers import SPIECE
+from ..checkpoints.lightx2v_names import is_cut_evenly, lightx2v_targets
 from ..checkpoints.originals import original
 from .errors import ConvertError
 
@@ -23,17 +24,19 @@ ALSO_THERE = {LIGHTX2V: ("log_scale", "logit_scale"), COMFYUI: (SPIECE,), X2V: (
 
 @dataclass(frozen=True)
 class Piece:
-    """Share `part` of `parts` of the rows of the source's tensor `key`, after each of `changes`."""
+    """Share `part` of `parts` of the rows of the source's tensor `key`, and the shares behind it up to `shares` in all,
+    after each of `changes`."""
 
     key: str
     part: int = 0
     parts: int = 1
     changes: tuple[Callable[[torch.Tensor], torch.Tensor], ...] = ()
+    shares: int = 1
 
     def rows(self, count: int) -> tuple[int, int]:
         """(first, behind the last) of `count` rows."""
         share = count // self.parts
-        return self.part * share, (self.part + 1) * share
+        return self.part * share, (self.part + self.shares) * share
 
     def change(self, tensor: torch.Tensor) -> torch.Tensor:
         for change in self.changes:
@@ -43,11 +46,24 @@ class Piece:
 
 @dataclass(frozen=True)
 class Output:
-    """A tensor of the converted model: the rows of its pieces, one below the other. `shape`: of the whole."""
+    """A tensor of the converted model: the rows of its pieces, one below the other. `shape`: of the whole. `cut_from`:
+    the tensor under ComfyUI's name, if the dialect calls it otherwise or has its rows apart."""
 
     name: str
     pieces: tuple[Piece, ...]
     shape: tuple[int, ...]
+    cut_from: "Output | None" = None
+
+    @property
+    def whole(self) -> "Output":
+        """What LoRAs and calibrations know it as."""
+        return self.cut_from or self
+
+    def cut(self, values: torch.Tensor) -> torch.Tensor:
+        """Out of the values of `whole` those of this one."""
+        if self.cut_from is None or self.pieces == self.cut_from.pieces:
+            return values
+        return torch.cat([values[slice(*piece.rows(len(values)))] for piece in self.pieces])
 
 
 def outputs(checkpoint: Checkpoint, dialect: str) -> dict[str, Output]:
@@ -61,6 +77,7 @@ def outputs(checkpoint: Checkpoint, dialect: str) -> dict[str, Output]:
             whole[target] = parts
     shapes = {key: info.shape for key, info in checkpoint.tensors.items()}
     shapes.update({layer.weight_key: layer.stored.shape for layer in checkpoint.layers.values()})
+    cut = _cut_from(checkpoint, dialect, shapes)
     result = {}
     for name, pieces in found.items():
         if len(pieces) < whole[name]:
@@ -69,8 +86,27 @@ def outputs(checkpoint: Checkpoint, dialect: str) -> dict[str, Output]:
                 "The file is incomplete: download it again."
             )
         joined = _joined([pieces[part] for part in sorted(pieces)])
-        result[name] = Output(name, joined, _shape(joined, shapes))
+        result[name] = Output(name, joined, _shape(joined, shapes), cut.get(joined[0].key))
     return result
+
+
+def _cut_from(checkpoint: Checkpoint, dialect: str, shapes: dict[str, tuple[int, ...]]) -> dict[str, Output]:
+    """Key -> the tensor as ComfyUI has it, of a diffusion model whose tensors LightX2V calls otherwise. Raises
+    ConvertError for a layer that cannot be what LightX2V has apart."""
+    if dialect != LIGHTX2V:
+        return {}
+    found = {}
+    for key, name in _source_names(checkpoint, dialect).items():
+        ours, theirs = lightx2v_targets(checkpoint, name)
+        shape = shapes[key]
+        if not is_cut_evenly(shape, theirs):
+            raise ConvertError(
+                f"{checkpoint.path.name}: {key} has shape {list(shape)}, which is not the {theirs[0].parts} equal "
+                f"parts that LightX2V has of it. Convert this model to the dialect {COMFYUI} or {X2V}."
+            )
+        if [target.name for target in theirs] != [name]:
+            found[key] = Output(ours, (Piece(key),), shape)
+    return found
 
 
 def _source_names(checkpoint: Checkpoint, dialect: str) -> dict[str, str]:
@@ -87,7 +123,8 @@ def _places(checkpoint: Checkpoint, dialect: str, key: str, name: str) -> list[t
     """[(name in the dialect, share of how many of that tensor's rows, which piece)] of one tensor of the source."""
     table = checkpoint.family.names
     if dialect == LIGHTX2V and table in WANS_OWN:
-        return [(name, 0, 1, Piece(key))]
+        _, found = lightx2v_targets(checkpoint, name)
+        return [(one.name, one.piece, one.pieces, Piece(key, one.part, one.parts)) for one in found]
     result = []
     if dialect != LIGHTX2V:
         table = checkpoint.family.joins or table
@@ -105,12 +142,15 @@ def _places(checkpoint: Checkpoint, dialect: str, key: str, name: str) -> list[t
 
 
 def _joined(pieces: list[Piece]) -> tuple[Piece, ...]:
-    """The pieces, or the whole tensor if they are all shares of one, in order."""
-    first = pieces[0]
-    shares = [(piece.key, piece.part) for piece in pieces]
-    if len(pieces) > 1 and shares == [(first.key, part) for part in range(first.parts)]:
-        return (Piece(first.key, changes=first.changes),)
-    return tuple(pieces)
+    """The pieces, neighbours in one tensor as one, a whole tensor as such."""
+    found = [pieces[0]]
+    for piece in pieces[1:]:
+        last = found[-1]
+        if (last.key, last.parts, last.part + last.shares) == (piece.key, piece.parts, piece.part):
+            found[-1] = replace(last, shares=last.shares + piece.shares)
+        else:
+            found.append(piece)
+    return tuple(Piece(one.key, changes=one.changes) if one.shares == one.parts else one for one in found)
 
 
 def _shape(pieces: tuple[Piece, ...], sources: dict[str, tuple[int, ...]]) -> tuple[int, ...]:

@@ -34,3 +34,11 @@ class Unit:
     @property
     def nbytes(self) -> int:
         return sum(spec.nbytes for spec in self.specs.values())
+
+    def under(self, prefix: str) -> "Unit":
+        """The same with `prefix` before the name of every tensor."""
+
+        def parts() -> Iterator[tuple[str, torch.Tensor]]:
+            yield from ((f"{prefix}{name}", values) for name, values in self.parts())
+
+        return Unit(self.name, {f"{prefix}{name}": spec for name, spec in self.specs.items()}, parts)

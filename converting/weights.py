@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import torch
 
 from ..checkpoints.checkpoint import HeldWeight
+from ..checkpoints.cutting import cut
 from ..checkpoints.errors import CheckpointError, Problem
 from ..checkpoints.spellings import WrongValueError
 from ..checkpoints.stored import StoredLayer
@@ -57,11 +58,14 @@ class Weights:
 
     def held(self, output: Output, format_name: str) -> HeldWeight | None:
         """The quantized weight with the source's own codes and scales, in a format of the same family; None where its
-        parts cannot be joined as they are."""
-        found = [_repacked(self._held(piece), format_name) for piece in output.pieces]
+        parts cannot be cut and joined as they are."""
+        pieces: dict[str, list[Piece]] = {}
+        for piece in output.pieces:
+            pieces.setdefault(piece.key, []).append(piece)
+        found = [self._cut(key, of_one, format_name) for key, of_one in pieces.items()]
         if len(found) == 1:
             return found[0]
-        if found[0].format not in BY_ROW or len({held.format for held in found}) > 1:
+        if None in found or found[0].format not in BY_ROW or len({held.format for held in found}) > 1:
             return None
         names = found[0].tensors
         return HeldWeight(
@@ -70,12 +74,13 @@ class Weights:
 
     def factor(self, output: Output) -> torch.Tensor:
         """pre_quant_scale float32 [K] of a layer that is smoothed in the source."""
-        return self._held(output.pieces[0]).tensors["pre_quant_scale"]
+        return self._held(output.pieces[0].key).tensors["pre_quant_scale"]
 
     def input_scale(self, output: Output) -> torch.Tensor | None:
         """float32 [1], the static scale of a layer's activations, if the source has a calibrated one."""
         layer = self._stored.get(output.pieces[0].key)
-        if layer is None or "input_scale" not in layer.stored.keys or len(output.pieces) > 1:
+        keys = {piece.key for piece in output.pieces}
+        if layer is None or "input_scale" not in layer.stored.keys or len(keys) > 1:
             return None
         static = self._source.read(layer.stored.keys["input_scale"]).to(torch.float32).reshape(1)
         # what writers put where nothing was calibrated
@@ -83,8 +88,11 @@ class Weights:
 
     def dequantized(self, output: Output) -> torch.Tensor:
         """float32 [N, K] of a weight that is quantized in the source."""
-        found = [self._held(piece) for piece in output.pieces]
-        parts = [FORMATS[held.format].wrap(held.tensors, torch.float32, held.shape).dequantize() for held in found]
+        parts = []
+        for piece in output.pieces:
+            held = self._held(piece.key)
+            values = FORMATS[held.format].wrap(held.tensors, torch.float32, held.shape).dequantize()
+            parts.append(values[slice(*piece.rows(len(values)))])
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def plain(self, output: Output) -> Iterator[torch.Tensor]:
@@ -124,18 +132,20 @@ class Weights:
     def _wrong(self, key: str, error: WrongValueError) -> CheckpointError:
         return Problem(self._source.info(key).file.name, key, error.cause, error.remedy).error()
 
-    def _held(self, piece: Piece) -> HeldWeight:
-        layer = self._stored[piece.key]
-        stored = layer.stored
+    def _cut(self, key: str, pieces: list[Piece], format_name: str) -> HeldWeight | None:
+        """These rows of a quantized weight, None where they cannot be cut off as they are."""
+        whole = _repacked(self._held(key), format_name)
+        spans = [piece.rows(whole.shape[0]) for piece in pieces]
+        return whole if spans == [(0, whole.shape[0])] else cut(whole, spans)
+
+    def _held(self, key: str) -> HeldWeight:
+        """The whole weight whose codes are `key`."""
+        stored = self._stored[key].stored
         tensors = self._read(stored)
         name = self._format(stored)
-        if name != layer.format:
+        if name != stored.spelling.format:
             tensors = {"codes": tensors["codes"], "scale": tensors["scale"][:1], "input_scale": torch.empty(0)}
-        if piece.parts == 1:
-            return HeldWeight(name, stored.shape, tensors)
-        shape = (stored.shape[0] // piece.parts, stored.shape[1])
-        share = type(layer)(layer.name, stored, shape, piece.part, piece.parts)
-        return HeldWeight(name, shape, share.share(tensors))
+        return HeldWeight(name, stored.shape, tensors)
 
     def _format(self, stored: StoredLayer) -> str:
         """The loaders give each row a scale of its own where the file has one for all, a dialect must not."""

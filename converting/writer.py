@@ -1,5 +1,6 @@
 """A converted model on its way to disk: under a temporary name until it is complete, and taken up again if asked."""
 
+import contextlib
 import errno
 import os
 import shutil
@@ -123,8 +124,10 @@ class Writer:
         return f"{self._target} cannot be written: {error.strerror or error}. Check the path and its disk."
 
     def _give_up(self) -> None:
+        """A place that cannot be written may not be cleared either: what stopped the writing is what a user is told."""
         if not self._resume:
-            self._remove()
+            with contextlib.suppress(OSError):
+                self._remove()
 
     def _remove(self) -> None:
         """What is not finished, as far as there is any."""

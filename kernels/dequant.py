@@ -1,5 +1,7 @@
 """Dequantize the weight to the activation's dtype and multiply in float: runs anywhere, saves memory, not time."""
 
+import functools
+
 import torch
 
 from ..formats import FORMATS, SMOOTHED
@@ -13,8 +15,8 @@ def dequant_linear(
     x: torch.Tensor, parts: list[torch.Tensor], format_name: str, shape: list[int], bias: torch.Tensor | None
 ) -> torch.Tensor:
     """x [M, K] float, a weight of `shape` (N, K) as `Format.parts` gives it -> [M, N] in x.dtype."""
-    row = FORMATS[format_name]
-    weight = row.wrap(dict(zip(row.tensors, parts, strict=True)), x.dtype, tuple(shape)).dequantize()
+    held = FORMATS[format_name]
+    weight = held.wrap(dict(zip(held.tensors, parts, strict=True)), x.dtype, tuple(shape)).dequantize()
     return torch.nn.functional.linear(x, weight, None if bias is None else bias.to(x.dtype))
 
 
@@ -23,7 +25,10 @@ def _(x, parts, format_name, shape, bias):
     return x.new_empty((x.shape[0], shape[0]))
 
 
-def _row(format_name: str) -> Kernel:
+@functools.cache
+def row(format_name: str) -> Kernel:
+    """The kernel for weights as they are stored in the format, of which repacked ones are taken too."""
+
     def linear(x, codes, params, bias):
         parts = FORMATS[format_name].parts(codes, params)
         return torch.ops.x2v_quant.dequant_linear(x, parts, format_name, list(params.orig_shape), bias)
@@ -32,4 +37,4 @@ def _row(format_name: str) -> Kernel:
 
 
 # a repacked format has another that is dequantized faster
-ROWS = tuple(_row(name) for name, row in FORMATS.items() if name in (row.family, SMOOTHED.get(row.family)))
+ROWS = tuple(row(name) for name, one in FORMATS.items() if name in (one.family, SMOOTHED.get(one.family)))

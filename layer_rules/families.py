@@ -133,6 +133,17 @@ DIFFUSION_MODELS = (
             r"time_guidance_embed\.(timestep|guidance)_embedder\.linear_[12]",
         ),
     ),
+    # under ComfyUI's names it is told as Flux, which has the same layers
+    Family(
+        "LongCat-Image",
+        (r"time_embed\.timestep_embedder\.", r"single_transformer_blocks\.\d+\.proj_mlp\."),
+        (DIFFUSERS_DOUBLE, DIFFUSERS_SINGLE),
+        (
+            (r"proj_out|norm_out\.linear", f"is an output layer; {ONLY_LIGHTX2V}"),
+            (r"x_embedder|context_embedder|time_embed\..+", f"embeds an input; {ONLY_LIGHTX2V}"),
+        ),
+        (r"proj_out|norm_out\.linear|x_embedder|context_embedder|time_embed\.timestep_embedder\.linear_[12]",),
+    ),
     Family(
         "Flux",
         (
@@ -159,6 +170,17 @@ DIFFUSION_MODELS = (
             (r"transformer_blocks\.(0|4[3-7])\..+", "is in one of the blocks that LightX2V leaves alone: 0, 43 to 47"),
             (r"transformer_blocks\.\d+\..+\.to_gate_logits", "is a gate: one row per head"),
         ),
+    ),
+    Family(
+        "Ernie-Image",
+        (r"layers\.\d+\.self_attention\.to_q\.", r"layers\.\d+\.adaLN_sa_ln\."),
+        (r"layers\.\d+\.self_attention\.(to_[qkv]|to_out\.0)", r"layers\.\d+\.mlp\.(gate_proj|up_proj|linear_fc2)"),
+        (
+            (r"final_linear|final_norm\.linear", f"is an output layer; {ONLY_LIGHTX2V}"),
+            (r"adaLN_modulation\.1", f"modulates every block; {ONLY_LIGHTX2V}"),
+            (r"text_proj|time_embedding\.linear_[12]", f"embeds an input; {ONLY_LIGHTX2V}"),
+        ),
+        (r"final_linear|final_norm\.linear|adaLN_modulation\.1|text_proj|time_embedding\.linear_[12]",),
     ),
     Family(
         "LTX-Video",

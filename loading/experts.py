@@ -1,6 +1,7 @@
 """Wan 2.2 A14B: the high- and the low-noise expert as two MODELs, of which the idle one makes room for the other."""
 
 import weakref
+from dataclasses import dataclass
 from pathlib import Path
 
 import comfy.model_management
@@ -42,21 +43,33 @@ def check_pair(high: Path, low: Path) -> None:
         )
 
 
-def make_room_for_each_other(first: ModelPatcher, second: ModelPatcher) -> None:
-    """Before one of the models, or a clone of it, is loaded to sample, the other leaves VRAM first. Each knows the
-    other by a weak reference alone."""
-    for model, partner in ((first, second), (second, first)):
-        model.add_wrapper_with_key(WrappersMP.PREPARE_SAMPLING, WRAPPER, _before_loading(weakref.ref(partner.model)))
+@dataclass(frozen=True, eq=False)
+class BeforeLoading:
+    """A wrapper of PREPARE_SAMPLING: what is loaded of the partner makes room before core loads the expert. `ours` and
+    `partners`: the torch models of the two experts and all that were made from them; both experts' wrappers have the
+    same two sets, which keep nothing alive."""
 
+    ours: weakref.WeakSet
+    partners: weakref.WeakSet
 
-def _before_loading(partner: weakref.ref):
-    def prepare(executor, model, noise_shape, conds, *args, **kwargs):
-        idle = partner()
-        if idle is not None and not comfy.model_management.is_device_cpu(model.load_device):
-            let_leave_first(idle, model, noise_shape, conds)
+    def __call__(self, executor, model: ModelPatcher, noise_shape, conds, *args, **kwargs):
+        if not comfy.model_management.is_device_cpu(model.load_device):
+            for idle in list(self.partners):
+                let_leave_first(idle, model, noise_shape, conds)
         return executor(model, noise_shape, conds, *args, **kwargs)
 
-    return prepare
+
+def make_room_for_each_other(first: ModelPatcher, second: ModelPatcher) -> None:
+    """Before one of the models, or a clone of it, is loaded to sample, the other leaves VRAM first."""
+    sides = weakref.WeakSet((first.model,)), weakref.WeakSet((second.model,))
+    for model, (ours, partners) in zip((first, second), (sides, sides[::-1]), strict=True):
+        model.add_wrapper_with_key(WrappersMP.PREPARE_SAMPLING, WRAPPER, BeforeLoading(ours, partners))
+
+
+def stay_paired(patcher: ModelPatcher) -> None:
+    """For a patcher that was cloned from an expert's and has got another model: the partner makes room for it too."""
+    for wrapper in patcher.get_wrappers(WrappersMP.PREPARE_SAMPLING, WRAPPER):
+        wrapper.ours.add(patcher.model)
 
 
 def let_leave_first(idle: torch.nn.Module, model: ModelPatcher, noise_shape, conds) -> None:

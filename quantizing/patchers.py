@@ -10,6 +10,8 @@ import torch
 from comfy.patcher_extension import WrappersMP
 from comfy_api.torch_helpers.torch_compile import COMPILE_KEY, TORCH_COMPILE_KWARGS, set_torch_compile_wrapper
 
+from ..compiling import compiled_again
+from ..loading.experts import stay_paired
 from ..loras import move, stackable
 from .copying import Copier
 from .errors import QuantizeError
@@ -48,6 +50,7 @@ def successor(patcher, model: torch.nn.Module, copier: Copier, baked: Collection
     made.remove_additional_models(MULTIGPU)  # copies of the first model on other devices
     move(made, model)
     stackable(made)
+    stay_paired(made)
     _compile_again(made)
     return made
 
@@ -61,7 +64,10 @@ def _check_compiled(patcher) -> None:
 
 
 def _compile_again(patcher) -> None:
-    """Core's TorchCompileModel has compiled modules of the first model; compiling happens at the first call."""
+    """Compiled modules are those of the first model; compiling happens at the first call."""
+    if compiled_again(patcher):
+        return
+    # core's TorchCompileModel
     for wrapper in patcher.get_wrappers(WrappersMP.APPLY_MODEL, COMPILE_KEY):
         keys = list(inspect.getclosurevars(wrapper).nonlocals["compiled_module_dict"])
         set_torch_compile_wrapper(patcher, keys=keys, **patcher.model_options[TORCH_COMPILE_KWARGS])

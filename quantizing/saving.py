@@ -3,6 +3,8 @@
 import json
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import comfy.model_management
@@ -11,6 +13,8 @@ import torch
 from comfy_kitchen.tensor import QuantizedTensor
 
 from ..checkpoints.kinds import T5, identify
+from ..checkpoints.lightx2v_names import naming
+from ..checkpoints.names import Target, targets
 from ..checkpoints.originals import original
 from ..converting import packages
 from ..converting.outputs import COMFYUI, LIGHTX2V
@@ -43,7 +47,13 @@ def save_model(
     Raises QuantizeError for a layer that the dialect does not have, ConvertError if the target cannot be written.
     """
     unload(patcher)
-    units = Part(patcher, DIFFUSION_MODEL, dialect, patcher.model.get_dtype_inference()).units()
+    part = Part(patcher, DIFFUSION_MODEL, dialect, patcher.model.get_dtype_inference())
+    if dialect == LIGHTX2V:
+        shapes = {name: tuple(tensor.shape) for name, tensor in part.tensors().items()}
+        names = naming(identify(shapes, quantized=True)[1])
+        units = [unit.under(names.prefix) for unit in replace(part, places=partial(targets, names.table)).units()]
+    else:
+        units = part.units()
     return _write(units, target, package, _metadata(patcher), progress)
 
 
@@ -54,8 +64,9 @@ def save_clip(clip, target: Path, dialect: str, progress: Progress = lambda done
     Raises QuantizeError also for several encoders, and for one that no loader of the dialect reads quantized.
     """
     unload(clip.patcher)
-    rename = (lambda name: original(T5, name)[0]) if dialect == LIGHTX2V else (lambda name: name)
-    part = Part(clip.patcher, f"{_encoder(clip)}.{TRANSFORMER}", dialect, torch.bfloat16, rename)
+    part = Part(clip.patcher, f"{_encoder(clip)}.{TRANSFORMER}", dialect, torch.bfloat16)
+    if dialect == LIGHTX2V:
+        part = replace(part, places=_wans)
     _check_encoder(part)
     tokenizer = {} if dialect == LIGHTX2V else clip.tokenizer.state_dict()
     carried = [plain(name, Spec.of(tensor), lambda made=tensor: made) for name, tensor in tokenizer.items()]
@@ -76,6 +87,12 @@ def _write(units: Sequence[Unit], target: Path, package: str, metadata: dict[str
 
     writer.write(advance)
     return writer.bytes
+
+
+def _wans(name: str) -> list[Target]:
+    """Where a tensor goes in Wan's file of the text encoder."""
+    wan, _ = original(T5, name)
+    return [] if wan is None else [Target(wan)]
 
 
 def _encoder(clip) -> str:

@@ -7,16 +7,21 @@ import torch
 from comfy_kitchen.tensor import QuantizedTensor
 
 from ..checkpoints.checkpoint import HeldWeight
+from ..checkpoints.cutting import cut
+from ..checkpoints.lightx2v_names import is_cut_evenly
+from ..checkpoints.names import Target
 from ..converting.dialects import layer_specs, layer_tensors, writable
 from ..converting.outputs import LIGHTX2V
 from ..converting.units import Spec, Unit
-from ..formats import FORMAT_OF_LAYOUT, SMOOTHED, like
+from ..formats import FORMAT_OF_LAYOUT, FORMATS, SMOOTHED, like
 from ..formats.convert import convert
 from ..formats.format import Format
 from .errors import QuantizeError
 from .held import in_our_layout
 from .sharing import affine_norms
 from .weights import is_foreign, linear_layers, read
+
+Spans = list[tuple[int, int]]
 
 WEIGHT = ".weight"
 # what core's models hold and no file has
@@ -26,25 +31,24 @@ PREFIXED = ("comfy_quant", "weight_scale", "weight_scale_2", "input_scale", "pre
 @dataclass(frozen=True)
 class Part:
     """What is written of a ModelPatcher's model, which is on no device: the module called `path`. `plain_dtype`: of
-    weights that only the forward of another pack's layer can tell. `rename`: a tensor's name in `path` -> the one in
-    the dialect, None for what the dialect does not have."""
+    weights that only the forward of another pack's layer can tell. `places`: a tensor's name in `path` -> where it goes
+    in the dialect, all of it to one tensor or shares of its rows to several; nowhere if the dialect does not have it.
+    """
 
     patcher: object
     path: str
     dialect: str
     plain_dtype: torch.dtype
-    rename: Callable[[str], str | None] = lambda name: name
+    places: Callable[[str], list[Target]] = lambda name: [Target(name)]
 
     def units(self) -> list[Unit]:
-        """Raises QuantizeError for a layer whose format, or whose smoothing, the dialect does not have."""
+        """Raises QuantizeError for a layer whose format, smoothing or shape the dialect does not have."""
         layers = linear_layers(self.root)
-        found = [(name, self.rename(name), tensor) for name, tensor in self.tensors().items()]
-        norms = affine_norms(layers) if self.dialect == LIGHTX2V else []
-        return norms + [
-            self._unit(name, target, tensor, layers)
-            for name, target, tensor in found
-            if target is not None and not _beside(name, layers)
-        ]
+        found = affine_norms(layers) if self.dialect == LIGHTX2V else []
+        for name, tensor in self.tensors().items():
+            if not _beside(name, layers):
+                found += self._units(name, tensor, layers)
+        return found
 
     @property
     def root(self) -> torch.nn.Module:
@@ -56,16 +60,36 @@ class Part:
         buffers = {name: tensor for name, tensor in self.root.named_buffers() if name in names}
         return {**dict(self.root.named_parameters()), **buffers}
 
-    def _unit(self, name: str, target: str, tensor: torch.Tensor, layers: dict[str, torch.nn.Module]) -> Unit:
+    def _units(self, name: str, tensor: torch.Tensor, layers: dict[str, torch.nn.Module]) -> list[Unit]:
+        """One for each tensor, or each layer, that this tensor becomes."""
+        places = self.places(name)
+        if places and not is_cut_evenly(tuple(tensor.shape), places):
+            raise QuantizeError(
+                f"{name} has shape {list(tensor.shape)}, which is not the {places[0].parts} equal parts that LightX2V "
+                "has of it. Save this model in another dialect."
+            )
+        spans: dict[str, list[tuple[int, int]]] = {}
+        for place in sorted(places, key=lambda place: place.piece):
+            rows = place.rows(tensor.shape[0]) if place.parts > 1 else None
+            spans.setdefault(place.name, []).extend([(rows.start, rows.stop)] if rows else [])
+        return [self._unit(name, target, rows, tensor, layers) for target, rows in spans.items()]
+
+    def _unit(
+        self, name: str, target: str, spans: Spans, tensor: torch.Tensor, layers: dict[str, torch.nn.Module]
+    ) -> Unit:
+        """spans: the rows that are written, empty for all."""
         layer = layers.get(name.removesuffix(WEIGHT)) if name.endswith(WEIGHT) else None
         if layer is not None and isinstance(layer.weight, QuantizedTensor):
-            return self._quantized(name.removesuffix(WEIGHT), target.removesuffix(WEIGHT), layer)
+            return self._quantized(name.removesuffix(WEIGHT), target.removesuffix(WEIGHT), spans, layer)
         if layer is not None and is_foreign(layer):
-            shape, dtype = (layer.out_features, layer.in_features), self.plain_dtype
-            return plain(target, Spec(dtype, shape), lambda: read(layer, torch.device("cpu"))[0].to(dtype))
-        return plain(target, Spec.of(tensor), lambda: self._patched(name))
+            shape, dtype = _shape((layer.out_features, layer.in_features), spans), self.plain_dtype
+            return plain(
+                target, Spec(dtype, shape), lambda: _rows(read(layer, torch.device("cpu"))[0], spans).to(dtype)
+            )
+        spec = Spec(tensor.dtype, _shape(tuple(tensor.shape), spans))
+        return plain(target, spec, lambda: _rows(self._patched(name), spans))
 
-    def _quantized(self, name: str, target: str, layer: torch.nn.Module) -> Unit:
+    def _quantized(self, name: str, target: str, spans: Spans, layer: torch.nn.Module) -> Unit:
         weight = in_our_layout(layer)
         if weight is None:
             raise QuantizeError(
@@ -79,10 +103,11 @@ class Part:
                 f"dialect x2v, or quantize it to one of {', '.join(writable(self.dialect))}."
             )
         static = format_name == "fp8-tensor" and weight._params.input_scale.numel() > 0
-        specs = layer_specs(format_name, tuple(layer.weight.shape), self.dialect, static=static)
+        specs = layer_specs(format_name, _shape(tuple(layer.weight.shape), spans), self.dialect, static=static)
 
         def parts() -> Iterator[tuple[str, torch.Tensor]]:
-            for end, tensor in layer_tensors(self._held(name, layer, format_name), self.dialect).items():
+            held = _cut(self._held(name, layer, format_name), spans)
+            for end, tensor in layer_tensors(held, self.dialect).items():
                 yield f"{target}.{end}", tensor
 
         return Unit(target, {f"{target}.{end}": Spec.of(tensor) for end, tensor in specs.items()}, parts)
@@ -118,3 +143,24 @@ def _beside(name: str, layers: dict[str, torch.nn.Module]) -> bool:
     """Whether a parameter belongs to a quantized weight and is written with it."""
     layer, _, end = name.rpartition(".")
     return end in PREFIXED and layer in layers and isinstance(layers[layer].weight, QuantizedTensor)
+
+
+def _shape(shape: tuple[int, ...], spans: Spans) -> tuple[int, ...]:
+    return (sum(stop - start for start, stop in spans), *shape[1:]) if spans else shape
+
+
+def _rows(tensor: torch.Tensor, spans: Spans) -> torch.Tensor:
+    return torch.cat([tensor[start:stop] for start, stop in spans]) if spans else tensor
+
+
+def _cut(held: HeldWeight, spans: Spans) -> HeldWeight:
+    """The rows with the codes that they have, or quantized anew where the format stores them with others."""
+    if not spans:
+        return held
+    found = cut(held, spans)
+    if found is not None:
+        return found
+    row = FORMATS[held.format]
+    values = _rows(row.wrap(held.tensors, torch.float32, held.shape).dequantize(), spans)
+    codes, params = row.layout.quantize(values, scale="recalculate")
+    return HeldWeight(held.format, tuple(values.shape), dict(zip(row.tensors, row.parts(codes, params), strict=True)))

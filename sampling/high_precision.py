@@ -1,14 +1,11 @@
 """Quantized layers that dequantize for a while: the weight is multiplied in the compute dtype, x is not quantized."""
 
-import functools
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
 
-from ..formats import FORMATS
-from ..kernels import Kernel
-from ..kernels.dequant import SUMMARY, dequant_linear
+from ..kernels import dequant
 from ..linear import QuantLinear
 
 # what torch.compile puts into the names of a model's modules
@@ -35,17 +32,6 @@ def quantized_layers(diffusion_model: torch.nn.Module) -> dict[str, QuantLinear]
     return {n: m for n, m in linears.items() if isinstance(m, QuantLinear) and m.kernel is not None}
 
 
-@functools.cache
-def dequantizing(format_name: str) -> Kernel:
-    """The kernel that dequantizes a weight as it is stored, of every format, repacked ones too."""
-
-    def linear(x, codes, params, bias):
-        parts = FORMATS[format_name].parts(codes, params)
-        return dequant_linear(x, parts, format_name, list(params.orig_shape), bias)
-
-    return Kernel("dequant", (format_name,), linear, "float", SUMMARY)
-
-
 @contextmanager
 def in_high_precision(layers: Iterable[QuantLinear]) -> Iterator[None]:
     """Inside, those of the layers that quantize their input dequantize their weight instead; a kernel that multiplies
@@ -57,7 +43,7 @@ def in_high_precision(layers: Iterable[QuantLinear]) -> Iterator[None]:
     held = [(layer, layer.kernel) for layer in layers if layer.kernel.activation != "float"]
     try:
         for layer, _ in held:
-            layer.kernel = dequantizing(layer.format)
+            layer.kernel = dequant.row(layer.format)
         yield
     finally:
         for layer, kernel in held:

@@ -162,14 +162,14 @@ MODELS = {
     "clip vision": ("comfy.clip_model", "CLIPVisionModelProjection", {**CLIP, "model_type": "clip_vision_model"}),
     "clip text": ("comfy.clip_model", "CLIPTextModel", CLIP),
     "qwen2.5-vl": ("comfy.text_encoders.llama", "Qwen25_7BVLI", QWEN_VL),
-    # families without a row
-    "cosmos": ("comfy.ldm.cosmos.predict2", "MiniTrainDIT", COSMOS),
-    "sd3": ("comfy.ldm.modules.diffusionmodules.mmdit", "MMDiT", SD3),
     "ernie": (
         "comfy.ldm.ernie.model",
         "ErnieImageModel",
         {"hidden_size": 256, "num_attention_heads": 2, "num_layers": 2, "ffn_hidden_size": 512, "text_in_dim": 512},
     ),
+    # families without a row
+    "cosmos": ("comfy.ldm.cosmos.predict2", "MiniTrainDIT", COSMOS),
+    "sd3": ("comfy.ldm.modules.diffusionmodules.mmdit", "MMDiT", SD3),
 }
 # take their sizes as one dictionary
 ENCODER_MODULES = ("comfy.text_encoders.", "comfy.clip_model")

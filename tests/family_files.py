@@ -190,11 +190,16 @@ def noise(*shape: int, seed: int = 3) -> torch.Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
-def tensors_of(name: str) -> Tensors:
-    """Random weights of the model under ComfyUI's names, float32 values that bfloat16 holds."""
+def tensors_of(name: str, more: dict | None = None) -> Tensors:
+    """Random weights of the model under ComfyUI's names. more: as for `core_model`."""
+    return random_weights(core_model(name, more))
+
+
+def random_weights(model: torch.nn.Module) -> Tensors:
+    """Float32 values that bfloat16 holds, under the model's names."""
     generator = torch.Generator().manual_seed(1)
     found = {}
-    for key, empty in core_model(name).state_dict().items():
+    for key, empty in model.state_dict().items():
         values = torch.randn(empty.shape, generator=generator)
         if key.endswith(WEIGHT) and empty.ndim == 1:
             values = 1 + 0.2 * values  # a norm's
@@ -251,9 +256,14 @@ def quantized_layers(name: str, tensors: Tensors) -> set[str]:
     return {*select(linear, tensors, "int8-channel").formats, *lightx2v_also(tensors)}
 
 
-def write(path, name: str, kind: str, tensors: Tensors) -> set[str]:
-    """Write `tensors`, under ComfyUI's names, as LightX2V's file in `kind`, a key of KINDS. Returns its layers."""
-    theirs = lightx2vs(name, tensors)
+def write(
+    path, name: str, kind: str, tensors: Tensors, more: dict | None = None, metadata: dict[str, str] | None = None
+) -> set[str]:
+    """Write `tensors`, under ComfyUI's names, as LightX2V's file in `kind`, a key of KINDS. Returns its layers.
+
+    more: as for `core_model`. metadata: beside the family's own.
+    """
+    theirs = lightx2vs(name, tensors, more)
     layers = quantized_layers(name, theirs)
     family, stored = FAMILIES[name], {}
     for key, tensor in theirs.items():
@@ -263,7 +273,7 @@ def write(path, name: str, kind: str, tensors: Tensors) -> set[str]:
         else:
             stored[key] = tensor.to(torch.bfloat16)
     stored = {f"{family.prefix}{key}": tensor.contiguous() for key, tensor in stored.items()}
-    save_file(stored, path, metadata_of(name))
+    save_file(stored, path, {**(metadata_of(name) or {}), **(metadata or {})} or None)
     return layers
 
 

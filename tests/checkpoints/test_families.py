@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from x2v_quant.checkpoints import CheckpointError, open_checkpoint
-from x2v_quant.checkpoints.dit_names import DIT_RULES
+from x2v_quant.checkpoints.cutting import cut
+from x2v_quant.checkpoints.dit_names import DIT_RULES, LIGHTX2V_RULES
 from x2v_quant.checkpoints.names import targets
 from x2v_quant.cli import main
 from x2v_quant.demo.quantize import KINDS
@@ -242,6 +243,56 @@ def test_no_rule_is_dead(table):
     names.append("double_blocks.0.img_attn.norm.query_norm.scale")  # as models' authors have it
     for rule in DIT_RULES[table]:
         assert any(re.match(rule.pattern, name) for name in names), rule.pattern
+
+
+# table -> the families whose models have ComfyUI's names of it
+LIGHTX2VS = {
+    "to flux": "flux",
+    "to flux 2": "flux 2",
+    "to longcat": "longcat",
+    "to z-image": "z-image",
+    "to hunyuan-video": "hunyuan",
+    "to hunyuan-video 1.5": "hunyuan 1.5",
+}
+
+
+@pytest.mark.parametrize("table", LIGHTX2V_RULES)
+def test_the_two_directions_are_one_table(table):
+    """Every row is used, and leads back to where the tensor was, row for row."""
+    family = LIGHTX2VS[table]
+    forth = next(name for name, files in NAMED.items() if family in files)
+    tensors = tensors_of(family)
+    for rule in LIGHTX2V_RULES[table]:
+        assert any(re.match(rule.pattern, name) for name in tensors), rule.pattern
+    for name, tensor in tensors.items():
+        pieces = {}
+        for there in targets(table, name):
+            pieces.setdefault(there.name, {})[there.piece] = there.take(tensor)
+        back = []
+        for theirs, parts in pieces.items():
+            whole = torch.cat([parts[index] for index in sorted(parts)]) if len(parts) > 1 else parts[0]
+            back += [(here.piece, here.name, here.take(whole)) for here in targets(forth, theirs)]
+        assert {ours for _, ours, _ in back} == {name}
+        assert torch.equal(torch.cat([part for _, _, part in sorted(back, key=lambda one: one[0])]), tensor), name
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    tiles=st.integers(2, 6),
+    borders=st.lists(st.tuples(st.integers(0, 5), st.integers(1, 6)), min_size=1, max_size=3),
+    kind=st.sampled_from(["int8", "fp8", "fp8-tensor", "block128", "mxfp8", "nvfp4"]),
+)
+def test_rows_that_are_cut_off_are_those_of_the_whole(tiles, borders, kind, tmp_path_factory):
+    """In tiles of 128 rows, which every format allows."""
+    spans = [(128 * start, 128 * stop) for start, stop in borders if start < stop <= tiles]
+    (given,) = weights(128 * tiles, amax=3.0)
+    path = tmp_path_factory.mktemp("cut") / "one.safetensors"
+    save_file({f"a.{end}": part for end, part in KINDS[kind](given).items()}, path)
+    held = open_checkpoint(path).load().quantized["a"]
+    if spans:
+        whole, part = dequantized(held), cut(held, spans)
+        assert torch.equal(dequantized(part), torch.cat([whole[start:stop] for start, stop in spans]))
+    assert (cut(held, [(0, 64)]) is None) == (TOGETHER[kind] == 128)
 
 
 def test_a_checkpoint_is_read_in_pieces(z_image):

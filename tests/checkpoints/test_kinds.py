@@ -7,6 +7,9 @@ from x2v_quant.checkpoints import CheckpointError, open_checkpoint
 
 WAN = {"head.modulation": (1, 2, 8), "blocks.0.self_attn.q.weight": (8, 8), "patch_embedding.weight": (8, 16, 1, 2, 2)}
 
+FLUX = {"double_blocks.0.img_attn.qkv.weight": (24, 8), "single_blocks.0.linear1.weight": (56, 8)}
+Z_IMAGE = {"noise_refiner.0.attention.qkv.weight": (24, 8)}
+
 
 def plain(shapes):
     return {name: torch.zeros(shape) for name, shape in shapes.items()}
@@ -46,6 +49,10 @@ def plain(shapes):
             "dit",
             "Wan 2.1 t2v (diffusers names)",
         ),
+        ({**FLUX, "txt_in.weight": (8, 4096)}, "dit", "Flux"),
+        ({**FLUX, "txt_in.weight": (8, 3584)}, "dit", "LongCat-Image"),
+        ({**Z_IMAGE, "layers.0.adaLN_modulation.0.weight": (32, 8)}, "dit", "Z-Image"),
+        ({**Z_IMAGE, "layers.0.adaLN_modulation.1.weight": (32, 8)}, "dit", "Lumina 2"),
         ({"diffusion_model.blocks.0.ffn.0.lora_A.weight": (4, 8)}, "unknown", "a LoRA"),
         ({"decoder.conv1.weight": (8, 8, 3, 3, 3), "encoder.conv1.weight": (8, 3, 3, 3, 3)}, "unknown", "a VAE"),
         ({"model.layers.0.self_attn.q_proj.weight": (8, 8)}, "unknown", "a language model"),

@@ -5,7 +5,6 @@ import pytest
 from x2v_quant.layer_rules import select
 from x2v_quant.layer_rules.default import MULTIPLE, SMALLEST
 
-ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
 MMDIT = ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2")
 
 EXPECTED = {
@@ -25,16 +24,6 @@ EXPECTED = {
         for part in MMDIT
         # the last block has no output for the text
         if (i, stream) != (3, "context") or part == "attn.qkv"
-    },
-    "ernie": {
-        f"layers.{i}.{part}"
-        for i in range(2)
-        for part in (
-            *(f"self_attention.{name}" for name in ATTENTION),
-            "mlp.gate_proj",
-            "mlp.up_proj",
-            "mlp.linear_fc2",
-        )
     },
 }
 

@@ -41,6 +41,10 @@ LTX_2_BLOCK = (
     *(f"audio_{name}" for name in LTX_BLOCK),
     *(f"{both}_attn.{name}" for both in ("audio_to_video", "video_to_audio") for name in LTX_ATTENTION),
 )
+ERNIE_BLOCK = (
+    *(f"self_attention.{name}" for name in LTX_ATTENTION),
+    *(f"mlp.{name}" for name in ("gate_proj", "up_proj", "linear_fc2")),
+)
 CLIP_BLOCK = (*(f"self_attn.{name}_proj" for name in ("q", "k", "v", "out")), "mlp.fc1", "mlp.fc2")
 
 # model -> (family, {where the blocks are: (their numbers, the layers of each)})
@@ -81,6 +85,7 @@ EXPECTED = {
     # blocks 0 and 43 to 47 stay as they are
     "ltx-2": ("LTX-2", {"transformer_blocks": (range(1, 43), LTX_2_BLOCK)}),
     "ltxv": ("LTX-Video", {"transformer_blocks": (range(2), LTX_BLOCK)}),
+    "ernie": ("Ernie-Image", {"layers": (range(2), ERNIE_BLOCK)}),
     "umt5": (
         "T5",
         {
@@ -170,6 +175,8 @@ def test_every_layer_is_in_one_of_the_two_and_in_order(name, core_model):
         ("ltx-2", "transformer_blocks.0.attn1.to_q", "0, 43 to 47"),
         ("ltx-2", "transformer_blocks.47.ff.net.2", "0, 43 to 47"),
         ("ltx-2", "transformer_blocks.1.attn1.to_gate_logits", "gate"),
+        ("ernie", "adaLN_modulation.1", "modulates every block"),
+        ("ernie", "final_norm.linear", "only files in LightX2V's dialect"),
         ("umt5", "shared", "embedding"),
         ("umt5", "encoder.block.0.layer.0.SelfAttention.relative_attention_bias", "embedding"),
         ("clip vision", "visual_projection", "the rules for CLIP vision"),

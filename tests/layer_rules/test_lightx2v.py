@@ -51,6 +51,20 @@ ALSO = {
             "proj_out",
         ),
     ),
+    "longcat": (
+        ("transformer_blocks.0.norm1.linear", "transformer_blocks.0.attn.to_q", "single_transformer_blocks.0.proj_mlp"),
+        (
+            *("x_embedder", "context_embedder", "norm_out.linear", "proj_out"),
+            *(f"time_embed.timestep_embedder.linear_{i}" for i in (1, 2)),
+        ),
+    ),
+    "ernie": (
+        ("layers.0.self_attention.to_q", "layers.0.mlp.linear_fc2", "layers.0.adaLN_sa_ln"),
+        (
+            *("text_proj", "adaLN_modulation.1", "final_norm.linear", "final_linear"),
+            *(f"time_embedding.linear_{i}" for i in (1, 2)),
+        ),
+    ),
     "flux": (
         ("transformer_blocks.0.attn.add_q_proj", "single_transformer_blocks.0.proj_mlp", "x_embedder", "proj_out"),
         (),

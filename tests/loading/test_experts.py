@@ -14,6 +14,8 @@ from x2v_quant.checkpoints import CheckpointError
 from x2v_quant.demo.wan import WanSize, dit
 from x2v_quant.loading import load_dit
 from x2v_quant.loading.experts import let_leave_first, load_experts, memory_needed
+from x2v_quant.quantizing import quantize_model, select_in_model
+from x2v_quant.schemes import SchemeChoice
 
 pytestmark = pytest.mark.usefixtures("inference")
 SIZE = WanSize(blocks=2)
@@ -159,6 +161,44 @@ def test_clones_know_their_partner_too(files, sample, lora):
     assert len(clone.get_wrappers(kind, "x2v_idle_expert")) == 1
     assert torch.isfinite(sample(clone)).all()
     assert torch.isfinite(sample(high)).all()
+
+
+@pytest.fixture
+def quantized():
+    """quantized(expert) -> what Quantize Model makes of it"""
+
+    def run(model):
+        choice = SchemeChoice()
+        return quantize_model(model, select_in_model(model, "fp8-channel", "", choice), choice)
+
+    return run
+
+
+@pytest.mark.parametrize("both", [True, False], ids=["both", "one"])
+def test_what_quantize_model_makes_of_them_is_a_pair_too(both, files, quantized, card, monkeypatch):
+    """Also if the experts themselves are gone."""
+    import comfy.model_management as management
+    from comfy.patcher_extension import WrappersMP
+
+    management.unload_all_models()
+    other = load_dit(files["other"])
+    high, low = load_experts(files["high"], files["low"])
+    high = quantized(high)
+    low = quantized(low) if both else low
+    gc.collect()
+    management.load_models_gpu([other])
+    management.load_models_gpu([high])
+    card(memory_needed(low, LATENT, CONDS) + other.loaded_size())
+    monkeypatch.setattr(management, "is_device_cpu", lambda device: False)
+    (wrapper,) = low.get_wrappers(WrappersMP.PREPARE_SAMPLING, "x2v_idle_expert")
+    assert wrapper(lambda *given: given, low, LATENT, CONDS) == (low, LATENT, CONDS)
+    assert other.loaded_size() == other.model_size()
+    assert high.loaded_size() == 0
+    gone = weakref.ref(high.model)
+    del high
+    management.unload_all_models()
+    gc.collect()
+    assert gone() is None
 
 
 def test_an_expert_outlives_the_other(files, sample):

@@ -4,6 +4,10 @@ import pytest
 import torch
 from comfy_kitchen.tensor import QuantizedTensor
 
+from x2v_quant.checkpoints import open_checkpoint
+from x2v_quant.converting.outputs import LIGHTX2V
+from x2v_quant.formats import FORMATS
+from x2v_quant.quantizing.saving import save_model
 from x2v_quant.schemes import SchemeChoice
 
 pytestmark = pytest.mark.usefixtures("inference")
@@ -92,3 +96,31 @@ def test_the_output_stays_near(name, build, quantize, distance):
     assert torch.isfinite(wanted).all()
     print(f"{family}: {distance(got, wanted):.4f}")
     assert 0 < distance(got, wanted) < 0.05
+
+
+# ComfyUI's layer -> what LightX2V has of it, and how many of them
+APART = {
+    "Flux": ("single_blocks.1.linear1", "single_transformer_blocks.1.proj_mlp", 4 / 7),
+    "ZImage": ("layers.1.attention.qkv", "layers.1.attention.to_k", 1 / 3),
+}
+
+
+@pytest.mark.parametrize("name,format_name", [("Flux", "int8-channel"), ("ZImage", "int8-channel"), ("Flux", "mxfp8")])
+def test_saved_for_lightx2v_layers_are_apart(name, format_name, build, quantize, tmp_path):
+    made = quantize(build(name), format_name)
+    path = tmp_path / "model.safetensors"
+    assert save_model(made, path, LIGHTX2V) == path.stat().st_size
+    layer, part, share = APART[name]
+    checkpoint = open_checkpoint(path)
+    assert checkpoint.layers[part].shape[0] == share * made.model.diffusion_model.get_submodule(layer).out_features
+    loaded = checkpoint.load()
+    diffusion_model = made.model.diffusion_model
+    for key, held in loaded.quantized.items():
+        weight = diffusion_model.get_submodule(key).weight
+        found = FORMATS[held.format].wrap(held.tensors, weight.dtype, held.shape)
+        assert torch.equal(found.dequantize(), weight.dequantize()), key
+    kept = {
+        key: tensor for key, tensor in diffusion_model.named_parameters() if not isinstance(tensor, QuantizedTensor)
+    }
+    assert loaded.plain.keys() == kept.keys()
+    assert all(torch.equal(loaded.plain[key], tensor) for key, tensor in kept.items())

@@ -1,10 +1,16 @@
 """What core does with a MODEL (load it in part, patch, save, clone, compile, load anew) works on a quantized one as it
 does on one that our loader made."""
 
+import inspect
+
 import pytest
 import torch
+from comfy.ldm.modules.attention import attention_pytorch
+from comfy.patcher_extension import WrappersMP
+from comfy_api.torch_helpers.torch_compile import COMPILE_KEY, TORCH_COMPILE_KWARGS, set_torch_compile_wrapper
 from comfy_kitchen.tensor import QuantizedTensor
 
+from x2v_quant.compiling import compilations_of, compiled
 from x2v_quant.loading import load_dit
 from x2v_quant.quantizing import QuantizeError
 
@@ -122,15 +128,13 @@ def test_a_model_that_cannot_be_loaded_anew_gives_one_that_cannot(dense, quantiz
 
 @pytest.mark.parametrize("first", ["quantize", "compile"])
 def test_compiled_by_cores_node_on_either_side(first, dense, quantize, sample):
-    from comfy_api.torch_helpers import set_torch_compile_wrapper
-
     calls = []
 
     def backend(graph, inputs):
         calls.append(graph)
         return graph.forward
 
-    def compiled(model):
+    def by_core(model):
         model = model.clone()
         # submodules without attention: core's on a CPU makes many small graphs
         set_torch_compile_wrapper(model, backend=backend, keys=[f"diffusion_model.blocks.{i}.ffn" for i in range(2)])
@@ -138,11 +142,41 @@ def test_compiled_by_cores_node_on_either_side(first, dense, quantize, sample):
 
     torch._dynamo.reset()
     expected = sample(quantize(dense()), steps=1)
-    made = compiled(quantize(dense())) if first == "quantize" else quantize(compiled(dense()))
+    made = by_core(quantize(dense())) if first == "quantize" else quantize(by_core(dense()))
     got = sample(made, steps=1)
     torch._dynamo.reset()
     assert calls
     assert ((got - expected).norm() / expected.norm()).item() < 1e-5
+
+
+def test_compiled_blocks_are_compiled_as_before(dense, quantize, sample):
+    """Without the filter of guards each step, and each block, would be a graph of its own."""
+    model = dense()
+    options = model.model_options.setdefault("transformer_options", {})
+    options["optimized_attention_override"] = lambda _, *args, **kwargs: attention_pytorch(*args, **kwargs)
+    torch._dynamo.reset()
+    expected = sample(quantize(model))
+    first, _ = compiled(model, "eager")
+    made = quantize(first)
+    got = sample(made)
+    found, graphs = compilations_of(made), compilations_of(made).graphs
+    sample(made, steps=3)
+    torch._dynamo.reset()
+    assert ((got - expected).norm() / expected.norm()).item() < 1e-3
+    assert found is not compilations_of(first) and compilations_of(first).calls == 0
+    assert found.graphs == graphs > 0
+    assert found.again == {}
+
+
+def test_the_last_node_that_compiles_counts(dense, quantize):
+    model, _ = compiled(dense(), "eager")
+    set_torch_compile_wrapper(model, backend="eager", keys=["diffusion_model.head"])
+    made = quantize(model)
+    assert made.model_options[TORCH_COMPILE_KWARGS]["backend"] == "eager"
+    (wrapper,) = made.get_wrappers(WrappersMP.APPLY_MODEL, COMPILE_KEY)
+    modules = inspect.getclosurevars(wrapper).nonlocals["compiled_module_dict"]
+    assert modules.keys() == {"diffusion_model.head"}
+    assert modules["diffusion_model.head"]._orig_mod is made.model.diffusion_model.head
 
 
 def test_modules_that_another_pack_compiled_are_refused(dense, quantize):
