@@ -102,6 +102,9 @@ def _indexed(folder: Path, path: Path, models: list[Path]) -> ModelFiles:
 def _weight_map(path: Path) -> dict[str, str]:
     try:
         index = json.loads(path.read_bytes())
+    except OSError as error:
+        cause = f"cannot be read: {error.strerror}"
+        raise Problem(path.name, "", cause, "Check the file and its permissions.").error() from error
     except (ValueError, RecursionError) as error:
         raise Problem(path.name, "", "is no JSON", "Download it again.").error() from error
     names = index.get("weight_map") if isinstance(index, dict) else None

@@ -123,10 +123,11 @@ class LoadCalibration(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, calibration_name):
-        """Core checks the list itself unless this takes the input: a file elsewhere in those folders is fine too."""
-        if folder_paths.exists_annotated_filepath(calibration_name):
+        """Core checks the list itself unless this takes the input: a file elsewhere in those folders is fine too. It is
+        None while a link gives it."""
+        if calibration_name is None or folder_paths.exists_annotated_filepath(calibration_name):
             return True
-        return f"There is no calibration {calibration_name!r} in ComfyUI's input or output folder: pick one."
+        return _missing(calibration_name)
 
     @classmethod
     def fingerprint_inputs(cls, calibration_name):
@@ -135,4 +136,10 @@ class LoadCalibration(io.ComfyNode):
 
     @classmethod
     def execute(cls, calibration_name):
+        if not folder_paths.exists_annotated_filepath(calibration_name):
+            raise FileNotFoundError(_missing(calibration_name))
         return io.NodeOutput(Calibration.load(folder_paths.get_annotated_filepath(calibration_name)))
+
+
+def _missing(name: str) -> str:
+    return f"There is no calibration {name!r} in ComfyUI's input or output folder: pick one."

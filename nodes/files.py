@@ -66,4 +66,5 @@ def tokenizer_path(name: str) -> str:
             f"There is no tokenizer {name!r} in ComfyUI's text_encoders folder. Refresh and pick one."
         )
     roots = folder_paths.get_folder_paths("text_encoders")
-    return next(path for path in (os.path.join(root, name) for root in roots) if os.path.exists(path))
+    # a link to nothing is in the list, and for the loader to refuse
+    return next(path for path in (os.path.join(root, name) for root in roots) if os.path.lexists(path))

@@ -39,6 +39,11 @@ def folder_path(name: str) -> Path | None:
         raise FileNotFoundError(
             f"There is no folder {name!r} in ComfyUI's {DIFFUSION_MODELS} folder. Refresh the node."
         )
+    return _existing(name)
+
+
+def _existing(name: str) -> Path:
+    """The full path of one of `model_folders`, which is not asked again: it looks at every model."""
     return next(folder for root in _roots(DIFFUSION_MODELS) if (folder := root / name).is_dir())
 
 
@@ -52,7 +57,7 @@ def _json_files() -> Iterator[tuple[str, Path]]:
     for path in sorted(inputs.glob("*.json")):
         yield f"{INPUT}/{path.name}", path
     for name in model_folders():
-        for path in sorted(folder_path(name).glob("*.json")):
+        for path in sorted(_existing(name).glob("*.json")):
             yield f"{name}{path.name}", path
 
 

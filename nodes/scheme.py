@@ -47,12 +47,13 @@ class QuantizationScheme(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, dit, t5, clip):
-        """Core checks the lists itself unless this takes the inputs: an alias or an old mm_type name is fine too."""
-        try:
-            for name, component in ((dit, DIT), (t5, T5), (clip, CLIP)):
-                resolve(name, component)
-        except UnknownSchemeError as error:
-            return str(error)
+        """Core checks the lists itself unless this takes the inputs: an alias or an old mm_type name is fine too. One
+        is None while a link gives it."""
+        for name, component in ((dit, DIT), (t5, T5), (clip, CLIP)):
+            try:
+                resolve(AUTO if name is None else name, component)
+            except UnknownSchemeError as error:
+                return f"{component}: {error}"
         return True
 
     @classmethod

@@ -14,6 +14,9 @@ import folder_paths
 import torch
 from comfy_api.latest import ComfyExtension, io
 
+from .other_packs import CompiledBlock, SmallEncoders
+from .text import ReferenceText
+
 T5_NAMES = (
     (r"^token_embedding\.", "shared."),
     (r"^norm\.", "encoder.final_layer_norm."),
@@ -136,7 +139,7 @@ class ReferenceCLIPVision(io.ComfyNode):
 
 class ReferencePack(ComfyExtension):
     async def get_node_list(self):
-        return [ReferenceT5, ReferenceCLIPVision]
+        return [ReferenceT5, ReferenceCLIPVision, ReferenceText, CompiledBlock, SmallEncoders]
 
 
 async def comfy_entrypoint():

@@ -1,0 +1,69 @@
+"""Every error that only the command line comes to is provoked there and said on one line."""
+
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from provoked.commands import TYPED
+from provoked.desk import Desk
+from provoked.sites import is_provoked, said, sites_of_commands, sites_of_nodes
+from provoked.unreachable import BY_NO_COMMAND, UNREACHABLE
+
+from x2v_quant.cli import main
+from x2v_quant.headless.server import PACK
+
+
+@dataclass(frozen=True)
+class Said:
+    """As Refusal in tests/server/test_errors.py."""
+
+    message: str
+    status: int
+    lines: frozenset[tuple[str, int]]
+
+
+@pytest.fixture(scope="module")
+def typed(demo_models, tmp_path_factory):
+    """typed(name of a case) -> what it says, without what argparse says of its options. Each is typed once."""
+    found: dict[str, Said] = {}
+
+    def run(name: str) -> Said:
+        if name not in found:
+            with pytest.MonkeyPatch.context() as patch:
+                folder = tmp_path_factory.mktemp("command")
+                patch.chdir(folder)
+                found[name] = refused(TYPED[name].make(Desk(folder, demo_models)))
+        return found[name]
+
+    return run
+
+
+def refused(arguments: list[str]) -> Said:
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    errors = [stopped.value.__context__]
+    while behind := errors[-1].__cause__ or errors[-1].__context__:
+        errors.append(behind)
+    frames = [
+        (Path(f.f_code.co_filename), line) for error in errors for f, line in traceback.walk_tb(error.__traceback__)
+    ]
+    lines = frozenset((file.relative_to(PACK).as_posix(), line) for file, line in frames if file.is_relative_to(PACK))
+    return Said(str(errors[0]), stopped.value.code, lines)
+
+
+@pytest.mark.parametrize("name", TYPED)
+def test_it_says_what_and_what_to_do(name, typed):
+    case, told = TYPED[name], typed(name)
+    assert told.status == case.status
+    assert said(case.words, told.message), told.message
+    assert "\n" not in told.message
+
+
+def test_every_error_is_provoked_or_has_a_reason_not_to_be(typed):
+    told = [typed(name) for name in TYPED]
+    of_commands = [row for row in UNREACHABLE if row.command]
+    wanted = sites_of_commands() + [s for s in sites_of_nodes() if any(row.is_for(s) for row in of_commands)]
+    left = [site for site in wanted if not is_provoked(site, told)]
+    assert not [str(site) for site in left if not any(row.is_for(site) for row in BY_NO_COMMAND)]
+    assert not [row for row in BY_NO_COMMAND if not any(row.is_for(site) for site in left)]

@@ -1,0 +1,51 @@
+"""Files that are no safetensors, or none that is whole."""
+
+import json
+
+import torch
+from safetensors.torch import save
+
+from .case import file
+
+SOUND = save({"a.weight": torch.zeros(4, 3, dtype=torch.int8), "a.weight_scale": torch.ones(4, 1)}, {"k": "v"})
+FILE = "model.safetensors"
+DAMAGED = "The file is damaged: download it again."
+
+
+def header(table, data: bytes = b"") -> bytes:
+    text = json.dumps(table).encode()
+    return len(text).to_bytes(8, "little") + text + data
+
+
+def tensor(begin: int, end: int, dtype: str = "I8", shape=(4,)) -> dict:
+    return {"dtype": dtype, "shape": list(shape), "data_offsets": [begin, end]}
+
+
+CASES = {
+    "empty": file(b"", f"{FILE} is empty. Download it again."),
+    "text": file(b"<!DOCTYPE html><html>Not found</html>" * 5, f"{FILE} is a text file, not a model. Download it"),
+    "git lfs": file(
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:0",
+        f"{FILE} is a Git LFS pointer, not the model. Download the file itself.",
+    ),
+    "torch": file(
+        b"PK\x03\x04" + bytes(100), f"{FILE} is a PyTorch file with a safetensors ending. Rename it to .pth."
+    ),
+    "gguf": file(b"GGUF" + bytes(100), f"{FILE} is a GGUF file. Load it with the ComfyUI-GGUF pack."),
+    "something": file(b"\xff" * 100, f"{FILE} is not a safetensors file. Download it again."),
+    "cut in the header": file(SOUND[:40], f"{FILE} is cut off inside its header. Download it again."),
+    "cut": file(SOUND[:-1], f"{FILE} is cut off: 27 of 28 bytes of weights are there. Download it again."),
+    "longer": file(SOUND + b"x", f"{FILE} has 1 bytes behind its last tensor. {DAMAGED}"),
+    "no json": file(b"\x02\0\0\0\0\0\0\0{x", f"{FILE} has a header that is no JSON. {DAMAGED}"),
+    "no table": file(header([]), f"{FILE} has a header that is no table of tensors. {DAMAGED}"),
+    "metadata": file(header({"__metadata__": {"a": 1}}), f"{FILE}: __metadata__ is no table of texts. {DAMAGED}"),
+    "entry": file(header({"a": []}), f"{FILE}: a has no valid dtype, shape and place. {DAMAGED}"),
+    "size": file(
+        header({"a": tensor(0, 4, "F32", [2])}, bytes(4)),
+        f"{FILE}: a is 4 bytes long, which is not F32 [2]. {DAMAGED}",
+    ),
+    "hole": file(
+        header({"a": tensor(2, 6)}, bytes(6)), f"{FILE} has a hole or an overlap at byte 0 of its data. {DAMAGED}"
+    ),
+    "nothing in it": file(save({}), f"{FILE} holds no tensors. Pick another file."),
+}

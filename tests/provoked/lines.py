@@ -1,0 +1,51 @@
+"""The user's lines of layers and formats, which no model has or no format can hold."""
+
+from .case import Case, linked
+from .graphs import behind, dense
+from .models import narrow
+from .place import Place, demo
+
+NODE = "X2VQuantizeModel"
+FORMATS = "Formats: int8-channel,"
+
+
+def early(line: str, *words: str) -> Case:
+    """Refused before anything runs."""
+    return Case(NODE, lambda place: behind(dense(), NODE, format="auto", layers=line), words, early=True)
+
+
+def late(line: str, *words: str, format_name: str = "int8-channel") -> Case:
+    return Case(NODE, lambda place: linked(behind(dense(), NODE, format=format_name), "behind", "layers", line), words)
+
+
+def odd(place: Place):
+    name = place.put("diffusion_models", "odd.safetensors", demo("t2v", narrow(500), "bf16"))
+    return behind(dense(name), NODE, format="int8-channel", layers="ffn.0 = nvfp4")
+
+
+CASES = {
+    "form": early("ffn.2", "Line 1 of the layer rules ('ffn.2') is not of the form 'pattern = format'. Formats: "),
+    "form, linked": late(
+        "# none\nffn.2 int8",
+        "Line 2 of the layer rules ('ffn.2 int8') is not of the form 'pattern = format'. Formats: ",
+    ),
+    "format": early("ffn.2 = int9", "Line 1 of the layer rules", "'int9' is neither a format nor a scheme. Formats: "),
+    "format, linked": late(
+        "ffn.2 = int9",
+        "Line 1 of the layer rules ('ffn.2 = int9'): 'int9' is neither a format nor a scheme. Formats: ",
+        "Or keep, which leaves the layer as it is.",
+    ),
+    "scheme": late(
+        "ffn.2 = dequant", "Line 1 of the layer rules ('ffn.2 = dequant'): Scheme dequant has no format of its own."
+    ),
+    "smoothed": late("ffn.2 = int8-channel-smooth", "is what int8-channel becomes, never chosen itself. Formats: "),
+    "layer": late("blocks.9.* = keep", "Layer rule 'blocks.9.* = keep' matches no layer of this model. Did you mean "),
+    "shape": Case(
+        NODE,
+        odd,
+        (
+            "Layer rule 'ffn.0 = nvfp4': blocks.0.ffn.0 cannot be nvfp4, for which out_features has to be a multiple "
+            "of 16, not 500. Give it another format or keep.",
+        ),
+    ),
+}

@@ -1,0 +1,54 @@
+"""LoRAs that are damaged, or have nothing for the model."""
+
+import torch
+
+from .case import Case
+from .graphs import behind, ours
+from .place import Place
+
+NODE = "X2VLoadLoRA"
+FILE = "lora.safetensors"
+LAYER = "diffusion_model.blocks.0.ffn.0"
+PICK = "Pick a LoRA that was made for it."
+
+
+def pair(layer: str = LAYER, n: int = 512, k: int = 128, up: int = 4, down: int = 4) -> dict[str, torch.Tensor]:
+    return {f"{layer}.lora_A.weight": torch.ones(down, k), f"{layer}.lora_B.weight": torch.ones(n, up)}
+
+
+def lora(content, *words: str) -> Case:
+    def make(place: Place):
+        return behind(ours(), NODE, lora_name=place.put("loras", FILE, content), strength=1.0, mode="auto")
+
+    return Case(NODE, make, words)
+
+
+CASES = {
+    "damaged": lora(b"no safetensors", f"{FILE} is damaged or is no LoRA. Download it again."),
+    "another model": lora(
+        pair("lora_unet_down_blocks_0_attentions_0_proj_in", 320, 320),
+        f"{FILE} has nothing for this model: its keys are like lora_unet_down_blocks_0_attentions_0_proj_in.",
+        "the model's layers like blocks.",
+        PICK,
+    ),
+    "another size": lora(
+        pair(n=13824, k=5120),
+        f"{FILE} was made for a model of another size: {LAYER}.lora_",
+        "is for a tensor of [13824, 5120], the model has [512, 128]. Pick a LoRA for this model's size.",
+    ),
+    "no lora": lora(
+        {"blocks.0.ffn.0.weight": torch.ones(2, 2)},
+        f"{FILE} has nothing for this model: blocks.0.ffn.0.weight is no tensor of a LoRA. {PICK}",
+    ),
+    "empty": lora({}, f"{FILE} has nothing for this model: it holds no tensor. {PICK}"),
+    "half": lora(
+        {f"{LAYER}.lora_A.weight": torch.ones(4, 128)},
+        f"{FILE}: {LAYER}.lora_A.weight has no lora_up.weight beside it. Download the file again.",
+    ),
+    "ranks": lora(
+        pair(up=8),
+        f"{FILE} has nothing for this model: {LAYER}.lora_",
+        "lora_up.weight has rank 8, lora_down.weight rank 4",
+        PICK,
+    ),
+}

@@ -1,0 +1,55 @@
+"""What a file's own marks of its formats can say and not be believed."""
+
+import torch
+
+from .case import Case, file
+from .quantized_layers import DAMAGED
+from .wan import F8, LAYER, marker, wan, zeros
+
+LATER = "It needs a later version of this pack, or ComfyUI's own loader."
+FILE = "model.safetensors"
+
+
+def marked(cause: str, remedy: str, entry) -> Case:
+    return file(wan(comfy_quant=marker(entry)), f"{FILE}: {LAYER}.weight {cause}. {remedy}")
+
+
+CASES = {
+    "header": file(
+        (wan(), {"_quantization_metadata": "{"}),
+        f"{FILE}: _quantization_metadata is no JSON table of layers. {DAMAGED}",
+    ),
+    "no weight": file(
+        {**wan(), "blocks.9.x.comfy_quant": marker({"format": "int8_tensorwise"})},
+        f"{FILE}: blocks.9.x.comfy_quant marks a layer that has no weight. {DAMAGED}",
+    ),
+    "no table": marked("has a marker that is no JSON table", LATER, []),
+    "format": marked("is marked with the unknown format 'mxfp9'", LATER, {"format": "mxfp9"}),
+    "rotated": marked("is rotated (convrot)", LATER, {"format": "int8_tensorwise", "convrot": True}),
+    "entry": marked(
+        "has a marker with the unknown entry 'zero_point'", LATER, {"format": "int8_tensorwise", "zero_point": 3}
+    ),
+    "groups": marked(
+        "is marked as int8_tensorwise with groups of 64", LATER, {"format": "int8_tensorwise", "group_size": 64}
+    ),
+    "type": marked("is int8 but marked as float8_e4m3fn", DAMAGED, {"format": "float8_e4m3fn"}),
+    "scale": file(
+        wan(
+            None,
+            weight=zeros(64, 256, dtype=F8),
+            weight_scale=zeros(64, 8, dtype=torch.uint8),
+            comfy_quant=marker({"format": "mxfp8"}),
+        ),
+        f"{FILE}: {LAYER}.weight_scale has shape [64, 8] and dtype uint8, its weight [64, 256] is marked as mxfp8.",
+        DAMAGED,
+    ),
+    "codes": file(
+        wan(
+            None,
+            weight=zeros(8, 96, dtype=torch.uint8),
+            weight_scale=torch.ones(8, 1),
+            comfy_quant=marker({"format": "nvfp4"}),
+        ),
+        f"{FILE}: {LAYER}.weight has a scale that does not go with it, marked as nvfp4. {DAMAGED}",
+    ),
+}

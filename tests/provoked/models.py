@@ -1,0 +1,96 @@
+"""Whole files that are another model than they are taken for, or lack a part of one."""
+
+from pathlib import Path
+
+import torch
+from family_files import tensors_of
+
+from .case import file
+from .place import Place, demo, without
+from .wan import made, wan
+
+FIXTURES = Path(__file__).parent.parent / "fixtures"
+CLIP = "models_clip_open-clip-xlm-roberta-large-vit-huge-14-int8.pth"
+INCOMPLETE = "The file is incomplete or was made for another version of this model: download it again."
+SAVED = "model.pth"
+
+
+def clip(*missing: str):
+    """A vision encoder without these keys, as the content of a file."""
+
+    def read(place: Place):
+        tensors = torch.load(FIXTURES / CLIP, weights_only=True)
+        return {key: tensor for key, tensor in tensors.items() if key not in missing}
+
+    return read
+
+
+UNKNOWN = {f"layers.0.mystery.{end}": part for end, part in made("int8").items()}
+LORA = {"blocks.0.ffn.0.lora_A.weight": torch.zeros(4, 4), "blocks.0.ffn.0.lora_B.weight": torch.zeros(4, 4)}
+CASES = {
+    "text encoder": file(
+        demo("t5"), f"{SAVED} (umt5 encoder) belongs into Load Quantized T5. Load Quantized DiT takes", name=SAVED
+    ),
+    "lora": file(LORA, "model.safetensors is a LoRA. Use LoraLoaderModelOnly."),
+    "several": file(
+        {**wan(), "blocks.0.x.weight_scale": torch.ones(1), "blocks.2.x.weight_scale": torch.ones(1)},
+        "is a scale without a weight.",
+        "(1 more like this: see x2v-quant inspect.)",
+    ),
+    "not quantized": file(
+        demo("t2v", kind="bf16"),
+        "model.safetensors (Wan 2.1 t2v) is not quantized. Load it with ComfyUI's own Load Diffusion Model.",
+    ),
+    "not quantized, and not core's": file(
+        demo("t5", kind="bf16"),
+        f"{SAVED} (umt5 encoder) is not quantized. Pick its int8 or fp8 file here, or load ComfyUI's own edition",
+        name=SAVED,
+        loader="X2VLoadT5",
+    ),
+    "tensor": file(
+        demo("t2v", without("blocks.1.ffn.0.bias")), f"model.safetensors: blocks.1.ffn.0.bias is missing. {INCOMPLETE}"
+    ),
+    "more": file(
+        demo("t2v", lambda tensors: tensors.update({"blocks.1.extra.weight": torch.zeros(3)})),
+        "model.safetensors: nothing in the model takes blocks.1.extra.weight. The file belongs to a variant of this",
+        "update ComfyUI or use another file.",
+    ),
+    "dimension": file(
+        demo("t2v", without("patch_embedding.weight")),
+        f"model.safetensors: patch_embedding.weight is missing. {INCOMPLETE}",
+    ),
+    "unknown": file(
+        UNKNOWN,
+        "model.safetensors: ComfyUI does not recognise this diffusion model. Update ComfyUI or use another file.",
+    ),
+    "text encoder's norm": file(
+        demo("t5", without("norm.weight")),
+        f"{SAVED}: encoder.final_layer_norm.weight is missing. {INCOMPLETE}",
+        name=SAVED,
+        loader="X2VLoadT5",
+    ),
+    "vision encoder's dimension": file(
+        clip("visual.head"),
+        f"{SAVED}: visual_projection.weight is missing. {INCOMPLETE}",
+        name=SAVED,
+        loader="X2VLoadCLIPVision",
+    ),
+}
+
+
+def flux(place: Place) -> dict[str, torch.Tensor]:
+    """ComfyUI's own names of a small Flux, which has no blocks.0."""
+    return {key: tensor.to(torch.bfloat16) for key, tensor in tensors_of("flux").items()}
+
+
+def narrow(width: int):
+    """A change of the demo's unquantized model to a feed-forward of so many channels."""
+
+    def change(tensors: dict[str, torch.Tensor]) -> None:
+        for key, tensor in tensors.items():
+            if ".ffn.0." in key:
+                tensors[key] = tensor[:width].clone()
+            elif key.endswith(".ffn.2.weight"):
+                tensors[key] = tensor[:, :width].clone()
+
+    return change

@@ -1,0 +1,173 @@
+"""Layers that look quantized and are not read: what is missing or odd about them, told by the header."""
+
+import torch
+
+from .case import Case, file
+from .wan import F8, LAYER, N, words, zeros
+from .wan import wan as wan_of
+
+DAMAGED = "The file is damaged or mixed from two models: download it again."
+READ = "This version reads fp8-block128,"
+
+
+def layer(end: str, cause: str, remedy: str, kind: str | None = "int8", **change) -> Case:
+    return file(wan_of(kind, **change), f"model.safetensors: {LAYER}.{end} {cause}. {remedy}")
+
+
+def small(end: str, cause: str, remedy: str, **change) -> Case:
+    """Of a layer of 8 x 16 codes."""
+    sound = {"weight": zeros(8, 16, dtype=torch.int8), "weight_scale": torch.ones(8, 1)}
+    return layer(end, cause, remedy, None, **{**sound, **change})
+
+
+CASES = {
+    "no scale": layer("weight", "has no scale", "Without scales the model gives noise: download", weight_scale=None),
+    "misspelt scale": layer(
+        "weight",
+        f"has no scale (the nearest name in the file is {LAYER}.weight_scal)",
+        f"Without it the layer gives noise. {DAMAGED}",
+        weight_scale=None,
+        weight_scal=torch.ones(N, 1),
+    ),
+    "no zeros": layer("qweight", "has no qzeros, which int4-g128 layers have", DAMAGED, "int4-gptq", qzeros=None),
+    "two input scales": layer(
+        "scale_input", f"is a second scale beside {LAYER}.input_scale", DAMAGED, "fp8-tensor", scale_input=torch.ones(1)
+    ),
+    "two scales": small(
+        "scale_weight", f"is a second scale beside {LAYER}.weight_scale", DAMAGED, scale_weight=torch.ones(8, 1)
+    ),
+    "empty": layer(
+        "weight_scale",
+        "has a weight of shape [0, 16], which is empty",
+        DAMAGED,
+        None,
+        weight=zeros(0, 16, dtype=F8),
+        weight_scale=zeros(0, 1),
+    ),
+    "groups of int8": small(
+        "weight_scale",
+        "has shape [8, 4] and dtype float32: the layer looks like int8 with groups of 4",
+        READ,
+        weight_scale=torch.ones(8, 4),
+    ),
+    "mxfp8 without a marker": layer(
+        "weight_scale",
+        "has shape [128, 8] and dtype uint8: the layer looks like mxfp8 without ComfyUI's marker",
+        READ,
+        None,
+        weight=zeros(N, 256, dtype=F8),
+        weight_scale=zeros(N, 8, dtype=torch.uint8),
+    ),
+    "scale of codes": small(
+        "weight_scale",
+        "has dtype int8, not a float type",
+        READ,
+        weight_scale=torch.ones(8, 1, dtype=torch.int8),
+    ),
+    "short scale": small(
+        "weight_scale",
+        "has shape [7, 1], its weight has 8 rows and wants [8, 1]",
+        DAMAGED,
+        weight_scale=torch.ones(7, 1),
+    ),
+    "zero points": layer(
+        "weight_packed",
+        "has dtype int32: the layer looks like asymmetric int4 (with zero points)",
+        READ,
+        "int4-compressed",
+        weight_scale=zeros(N, 4),
+        weight_zero_point=words(16, 2),
+    ),
+    "groups of int4": layer(
+        "weight_packed",
+        "has dtype int32: the layer looks like int4 with groups of 64",
+        READ,
+        "int4-compressed",
+        weight_scale=zeros(N, 4),
+    ),
+    "groups of 128 elsewhere": layer(
+        "qweight",
+        "has dtype int32: the layer looks like int4 with groups of 128 in another layout",
+        READ,
+        None,
+        qweight=words(32, 128),
+        scales=zeros(2, 128),
+        qzeros=words(3, 16),
+    ),
+    "awq": layer(
+        "qweight",
+        "has dtype int32: the layer looks like AWQ (int4 with interleaved columns)",
+        READ,
+        None,
+        qweight=words(256, 16),
+        scales=zeros(2, 128),
+        qzeros=words(2, 16),
+    ),
+    "gptq of 8 bits": layer(
+        "qweight",
+        "has dtype int32: the layer looks like GPTQ with 8 bits",
+        READ,
+        None,
+        qweight=words(64, 128),
+        scales=zeros(2, 128),
+        qzeros=words(2, 32),
+    ),
+    "only codes": layer(
+        "qweight",
+        "has dtype int32: the layer looks like packed int4 (GPTQ or AWQ)",
+        READ,
+        None,
+        qweight=words(32, 128),
+    ),
+    "packed": small(
+        "weight",
+        "has dtype int32: the layer looks like packed int4 (Marlin, GPTQ or AWQ)",
+        READ,
+        weight=torch.ones(8, 4, dtype=torch.int32),
+    ),
+    "another nvfp4": layer(
+        "weight_packed",
+        "has dtype uint8: the layer looks like nvfp4, and not LightX2V's or ComfyUI's",
+        READ,
+        None,
+        weight_packed=zeros(N, 128, dtype=torch.uint8),
+        weight_scale=zeros(N, 16, dtype=F8),
+        weight_global_scale=zeros(1),
+    ),
+    "no linear layer": small(
+        "weight",
+        "is int8 of shape [8, 4, 4], which is not the weight of a linear layer",
+        READ,
+        weight=zeros(8, 4, 4, dtype=torch.int8),
+    ),
+    "unknown type": small(
+        "weight",
+        "has dtype uint8, which is not known here",
+        READ,
+        weight=zeros(8, 96, dtype=torch.uint8),
+        weight_scale=None,
+    ),
+    "plain weight": small(
+        "weight_scale", "is a scale, but its weight is not quantized (float32)", DAMAGED, weight=torch.ones(8, 16)
+    ),
+    "no weight": small("weight_scale", "is a scale without a weight", DAMAGED, weight=None),
+    "zero point": small(
+        "weight_zero_point",
+        "holds zero points (asymmetric quantization)",
+        READ,
+        weight_zero_point=torch.ones(8),
+    ),
+    "smoothing of another width": small(
+        "smooth_factor",
+        "smooths the activations of its layer",
+        READ,
+        smooth_factor=torch.ones(16),
+    ),
+    "svdquant": small("svd_up", "is a low-rank correction (SVDQuant)", READ, svd_up=torch.ones(8)),
+    "unknown part": small(
+        "weight_global_scale",
+        "is part of a quantized layer in a format that is not known here",
+        READ,
+        weight_global_scale=torch.ones(()),
+    ),
+}

@@ -1,0 +1,74 @@
+"""Models that Quantize Model has nothing to quantize in, or whose weights are no numbers."""
+
+import torch
+
+from .case import Case, node, scheme
+from .graphs import behind, dense
+from .place import Place, demo
+
+NODE = "X2VQuantizeModel"
+LAYER = "blocks.0.ffn.0"
+
+
+def nan(tensors: dict[str, torch.Tensor]) -> None:
+    tensors[f"{LAYER}.weight"][3, 5] = float("nan")
+
+
+def broken(place: Place):
+    return behind(
+        dense(place.put("diffusion_models", "model.safetensors", demo("t2v", nan, "bf16"))), NODE, format="auto"
+    )
+
+
+def with_lora(place: Place):
+    tensors = {f"diffusion_model.{LAYER}.diff": torch.full((512, 128), float("inf"))}
+    name = place.put("loras", "lora.safetensors", tensors)
+    lora = node("LoraLoaderModelOnly", model=["loader", 0], lora_name=name, strength_model=1.0)
+    return behind({"loader": dense()["model"], "model": lora}, NODE, format="int8-channel")
+
+
+def for_another_format(place: Place):
+    prompt = behind(dense(), NODE, format="int8-channel", scheme=["scheme", 0])
+    return {"scheme": scheme(dit="fp8-sgl"), **prompt}
+
+
+CASES = {
+    "nothing": Case(
+        NODE,
+        lambda place: behind(dense(), NODE, format="int8-channel", layers="* = keep"),
+        (
+            "No layer of this model (Wan",
+            "is to be quantized. Name some in the node's layers: 'pattern = format'.",
+        ),
+    ),
+    "nan": Case(
+        NODE,
+        broken,
+        (
+            f"quantized, layer {LAYER}: the weight holds NaN or infinite values. The file is damaged or its training",
+            "load another one.",
+        ),
+    ),
+    "lora": Case(
+        NODE,
+        with_lora,
+        (f"layer {LAYER}: the weight holds NaN or infinite values. Take the LoRA off, or lower its strength.",),
+    ),
+    "scheme": Case(
+        NODE,
+        for_another_format,
+        (
+            "are to become int8-channel; scheme fp8-sgl is for fp8-channel. Pick one of: auto, int8-vllm",
+            "or quantize every layer to fp8-channel.",
+        ),
+    ),
+    "compiled": Case(
+        NODE,
+        lambda place: behind(
+            {"loader": dense()["model"], "model": node("CompiledBlock", model=["loader", 0])},
+            NODE,
+            format="int8-channel",
+        ),
+        ("diffusion_model.blocks.0 of this model is compiled already. Put the node that compiles behind Quantize",),
+    ),
+}

@@ -1,0 +1,85 @@
+"""Text encoders whose tokenizer is not there or is another one's."""
+
+import json
+from pathlib import Path
+
+from x2v_quant.demo import assets, encoders
+
+from .case import Case, linked, loaded
+from .configurations import LOADABLE, config
+from .place import Place, demo, without
+
+ENCODER = "model.pth"
+SPIECE = "spiece.model"
+NOWHERE = Path("/nowhere/spiece.model")
+
+
+def picked(tokenizer: str | None, content, *words: str, linux: bool = False) -> Case:
+    """The demo's text encoder with this file picked as its tokenizer; None: with none."""
+
+    def make(place: Place):
+        name = place.put("text_encoders", f"deep/{ENCODER}", demo("t5", without(assets.TOKENIZER)))
+        if tokenizer is None:
+            return loaded("X2VLoadT5", name)
+        return loaded("X2VLoadT5", name, tokenizer=place.put("text_encoders", tokenizer, content))
+
+    return Case("X2VLoadT5", make, words, linux=linux)
+
+
+def gone(place: Place):
+    name = place.put("text_encoders", ENCODER, demo("t5"))
+    return linked(loaded("X2VLoadT5", name), "load", "tokenizer", "gone/spiece.model")
+
+
+def folder_without_one(place: Place):
+    """Named by a LightX2V configuration: the node lists no such folder."""
+    encoder = place.put("text_encoders", f"deep/{ENCODER}", demo("t5", without(assets.TOKENIZER)))
+    place.put("text_encoders", "empty/notes.txt", "hello")
+    names = {"t5_quantized": True, "t5_quantized_ckpt": encoder, "t5_tokenizer_path": place.named("empty")}
+    return config(text=json.dumps({**LOADABLE, **names}), text_encoder=True)
+
+
+CASES = {
+    "none": picked(
+        None,
+        None,
+        f"{ENCODER} carries no tokenizer and none lies beside it. Download spiece.model of google/umt5-xxl and save it",
+        "or pick a file that has one as the node's tokenizer.",
+    ),
+    "file without one": picked(
+        "t5.safetensors",
+        demo("t5", without(assets.TOKENIZER)),
+        "t5.safetensors carries no tokenizer (key spiece_model). Pick another file.",
+    ),
+    "dead link": picked(
+        "dead.model",
+        NOWHERE,
+        "There is no tokenizer at ",
+        "dead.model. Pick a spiece.model file or a folder that has one.",
+        linux=True,
+    ),
+    "dead link to a model": picked(
+        "dead.safetensors", NOWHERE, "dead.safetensors does not exist. Pick another file.", linux=True
+    ),
+    "no tokenizer": picked(
+        SPIECE,
+        b"<html>not found</html>",
+        f"{SPIECE} is no sentencepiece model. Download {SPIECE} of google/umt5-xxl again.",
+    ),
+    "another one's": picked(
+        SPIECE,
+        lambda place: encoders.tokenizer(["one two three four"] * 20, 15),
+        f"The tokenizer in {SPIECE} has ",
+        "they do not belong together. Use spiece.model of google/umt5-xxl.",
+    ),
+    "folder without one": Case(
+        "X2VLoadConfig",
+        folder_without_one,
+        ("There is no tokenizer at ", "Pick a spiece.model file or a folder that has one."),
+    ),
+    "gone": Case(
+        "X2VLoadT5",
+        gone,
+        ("There is no tokenizer 'gone/spiece.model' in ComfyUI's text_encoders folder. Refresh and pick one.",),
+    ),
+}

@@ -1,0 +1,49 @@
+"""Tensors whose values cannot be used: seen when the weights are read."""
+
+import torch
+
+from .case import Case, file
+from .wan import LAYER, made, wan
+
+AGAIN = "The file is damaged: download it again."
+
+
+def held(kind: str, end: str, change, cause: str, remedy: str = AGAIN) -> Case:
+    """change: overwrites the tensor whose name ends in `end`."""
+    layer = made(kind)
+    change(layer[end])
+    return file(wan(None, **layer), f"model.safetensors: {LAYER}.{end} {cause}. {remedy}")
+
+
+CASES = {
+    "scale": held(
+        "int8", "weight_scale", lambda t: t[3].fill_(float("nan")), "holds a scale that is negative or not a number"
+    ),
+    "signed scale": held(
+        "int4", "weight_scale", lambda t: t[3].fill_(float("inf")), "holds a scale that is not a number"
+    ),
+    "one scale": held("nvfp4", "weight_global_scale", lambda t: t.fill_(0.0), "is 0, not a positive number"),
+    "block scale": held(
+        "mxfp8",
+        "weight_scale",
+        lambda t: t.view(torch.uint8)[5].fill_(0xFF),
+        "holds a scale that is negative or not a number",
+    ),
+    "shape": held(
+        "int4-compressed", "weight_shape", lambda t: t.copy_(t.flip(0)), "says [256, 128], the codes make [128, 256]"
+    ),
+    "zero points": held(
+        "int4-gptq",
+        "qzeros",
+        lambda t: t.index_fill_(0, torch.tensor(0), 0x77777776),
+        "holds zero points other than 8 (asymmetric int4)",
+        "Get a symmetric file (sym=True).",
+    ),
+    "order": held(
+        "int4-gptq",
+        "g_idx",
+        lambda t: t.copy_(t.flip(0)),
+        "reorders the input channels (act-order, desc_act)",
+        "Get a file that was made without it.",
+    ),
+}
