@@ -19,6 +19,7 @@ from .converting import ConvertError
 from .converting import command as converting
 from .demo import install as demo_models
 from .headless import run as running
+from .headless import swap as swapping
 from .headless.client import ServerError
 from .headless.server import StartError
 from .headless.workflow import WorkflowError
@@ -113,6 +114,14 @@ COMMANDS = (
         running.run,
         running.lines,
         lambda found: True,
+    ),
+    Command(
+        "swap",
+        "put this pack's loaders into a workflow in place of ComfyUI's, where they can stand in",
+        swapping.arguments,
+        swapping.run,
+        swapping.lines,
+        swapping.ok,
     ),
     Command(
         "bench",

@@ -3,9 +3,19 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-WIDGET_TYPES = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
+COMBO = "COMBO"
+WIDGET_TYPES = (
+    *("INT", "FLOAT", "STRING", "BOOLEAN", COMBO, "COLOR", "COLORS", "BOUNDING_BOX", "BOUNDING_BOXES", "CURVE"),
+    *("RANGE", "PAINTER", "MARKDOWN", "TEXTAREA", "CHART", "GALLERIA"),
+)
+# Never in a file, always in a prompt: type -> value.
+UNSAVED = {"IMAGECOMPARE": ["", ""]}
+# The frontend saves so many more values behind one of these: x, y, width and height by themselves.
+PARTS = {"BOUNDING_BOX": 4}
 DYNAMIC_COMBO = "COMFY_DYNAMICCOMBO_V3"
 UPLOADS = ("image_upload", "video_upload", "audio_upload", "animated_image_upload")
+# Grows one widget for each of its choices, which no specification has.
+CUSTOM_COMBO = "CustomCombo"
 # The frontend adds a second widget to these, whatever their specification says.
 SEEDS = ("seed", "noise_seed")
 AFTER_GENERATE = ("fixed", "increment", "decrement", "randomize", "increment-wrap")
@@ -29,12 +39,23 @@ def widget_values(node: Mapping[str, Any], info: Mapping[str, Any]) -> dict[str,
     for group in groups(info):
         uploads = False
         for name, spec in group:
-            if is_widget(spec) or name in connected:
+            if type_of(spec) in UNSAVED:
+                found[name] = UNSAVED[type_of(spec)]
+            elif is_widget(spec) or name in connected:
                 reader.take(name, spec, found)
                 uploads = uploads or any(options(spec).get(flag) for flag in UPLOADS)
         if uploads:
             reader.skip()
+    if node["type"] == CUSTOM_COMBO:
+        found |= custom_choices(saved)
     return found
+
+
+def custom_choices(saved: list[Any]) -> dict[str, Any]:
+    """What a CustomCombo sends beside its choice. saved: the choice, its index, then every option."""
+    options_ = saved[2:]
+    index = options_.index(saved[0]) if saved[0] in options_ else -1
+    return {"index": index, **{f"option{number}": option for number, option in enumerate(options_, 1)}}
 
 
 def groups(info: Mapping[str, Any]) -> Iterator[list[tuple[str, Spec]]]:
@@ -59,12 +80,28 @@ def options(spec: Spec) -> Mapping[str, Any]:
     return spec[1] if len(spec) > 1 else {}
 
 
+def type_of(spec: Spec) -> str:
+    """An old combo has the list of its choices where others have the name of their type."""
+    return COMBO if isinstance(spec[0], list) else spec[0]
+
+
 def is_combo(spec: Spec) -> bool:
-    return isinstance(spec[0], list) or spec[0] == "COMBO"
+    return type_of(spec) == COMBO
 
 
 def is_widget(spec: Spec) -> bool:
-    return (is_combo(spec) or spec[0] in (*WIDGET_TYPES, DYNAMIC_COMBO)) and not options(spec).get("forceInput")
+    return type_of(spec) in (*WIDGET_TYPES, DYNAMIC_COMBO) and not options(spec).get("forceInput")
+
+
+def is_widget_input(info: Mapping[str, Any], name: str) -> bool:
+    """Whether the frontend draws a widget for the input of that name, of the node with this entry in /object_info."""
+    spec = dict(all_specs(info)).get(name)
+    return spec is not None and is_widget(spec)
+
+
+def value_for_prompt(value: Any) -> Any:
+    """A list is wrapped: the server would take one of two for a link."""
+    return {"__value__": value} if isinstance(value, list) else value
 
 
 class Reader:
@@ -83,6 +120,8 @@ class Reader:
         self._next += 1
         if spec[0] == DYNAMIC_COMBO:
             self._take_chosen(name, spec, found)
+        elif type_of(spec) in PARTS:
+            self._next += PARTS[type_of(spec)]
         elif options(spec).get("control_after_generate") or (spec[0] == "INT" and name in SEEDS):
             self._skip_control(spec)
 

@@ -1,31 +1,10 @@
 """Saved workflows become prompts as the frontend would make them, and overrides hit the input they name."""
 
-import json
-from pathlib import Path
-
 import pytest
+from saved_workflows import INFO, node, workflow
 
-from x2v_quant.headless.workflow import BYPASS, NEVER, WorkflowError, override, to_prompt
-
-INFO = json.loads((Path(__file__).parent / "object_info.json").read_text())
-
-
-def node(number, kind, values=(), inputs=(), outputs=("MODEL",), **more):
-    """inputs: (name, type, link)."""
-    return {
-        "id": number,
-        "type": kind,
-        "mode": 0,
-        "widgets_values": values if isinstance(values, dict) else list(values),
-        "inputs": [{"name": name, "type": type_, "link": link} for name, type_, link in inputs],
-        "outputs": [{"name": type_, "type": type_} for type_ in outputs],
-        **more,
-    }
-
-
-def workflow(*nodes, links=()):
-    """links: (id, origin node, origin slot, target node)."""
-    return {"nodes": list(nodes), "links": [[*link, 0, "MODEL"] for link in links], "version": 0.4}
+from x2v_quant.headless.graph import BYPASS, NEVER
+from x2v_quant.headless.workflow import WorkflowError, override, to_prompt
 
 
 def inputs_of(saved, number):
@@ -138,11 +117,62 @@ def test_unknown_node_of_a_prompt_is_named():
         to_prompt({"7": {"class_type": "Sampller", "inputs": {}}}, INFO)
 
 
-def test_subgraph_is_named():
-    saved = workflow(node(7, "1b2c"))
-    saved["definitions"] = {"subgraphs": [{"id": "1b2c"}]}
-    with pytest.raises(WorkflowError, match="node 7 is a subgraph"):
-        to_prompt(saved, INFO)
+# nodes whose widgets are more or fewer than their specification has
+FRONTEND_INFO = {
+    "Compare": {"input": {"required": {"view": ["IMAGECOMPARE", {}], "text": ["STRING", {}]}}},
+    "Crop": {"input": {"required": {"region": ["BOUNDING_BOX", {}], "text": ["STRING", {}]}}},
+    "Paint": {"input": {"required": {"color": ["COLOR", {"default": "#000000"}], "points": ["CURVE", {}]}}},
+    "CustomCombo": {"input": {"required": {"choice": ["COMBO", {"options": []}]}}},
+}
+BOX = {"x": 1, "y": 2, "width": 3, "height": 4}
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "expected"),
+    [
+        ("Compare", ["a"], {"view": {"__value__": ["", ""]}, "text": "a"}),
+        ("Crop", [BOX, 1, 2, 3, 4, "a"], {"region": BOX, "text": "a"}),
+        # a list of two would be taken for a link
+        ("Paint", ["#ff0000", [0, 1]], {"color": "#ff0000", "points": {"__value__": [0, 1]}}),
+        ("Paint", [], {"color": "#000000"}),
+        (
+            "CustomCombo",
+            ["song", 0, "noise", "song"],
+            {"choice": "song", "index": 1, "option1": "noise", "option2": "song"},
+        ),
+        ("CustomCombo", ["gone", 0, "noise"], {"choice": "gone", "index": -1, "option1": "noise"}),
+    ],
+)
+def test_widgets_of_the_frontends_own(kind, values, expected):
+    assert to_prompt(workflow(node(1, kind, values)), FRONTEND_INFO)["1"]["inputs"] == expected
+
+
+@pytest.mark.parametrize(
+    ("wanted", "source"),
+    [
+        ("MODEL", ["1", 0]),
+        ("MASK", ["2", 0]),  # though the output says MODEL
+        ("*", ["1", 0]),  # the input of the same place
+        ("MODEL,CLIP", ["1", 0]),
+        ("VAE", None),
+    ],
+)
+def test_a_bypass_passes_on_what_the_input_takes(wanted, source):
+    saved = workflow(
+        node(1, "Loader", ["a.safetensors"]),
+        node(2, "Loader", ["a.safetensors"], outputs=["MASK"]),
+        node(
+            3,
+            "Filter",
+            [1.0],
+            [("model", "MODEL", 1), ("mask", "MASK", 2)],
+            outputs=["MASK,MODEL"],
+            mode=BYPASS,
+        ),
+        node(9, "Save", ["auto", "film"], [("model", wanted, 3)]),
+        links=[(1, 1, 0, 3), (2, 2, 0, 3), (3, 3, 0, 9)],
+    )
+    assert inputs_of(saved, 9).get("model") == source
 
 
 PROMPT = {

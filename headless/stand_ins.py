@@ -1,0 +1,87 @@
+"""Which of ComfyUI's loaders one of ours stands in for, and when it cannot."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import PureWindowsPath
+from typing import Any
+
+Values = Mapping[str, Any]
+
+# how the files of those families begin that Load Quantized DiT knows; models made from them have names of their own
+DIT_NAMES = (
+    *("wan", "humo", "chrono_edit", "causal_forcing"),
+    *("qwen.?image", "firered.image", "z.?image", "flux", "hunyuan.?video", "ltx", "longcat", "ernie", "chroma"),
+)
+WAN_CLIP_VISION_NAMES = ("clip.vision.h", r".*open.clip.xlm.roberta")
+
+
+@dataclass(frozen=True)
+class StandIn:
+    """`theirs` -> `ours`: classes of nodes. `widgets`: their widgets, in the order of a file's values. `renamed`: their
+    input -> ours, in the order of our values. `added`: our further widgets and their values. `dropped`: what ours does
+    not have, with the only value that `why_not` does not need to ask about. `why_not`: their values -> why ours cannot
+    stand in, "" if it can."""
+
+    theirs: str
+    ours: str
+    widgets: tuple[str, ...]
+    renamed: dict[str, str]
+    why_not: Callable[[Values], str]
+    added: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def file(self) -> str:
+        """Their input that names the file."""
+        return next(iter(self.renamed))
+
+    @property
+    def dropped(self) -> list[str]:
+        return [name for name in self.widgets if name not in self.renamed]
+
+
+def begins(name: Any, patterns: tuple[str, ...]) -> bool:
+    """Whether a file's name, without its folders, begins with one of the patterns. A name may have \\ or /."""
+    return re.match("|".join(patterns), PureWindowsPath(str(name)).name, re.IGNORECASE) is not None
+
+
+def no_dit(values: Values) -> str:
+    name = values.get("unet_name")
+    return "" if begins(name, DIT_NAMES) else f"{name} is not called like a model that Load Quantized DiT knows"
+
+
+def no_t5(values: Values) -> str:
+    if values.get("type") != "wan":
+        return f"type {values.get('type')}: Load Quantized T5 reads umt5, Wan's text encoder, only"
+    if values.get("device", "default") != "default":
+        return f"device {values['device']}: Load Quantized T5 runs where ComfyUI puts it"
+    return ""
+
+
+def no_clip_vision(values: Values) -> str:
+    name = values.get("clip_name")
+    return "" if begins(name, WAN_CLIP_VISION_NAMES) else f"{name} is not called like Wan's CLIP vision encoder"
+
+
+STAND_INS = {
+    stand_in.theirs: stand_in
+    for stand_in in (
+        StandIn("UNETLoader", "X2VLoadDiT", ("unet_name", "weight_dtype"), {"unet_name": "model_name"}, no_dit),
+        StandIn(
+            "CLIPLoader",
+            "X2VLoadT5",
+            ("clip_name", "type", "device"),
+            {"clip_name": "text_encoder_name"},
+            no_t5,
+            added={"tokenizer": "auto"},
+        ),
+        StandIn("CLIPVisionLoader", "X2VLoadCLIPVision", ("clip_name",), {"clip_name": "clip_name"}, no_clip_vision),
+    )
+}
+# loaders that none of ours stands in for
+OTHERS = {
+    "CheckpointLoaderSimple": "it loads model, text encoder and VAE from one file",
+    "DualCLIPLoader": "no quantized encoder of ours is one of two",
+    "TripleCLIPLoader": "no quantized encoder of ours is one of three",
+    "QuadrupleCLIPLoader": "no quantized encoder of ours is one of four",
+}

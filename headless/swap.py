@@ -1,0 +1,198 @@
+"""x2v-quant swap: a workflow with ComfyUI's loaders -> the same workflow with ours where they can stand in."""
+
+import argparse
+import copy
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from .run import read_workflow
+from .server import PACK_NAME
+from .stand_ins import OTHERS, STAND_INS, StandIn
+from .workflow import WorkflowError
+
+PROXIES = "proxyWidgets"
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Loader:
+    """A loader of a workflow. `graph`: the subgraph that it is in, "" outside. `now`: our class, "" if it stays as it
+    is, and `why` it does."""
+
+    node: str
+    graph: str
+    was: str
+    file: str
+    now: str = ""
+    why: str = ""
+
+
+def swap(workflow: Mapping[str, Any], files: Mapping[str, str]) -> tuple[Json, list[Loader]]:
+    """(a changed copy, its loaders) of a saved workflow, schema 0.4 or 1, or of an API prompt.
+
+    Links, titles, places and model downloads stay, subgraphs and what they show of a loader too. files: a file's name
+    -> the one that takes its place; the download of the old one goes.
+    """
+    changed = copy.deepcopy(dict(workflow))
+    if "nodes" not in changed:
+        return changed, [swap_entry(number, entry, files) for number, entry in changed.items() if is_loader(entry)]
+    subgraphs = changed.get("definitions", {}).get("subgraphs", [])
+    loaders = []
+    for graph in (changed, *subgraphs):
+        found = [swap_node(node, graph, promoting(graph, changed, subgraphs)) for node in loaders_of(graph)]
+        loaders += found
+        rename_promoted(graph, changed, subgraphs, [loader for loader in found if loader.now])
+    for graph in (changed, *subgraphs):
+        for node in graph["nodes"]:
+            replace_files(node, files)
+    return changed, loaders
+
+
+def is_loader(entry: Mapping[str, Any]) -> bool:
+    return entry["class_type"] in STAND_INS or entry["class_type"] in OTHERS
+
+
+def loaders_of(graph: Json) -> Iterator[Json]:
+    return (node for node in graph["nodes"] if node["type"] in STAND_INS or node["type"] in OTHERS)
+
+
+def swap_entry(number: str, entry: Json, files: Mapping[str, str]) -> Loader:
+    """Change one node of an API prompt."""
+    was, values = entry["class_type"], entry["inputs"]
+    if was in OTHERS:
+        return Loader(number, "", was, "", why=OTHERS[was])
+    stand_in = STAND_INS[was]
+    file = values.get(stand_in.file)
+    linked = [name for name in stand_in.dropped if isinstance(values.get(name), list)]
+    why = told_from_elsewhere(linked) or stand_in.why_not(values)
+    if why:
+        return Loader(number, "", was, str(file), why=why)
+    entry["class_type"] = stand_in.ours
+    named = files.get(file, file) if isinstance(file, str) else file
+    entry["inputs"] = {stand_in.renamed[stand_in.file]: named, **stand_in.added}
+    return Loader(number, "", was, str(file), stand_in.ours)
+
+
+def swap_node(node: Json, graph: Json, promoted: set[tuple[str, str]]) -> Loader:
+    """Change one node of a saved graph. promoted: (node, widget) that instances of the graph show."""
+    where = {"node": str(node["id"]), "graph": graph.get("name", ""), "was": node["type"]}
+    saved = node.get("widgets_values") or []
+    if node["type"] in OTHERS:
+        return Loader(**where, file="", why=OTHERS[node["type"]])
+    stand_in = STAND_INS[node["type"]]
+    values = dict(saved) if isinstance(saved, Mapping) else dict(zip(stand_in.widgets, saved, strict=False))
+    slots = node.get("inputs", [])
+    linked = [slot["name"] for slot in slots if slot["name"] in stand_in.dropped and slot.get("link") is not None]
+    linked += [name for name in stand_in.dropped if (str(node["id"]), name) in promoted]
+    why = told_from_elsewhere(linked) or stand_in.why_not(values)
+    if why:
+        return Loader(**where, file=str(values.get(stand_in.file)), why=why)
+    node["type"] = stand_in.ours
+    node["widgets_values"] = [*(values.get(name) for name in stand_in.renamed), *stand_in.added.values()]
+    node["inputs"] = [renamed_slot(slot, stand_in) for slot in slots if slot["name"] not in stand_in.dropped]
+    number_targets(node, graph)
+    properties = node.setdefault("properties", {})
+    properties.pop("ver", None)  # of ComfyUI
+    properties |= {"Node name for S&R": stand_in.ours, "cnr_id": PACK_NAME}
+    return Loader(**where, file=str(values.get(stand_in.file)), now=stand_in.ours)
+
+
+def told_from_elsewhere(names: list[str]) -> str:
+    return f"its {names[0]} is set by another node, which ours does not have" if names else ""
+
+
+def renamed_slot(slot: Json, stand_in: StandIn) -> Json:
+    name = stand_in.renamed.get(slot["name"], slot["name"])
+    own = {key: value for key, value in slot.items() if key != "localized_name"} | {"name": name}
+    return own | {"widget": {**own["widget"], "name": name}} if "widget" in own else own
+
+
+def number_targets(node: Json, graph: Json) -> None:
+    """Links know the number of the input that they end at."""
+    places = {slot.get("link"): number for number, slot in enumerate(node["inputs"])}
+    for link in graph["links"]:
+        if isinstance(link, list):
+            link[4] = places.get(link[0], link[4])
+        else:
+            link["target_slot"] = places.get(link["id"], link["target_slot"])
+
+
+def hosts_of(graph: Json, workflow: Json, subgraphs: list[Json]) -> list[Json]:
+    """The instances of a subgraph."""
+    return [node for outer in (workflow, *subgraphs) for node in outer["nodes"] if node["type"] == graph.get("id")]
+
+
+def promoting(graph: Json, workflow: Json, subgraphs: list[Json]) -> set[tuple[str, str]]:
+    hosts = hosts_of(graph, workflow, subgraphs)
+    return {(str(entry[0]), entry[1]) for host in hosts for entry in host.get("properties", {}).get(PROXIES, [])}
+
+
+def rename_promoted(graph: Json, workflow: Json, subgraphs: list[Json], swapped: list[Loader]) -> None:
+    """What shows a loader's widget elsewhere, on an instance of its subgraph or in the app view, names it as ours."""
+    names = {
+        (loader.node, theirs): ours for loader in swapped for theirs, ours in STAND_INS[loader.was].renamed.items()
+    }
+    shown = [host.get("properties", {}).get(PROXIES, []) for host in hosts_of(graph, workflow, subgraphs)]
+    if graph is workflow:
+        shown.append(workflow.get("extra", {}).get("linearData", {}).get("inputs", []))
+    for entries in shown:
+        for entry in entries:
+            entry[1] = names.get((str(entry[0]), entry[1]), entry[1])
+
+
+def replace_files(node: Json, files: Mapping[str, str]) -> None:
+    saved = node.get("widgets_values")
+    if isinstance(saved, list):
+        node["widgets_values"] = [files.get(value, value) if isinstance(value, str) else value for value in saved]
+    properties = node.get("properties", {})
+    if "models" in properties:
+        properties["models"] = [model for model in properties["models"] if model["name"] not in files]
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("workflow", type=Path, help="a .json, as the frontend saves it or exported for the API")
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="default: WORKFLOW_quantized.json beside it")
+    parser.add_argument(
+        "--file",
+        action="append",
+        default=[],
+        dest="files",
+        metavar="OLD=NEW",
+        help="a quantized file in place of one that the workflow names. May be given several times",
+    )
+
+
+def run(options: argparse.Namespace) -> dict[str, Any]:
+    """{workflow, output, loaders}. Raises WorkflowError for what is no workflow, or an output that is there already."""
+    output = options.output or options.workflow.with_stem(f"{options.workflow.stem}_quantized")
+    if output.exists():
+        raise WorkflowError(f"{output} is there already: name another file with -o, or remove it.")
+    bad = [text for text in options.files if "=" not in text]
+    if bad:
+        raise WorkflowError(f"{bad[0]!r} is not OLD=NEW (OLD is a file that the workflow names)")
+    changed, loaders = swap(read_workflow(options.workflow), dict(text.split("=", 1) for text in options.files))
+    output.write_text(json.dumps(changed, ensure_ascii=False, indent=2), encoding="utf-8")
+    return {
+        "workflow": str(options.workflow),
+        "output": str(output),
+        "loaders": [asdict(loader) for loader in loaders],
+    }
+
+
+def lines(report: dict[str, Any]) -> list[str]:
+    """The report for a person."""
+    shown = []
+    for loader in report["loaders"]:
+        where = f"node {loader['node']}" + (f" in {loader['graph']}" if loader["graph"] else "")
+        done = f"-> {loader['now']}" if loader["now"] else f"left alone: {loader['why']}"
+        shown.append(f"{where}, {loader['was']} {loader['file']}".rstrip() + f" {done}")
+    if ok(report):
+        shown.append("Pick a quantized file in each of ours, they refuse others; x2v-quant convert makes one.")
+    return [*(shown or ["no loader in this workflow"]), report["output"]]
+
+
+def ok(report: dict[str, Any]) -> bool:
+    return any(loader["now"] for loader in report["loaders"])
