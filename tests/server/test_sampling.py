@@ -117,12 +117,16 @@ def test_a_name_that_is_not_in_the_list_is_refused(server, object_info, place, n
         server.client.submit(demo_graph.prompt("int8", "i2v", object_info, {place: name}))
 
 
-def test_templates_are_served(server):
-    names = {f"{kind}_{task}{end}" for kind, end in (("wan", "_quantized"), ("demo", "")) for task in TASKS}
-    names |= {"quantize_and_save", "calibrate", "compare", "low_vram", "wan22_i2v_4step"}
+def test_templates_are_served_with_their_thumbnails(server):
+    names = {path.stem for path in demo_graph.WORKFLOWS.glob("*.json")}
+    assert names >= {f"demo_{task}" for task in TASKS}
     assert set(server.client.get("/workflow_templates")["x2v-quant"]) == names
     for name in names:
-        assert server.client.get(f"/api/workflow_templates/x2v-quant/{name}.json") == workflow(name)
+        place = f"/api/workflow_templates/x2v-quant/{name}"
+        assert server.client.get(f"{place}.json") == workflow(name)
+        thumbnail = requests.get(f"{server.url}{place}.jpg", timeout=30)
+        assert thumbnail.ok
+        assert thumbnail.content == (demo_graph.WORKFLOWS / f"{name}.jpg").read_bytes()
 
 
 @pytest.mark.parametrize("node", REQUIRED_NODES)

@@ -1,23 +1,34 @@
 """The workflows are sound: consistent links, no overlaps, every model with its download or with who writes it."""
 
 import json
+import re
+from itertools import combinations
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from x2v_quant.demo import recipe
 from x2v_quant.demo.assets import names
 from x2v_quant.demo.scenes import FRAMES, SIDE
+from x2v_quant.headless.server import REQUIRED_NODES
 
 WORKFLOWS = sorted((Path(__file__).parents[2] / "workflows").glob("*.json"))
 DIRECTORIES = {
     "X2VLoadDiT": "diffusion_models",
     "X2VLoadExperts": "diffusion_models",
+    "X2VLoadLoRA": "loras",
     "UNETLoader": "diffusion_models",
     "X2VLoadT5": "text_encoders",
+    "CLIPLoader": "text_encoders",
+    "DualCLIPLoader": "text_encoders",
     "X2VLoadCLIPVision": "clip_vision",
     "VAELoader": "vae",
 }
+HOW_MANY = {"X2VLoadExperts": 2, "DualCLIPLoader": 2}  # models that a loader names, where it is not one
+CONFIG = "X2VLoadConfig"  # names its files in a JSON
+LINK = re.compile(r"\[([^\]]+)\]\((https?://[^)]+)\)")
+THUMBNAIL_WIDTH = 720
 TITLE_HEIGHT = 30  # what the frontend draws above a node's position
 
 every_workflow = pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
@@ -27,19 +38,27 @@ def load(path):
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-T2V = {"X2VLoadDiT", "X2VLoadT5", "VAELoader"}
-I2V = {*T2V, "X2VLoadCLIPVision"}
-EXPERTS = {"X2VLoadExperts", "X2VLoadT5", "VAELoader"}
-DENSE = {"UNETLoader", "X2VLoadT5", "VAELoader"}
-# template -> what loads its models
+T2V = ["X2VLoadDiT", "X2VLoadT5", "VAELoader"]
+I2V = [*T2V, "X2VLoadCLIPVision"]
+EXPERTS = ["X2VLoadExperts", "X2VLoadT5", "VAELoader"]
+DENSE = ["UNETLoader", "X2VLoadT5", "VAELoader"]
+# template -> what loads its models; a new one is a row
 PUBLISHED = {
-    "wan_i2v_quantized": I2V,
     "wan_t2v_quantized": T2V,
-    "quantize_and_save": DENSE,
+    "wan_i2v_quantized": I2V,
+    "wan_flf2v": [*DENSE, "X2VLoadCLIPVision"],
+    "wan22_t2v_4step": [*EXPERTS, "X2VLoadLoRA", "X2VLoadLoRA"],
+    "wan22_i2v_4step": EXPERTS,
+    "wan22_5b": DENSE,
+    "qwen_image": ["X2VLoadDiT", "CLIPLoader", "VAELoader"],
+    "z_image": ["X2VLoadDiT", "CLIPLoader", "VAELoader"],
+    "flux": ["X2VLoadDiT", "DualCLIPLoader", "VAELoader"],
+    "quantize_and_save": ["UNETLoader", "CLIPLoader", "VAELoader"],
     "calibrate": DENSE,
+    "quantize_calibrated": DENSE,
     "compare": DENSE,
     "low_vram": T2V,
-    "wan22_i2v_4step": EXPERTS,
+    "lightx2v_config": ["VAELoader"],
 }
 DEMO = {"demo_i2v": I2V, "demo_t2v": T2V}
 
@@ -52,7 +71,9 @@ def named(names):
 
 def test_all_are_there_each_with_a_thumbnail():
     assert [path.stem for path in WORKFLOWS] == sorted([*PUBLISHED, *DEMO])
-    assert all(path.with_suffix(".jpg").is_file() for path in WORKFLOWS)
+    for path in WORKFLOWS:
+        with Image.open(path.with_suffix(".jpg")) as thumbnail:
+            assert thumbnail.width == THUMBNAIL_WIDTH, path.stem
 
 
 def test_ids_are_their_own():
@@ -77,34 +98,85 @@ def test_links_agree_with_both_ends(path):
 
 
 def loaders(path):
-    """(loaders by their class, the text of the note)."""
+    """(nodes that load a model, the text of the note)."""
     nodes = load(path)["nodes"]
-    found = {node["type"]: node for node in nodes if node["type"] in DIRECTORIES}
-    assert set(found) == {**PUBLISHED, **DEMO}[path.stem]
+    found = [node for node in nodes if node["type"] in DIRECTORIES]
+    assert sorted(node["type"] for node in found) == sorted({**PUBLISHED, **DEMO}[path.stem])
     (note,) = (node["widgets_values"][0] for node in nodes if node["type"] == "MarkdownNote")
     return found, note
+
+
+def check_downloads(models, note):
+    for model in models:
+        assert model["url"].startswith("https://huggingface.co/")
+        assert model["url"].endswith(f"/{model['name']}")
+        assert f"[{model['name']}]({model['url']})" in note
 
 
 @named(PUBLISHED)
 def test_each_loader_carries_its_model(path):
     found, note = loaders(path)
-    for kind, node in found.items():
+    for node in found:
         models = node["properties"]["models"]
+        assert len(models) == HOW_MANY.get(node["type"], 1)
         assert [model["name"] for model in models] == node["widgets_values"][: len(models)]
-        assert len(models) == (2 if kind == "X2VLoadExperts" else 1)
-        for model in models:
-            assert model["directory"] == DIRECTORIES[kind]
-            assert model["url"].startswith("https://huggingface.co/")
-            assert model["url"].endswith(f"/{model['name']}")
-            assert model["url"] in note
+        assert {model["directory"] for model in models} == {DIRECTORIES[node["type"]]}
+        check_downloads(models, note)
+
+
+def test_the_configuration_names_the_files_that_it_carries():
+    (path,) = (path for path in WORKFLOWS if path.stem == "lightx2v_config")
+    (node,) = (node for node in load(path)["nodes"] if node["type"] == CONFIG)
+    config = json.loads(node["widgets_values"][-1])
+    named_files = {value for key, value in config.items() if key.endswith("_ckpt")}
+    models = node["properties"]["models"]
+    assert {model["name"] for model in models} == named_files
+    check_downloads(models, loaders(path)[1])
+
+
+@every_workflow
+def test_what_the_note_links_to_is_a_file(path):
+    """Of the repositories that publish the models, and no page of theirs: the frontend and people download it."""
+    _, note = loaders(path)
+    for name, url in LINK.findall(note):
+        assert url.startswith("https://huggingface.co/")
+        assert "/resolve/main/" in url
+        assert url.endswith(f"/{name}")
+
+
+@every_workflow
+def test_each_node_is_inside_one_group(path):
+    saved = load(path)
+    for node in saved["nodes"]:
+        (x, y), (width, height) = node["pos"], node["size"]
+        inside = [
+            group["title"]
+            for group in saved["groups"]
+            if group["bounding"][0] <= x
+            and group["bounding"][1] <= y - TITLE_HEIGHT
+            and x + width <= group["bounding"][0] + group["bounding"][2]
+            and y + height <= group["bounding"][1] + group["bounding"][3]
+        ]
+        assert len(inside) == (node["type"] != "MarkdownNote"), (node["id"], node["type"], inside)
+
+
+@every_workflow
+def test_no_group_lies_on_another(path):
+    boxes = [(x, y, x + width, y + height) for x, y, width, height in (g["bounding"] for g in load(path)["groups"])]
+    assert not [pair for pair in combinations(boxes, 2) if overlap(*pair)]
+
+
+def test_every_node_of_the_pack_is_in_a_template():
+    used = {node["type"] for path in WORKFLOWS for node in load(path)["nodes"]}
+    assert not set(REQUIRED_NODES) - used
 
 
 @named(DEMO)
 def test_the_demos_files_have_no_download_and_the_note_says_who_writes_them(path):
     found, note = loaders(path)
-    for kind, node in found.items():
+    for node in found:
         assert "models" not in node["properties"]
-        assert f"{DIRECTORIES[kind]}/{node['widgets_values'][0]}" in note
+        assert f"{DIRECTORIES[node['type']]}/{node['widgets_values'][0]}" in note
     assert "x2v-quant demo-models FOLDER" in note
     assert "python dev.py demo" in note
 
@@ -125,13 +197,15 @@ def test_the_demos_defaults_are_what_the_model_was_trained_for(path):
 
 @every_workflow
 def test_no_node_lies_on_another(path):
-    nodes = load(path)["nodes"]
-    boxes = {}
-    for node in nodes:
+    boxes = []
+    for node in load(path)["nodes"]:
         (x, y), (width, height) = node["pos"], node["size"]
-        boxes[node["id"]] = (x, y - TITLE_HEIGHT, x + width, y + height)
-    for first, (left, top, right, bottom) in boxes.items():
-        for second, (left2, top2, right2, bottom2) in boxes.items():
-            if first < second:
-                apart = right <= left2 or right2 <= left or bottom <= top2 or bottom2 <= top
-                assert apart, f"nodes {first} and {second} overlap"
+        boxes.append((x, y - TITLE_HEIGHT, x + width, y + height))
+    assert not [pair for pair in combinations(boxes, 2) if overlap(*pair)]
+
+
+def overlap(first, second):
+    """Of two boxes (left, top, right, bottom)."""
+    left, top, right, bottom = first
+    left2, top2, right2, bottom2 = second
+    return right > left2 and right2 > left and bottom > top2 and bottom2 > top
