@@ -33,15 +33,16 @@ class KernelReport(io.ComfyNode):
             "T5": clip.cond_stage_model if clip is not None else None,
             "CLIP": clip_vision.model if clip_vision is not None else None,
         }
-        lines = machine_lines(machine_report())
+        # the models first: the node shows a dozen lines, the rest is scrolled to
+        lines = []
         for name, module in models.items():
             if module is not None:
                 plan = getattr(module, "x2v_plan", None)
                 lines += [
-                    "",
                     f"{name}:",
                     *(plan.lines() if plan else ["- not loaded by a quantized loader of this pack"]),
+                    "",
                 ]
-        report = "\n".join(lines)
+        report = "\n".join([*lines, *machine_lines(machine_report())])
         PromptServer.instance.send_progress_text(report, cls.hidden.unique_id)
         return io.NodeOutput(report, ui=ui.PreviewText(report))

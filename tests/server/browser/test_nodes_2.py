@@ -1,0 +1,30 @@
+"""The nodes in ComfyUI's Nodes 2.0, where a node is no drawing but a part of the page."""
+
+import pytest
+
+from x2v_quant.demo import assets
+from x2v_quant.demo.graph import workflow
+
+pytestmark = pytest.mark.slow
+
+SCHEME = "dequant"
+
+
+def titled(page, title):
+    return page.locator("[data-node-id]", has=page.get_by_test_id("node-title").get_by_text(title, exact=True))
+
+
+def test_text_to_video_with_another_scheme(opened):
+    with opened(**{"Comfy.VueNodes.Enabled": True}) as frontend:
+        frontend.open_template("demo_t2v")
+        page = frontend.page
+        page.locator("[data-node-id]").nth(len(workflow("demo_t2v")["nodes"]) - 1).wait_for()
+        titled(page, "Quantization Scheme").get_by_test_id("widget-select-default-trigger").first.click()
+        page.get_by_test_id("widget-select-default-search-input").fill(SCHEME)
+        page.get_by_role("option", name=SCHEME, exact=True).click()
+        assert frontend.value("X2VScheme", "dit") == SCHEME
+        frontend.run()
+        page.wait_for_function("() => document.querySelector('[data-node-id] video')?.videoWidth > 0")
+        report = titled(page, "Kernel Report").inner_text()
+        frontend.screenshot("nodes_2")
+        assert f"{assets.names('int8').t2v}: scheme {SCHEME} on" in report
