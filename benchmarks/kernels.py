@@ -25,6 +25,8 @@ GPU_TARGETS = {("fp8-channel", VIDEO_TOKENS, (n, 5120)): 1.6 for n in (5120, 138
 # not a competitor: the yardstick of the tests
 UNTIMED = {"reference"}
 DENSE = "dense"
+# of the unquantized layer that all are held against, and of the activations that all get
+DTYPE = torch.bfloat16
 
 Shape = tuple[int, int]
 
@@ -74,21 +76,21 @@ def cases(model: str | None = None, tokens: int | None = None, effort: Effort = 
 def _times(format_name: str, shape: Shape, tokens: int, machine: Machine, device, effort) -> dict[str, Timing]:
     """Kernel -> its timing, and DENSE for torch's bfloat16."""
     n, k = shape
-    x = torch.randn((tokens, k), device=device).to(torch.bfloat16)
+    x = torch.randn((tokens, k), device=device).to(DTYPE)
     weight = torch.randn((n, k), device=device) / k**0.5
-    bias = torch.randn(n, device=device).to(torch.bfloat16)
-    dense = weight.to(torch.bfloat16)
+    bias = torch.randn(n, device=device).to(DTYPE)
+    dense = weight.to(DTYPE)
     runs = {DENSE: lambda: torch.nn.functional.linear(x, dense, bias)}
     stored = {}
     for kernel, choice in _runnable(format_name, shape, machine):
         if choice.format not in stored:
-            stored[choice.format] = FORMATS[choice.format].quantize(weight, torch.bfloat16)
+            stored[choice.format] = FORMATS[choice.format].quantize(weight, DTYPE)
         held = stored[choice.format]
         runs[kernel] = partial(choice.kernel.linear, x, held._qdata, held._params, bias)
     return measure(runs, effort, warmups=2)
 
 
 def _runnable(format_name: str, shape: Shape, machine: Machine) -> Iterable:
-    for kernel, reason in survey(format_name, machine, shape, torch.bfloat16).items():
+    for kernel, reason in survey(format_name, machine, shape, DTYPE).items():
         if reason is None and kernel not in UNTIMED:
-            yield kernel, choose(format_name, machine, shape, kernel, strict=True, dtype=torch.bfloat16)
+            yield kernel, choose(format_name, machine, shape, kernel, strict=True, dtype=DTYPE)

@@ -9,6 +9,8 @@ from ..converting.tensor_file import TensorFile
 from ..converting.units import Spec
 from .shapes import Model
 
+# as Wan is published
+DENSE = torch.bfloat16
 CODES = {"int8": torch.int8, "fp8": torch.float8_e4m3fn}
 # codes of this many values repeat through the file
 PERIOD = 1 << 24
@@ -27,10 +29,10 @@ def dense(model: Model, blocks: int) -> dict[str, Spec]:
         num_heads=model.heads,
         num_layers=blocks,
         device="meta",
-        dtype=torch.bfloat16,
+        dtype=DENSE,
         operations=comfy.ops.disable_weight_init,
     )
-    return {name: Spec(torch.bfloat16, tuple(tensor.shape)) for name, tensor in made.state_dict().items()}
+    return {name: Spec(DENSE, tuple(tensor.shape)) for name, tensor in made.state_dict().items()}
 
 
 def specs(model: Model, blocks: int, kind: str) -> dict[str, Spec]:

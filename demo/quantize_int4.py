@@ -6,6 +6,7 @@ GROUP = 128
 LARGEST = 7
 ZERO = 8
 MIN_AMAX = 1e-5
+SCALE = torch.float16  # as the files of others have it
 PER_WORD = 8  # codes in an int32, the first one lowest
 V1_ZEROS = 0x77777777  # GPTQ's first version stores zero points minus one
 
@@ -13,7 +14,7 @@ V1_ZEROS = 0x77777777  # GPTQ's first version stores zero points minus one
 def codes_and_scale(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """weight [N, K] -> (int32 codes of -7 ... 7 [N, K], float16 scale [N, ceil(K / 128)])."""
     groups = weight.float().split(GROUP, dim=1)
-    scale = torch.stack([group.abs().amax(dim=1).clamp(min=MIN_AMAX) / LARGEST for group in groups], dim=1).half()
+    scale = torch.stack([group.abs().amax(dim=1).clamp(min=MIN_AMAX) / LARGEST for group in groups], dim=1).to(SCALE)
     codes = [(group / scale[:, i : i + 1].float()).round() for i, group in enumerate(groups)]
     return torch.cat(codes, dim=1).clamp(-LARGEST, LARGEST).int(), scale
 

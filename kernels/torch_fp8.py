@@ -19,6 +19,10 @@ TENSORWISE_VALUES, ROW_MULTIPLE = 1 << 25, 128
 SCALE_ROWS = 4
 
 
+# the one type, of bias and product, that torch multiplies with a scale for each row into
+ROWWISE_OUTPUT = torch.bfloat16
+
+
 @torch.library.custom_op("x2v_quant::fp8_linear", mutates_args=())
 def fp8_linear(
     x: torch.Tensor,
@@ -46,9 +50,9 @@ def _(x, codes, scale, bias, rowwise, pre_quant_scale=None):
 
 
 def _rowwise(quantized, token_scale, codes, row_scale, bias, dtype):
-    fused_bias = None if bias is None else bias.to(torch.bfloat16)
+    fused_bias = None if bias is None else bias.to(ROWWISE_OUTPUT)
     y = torch._scaled_mm(
-        quantized, codes.t(), scale_a=token_scale, scale_b=row_scale, bias=fused_bias, out_dtype=torch.bfloat16
+        quantized, codes.t(), scale_a=token_scale, scale_b=row_scale, bias=fused_bias, out_dtype=ROWWISE_OUTPUT
     )
     return y.to(dtype)
 

@@ -17,14 +17,32 @@ from .sampler_patch import SamplerPatch, StepReportNode
 from .save import SaveQuantizedCLIP, SaveQuantizedModel
 from .scheme import QuantizationScheme
 
+# id, as in the node's schema -> node; tools that read a pack without running it look for this name
+NODE_CLASS_MAPPINGS = {
+    "X2VLoadDiT": LoadDiT,
+    "X2VLoadT5": LoadT5,
+    "X2VLoadCLIPVision": LoadCLIPVision,
+    "X2VScheme": QuantizationScheme,
+    "X2VQuantizeModel": QuantizeModel,
+    "X2VQuantizeCLIP": QuantizeCLIP,
+    "X2VSaveModel": SaveQuantizedModel,
+    "X2VSaveCLIP": SaveQuantizedCLIP,
+    "X2VCalibrate": Calibrate,
+    "X2VFinishCalibration": FinishCalibration,
+    "X2VLoadCalibration": LoadCalibration,
+    "X2VLoadExperts": LoadExperts,
+    "X2VLoadConfig": LoadConfig,
+    "X2VLoadLoRA": LoadLoRA,
+    "X2VSamplerPatch": SamplerPatch,
+    "X2VStepReport": StepReportNode,
+    "X2VDistilledSigmas": DistilledSigmas,
+    "X2VCompare": Compare,
+    "X2VOffloadControl": OffloadControl,
+    "X2VKernelReport": KernelReport,
+    "X2VMemoryReport": MemoryReport,
+}
+
 
 class X2VExtension(ComfyExtension):
     async def get_node_list(self):
-        return [
-            *(LoadDiT, LoadT5, LoadCLIPVision, QuantizationScheme),
-            *(QuantizeModel, QuantizeCLIP, SaveQuantizedModel, SaveQuantizedCLIP),
-            *(Calibrate, FinishCalibration, LoadCalibration),
-            *(LoadExperts, LoadConfig, LoadLoRA),
-            *(SamplerPatch, StepReportNode, DistilledSigmas, Compare),
-            *(OffloadControl, KernelReport, MemoryReport),
-        ]
+        return list(NODE_CLASS_MAPPINGS.values())
