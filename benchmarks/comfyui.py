@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from ..headless.server import find_comfyui
+from ..headless.server import StartError, find_comfyui
 
 
 def use_comfyui() -> Path:
@@ -14,4 +14,17 @@ def use_comfyui() -> Path:
     from comfy.cli_args import args
 
     args.cpu = not torch.cuda.is_available()
+    return path
+
+
+def use_comfyui_with_int8() -> Path:
+    """As `use_comfyui`, for figures against ComfyUI's int8 layers. Raises StartError too where it has none."""
+    path = use_comfyui()
+    from ..core_features import reads_int8
+
+    if not reads_int8():
+        raise StartError(
+            f"bench measures against ComfyUI's own int8 layers, and the ComfyUI in {path} has none. Set COMFYUI_PATH "
+            "to 0.27 or newer, or run bench --kernels."
+        )
     return path

@@ -35,9 +35,9 @@ FLAGS = ("avx2", "avx512_f", "avx512_bf16", "avx512_vnni", "avx_vnni", "amx_int8
 def report(parts: Sequence[str] = PARTS, quick: bool = False) -> dict:
     """{"cases": [{name, ours, theirs, unit, target, part, absent, spread, ratio, met}], command, machine, versions,
     date}; quick: a small case of each part, to see that it runs."""
-    from .comfyui import use_comfyui
+    from .comfyui import use_comfyui_with_int8
 
-    use_comfyui()
+    use_comfyui_with_int8()
     from tqdm import tqdm  # ComfyUI brings it
 
     cases = []

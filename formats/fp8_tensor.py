@@ -59,7 +59,8 @@ class Fp8TensorLayout(ScaledLayout):
     def requantize_kwargs(cls, qtensor):
         """A LoRA changes the weight, not what was calibrated for its input."""
         params = qtensor._params
-        return {"input_scale": params.input_scale, "per_row": params.scale.shape[0] > 1}
+        calibrated = {"input_scale": params.input_scale} if params.input_scale.numel() else {}
+        return calibrated | ({"per_row": True} if params.scale.shape[0] > 1 else {})
 
     @classmethod
     def state_dict_tensors(cls, qdata, params):

@@ -26,6 +26,11 @@ class ScaledLayout(QuantizedLayout):
         return qtensor._qdata, qtensor._params.scale
 
     @classmethod
+    def requantize_kwargs(cls, qtensor):
+        """What `quantize` takes to give a weight like this one again, beside its scales."""
+        return {}
+
+    @classmethod
     def state_dict_tensors(cls, qdata, params):
         return {"": qdata, "_scale": params.scale}
 

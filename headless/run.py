@@ -9,6 +9,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+from ..core_features import takes_models_directory
 from .client import Client, Result, ServerError
 from .progress import Progress
 from .server import Server, answers, find_comfyui, serve
@@ -110,17 +111,24 @@ def server_of(options: argparse.Namespace) -> Iterator[tuple[Client, bool]]:
         yield Client(options.server), False
         return
     comfyui = find_comfyui()
-    folders = {"--models-directory": options.models or comfyui / "models"}
-    folders |= {"--input-directory": options.input or comfyui / "input", "--output-directory": options.output}
+    folders = {"--input-directory": options.input or comfyui / "input", "--output-directory": options.output}
     options.output.mkdir(parents=True, exist_ok=True)
     arguments = [str(word) for name, folder in folders.items() for word in (name, folder.resolve())]
-    with (
-        # nothing is written into the user's ComfyUI: custom_nodes, temp and user lie here
-        tempfile.TemporaryDirectory(prefix="x2v-quant-", ignore_cleanup_errors=True) as base,
-        serve(Path(base), options.cpu, options.pack, comfyui, arguments) as server,
-        its_log_if_it_died(server),
-    ):
-        yield server.client, True
+    # nothing is written into the user's ComfyUI: custom_nodes, temp and user lie here
+    with tempfile.TemporaryDirectory(prefix="x2v-quant-", ignore_cleanup_errors=True) as base:
+        arguments += models_in((options.models or comfyui / "models").resolve(), comfyui, Path(base))
+        with serve(Path(base), options.cpu, options.pack, comfyui, arguments) as server, its_log_if_it_died(server):
+            yield server.client, True
+
+
+def models_in(folder: Path, comfyui: Path, base: Path) -> list[str]:
+    """Arguments of main.py for a models folder; an older ComfyUI gets a list of what is in it, written to `base`."""
+    if takes_models_directory(comfyui):
+        return ["--models-directory", str(folder)]
+    kinds = {kind.name: kind.name for kind in folder.iterdir() if kind.is_dir()}
+    listed = base / "models.yaml"
+    listed.write_text(json.dumps({"models": {"base_path": str(folder), **kinds}}), encoding="utf-8")
+    return ["--extra-model-paths-config", str(listed)]
 
 
 @contextmanager

@@ -6,6 +6,7 @@ Activations are quantized with the same functions as in ComfyUI's own layers, so
 import comfy_kitchen
 import torch
 
+from ..core_features import multiplies_int8
 from .activation import NVFP4_MAX, tensor_scale
 from .adapter import library_linear, library_quantize, library_steps
 from .kernel import SIXTEEN_BIT, Kernel, Requirements, Steps
@@ -38,12 +39,22 @@ def _why_not(state: dict | None) -> str | None:
     return None if "int8_linear" in state["capabilities"] else "has no int8_linear"
 
 
+def _with_int8_linear():
+    """comfy_kitchen, if it is new enough to have int8_linear on any backend. Raises LacksError."""
+    if not multiplies_int8():
+        raise LacksError("has no int8_linear: ComfyUI 0.27 and newer bring one that has")
+    return comfy_kitchen
+
+
 def _library(load) -> Library:
     return Library("comfy-kitchen", ("comfy-kitchen",), ("comfy_kitchen",), load, {"": "pip install comfy-kitchen"})
 
 
 KITCHEN, WITH_INT8 = _library(lambda: comfy_kitchen), _library(_with_int8_backend)
-LIBRARIES.update({"comfy-kitchen": KITCHEN, "comfy-kitchen int8": WITH_INT8})
+WITH_INT8_LINEAR = _library(_with_int8_linear)
+LIBRARIES.update(
+    {"comfy-kitchen": KITCHEN, "comfy-kitchen int8": WITH_INT8, "comfy-kitchen int8_linear": WITH_INT8_LINEAR}
+)
 
 
 def _int8(kitchen, x, codes, scale, bias):
@@ -178,10 +189,10 @@ ROWS = (
     Kernel(
         "comfyui",
         ("int8-channel",),
-        library_linear("comfyui_int8_linear", KITCHEN, _int8),
+        library_linear("comfyui_int8_linear", WITH_INT8_LINEAR, _int8),
         "int8",
         "int8 weights x int8 activations (per-token), bit for bit what ComfyUI's own layers compute on a CPU, slow",
-        Requirements(kind="cpu", library="comfy-kitchen", dtypes=(torch.float32,)),
+        Requirements(kind="cpu", library="comfy-kitchen int8_linear", dtypes=(torch.float32,)),
     ),
     _row(
         "mxfp8",

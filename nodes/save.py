@@ -8,7 +8,8 @@ import folder_paths
 from comfy_api.latest import io, ui
 
 from ..converting import packages
-from ..converting.outputs import DIALECTS, X2V
+from ..converting.outputs import COMFYUI, DIALECTS, X2V
+from ..core_features import reads_int8
 from ..quantizing.saving import Progress, save_clip, save_model
 from .scheme import CATEGORY
 
@@ -27,13 +28,20 @@ def _where_inputs(prefix: str):
     ]
 
 
-def _saved(filename_prefix: str, ending: str, save: Callable[[Path, Progress], int]):
+def _saved(filename_prefix: str, ending: str, dialect: str, save: Callable[[Path, Progress], int]):
     """What a node shows after save(target, progress), numbered as core numbers what it saves."""
     folder, name, counter, _, _ = folder_paths.get_save_image_path(filename_prefix, folder_paths.get_output_directory())
     target = Path(folder) / f"{name}_{counter:05}_{ending}"
     bar = comfy.utils.ProgressBar(1)
     written = save(target, lambda done, total: bar.update_absolute(done, total))
-    return io.NodeOutput(ui=ui.PreviewText(f"{target} ({written / 1e9:.2f} GB)"))
+    return io.NodeOutput(ui=ui.PreviewText(f"{target} ({written / 1e9:.2f} GB){_not_read_here(dialect)}"))
+
+
+def _not_read_here(dialect: str) -> str:
+    """What the ComfyUI that runs here cannot read of a file in its own dialect."""
+    if dialect != COMFYUI or reads_int8():
+        return ""
+    return "\nThis ComfyUI's own loaders read no int8 layers; those of 0.27 and newer do, and this pack's."
 
 
 class SaveQuantizedModel(io.ComfyNode):
@@ -68,7 +76,7 @@ class SaveQuantizedModel(io.ComfyNode):
         def save(target, progress):
             return save_model(model, target, dialect, package, progress)
 
-        return _saved(filename_prefix, ending, save)
+        return _saved(filename_prefix, ending, dialect, save)
 
 
 class SaveQuantizedCLIP(io.ComfyNode):
@@ -93,4 +101,4 @@ class SaveQuantizedCLIP(io.ComfyNode):
         def save(target, progress):
             return save_clip(clip, target, dialect, progress)
 
-        return _saved(filename_prefix, SAFETENSORS, save)
+        return _saved(filename_prefix, SAFETENSORS, dialect, save)

@@ -5,6 +5,8 @@ from .steered import settings_of, size_of_buffers
 
 # marks core's state of a model's copies as changed by us
 OURS = "x2v_quant"
+# what core knows of the prompt that runs, in releases that know anything of it
+OF_THE_PROMPT = ("current_prompt",)
 
 
 class DynamicBudgeted:
@@ -39,9 +41,10 @@ def _without_copies(patcher) -> None:
     if pins[device].get(OURS):
         return
     patcher.partially_unload_ram(1e32)
-    prompt = pins.pop(device)["current_prompt"]
+    before = pins.pop(device)
     patcher.register_load_device(device)
-    pins[device].update({"hostbufs_initialized": True, "current_prompt": prompt, OURS: True})
+    kept = {name: before[name] for name in OF_THE_PROMPT if name in before}
+    pins[device].update({"hostbufs_initialized": True, OURS: True, **kept})
 
 
 def _with_copies(patcher) -> None:

@@ -15,6 +15,8 @@ import torch
 WHILE_LOADED = frozenset(
     (
         *("_v", "_v_signature", "_v_weight", "_v_bias", "_prefetch", "_pins", "_pin_state", "seed_key"),
+        # in older releases instead of _pins
+        *("_pin", "_pin_registered", "_pin_stack_index", "_pin_balancer_entry", "_pin_balancer_priority"),
         *("weight_lowvram_function", "bias_lowvram_function", "weight_function", "bias_function"),
         *("comfy_patched_weights", "prev_comfy_cast_weights"),
         *("dynamic_vbars", "dynamic_pins", "dynamic_patchers"),

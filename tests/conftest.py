@@ -13,11 +13,21 @@ COMFYUI = Path(os.environ.get("COMFYUI_PATH") or Path(__file__).parent.parent / 
 
 def pytest_configure(config):
     sys.path.insert(0, str(COMFYUI))
+    import utils  # noqa: F401  (as main.py does: nodes.py puts comfy/ on the path, which has another)
     from comfy.cli_args import args
 
     args.cpu = not torch.cuda.is_available()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        # processes side by side with as many threads each as there are cores wait for each other; servers inherit it
+        os.environ["OMP_NUM_THREADS"] = "1"
+        torch.set_num_threads(1)
     # what a benchmark once saved for this user must not decide what is tested
     os.environ["X2V_QUANT_HOME"] = str(Path(tempfile.gettempdir()) / f"x2v-quant-tests-{os.getpid()}")
+
+
+def pytest_xdist_auto_num_workers():
+    """One process per core, up to the four that memory allows; a GPU is tested by one."""
+    return 1 if torch.cuda.is_available() else min(4, os.cpu_count())
 
 
 def pytest_collection_modifyitems(items):

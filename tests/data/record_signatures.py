@@ -137,7 +137,7 @@ SOURCES: dict[str, tuple[Wheel | Sdist | Repository, ...]] = {
     ),
     "comfy-kitchen": tuple(
         Wheel("comfy-kitchen", v, functions={"comfy_kitchen/__init__.py": KITCHEN_FUNCTIONS})
-        for v in ("0.2.26", "0.2.40")
+        for v in ("0.2.10", "0.2.18", "0.2.26", "0.2.40")
     ),
 }
 

@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 from comfy_kitchen.tensor import QuantizedTensor
+from older_comfyui import read_by_core
 
 from x2v_quant.formats import FORMATS
 
@@ -25,7 +26,7 @@ def core_linear(tensors, marker):
     return linear
 
 
-@pytest.mark.parametrize("name", ["int8-channel", "fp8-tensor", "mxfp8", "nvfp4"])
+@pytest.mark.parametrize("name", read_by_core(["int8-channel", "fp8-tensor", "mxfp8", "nvfp4"]))
 def test_core_reads_the_same_weight(name):
     tensor, extra = stored(name)
     linear = core_linear({**tensor.state_dict("weight"), **extra}, FORMATS[name].marker_of(tensor._params))

@@ -5,6 +5,7 @@ import torch
 from comfy_kitchen.tensor import QuantizedTensor
 
 from x2v_quant.formats import FORMATS
+from x2v_quant.formats.requantize import requantized
 
 ROW = FORMATS["fp8-tensor"]
 
@@ -20,9 +21,7 @@ def test_a_lora_keeps_input_scale_and_the_number_of_scales(per_row, input_scale)
     tensor = stored(per_row, input_scale)
     assert tensor._params.scale.shape == (32 if per_row else 1, 1)
     assert tensor._params.input_scale.tolist() == ([] if input_scale is None else [0.5])
-    patched = tensor.requantize_from_float(
-        tensor.dequantize() + 1, scale="recalculate", stochastic_rounding=3, inplace_ops=True
-    )
+    patched = requantized(tensor, tensor.dequantize() + 1, scale="recalculate", stochastic_rounding=3, inplace_ops=True)
     assert patched._params.scale.shape == tensor._params.scale.shape
     assert not torch.equal(patched._params.scale, tensor._params.scale)
     assert torch.equal(patched._params.input_scale, tensor._params.input_scale)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from x2v_quant.formats import FORMAT_OF_LAYOUT, FORMATS, SMOOTHED
 from x2v_quant.formats.int4_marlin import unpack, unpack_scale
 from x2v_quant.formats.layout import MIN_AMAX, ScaledLayout
+from x2v_quant.formats.requantize import requantized
 from x2v_quant.formats.scaled import scaled
 
 OURS = [row for row in FORMATS.values() if issubclass(row.layout, ScaledLayout)]
@@ -164,7 +165,7 @@ def test_ties_round_to_even(row):
 @pytest.mark.parametrize("scale", [None, "recalculate"])
 def test_requantizing_a_dequantized_weight_changes_nothing(row, scale):
     tensor = row.quantize(weight(row), torch.float32)
-    again = tensor.requantize_from_float(tensor.dequantize(), scale=scale)
+    again = requantized(tensor, tensor.dequantize(), scale=scale)
     assert same_bits(again._qdata, tensor._qdata)
     torch.testing.assert_close(again._params.scale, tensor._params.scale)
 
@@ -252,7 +253,7 @@ def test_core_gathers_and_flattens_it_without_loss(row):
 @every_format
 def test_moves_clones_and_copies_take_every_tensor_along(row):
     for tensor in stored_both_ways(row):
-        other = tensor.requantize_from_float(weight(row, seed=1) * 3, scale="recalculate", stochastic_rounding=0)
+        other = requantized(tensor, weight(row, seed=1) * 3, scale="recalculate", stochastic_rounding=0)
         clone = tensor.clone()
         clone.copy_(other)
         assert torch.equal(clone.dequantize(), other.dequantize())

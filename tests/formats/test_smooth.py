@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from x2v_quant.formats import FORMATS, SMOOTHED
+from x2v_quant.formats.requantize import requantized
 
 N, K = 24, 80
 every_pair = pytest.mark.parametrize("plain,smooth", SMOOTHED.items())
@@ -47,7 +48,7 @@ def test_a_changed_weight_is_quantized_with_the_same_factors(plain, smooth, seed
     factor = factors()
     held = FORMATS[smooth].quantize(weight(), torch.float32, pre_quant_scale=factor)
     changed = weight() + 0.3 * weight(seed=5)
-    again = held.requantize_from_float(changed.clone(), scale="recalculate", stochastic_rounding=seed, inplace_ops=True)
+    again = requantized(held, changed.clone(), scale="recalculate", stochastic_rounding=seed, inplace_ops=True)
     assert torch.equal(again._params.pre_quant_scale, factor)
     # steps are as wide as those of the divided weight, times the factor
     step = (changed / factor).abs().amax(1, keepdim=True) * factor * (2 / 127 if "int8" in smooth else 32 / 448)

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from comfy_kitchen.backends.eager import quantization as eager
+from older_comfyui import core_multiplies_int8
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from x2v_quant.checkpoints.checkpoint import HeldWeight
@@ -29,6 +30,7 @@ def values(*shape, seed=0):
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
+@core_multiplies_int8
 @DTYPES
 @BIAS
 @pytest.mark.parametrize("m", [1, 37])
@@ -43,7 +45,7 @@ def test_int8_is_the_reference(dtype, with_bias, m):
     assert (y.float() - expected).norm() < 0.01 * expected.norm()
 
 
-@pytest.mark.parametrize("name", ["int8-channel", "mxfp8", "nvfp4"])
+@pytest.mark.parametrize("name", [pytest.param("int8-channel", marks=core_multiplies_int8), "mxfp8", "nvfp4"])
 def test_no_tokens_give_no_rows(name, monkeypatch):
     monkeypatch.setattr(type(adapter.WITH_INT8), "loaded", lambda library: adapter.comfy_kitchen)
     weight = FORMATS[name].quantize(values(64, 96), torch.bfloat16)
@@ -144,6 +146,12 @@ def test_int8_needs_a_backend_of_its_own(states, words, monkeypatch):
     assert all(word in str(refusal.value) for word in words)
 
 
+def test_without_int8_linear_the_scheme_int8_comfyui_says_what_to_do(monkeypatch):
+    monkeypatch.setattr(adapter, "multiplies_int8", lambda: False)
+    with pytest.raises(LacksError, match=r"no int8_linear: ComfyUI 0\.27 and newer"):
+        adapter.WITH_INT8_LINEAR.load()
+
+
 def test_this_installs_backends_are_understood():
     """list_backends of the installed release has the entries that are read."""
     states = adapter.comfy_kitchen.list_backends()
@@ -151,6 +159,7 @@ def test_this_installs_backends_are_understood():
     assert all(set(READY) <= set(state) for state in states.values())
 
 
+@core_multiplies_int8
 @BIAS
 def test_the_scheme_int8_comfyui_is_cores_own_layer_bit_for_bit(with_bias):
     import comfy.ops

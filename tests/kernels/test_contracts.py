@@ -231,6 +231,8 @@ def test_comfy_kitchen_is_called_as_each_release_wants(monkeypatch, release, for
 
         return run
 
+    if format_name == "int8-channel" and not (has(release, "int8_linear") and hasattr(installed, "int8_linear")):
+        pytest.skip("the release, or the one that is installed, has no int8_linear: its kernels are not chosen then")
     functions = {name: bound(name, function["parameters"]) for name, function in release["functions"].items()}
     monkeypatch.setattr(comfy_kitchen, "comfy_kitchen", SimpleNamespace(**functions))
     monkeypatch.setattr(Library, "loaded", lambda self: comfy_kitchen.comfy_kitchen)

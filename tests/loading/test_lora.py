@@ -3,8 +3,12 @@
 import pytest
 import torch
 from comfy_kitchen.tensor import QuantizedTensor
+from older_comfyui import core_reads_int8
 
+from x2v_quant import linear
+from x2v_quant.core_features import requantizes_as_held
 from x2v_quant.formats import FORMAT_OF_LAYOUT
+from x2v_quant.formats.requantize import kept_beside
 from x2v_quant.loading import load_dit
 from x2v_quant.schemes import SchemeChoice
 
@@ -136,6 +140,7 @@ def test_saving_before_the_first_run_merges_the_lora_too(format_name, load, samp
     assert torch.equal(sample(load(format_name, path)), sample(patched))
 
 
+@core_reads_int8
 def test_core_reads_a_saved_int8_file(wan_files, sample, tmp_path):
     """int8 files leave with the marker of core's own format, so stock ComfyUI reads them."""
     import json
@@ -239,6 +244,34 @@ def test_model_merge_nodes_merge_two_quantized_models(format_name, wan_files, lo
     assert 0.7 < along(got - sample(load(format_name)), wanted - plain) < 1.3
 
 
+@pytest.fixture
+def older(monkeypatch):
+    """A core that does not keep what a weight holds beside its codes."""
+    monkeypatch.setattr(linear, "requantizes_as_held", lambda: False)
+
+
+def paged_in_with_a_lora(patched):
+    """A layer, its input, and where core's dynamic VRAM would leave the LoRA of that layer."""
+    from comfy.model_patcher import LowVramPatch
+
+    layer = patched.model.diffusion_model.blocks[0].ffn[0]
+    layer.weight_lowvram_function = LowVramPatch("diffusion_model.blocks.0.ffn.0.weight", patched.patches)
+    return layer, torch.randn((3, layer.in_features))
+
+
+def test_a_patch_that_an_older_core_would_lose_values_by_is_refused(older, load, lora):
+    layer, x = paged_in_with_a_lora(apply(load("fp8-tensor"), lora()))
+    with pytest.raises(
+        RuntimeError, match=r"cannot patch fp8-tensor weights under dynamic VRAM.*--disable-dynamic-vram"
+    ):
+        layer(x)
+
+
+def test_a_patch_of_codes_and_scales_alone_is_not(older, load, lora):
+    layer, x = paged_in_with_a_lora(apply(load("int8-channel"), lora()))
+    assert layer(x).shape == (3, layer.out_features)
+
+
 @every_format
 def test_a_dynamic_vram_page_is_patched_and_requantized_in_place(format_name, load, lora):
     """What core does on a GPU when a layer's page is faulted in, run on a buffer in RAM: the LoRA is merged once, in
@@ -252,6 +285,8 @@ def test_a_dynamic_vram_page_is_patched_and_requantized_in_place(format_name, lo
     patched = apply(load(format_name), lora())
     key = "diffusion_model.blocks.0.ffn.0"
     layer = patched.model.diffusion_model.blocks[0].ffn[0]
+    if kept_beside(layer.weight) and not requantizes_as_held():
+        pytest.skip("this ComfyUI does not keep what the weight holds beside its codes; the layer refuses that")
     page = torch.zeros(vram_aligned_size([layer.weight, layer.bias]), dtype=torch.uint8)
     cast_to_gathered([layer.weight, layer.bias], page)
     layer.seed_key = key

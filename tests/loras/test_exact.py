@@ -7,6 +7,7 @@ import pytest
 import torch
 from comfy_kitchen.tensor import QuantizedTensor
 
+from x2v_quant.formats.requantize import requantized
 from x2v_quant.loras import apply_lora
 
 pytestmark = pytest.mark.usefixtures("inference")
@@ -134,7 +135,7 @@ def test_a_merged_weight_is_as_close_as_the_format_allows(
     for layer, weight in weights.items():
         wanted = weight + added(layer, torch.eye(weight.shape[1]), 2).T.float()
         got = patched.model.diffusion_model.get_submodule(layer).weight
-        nearest = got.requantize_from_float(wanted.clone(), scale="recalculate", stochastic_rounding=0)
+        nearest = requantized(got, wanted.clone(), scale="recalculate", stochastic_rounding=0)
         assert distance(got.dequantize().float(), wanted) < 2.5 * distance(nearest.dequantize().float(), wanted)
     output(model)
 

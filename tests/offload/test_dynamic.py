@@ -79,7 +79,7 @@ def pages(patcher):
 def room(patcher):
     """Bytes that core may copy into RAM."""
     pins = patcher.model.dynamic_pins[DEVICE]
-    return sum(pins[subset][0].most for subset in ("weights", "weights-loaded"))
+    return sum(pins[subset][0].most for subset in ("weights", "weights-loaded") if subset in pins)
 
 
 def made(patcher, settings):

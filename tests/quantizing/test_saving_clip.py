@@ -5,6 +5,7 @@ import comfy.sd1_clip
 import comfy.text_encoders.flux
 import pytest
 import torch
+from older_comfyui import read_by_core
 from safetensors.torch import load_file, save_file
 
 from x2v_quant.checkpoints import names
@@ -112,7 +113,7 @@ def test_what_is_saved_is_what_was_quantized(dialect, format_name, small, saved,
     assert format_name in {entry.choice.format for entry in loaded.cond_stage_model.x2v_plan.layers.values()}
 
 
-@pytest.mark.parametrize("format_name", writable(COMFYUI))
+@pytest.mark.parametrize("format_name", read_by_core(writable(COMFYUI)))
 def test_comfyuis_dialect_is_for_load_clip(format_name, core, dense, saved, distance):
     clip = quantized(dense, format_name)
     path = saved(clip, COMFYUI)

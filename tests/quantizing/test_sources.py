@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 from comfy_kitchen.tensor import QuantizedTensor
+from older_comfyui import read_by_core
 from safetensors.torch import load_file
 
 from x2v_quant.benchmarks.models import marked
@@ -74,7 +75,7 @@ def cores(demo_models):
     return load
 
 
-@pytest.mark.parametrize("name", CORES)
+@pytest.mark.parametrize("name", read_by_core(CORES))
 def test_cores_own_layers_of_the_same_format_keep_their_codes(name, cores, quantize, sample, distance):
     core, ours = cores(name), CORES[name][1]
     assert isinstance(weight_of(core), QuantizedTensor)
@@ -89,7 +90,7 @@ def test_cores_own_layers_of_the_same_format_keep_their_codes(name, cores, quant
     assert distance(sample(kept), wanted) < 0.02
 
 
-@pytest.mark.parametrize("name", CORES)
+@pytest.mark.parametrize("name", read_by_core(CORES))
 def test_cores_own_layers_are_read_through_their_scales(name, cores, quantize, sample, distance):
     core = cores(name)
     made = quantize(core, "fp8-channel")

@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 import torch
+from older_comfyui import read_by_core
 
 from x2v_quant.converting.convert import convert
 from x2v_quant.converting.dialects import writable
@@ -76,7 +77,7 @@ def test_every_format_that_core_reads_is_here():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("writer", WRITERS)
-@pytest.mark.parametrize("format_name", READ_AS)
+@pytest.mark.parametrize("format_name", read_by_core(READ_AS))
 def test_core_samples_what_our_loader_samples(format_name, writer, written, sampled):
     name = written(format_name, writer)
     core, report = sampled(unet=name)

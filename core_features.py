@@ -1,0 +1,32 @@
+"""What the ComfyUI that runs here brings and an older one lacks: a probe for each. None of them asks for a version."""
+
+import functools
+from pathlib import Path
+
+import comfy_kitchen
+from comfy_kitchen.tensor import QuantizedTensor
+
+
+@functools.cache
+def requantizes_as_held() -> bool:
+    """Whether core keeps what belongs to a quantized weight beside its codes when it writes a patched one back."""
+    return hasattr(QuantizedTensor, "requantize_from_float")
+
+
+@functools.cache
+def reads_int8() -> bool:
+    """Whether core's loaders read int8 layers (`int8_tensorwise`), as Save Quantized Model writes them."""
+    import comfy.quant_ops
+
+    return "int8_tensorwise" in comfy.quant_ops.QUANT_ALGOS
+
+
+@functools.cache
+def multiplies_int8() -> bool:
+    """Whether comfy-kitchen has an int8 linear operator."""
+    return hasattr(comfy_kitchen, "int8_linear")
+
+
+def takes_models_directory(comfyui: Path) -> bool:
+    """Whether main.py of the ComfyUI in this folder has the option --models-directory."""
+    return '"--models-directory"' in (comfyui / "comfy" / "cli_args.py").read_text(encoding="utf-8")
