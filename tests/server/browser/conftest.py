@@ -1,4 +1,4 @@
-"""One browser for all tests of this folder.
+"""One browser for all tests of a file.
 
 X2V_SCREENSHOTS=FOLDER keeps a picture of every stage, which else lies in pytest's temporary folder.
 X2V_README_PICTURES=docs/images renews those that the README shows.
@@ -26,7 +26,8 @@ def screenshots(tmp_path_factory):
                 shutil.copy(folder / f"{name}.jpg", readme)
 
 
-@pytest.fixture(scope="session")
+# a module each: while Playwright runs, asyncio.run of other tests in the same thread is refused
+@pytest.fixture(scope="module")
 def opened(server, screenshots):
     """with opened(**settings of ComfyUI's) as frontend: another page in the same browser."""
     pytest.importorskip("playwright.sync_api", reason="the playwright package is not installed")
@@ -44,7 +45,7 @@ def opened(server, screenshots):
         yield open_page
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def frontend(opened):
     """The page that most tests share; each opens its own workflow in it."""
     with opened() as page:
