@@ -41,16 +41,19 @@ def measure(
     warmups: int = 1,
     prepare: Callable[[str], object] = lambda name: None,
 ) -> dict[str, Timing]:
-    """Name -> the seconds of that run, over interleaved rounds after `warmups` untimed ones; a GPU has finished before
-    the clock is read. prepare(name) comes before each run and is not timed, nor is the end of what the run returned."""
-    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    """Name -> the seconds of that run, over interleaved rounds after `warmups` untimed ones, each of which begins with
+    the next one: nobody always follows the same. A GPU has finished before the clock is read. prepare(name)
+    comes before each run and is not timed, nor is the end of what the run returned."""
+    names = list(runs)
+    seconds: dict[str, list[float]] = {name: [] for name in names}
     begin, rounds = time.perf_counter(), -warmups
     while rounds < effort.least or (rounds < effort.rounds and time.perf_counter() - begin < effort.seconds):
         if rounds == 0:
             begin = time.perf_counter()
-        for name, run in runs.items():
+        first = rounds % len(names)
+        for name in names[first:] + names[:first]:
             prepare(name)
-            elapsed = _once(run)
+            elapsed = _once(runs[name])
             if rounds >= 0:
                 seconds[name].append(elapsed)
         rounds += 1
