@@ -1,6 +1,5 @@
 """A calibration: what every input channel of every layer has seen, and the file that keeps it."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -107,22 +106,3 @@ class Calibration:
 
 def _ending(tensors: dict[str, torch.Tensor], end: str) -> dict[str, torch.Tensor]:
     return {key.removesuffix(end): tensor for key, tensor in tensors.items() if key.endswith(end)}
-
-
-def merged(calibrations: Iterable[Calibration]) -> Calibration:
-    """One calibration that has seen what each of these has, for instance with other prompts.
-
-    Raises CalibrationError for two that know a layer with different numbers of channels.
-    """
-    result = Calibration()
-    for calibration in calibrations:
-        result.calls += calibration.calls
-        for layer, maxima in calibration.maxima.items():
-            known = result.maxima.get(layer, maxima)
-            if known.shape != maxima.shape:
-                raise CalibrationError(
-                    f"Layer {layer} has {known.shape[0]} input channels in one calibration and {maxima.shape[0]} in "
-                    "another: they are of different models. Merge those of one model."
-                )
-            result.add(layer, maxima, calibration.squares[layer], calibration.tokens[layer])
-    return result

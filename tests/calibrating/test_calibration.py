@@ -1,11 +1,10 @@
-"""A calibration as data: what calls add, its file, and several of them together."""
+"""A calibration as data: what calls add, and its file."""
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
 from x2v_quant.calibrating import Calibration, CalibrationError
-from x2v_quant.calibrating.calibration import merged
 
 
 def tokens(seed, rows=50, width=8):
@@ -45,23 +44,6 @@ def test_saved_and_loaded_it_is_the_same(tmp_path):
     calibration.add("blocks.0.self_attn.q", torch.ones(3), torch.ones(3), 1)
     calibration.save(tmp_path / "calibration.safetensors")
     same(Calibration.load(tmp_path / "calibration.safetensors"), calibration)
-
-
-def test_several_runs_together_are_one_over_all_of_them():
-    same(merged([of(tokens(1)), of(tokens(2), tokens(3)), of(tokens(4), layer="blocks.0.ffn.2")]).on_cpu(), both())
-
-
-def both():
-    expected = of(tokens(1), tokens(2), tokens(3))
-    x = tokens(4)
-    expected.add("blocks.0.ffn.2", x.abs().amax(0), x.square().sum(0), 50)
-    expected.calls += 1
-    return expected
-
-
-def test_those_of_two_models_are_not_merged():
-    with pytest.raises(CalibrationError, match=r"blocks\.0\.ffn\.0 has 8 input channels in one calibration and 9"):
-        merged([of(tokens(1)), of(tokens(2, width=9))])
 
 
 def test_a_copy_stays_as_it_is():

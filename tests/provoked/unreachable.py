@@ -48,7 +48,6 @@ GUARD = "guards against a mistake in this pack's own tables"
 
 UNREACHABLE = (
     Row("__init__.py", "needs ComfyUI", "takes an older ComfyUI; tests/test_import.py"),
-    Row("calibrating/calibration.py", "in one calibration and", "no node merges calibrations"),
     Row("checkpoints/folder.py", "is a folder without a model file", LISTED, True),
     Row("checkpoints/layers.py", "the header marks", "a note, no error"),
     Row("checkpoints/torch_file.py", "unsupported global", "torch's own words, which are looked for"),
