@@ -6,6 +6,9 @@ from .formats import FORMATS
 from .kernels import LIBRARIES, survey
 from .machine import Machine, default_device, describe
 
+# heads what a machine can run where it stands behind what its models use
+MACHINE = "This machine:"
+
 
 def machine_report(machine: Machine | None = None) -> dict:
     """{"machine", "torch", "kernels": {format: {kernel: None or the reason why not}}, "libraries": {name: {"version",

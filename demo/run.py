@@ -13,6 +13,7 @@ from tqdm import tqdm
 from ..checkpoints import CheckpointError
 from ..headless.client import Event, Result, ServerError
 from ..headless.server import PACK, Server, StartError, serve
+from ..report import MACHINE
 from . import assets, recipe
 from .contact_sheet import contact_sheet
 from .graph import TASKS, node_of, prompt
@@ -80,8 +81,8 @@ def sample(server: Server, kind: str, args: argparse.Namespace) -> None:
     contact_sheet(video).save(sheet)
     (report,) = result.outputs[node_of(made, REPORT)]["text"]
     # what else this machine could run is for `x2v-quant doctor` to say
-    _, _, models = report.partition("\nDiT:\n")
-    print(f"\nDiT:\n{models}\n")
+    models, _, _ = report.partition(f"\n{MACHINE}\n")
+    print(f"\n{models}\n")
     print(f"time per step  {steps.seconds * 1000:.0f} ms ({args.steps} steps, {SIDE}x{SIDE}, {FRAMES} frames)")
     print(f"peak memory    {memory.process // MIB} MiB of the server process")
     if not server.cpu:

@@ -78,9 +78,14 @@ CASES = {
 }
 
 
-def flux(place: Place) -> dict[str, torch.Tensor]:
+def flux(place: Place, **more) -> dict[str, torch.Tensor]:
     """ComfyUI's own names of a small Flux, which has no blocks.0."""
-    return {key: tensor.to(torch.bfloat16) for key, tensor in tensors_of("flux").items()}
+    return {key: tensor.to(torch.bfloat16) for key, tensor in tensors_of("flux", more).items()}
+
+
+def gated_flux(place: Place) -> dict[str, torch.Tensor]:
+    """One whose single blocks have a gate beside q, k, v and the feed-forward."""
+    return flux(place, yak_mlp=True)
 
 
 def narrow(width: int):

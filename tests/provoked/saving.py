@@ -5,7 +5,7 @@ import torch
 from .calibrations import HEADER, LOAD, MAXIMA
 from .case import Case, Prompt, node
 from .graphs import behind, dense
-from .models import flux
+from .models import flux, gated_flux
 from .place import Place, demo
 from .wan import marker
 
@@ -50,6 +50,10 @@ def cores_own(place: Place) -> Prompt:
     return behind(dense(name), "ModelSamplingSD3", shift=5.0)
 
 
+def uneven(place: Place) -> Prompt:
+    return behind(dense(place.put("diffusion_models", "gated.safetensors", gated_flux)), "ModelSamplingSD3", shift=5.0)
+
+
 def without_blocks(place: Place) -> Prompt:
     return behind(dense(place.put("diffusion_models", "flux.safetensors", flux)), "ModelSamplingSD3", shift=5.0)
 
@@ -75,6 +79,12 @@ CASES = {
         smoothed_alone,
         f"Layer {OUTLIER} is smoothed by itself; the dialect lightx2v has one factor for all layers behind a norm.",
         "Save it in the dialect x2v, or choose the smoothing 'lightx2v' in Quantize Model.",
+        dialect="lightx2v",
+    ),
+    "parts": saved(
+        uneven,
+        "single_blocks.0.linear1.weight has shape [2816, 256], which is not the 7 equal parts that LightX2V has of it.",
+        "Save this model in another dialect.",
         dialect="lightx2v",
     ),
     "blocks": saved(

@@ -66,6 +66,7 @@ UNREACHABLE = (
         for file in ("comfy_kitchen", "deepgemm", "marlin", "q8f", "sgl", "shared_objects", "vllm")
     ),
     Row("layer_rules/selection.py", "and stays as it is. Remove", f"{CONVERT}: no MODEL has tables as layers", True),
+    Row("linear.py", "This ComfyUI cannot patch", "takes a GPU's dynamic VRAM and ComfyUI 0.24; tests/loading"),
     Row("loras/file.py", "There is no LoRA at", LISTED, True),
     Row("quantizing/layer.py", "= keep' into the node's layers", f"{GUARD}: layer_rules/shapes.py has every limit"),
     Row("smoothing/layers.py", "input channels of layer", f"{CONVERT}: Quantize Model has checked before", True),

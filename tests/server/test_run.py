@@ -131,6 +131,15 @@ def test_what_is_no_workflow_is_refused(x2v_run, tmp_path, text, said):
     assert file.name in err or "X2VLoadDit" in err
 
 
+@pytest.fixture
+def ctrl_c():
+    """The key works, although a shell that starts tests in the background has it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_takes_the_prompt_back(server, graph):
     prompt, ids = graph()
     prompt[ids["KSampler"]]["inputs"] |= {"steps": 10_000, "seed": 4321}

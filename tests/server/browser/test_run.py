@@ -21,16 +21,18 @@ WATCH = """() => {
 NODE_BAR = "() => app.graph.nodes.find(node => node.type === 'KSampler').progress > 0"
 VIDEO = """() => [...document.querySelectorAll('video')].map(video => [video.videoWidth, video.videoHeight])
     .find(([width]) => width > 0)"""
-# scrolls a line of a text to the top of the box that the text is in; is the line then really seen?
+# scrolls words to the top of the box that they are in; are they then really seen?
 SCROLL_TO = """words => {
     const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
     while (!texts.nextNode().data.includes(words));
     let box = texts.currentNode.parentElement;
     while (!['auto', 'scroll'].includes(getComputedStyle(box).overflowY)) box = box.parentElement;
-    const line = document.createRange();
-    line.selectNode(texts.currentNode);
-    box.scrollTop += line.getBoundingClientRect().top - box.getBoundingClientRect().top;
-    const seen = line.getBoundingClientRect(), frame = box.getBoundingClientRect();
+    const range = document.createRange(), start = texts.currentNode.data.indexOf(words);
+    range.setStart(texts.currentNode, start);
+    range.setEnd(texts.currentNode, start + words.length);
+    const zoom = box.getBoundingClientRect().height / box.offsetHeight;  // of the canvas
+    box.scrollTop += (range.getBoundingClientRect().top - box.getBoundingClientRect().top) / zoom;
+    const seen = range.getBoundingClientRect(), frame = box.getBoundingClientRect();
     return seen.height > 0 && seen.top > frame.top - 2 && seen.bottom < frame.bottom + 2;
 }"""
 COMPARE = "app.graph.nodes.find(node => node.type === 'X2VCompare')"
