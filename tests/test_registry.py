@@ -10,6 +10,7 @@ import pytest
 
 import x2v_quant
 from x2v_quant.demo.graph import prompt
+from x2v_quant.headless.run import models_in
 from x2v_quant.headless.server import PACK_NAME, REQUIRED_NODES, serve
 
 if sys.version_info < (3, 11):
@@ -107,10 +108,10 @@ def test_nothing_runs_text_as_code(unpacked):
 
 
 @pytest.mark.slow
-def test_it_works_in_a_fresh_comfyui(unpacked, demo_models, tmp_path, monkeypatch):
+def test_it_works_in_a_fresh_comfyui(unpacked, comfyui, demo_models, tmp_path, monkeypatch):
     (tmp_path / "x2v_quant.py").write_text(SHADOW)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    with serve(unpacked, cpu=True, options=["--models-directory", str(demo_models)]) as server:
+    with serve(unpacked, cpu=True, options=models_in(demo_models, comfyui, tmp_path)) as server:
         assert not (unpacked / "custom_nodes" / PACK_NAME).is_symlink()
         client = server.client
         info = client.object_info()
