@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from provoked.sampling import OFF
 from safetensors import safe_open
 from safetensors.torch import save_file
 
@@ -10,17 +11,6 @@ from x2v_quant.demo import assets
 from x2v_quant.headless.client import ServerError
 
 STEPS = 3
-OFF = {
-    "high_first_steps": 0,
-    "high_last_steps": 0,
-    "high_start_percent": 0.0,
-    "high_end_percent": 0.0,
-    "high_precision_layers": "",
-    "nan_guard": False,
-    "step_report": False,
-    "shared_activations": False,
-    "compile_blocks": False,
-}
 SPOILT = "spoilt.safetensors"
 SPOILT_LAYER = "blocks.1.ffn.2"
 
