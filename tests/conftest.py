@@ -3,6 +3,7 @@
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -60,10 +61,13 @@ def comfyui() -> Path:
 
 
 @pytest.fixture(scope="session")
-def demo_models(tmp_path_factory) -> Path:
-    """A models folder with the demo's small checkpoints in int8, fp8 and bf16. Not to be written to."""
+def demo_models(tmp_path_factory) -> Iterator[Path]:
+    """A models folder with the demo's small checkpoints in int8, fp8 and bf16. A test that leaves a file there breaks
+    those that come after it in the same process, so that is an error."""
     from x2v_quant.demo import assets
 
     models = tmp_path_factory.mktemp("comfyui") / "models"
     assets.write(models)
-    return models
+    before = set(models.rglob("*"))
+    yield models
+    assert set(models.rglob("*")) == before, "a test has written into the demo's models: let it copy them"

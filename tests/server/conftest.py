@@ -37,11 +37,14 @@ ALLOWED = {
 
 
 @pytest.fixture(scope="session")
-def server(demo_models):
-    inputs = demo_models.parent / "input"
+def server(demo_models, tmp_path_factory):
+    """Its models folder is a copy: tests put files of their own there."""
+    base = tmp_path_factory.mktemp("server")
+    shutil.copytree(demo_models, base / "models")
+    inputs = base / "input"
     inputs.mkdir()
     start_image(DEFAULT, START_SEED).save(inputs / START_IMAGE)
-    with serve(demo_models.parent, cpu=True, more_packs=[REFERENCE]) as running:
+    with serve(base, cpu=True, more_packs=[REFERENCE]) as running:
         yield running
 
 
