@@ -1,6 +1,7 @@
 """A MODEL whose blocks are compiled one by one when it is first sampled."""
 
 import functools
+import re
 from collections import Counter
 
 import comfy.model_management
@@ -22,6 +23,9 @@ INDUCTOR = "inductor"
 # blocks of one model have one code, and dynamo gives a code up, silently, after 8 variants: it takes one for each kind
 # of block, and one more for each kind of LoRA beside the weights and for the first other size
 VARIANTS = 64
+# dynamo's name for something in transformer_options, as in "kwargs['transformer_options']['patches']"
+OPTIONS = re.compile(r"transformer_options(?:'\])?(?P<path>.*)")
+PATCHES = ("['patches']", "['patches_replace']", "['optimized_attention_override']")
 
 
 def compiled(patcher, backend: str = INDUCTOR):
@@ -82,9 +86,18 @@ def compilations_of(patcher) -> Compilations | None:
 
 def guards_kept(entries) -> list[bool]:
     """Everything but transformer_options, which hold the step and the block among others: blocks that look at those
-    would be compiled anew for each. What a node puts there to patch blocks is compiled in as it is at the first call.
+    would be compiled anew for each. Of them the patches that nodes put there stay, and whether there are any: without,
+    a block would go on with those of the first call, in every MODEL of the process.
     """
-    return ["transformer_options" not in entry.name for entry in entries]
+    return [_is_kept(entry) for entry in entries]
+
+
+def _is_kept(entry) -> bool:
+    options = OPTIONS.search(entry.name)
+    if options is None:
+        return True
+    path = options["path"]
+    return path.startswith(PATCHES) if path else entry.guard_type == "DICT_CONTAINS"
 
 
 def why_not(device: torch.device) -> str | None:

@@ -27,9 +27,7 @@ class NanGuard:
             executor(x, timestep, *args, **kwargs)
         finally:
             self.search = None
-        plan = getattr(executor.class_obj.model_patcher.model, "x2v_plan", None)
-        culprit = search.culprit(x)
-        raise NonFiniteError(sentence(culprit, self.follower.run, plan))
+        raise NonFiniteError(sentence(search.culprit(x), self.follower.run, float(timestep.max())))
 
     def apply(self, executor, *args, **kwargs):
         """A wrapper of BaseModel.apply_model: watches while there is something to find."""

@@ -9,6 +9,7 @@ from comfy_kitchen.tensor import QuantizedTensor
 from torch.utils._pytree import tree_leaves
 
 from ..linear import QuantLinear
+from ..plan import Plan
 from .high_precision import plain_name
 
 # what a culprit may be
@@ -26,8 +27,9 @@ LATENT, CONDITIONING, WEIGHT, LAYER, BETWEEN, ELSEWHERE = (
 class Culprit:
     """`kind`: LATENT or CONDITIONING that came in not finite; a WEIGHT that is not; a LAYER whose output is not though
     its input and weight are; something BETWEEN `before` and `layer`, whose input is not; ELSEWHERE: every layer's
-    output is finite. `largest`: of the layer's finite |input|; `dtype`: its input's; `kernel`: the name of the kernel
-    that ran, None for a layer that is not quantized by this pack."""
+    output is finite. `largest`: of the layer's finite |input|; `dtype`: its input's; `kernel` and `plan`: the name of
+    the kernel that ran, and the plan of the model that the layer belongs to; None for a layer that is not quantized by
+    this pack."""
 
     kind: str
     layer: str = ""
@@ -35,6 +37,7 @@ class Culprit:
     largest: float = 0.0
     dtype: torch.dtype | None = None
     kernel: str | None = None
+    plan: Plan | None = None
 
 
 class NanSearch:
@@ -83,13 +86,14 @@ class _Watch:
             if finite(output):
                 self.before = name
                 return
-            kernel = module.kernel if isinstance(module, QuantLinear) else None
+            ours = isinstance(module, QuantLinear) and module.kernel is not None
+            how = (module.kernel.name, module.model_plan) if ours else (None, None)
             given = [tensor for tensor in tree_leaves(args) if torch.is_tensor(tensor)]
             here = LAYER if finite_weight(module) else WEIGHT
             kind = here if finite(args) else BETWEEN
             largest = max((float(tensor.abs().max()) for tensor in given if tensor.numel()), default=0.0)
             dtype = given[0].dtype if given else None
-            self.found.append(Culprit(kind, name, self.before, largest, dtype, kernel and kernel.name))
+            self.found.append(Culprit(kind, name, self.before, largest, dtype, *how))
 
         return look
 

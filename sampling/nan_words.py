@@ -2,7 +2,6 @@
 
 import torch
 
-from ..plan import Plan
 from .nan_search import BETWEEN, CONDITIONING, ELSEWHERE, LATENT, LAYER, WEIGHT, Culprit
 from .run import SamplerRun
 
@@ -32,27 +31,27 @@ FP16 = "set compute dtype bf16 or fp32 in Quantization Scheme"
 PLAIN = f"Lower the strength of LoRAs, or {FP16}"
 
 
-def sentence(culprit: Culprit, run: SamplerRun, plan: Plan | None) -> str:
-    """The message of a NonFiniteError. plan: of the model, None if this pack has not quantized it."""
+def sentence(culprit: Culprit, run: SamplerRun, sigma: float) -> str:
+    """The message of a NonFiniteError at the noise level `sigma`."""
     where = WHERE[culprit.kind].format(
         layer=culprit.layer,
         largest=culprit.largest,
         dtype=_name(culprit.dtype),
         behind=f"behind {culprit.before}" if culprit.before else "before any other layer",
     )
-    step = f"Step {run.step + 1} of {run.steps} (sigma {run.sigmas[run.step]:.4g})"
-    words = [f"{step}: the model gave NaN or infinity; {where}.", _how(culprit, plan), _advice(culprit)]
+    step = f"Step {run.step_at(sigma) + 1} of {run.steps} (sigma {sigma:.4g})"
+    words = [f"{step}: the model gave NaN or infinity; {where}.", _how(culprit), _advice(culprit)]
     return " ".join(word for word in words if word)
 
 
-def _how(culprit: Culprit, plan: Plan | None) -> str:
+def _how(culprit: Culprit) -> str:
     """The plan of the layer: format, kernel and why no kernel before it."""
     if not culprit.layer:
         return ""
     if culprit.kernel is None:
         return "It is not quantized."
-    choice = plan.layers[culprit.layer].choice
-    words = f"In {plan.title} it is planned as {choice.format} on {choice.kernel.name}"
+    choice = culprit.plan.layers[culprit.layer].choice
+    words = f"In {culprit.plan.title} it is planned as {choice.format} on {choice.kernel.name}"
     if culprit.kernel != choice.kernel.name:
         words += f", in this step by {culprit.kernel}"
     for name, reason in list(choice.passed_over.items())[:1]:
@@ -66,7 +65,7 @@ def _advice(culprit: Culprit) -> str:
     overflows = culprit.dtype == torch.float16 or culprit.largest >= NEAR_FP16
     if culprit.kernel is None:
         return f"{PLAIN}."
-    return f"{QUANTIZED.format(layer=culprit.layer)}{f'; or {FP16}' if overflows else ''}."
+    return f"{QUANTIZED.format(layer=culprit.layer)}, or take bypass LoRAs off{f'; or {FP16}' if overflows else ''}."
 
 
 def _name(dtype: torch.dtype | None) -> str:

@@ -13,8 +13,8 @@ from .run import Follower
 from .step_report import RunReport, StepReport
 
 SHOW_EVERY = 0.5  # seconds
-# which argument of BaseModel.apply_model
-TRANSFORMER_OPTIONS = 5
+# which arguments of BaseModel.apply_model
+SIGMA, TRANSFORMER_OPTIONS = 1, 5
 
 
 class StepRecorder:
@@ -54,7 +54,6 @@ class StepRecorder:
             title=plan.title if plan else type(patcher.model).__name__,
             groups=plan.summary() if plan else [],
             sigmas=following.run.sigmas,
-            high=following.run.high,
             quantizing={name for name, layer in layers.items() if layer.kernel.activation != "float"},
             always_high={name for name in layers if following.schedule.matches(name)},
             clock=StepClock(patcher.load_device),
@@ -65,7 +64,7 @@ class StepRecorder:
     def apply(self, executor, *args, **kwargs):
         """A wrapper of BaseModel.apply_model."""
         run = self.run
-        run.evaluations.append(self.follower.run.step)
+        run.evaluations.append((len(run.clock.marks) - 1, self.follower.run.is_high(args[SIGMA])))
         # a compiled model would be traced with the hooks; of several GPUs one counts
         if is_compiled(args[TRANSFORMER_OPTIONS]) or not run.uncounted.acquire(blocking=False):
             return executor(*args, **kwargs)

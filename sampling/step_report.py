@@ -2,7 +2,7 @@
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from .clock import StepClock
@@ -15,38 +15,38 @@ NOTHING = (
 
 @dataclass
 class RunReport:
-    """One sampler's work. `sampler`: the node's id. `high`: for each step, whether all of it is in high precision.
-    `work`: layer -> multiplications in one evaluation of the model, empty where it could not be counted, which is in
-    compiled models; `quantizing`: those that multiply quantized input where the schedule lets them. `always_high`: the
-    layers that it never lets. `tokens`: the most rows that a layer has seen in one evaluation. `evaluations`: one step
-    number each. `uncounted`: taken by the thread that counts."""
+    """One sampler's work. `sampler`: the node's id. `sigmas`: [steps + 1]. `work`: layer -> multiplications in one
+    evaluation of the model, empty where it could not be counted, which is in compiled models; `quantizing`: those that
+    multiply quantized input where the schedule lets them. `always_high`: the layers that it never lets. `tokens`: the
+    most rows that a layer has seen in one evaluation. `evaluations`: for each the number of steps that were through
+    before it, and whether all of it is in high precision. `uncounted`: taken by the thread that counts."""
 
     sampler: str
     title: str
     groups: list[dict]
     sigmas: list[float]
-    high: Sequence[bool]
     quantizing: set[str]
     clock: StepClock
     work: dict[str, int] = field(default_factory=dict)
     always_high: set[str] = field(default_factory=set)
     tokens: int = 0
-    evaluations: list[int] = field(default_factory=list)
+    evaluations: list[tuple[int, bool]] = field(default_factory=list)
     uncounted: threading.Lock = field(default_factory=threading.Lock)
 
     def share(self, step: int) -> float | None:
-        """Of the multiplications of all linear layers in that step: those of quantized input. None: not counted."""
-        total = sum(self.work.values())
+        """Of the multiplications of all linear layers in that step: those of quantized input. None: not counted, or
+        there were none."""
+        highs = [high for at, high in self.evaluations if at == step]
+        total = len(highs) * sum(self.work.values())
         if not total:
             return None
-        if self.high[step]:
-            return 0.0
-        return sum(self.work.get(layer, 0) for layer in self.quantizing - self.always_high) / total
+        quantized = sum(self.work.get(layer, 0) for layer in self.quantizing - self.always_high)
+        return highs.count(False) * quantized / total
 
     def steps(self) -> list[dict]:
         """One entry per finished step: step (from 1), sigma, seconds, evaluations, quantized (the share, or None) and
         tokens_per_second (or None)."""
-        calls = Counter(self.evaluations)
+        calls = Counter(at for at, _ in self.evaluations)
         return [
             {
                 "step": step + 1,
@@ -56,7 +56,7 @@ class RunReport:
                 "quantized": self.share(step),
                 "tokens_per_second": self.tokens * calls[step] / seconds if self.tokens and seconds else None,
             }
-            for step, seconds in enumerate(self.clock.seconds()[: len(self.high)])
+            for step, seconds in enumerate(self.clock.seconds()[: len(self.sigmas) - 1])
         ]
 
     def as_dict(self) -> dict:
@@ -68,7 +68,7 @@ class RunReport:
         steps = self.steps()
         seconds = sum(step["seconds"] for step in steps)
         mean = f", {seconds / len(steps):.3g} s per step" if steps else ""
-        done = f"{len(steps)} of {len(self.high)} steps in {seconds:.3g} s{mean}"
+        done = f"{len(steps)} of {len(self.sigmas) - 1} steps in {seconds:.3g} s{mean}"
         title = f"{self.title}, sampler {self.sampler}" if self.sampler else self.title
         lines = [f"{title}: {done}"]
         lines += [f"- {g['layers']} layers {g['format']} -> {g['kernel']}" for g in self.groups]

@@ -12,7 +12,7 @@ from ..kernels.shared_input import Group
 from .families import SharingModule, is_as_read, row_of
 
 PACK = __name__.split(".")[0]
-CORES_ADAPTERS = "comfy.weight_adapter"
+CORES_ADAPTERS, CORES_LAYERS = "comfy.weight_adapter", "comfy.ops"
 # first weight of a group -> the other weights, by weak references, and whether they read the same
 _READS: WeakIdKeyDictionary = WeakIdKeyDictionary()
 
@@ -38,27 +38,28 @@ def found_in(model: torch.nn.Module) -> Iterator[Found]:
 
 def _examined(found: Found) -> Iterator[Found]:
     groups = [[(name, getattr(found.module, name)) for name in names] for names in found.row.groups]
-    ours = [[(name, layer) for name, layer in group if is_ours(layer)] for group in groups]
-    if not any(ours):
+    groups = [group for group in groups if any(is_ours(layer) for _, layer in group)]
+    if not groups:
         return
     if not is_as_read(found.row, found.module):
         found.reasons.append(f"ComfyUI's {_short(found.row)} is not as it was when it was read for this")
     elif "forward" in found.module.__dict__:
         found.reasons.append(f"another node has replaced what {_short(found.row)} does")
     else:
-        for group in ours:
+        for group in groups:
             _split(found, group)
     yield found
 
 
 def _split(found: Found, group: list[tuple[str, torch.nn.Module]]) -> None:
-    """Adds to `found` the groups of layers whose kernels quantize the same way."""
+    """Adds to `found` the groups of layers whose kernels quantize the same way. One that is not ours may lie between
+    two that are, and gets their input."""
     foreign = [name for name, layer in group if not _is_plain(layer)]
     if foreign:
         found.reasons.append(f"another node hooks into {', '.join(foreign)}")
         return
     by_steps: dict[Steps | None, list[tuple[str, torch.nn.Module]]] = {}
-    for name, layer in group:
+    for name, layer in (each for each in group if is_ours(each[1])):
         by_steps.setdefault(layer.kernel.steps, []).append((name, layer))
         if layer.kernel.steps is None:
             found.reasons.append(_why_one_pass(layer.kernel))
@@ -88,7 +89,8 @@ def _is_plain(layer: torch.nn.Module) -> bool:
     """Whether only core's code and ours sees the layer's input: core's LoRAs beside the weights compute from it, and
     write nothing to it."""
     hooks = (*layer._forward_hooks.values(), *layer._forward_pre_hooks.values())
-    return all(_is_of_pack(hook) for hook in hooks) and _is_cores_bypass(layer.__dict__.get("forward"))
+    known = hasattr(layer, "model_plan") or type(layer).__module__ == CORES_LAYERS
+    return known and all(_is_of_pack(hook) for hook in hooks) and _is_cores_bypass(layer.__dict__.get("forward"))
 
 
 def _is_of_pack(hook) -> bool:

@@ -119,6 +119,39 @@ def test_few_graphs_whatever_changes(model, sample):
     assert torch.equal(sample(model), expected)
 
 
+def half(args):
+    return args["x"] * 0.5
+
+
+def halved_attention(_, *args, **kwargs):
+    return pytorch_attention(_, *args, **kwargs) * 0.5
+
+
+def with_patch(model, where):
+    """A clone of a MODEL with what other nodes put into its blocks."""
+    clone = model.clone()
+    if where == "override":
+        clone.model_options["transformer_options"]["optimized_attention_override"] = halved_attention
+    else:
+        clone.set_model_patch(half, where)
+    return clone
+
+
+@pytest.mark.parametrize("where", ["attn1_patch", "attn2_patch", "override"])
+def test_patches_of_blocks_come_and_go(where, model, sample):
+    """Blocks that were compiled without a patch, by this MODEL or another one, are not used for one that has it."""
+    made, _ = compiled(model, "eager")
+    plain, changed = sample(model), sample(with_patch(model, where))
+    assert not close(changed, plain)
+    for _ in range(2):
+        assert close(sample(made), plain)
+        assert close(sample(with_patch(made, where)), changed)
+    assert close(sample(compiled(with_patch(model, where), "eager")[0]), changed)
+    graphs = compilations_of(made).graphs
+    assert close(sample(made), plain)
+    assert compilations_of(made).graphs == graphs
+
+
 def test_another_backend(model, sample):
     made, _ = compiled(model, "aot_eager")
     blocks = list(made.model.diffusion_model.blocks)

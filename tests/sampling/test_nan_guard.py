@@ -1,17 +1,25 @@
 """A run that goes wrong stops at the step, and the message names what began it."""
 
+from dataclasses import replace
+
 import pytest
+import small_wan
 import torch
 
+from x2v_quant.demo import assets
+from x2v_quant.demo.wan import WanSize
 from x2v_quant.formats import FORMAT_OF_LAYOUT
+from x2v_quant.loading import load_dit
 from x2v_quant.sampling import NonFiniteError, PrecisionSchedule, patched
 from x2v_quant.sampling.nan_search import BETWEEN, LAYER, Culprit
 from x2v_quant.sampling.nan_words import sentence
 from x2v_quant.sampling.run import SamplerRun
+from x2v_quant.schemes import SchemeChoice
 
 pytestmark = pytest.mark.usefixtures("inference")
 
 NAN = float("nan")
+SIZE = WanSize(blocks=2)
 
 
 def layer(model, name):
@@ -58,6 +66,17 @@ def test_the_layer_is_named(spoil, message, load, sample):
     assert str(error.value).startswith("Step 1 of 4 (sigma 1)")
 
 
+def test_a_lora_beside_the_weights_may_be_it(load, sample):
+    import comfy.sd
+
+    model = load()
+    lora = small_wan.lora({"blocks.0.ffn.0": (SIZE.ffn, SIZE.dim)})
+    lora["diffusion_model.blocks.0.ffn.0.lora_A.weight"][0] = NAN
+    bypassed, _ = comfy.sd.load_bypass_lora_for_models(model, None, lora, 1.0, 0)
+    with pytest.raises(NonFiniteError, match=r"layer blocks\.0\.ffn\.0 is the first .*take bypass LoRAs off"):
+        sample(patched(bypassed, nan_guard=True))
+
+
 def test_the_step_is_named(load, sample):
     model, calls = load(), []
 
@@ -70,6 +89,20 @@ def test_the_step_is_named(load, sample):
         sample(patched(model, nan_guard=True))
     hook.remove()
     assert len(calls) == 4
+
+
+def test_the_step_is_that_of_the_noise_level(load, sample):
+    """The sampler has told the end of its first step before it evaluates the model once more in the middle of it."""
+    model, calls = load(), []
+
+    def spoil(module, args):
+        calls.append(1)
+        return (args[0] / 0,) if len(calls) >= 2 else args
+
+    hook = layer(model, "blocks.0.ffn.0").register_forward_pre_hook(spoil)
+    with pytest.raises(NonFiniteError, match=r"^Step 1 of 4 \(sigma 0\.9999\)"):
+        sample(patched(model, nan_guard=True), sampler="dpmpp_2s_ancestral")
+    hook.remove()
 
 
 def test_what_came_in(load, sample):
@@ -146,6 +179,24 @@ def test_a_compiled_model_is_searched_too(load, sample):
     torch._dynamo.reset()
 
 
+def test_of_two_models_the_one_that_failed_is_described(demo_models):
+    """The main one is core's, and so has no plan."""
+    import comfy.sd
+    from comfy_extras.nodes_custom_sampler import DualModelGuider, RandomNoise, SamplerCustomAdvanced
+
+    dense, int8 = (demo_models / "diffusion_models" / assets.names(kind).t2v for kind in (assets.ORIGINAL, assets.INT8))
+    main = comfy.sd.load_diffusion_model(str(dense))
+    negative = load_dit(str(int8), SchemeChoice(dit="reference", compute_dtype="fp32"))
+    overflow(negative)
+    width = negative.model.diffusion_model.text_embedding[0].in_features
+    text = [[torch.randn((1, 9, width), generator=torch.Generator().manual_seed(0)), {}]]
+    (guider,) = DualModelGuider.execute(patched(main, nan_guard=True), text, 3.0, negative, text).args
+    (noise,) = RandomNoise.execute(0).args
+    sampler, sigmas = comfy.samplers.sampler_object("euler"), torch.tensor([1.0, 0.5, 0.0])
+    with pytest.raises(NonFiniteError, match=r"layer blocks\.1\.ffn\.2 .*it is planned as int8-channel on reference"):
+        SamplerCustomAdvanced.execute(noise, guider, sampler, sigmas, {"samples": torch.zeros(small_wan.IMAGE)})
+
+
 @pytest.mark.parametrize(
     "culprit,advised",
     [
@@ -158,5 +209,6 @@ def test_a_compiled_model_is_searched_too(load, sample):
 def test_a_wider_dtype_is_advised_where_it_helps(culprit, advised, load):
     model = load()
     assert FORMAT_OF_LAYOUT[layer(model, "blocks.0.ffn.0").weight._layout_cls].name == "int8-channel"
-    text = sentence(culprit, SamplerRun([1.0, 0.0], (False,)), model.model.x2v_plan)
+    planned = replace(culprit, plan=model.model.x2v_plan)
+    text = sentence(planned, SamplerRun([1.0, 0.0], (False,)), 1.0)
     assert ("bf16 or fp32" in text) == advised

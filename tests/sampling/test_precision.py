@@ -4,6 +4,7 @@ import threading
 
 import pytest
 import torch
+from comfy.patcher_extension import WrappersMP
 
 from x2v_quant.sampling import PrecisionSchedule, ScheduleError, StepReport, patched
 from x2v_quant.sampling.high_precision import in_high_precision, quantized_layers
@@ -99,10 +100,60 @@ def test_only_the_named_layers(load, seen):
         assert len(step) == 20
 
 
-def test_the_second_evaluation_of_a_step_has_the_noise_level_of_the_next(load, seen):
-    # heun evaluates twice in all but the last step
-    found = seen(patched(load(), PrecisionSchedule(first=1)), steps=3, sampler="heun")
-    assert [set(step.values()) for step in found] == [{"dequant"}] + [{"reference"}] * 4
+@pytest.mark.parametrize(
+    "sampler",
+    ["euler", "heun", "heunpp2", "dpm_2", "dpmpp_2s_ancestral", "dpmpp_sde", "dpm_adaptive", "seeds_3",
+     "sa_solver_pece", "uni_pc"],
+)  # fmt: skip
+def test_every_evaluation_is_in_the_step_of_its_noise_level(sampler, load, sample):
+    """Samplers tell the end of a step before, between or after its evaluations."""
+    model, levels, found = patched(load(), PrecisionSchedule(first=1, last=1)), [], []
+    layer = model.model.diffusion_model.get_submodule("blocks.0.ffn.0")
+
+    def begun(executor, guider, sigmas, *args, **kwargs):
+        levels.extend(sigmas.tolist())
+        return executor(guider, sigmas, *args, **kwargs)
+
+    def note(executor, x, t, *args, **kwargs):
+        found.append((float(t[0]), layer.kernel.name))
+        return executor(x, t, *args, **kwargs)
+
+    model.add_wrapper_with_key(WrappersMP.SAMPLER_SAMPLE, "test", begun)
+    model.add_wrapper_with_key(WrappersMP.APPLY_MODEL, "test", note)
+    sample(model, sampler=sampler)
+    _, second, *_, last, end = levels
+    assert end < last < second
+    for sigma, kernel in found:
+        high = sigma > second * 1.0001 or sigma < last * 1.0001
+        assert kernel == ("dequant" if high else "reference"), sigma
+
+
+@pytest.mark.parametrize(
+    "sigmas,told,sigma,step",
+    [
+        ([1.0, 0.8, 0.5, 0.0], 0, 1.0, 0),
+        ([1.0, 0.8, 0.5, 0.0], 1, 0.9, 0),
+        ([1.0, 0.8, 0.5, 0.0], 0, 0.8000001, 1),
+        ([1.0, 0.8, 0.5, 0.0], 2, 0.01, 2),
+        ([1.0, 0.8, 0.5], 1, 0.5, 1),
+        ([0.8, 0.5], 0, 1.2, 0),
+        ([0.0, 0.5, 0.8, 1.0], 1, 0.5, 1),
+        ([0.0, 0.5, 0.8, 1.0], 0, 0.0, 0),
+        ([1.0, 0.5, 0.9, 0.4], 0, 0.9, 0),
+        ([1.0, 0.5, 0.9, 0.4], 2, 0.9, 2),
+    ],
+)
+def test_the_step_of_a_noise_level(sigmas, told, sigma, step):
+    assert SamplerRun(sigmas, (False,) * (len(sigmas) - 1), told).step_at(sigma) == step
+
+
+def test_steps_that_are_alike_do_not_wait_for_the_gpu(load, sample, monkeypatch):
+    def looked(*_):
+        raise AssertionError
+
+    monkeypatch.setattr(SamplerRun, "step_at", looked)
+    for schedule in (ALL_STEPS["first"], ALL_STEPS["layers"]):
+        sample(patched(load(), schedule, report=StepReport()))
 
 
 def test_a_schedule_between_the_two_lies_between(load, sample):
@@ -160,13 +211,13 @@ def test_threads_with_a_model_each_do_not_meet(load):
         def __init__(self, model):
             self.class_obj = model
 
-        def __call__(self):
+        def __call__(self, x, t):
             meet.wait()
             inside.append({layer.kernel.name for layer in quantized_layers(self.class_obj.diffusion_model).values()})
             meet.wait()
 
     apply = Precision(follower).apply
-    threads = [threading.Thread(target=apply, args=[Executor(model)]) for model in models]
+    threads = [threading.Thread(target=apply, args=[Executor(model), None, torch.ones(1)]) for model in models]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -71,6 +71,21 @@ def test_shares_by_step_and_layer(load, reported):
     assert run.groups == model.model.x2v_plan.summary()
 
 
+def test_a_step_that_is_partly_in_high_precision(load, reported):
+    """The middle of the first step is evaluated after the sampler has told its end: in the second one's time."""
+    schedule = PrecisionSchedule(first=1)
+    (run,) = reported(load(), schedule, sampler="dpmpp_2s_ancestral")[0].runs
+    first, second, third, _ = [(step["evaluations"], step["quantized"]) for step in run.steps()]
+    assert first == (1, 0.0)
+    assert third == (2, 2 * second[1])
+
+
+def test_more_steps_than_the_schedule_has(load, reported):
+    (run,) = reported(load(), sampler="dpm_adaptive")[0].runs
+    assert len(run.evaluations) > 12
+    assert [step["evaluations"] for step in run.steps()] == [3] * 4
+
+
 @pytest.mark.parametrize("scheme,least", [("reference", 0.9), ("dequant", 0.0)])
 def test_what_is_dequantized_is_not_quantized(scheme, least, load, reported):
     (run,) = reported(load(scheme=scheme))[0].runs

@@ -24,12 +24,12 @@ def wan_files(tmp_path_factory):
 
 @pytest.fixture
 def load(wan_files):
-    """load(format, scheme="reference") -> MODEL: the reference quantizes activations on any machine."""
+    """load(format, scheme="reference", compute dtype) -> MODEL: the reference quantizes activations on any machine."""
     from x2v_quant.loading import load_dit
     from x2v_quant.schemes import SchemeChoice
 
-    return lambda format_name="int8-channel", scheme="reference": load_dit(
-        wan_files[format_name][1], SchemeChoice(dit=scheme)
+    return lambda format_name="int8-channel", scheme="reference", compute_dtype="auto": load_dit(
+        wan_files[format_name][1], SchemeChoice(dit=scheme, compute_dtype=compute_dtype)
     )
 
 

@@ -5,6 +5,7 @@ import threading
 import weakref
 
 import comfy.model_management
+import comfy.ops
 import comfy.sd
 import pytest
 import torch
@@ -83,7 +84,7 @@ def test_scales_of_their_own_are_not_shared(load, sample, ops_called):
     [("dequant", "does not quantize"), pytest.param("int8-comfyui", "in the call that", marks=core_multiplies_int8)],
 )
 def test_kernels_in_one_step_are_left_out_in_words(scheme, words, load, sample):
-    model = load("int8-channel", scheme)
+    model = load("int8-channel", scheme, "fp32")  # what core's int8 kernel computes on a CPU
     made, notes = shared_activations(model)
     assert any(words in note for note in notes)
     assert torch.equal(sample(made, steps=1), sample(model, steps=1))
@@ -186,6 +187,37 @@ def test_another_nodes_hook_on_a_layer_switches_its_group_off(layer, load, sampl
     finally:
         hook.remove()
     assert not torch.equal(sample(model), expected)
+
+
+def test_a_layer_between_that_is_not_ours_may_be_hooked_too(load, sample):
+    """k is of core's layers, q and v are quantized."""
+    model = load()
+    attention = of_block(model, "self_attn")
+    attention.k = linear = comfy.ops.manual_cast.Linear(attention.k.in_features, attention.k.out_features)
+    linear.weight.data.normal_(generator=torch.Generator().manual_seed(2)).mul_(0.05)
+    linear.bias.data.zero_()
+    made, notes = shared_activations(model)
+    assert "1 x q, v of WanSelfAttention quantize their input once" in notes
+    assert torch.equal(sample(made), sample(model))
+    linear.register_forward_pre_hook(write_to)
+    assert torch.equal(sample(made), sample(model))
+
+
+def test_a_layer_of_another_node_switches_its_group_off(load, sample):
+    class Writing(torch.nn.Module):
+        def __init__(self, layer):
+            super().__init__()
+            self.layer = layer
+
+        def forward(self, x):
+            return self.layer(x.mul_(1.5))
+
+    model = load()
+    patched = model.clone()
+    patched.add_object_patch("diffusion_model.blocks.0.self_attn.k", Writing(of_block(model, "self_attn.k")))
+    made, _ = shared_activations(patched)
+    assert torch.equal(sample(made), sample(patched))
+    assert not torch.equal(sample(made), sample(model))
 
 
 def test_a_replaced_forward_switches_its_module_off(load, sample):
