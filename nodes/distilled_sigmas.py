@@ -34,7 +34,7 @@ class DistilledSigmas(io.ComfyNode):
                 io.Int.Input(
                     "boundary_step_index",
                     default=2,
-                    min=0,
+                    min=1,
                     max=1000,
                     tooltip="Wan 2.2: with which step, counted from 0, the low-noise expert takes over.",
                 ),

@@ -42,12 +42,13 @@ def split(sigmas: torch.Tensor, boundary: int) -> tuple[torch.Tensor, torch.Tens
     """The schedule of the high- and of the low-noise expert, which takes over with step `boundary`, counted from 0.
     Both hold the noise level between them.
 
-    Raises SigmasError for a boundary that is no step.
+    Raises SigmasError for a boundary that is no step, and for 0: from a schedule of one level core's samplers make
+    infinities.
     """
     steps = len(sigmas) - 1
-    if not 0 <= boundary <= steps:
+    if not 1 <= boundary <= steps:
         raise SigmasError(
-            f"boundary_step_index is {boundary}, the schedule has {steps} steps. Give a number from 0 to {steps}: how "
-            "many steps the high-noise expert makes."
+            f"boundary_step_index is {boundary}, the schedule has {steps} steps. Give a number from 1 to {steps}: how "
+            "many steps the high-noise expert makes. For none, give the output sigmas to the low-noise expert alone."
         )
     return sigmas[: boundary + 1], sigmas[boundary:]

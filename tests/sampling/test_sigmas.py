@@ -53,7 +53,7 @@ def test_what_is_no_list_of_steps(text):
         parse_steps(text)
 
 
-@pytest.mark.parametrize("boundary", [0, 2, 4])
+@pytest.mark.parametrize("boundary", [1, 2, 4])
 def test_the_experts_share_the_level_between_them(boundary):
     sigmas = distilled(FOUR, 5)
     high, low = split(sigmas, boundary)
@@ -61,9 +61,11 @@ def test_the_experts_share_the_level_between_them(boundary):
     assert torch.equal(torch.cat([high, low[1:]]), sigmas)
 
 
-@pytest.mark.parametrize("boundary", [-1, 5])
+@pytest.mark.parametrize("boundary", [-1, 0, 5])
 def test_a_boundary_that_is_no_step(boundary):
-    with pytest.raises(SigmasError, match="from 0 to 4"):
+    with pytest.raises(
+        SigmasError, match=r"from 1 to 4: .*\. For none, give the output sigmas to the low-noise expert alone"
+    ):
         split(distilled(FOUR, 5), boundary)
 
 
