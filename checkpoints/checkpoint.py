@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from . import joining, names
+from .added import find_added
 from .affine_norm import AffineNorm
 from .errors import CheckpointError, Problem
 from .kinds import LOADERS, UNKNOWN, Family, find_prefix, identify
@@ -34,7 +35,7 @@ class Checkpoint:
     """Everything that the headers tell. `kind`: "dit", "t5", "clip_vision" or "unknown"; `tensors` and `kept` (what
     stays unquantized) are under the file's names, `layers` under ComfyUI's, but for a family that `joins`, whose
     layers get those in `load`; `prefix` stands before the former. `folded`: those of `kept` that are the weights of
-    smoothed layers -> what is folded into them."""
+    smoothed layers -> what is folded into them. `added`: those of `kept` that the files lack -> their values."""
 
     path: Path
     files: list[Path]
@@ -48,6 +49,7 @@ class Checkpoint:
     problems: list[Problem]
     notes: list[str]
     folded: dict[str, AffineNorm] = field(default_factory=dict)
+    added: dict[str, torch.Tensor] = field(default_factory=dict)
 
     @property
     def kind(self) -> str:
@@ -75,7 +77,7 @@ class Checkpoint:
             raise type(error)(f"{error}{tail}", error.problem)
         if not self.layers and not unquantized:
             remedy = f"Load it with ComfyUI's own {core}."
-            if not self.family.core_reads:
+            if self.added or not self.family.core_reads:
                 remedy = f"Pick its int8 or fp8 file here, or load ComfyUI's own edition of it with {core}."
             raise Problem(name, "", f"({self.model}) is not quantized", remedy).error()
 
@@ -84,7 +86,7 @@ class Checkpoint:
         the file has as the format does are the tensors that were read or views of their rows. Raises CheckpointError
         for values that cannot be used, such as a scale that is not a number."""
         ours = {info.file for info in self.tensors.values() if info.dtype == UNKNOWN_TO_CORE}
-        tensors: dict[str, torch.Tensor] = {}
+        tensors = dict(self.added)
         for file in self.files:
             tensors.update((read_file if read is None or file in ours else read)(file))
         weights = Weights(metadata=dict(self.metadata), spiece_model=tensors.get(SPIECE))
@@ -135,21 +137,40 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
     # the layers of GPTQ files and of others have no tensor called weight, which is what models are told by
     shapes.update({f"{layer.removeprefix(prefix)}{WEIGHT}": shape for layer, shape in codes.items()})
     family, model = identify(shapes, bool(codes))
+    beside = [key for key in tensors if key.startswith(family.beside)]
+    for key in beside:
+        del tensors[key]
+    added = find_added(path, family, prefix, tensors)
+    tensors.update(added.infos(files[0]))
     taken = [key for key in tensors if names.targets(family.names, key.removeprefix(prefix))]
     found = find_layers(contents, prefix, taken)
-    problems = _misplaced(path, family, prefix, tensors) + found.problems
+    problems = _misplaced(path, family, prefix, tensors) + added.problems + found.problems
     layers = {}
     for stored in found.layers:
         layers.update(_renamed(stored, family, prefix, tensors[stored.weight_key], problems))
     kept = _kept(taken, found, family, prefix, tensors, problems)
     profile = profile_note(contents.metadata)
-    notes = contents.notes + found.notes + ([profile] if profile else [])
+    notes = contents.notes + added.notes + found.notes + ([profile] if profile else [])
+    if beside:
+        notes.append(f"{len(beside)} tensors of other models ({beside[0]}, ...) are left to ComfyUI's loaders of those")
     if family.joins:
         plain = {key.removeprefix(prefix): key for key in kept}
         unfit, joined = joining.find_problems(family.joins, layers, plain, tensors)
         problems, notes = problems + unfit, notes + joined
     return Checkpoint(
-        path, files, family, model, prefix, contents.metadata, tensors, layers, kept, problems, notes, found.folded
+        path,
+        files,
+        family,
+        model,
+        prefix,
+        contents.metadata,
+        tensors,
+        layers,
+        kept,
+        problems,
+        notes,
+        found.folded,
+        added.values,
     )
 
 

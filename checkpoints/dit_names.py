@@ -6,6 +6,10 @@ LightX2V's engine takes the names of diffusers, of HunyuanVideo those of its aut
 more: core's need ComfyUI, which reading headers does not, and leave out what LoRAs have no names for.
 """
 
+import re
+
+import torch
+
 from .pairs import Pair, from_comfyui, pairs, to_comfyui
 from .rules import Rule
 
@@ -135,12 +139,66 @@ _HUNYUAN_VIDEO_1 = (
 )
 _APART = Pair("#_attn.qkv", ("#_attn_q", "#_attn_k", "#_attn_v"), _STREAM)
 
+_MINIMAX_H3 = (
+    *(
+        pair
+        for blocks in (
+            ("blocks.#.", "transformer_blocks.#."),
+            ("token_refiner.blocks.#.", "token_refiner.refiner_blocks.#."),
+        )
+        for pair in (
+            *pairs(
+                *blocks,
+                {
+                    "attn.qkv_proj": ("attn.to_q", "attn.to_k", "attn.to_v"),
+                    "attn.out_proj": "attn.to_out.0",
+                    "attn.q_norm": "attn.norm_q",
+                    "attn.k_norm": "attn.norm_k",
+                    "mlp.fc2": "ff.net.2",
+                    "norm1": "norm1",
+                    "norm2": "norm2",
+                },
+            ),
+            # value, then gate there; gate, then value here
+            Pair(f"{blocks[0]}mlp.fc1", (f"{blocks[1]}ff.net.0.proj",), turned=True),
+        )
+    ),
+    *pairs("blocks.#.", "transformer_blocks.#.", {"adaln_proj": "adaln_proj"}),
+    *pairs("time_embedder.", "time_embedder.", {"proj_in": "linear_1", "proj_out": "linear_2"}),
+    *pairs(
+        "",
+        "",
+        {
+            "video_patch_proj": "proj_in",
+            "audio_patch_proj": "audio_proj_in",
+            "condition_proj": "context_embedder",
+            "final_layer.norm": "norm_out.norm",
+            "final_layer.adaln_proj.linear": "norm_out.linear",
+            "final_layer.video_out": "proj_out",
+            "final_layer.audio_out": "audio_proj_out",
+        },
+    ),
+)
+
+# table -> what is a tensor in ComfyUI's model, and a constant of the code that reads these files: name -> values
+COMPUTED: dict[str, dict[str, torch.Tensor]] = {
+    # rotary frequencies of an axis, as LightX2V and diffusers compute them: bit for bit those of MiniMax's own file
+    "minimax-h3": {"rope.inv_freq": 1 / 10000 ** (torch.arange(0, 32, 2) / 32)},
+}
+CONSTANTS = {name for constants in COMPUTED.values() for name in constants}
+
+
+def _dropped(table: str) -> tuple[Rule, ...]:
+    return tuple(Rule(f"{re.escape(name)}$") for name in COMPUTED[table])
+
+
 # table -> its rules, the file's names -> ComfyUI's; kinds.py says which files they are for
 DIT_RULES: dict[str, tuple[Rule, ...]] = {
     "flux": to_comfyui((*_FLUX, *_FLUX_1, *_FLUX_2, *_TIME_OF_LONGCAT)),
     "flux-original": (_SCALES,),
     "z-image": to_comfyui(_Z_IMAGE),
     "hunyuan-video": (*to_comfyui((_APART, *_HUNYUAN_VIDEO_1, *_HUNYUAN_VIDEO)), _SCALES),
+    "minimax-h3": to_comfyui(_MINIMAX_H3),
 }
 
 # table -> its rules, ComfyUI's names -> LightX2V's; lightx2v_names.py says which models they are for
@@ -151,4 +209,5 @@ LIGHTX2V_RULES: dict[str, tuple[Rule, ...]] = {
     "to z-image": from_comfyui(_Z_IMAGE),
     "to hunyuan-video": from_comfyui((*_HUNYUAN_VIDEO_1, *_HUNYUAN_VIDEO)),
     "to hunyuan-video 1.5": from_comfyui((_APART, *_HUNYUAN_VIDEO)),
+    "to minimax-h3": (*from_comfyui(_MINIMAX_H3), *_dropped("minimax-h3")),
 }

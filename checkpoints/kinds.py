@@ -27,10 +27,22 @@ class Variant:
 
 
 @dataclass(frozen=True)
+class Companion:
+    """A tensor `name` that files of `source` have in a file of its own beside the model."""
+
+    name: str
+    file: str
+    shape: tuple[int, ...]
+    source: str
+
+
+@dataclass(frozen=True)
 class Family:
     """`signs`: patterns each of which begins some name. `names`: its rename table. `joins`: the one by which layers
     become one, and tensors get ComfyUI's names, once they are read. `elsewhere`: where a model that is none of ours
-    belongs. `core_reads`: core knows these names, so an unquantized file is core's to load."""
+    belongs. `core_reads`: core knows these names, so an unquantized file is core's to load. `beside`: how the names of
+    other models begin that its files hold as well, which core's loaders of those take out of the same file.
+    `companions`: what its files may lack."""
 
     kind: str
     model: str
@@ -40,6 +52,8 @@ class Family:
     joins: str = ""
     elsewhere: str = ""
     core_reads: bool = True
+    beside: tuple[str, ...] = ()
+    companions: tuple[Companion, ...] = ()
 
 
 WAN_VARIANTS = (
@@ -57,6 +71,12 @@ WAN_VARIANTS = (
 HUNYUAN_VARIANTS = (
     Variant("HunyuanVideo 1.5", "cond_type_embedding.weight"),
     Variant("HunyuanVideo 1.5", "vision_in.proj.0.weight"),
+)
+
+# the only two texts that it is asked with, encoded
+SEEDVR2_TEXTS = (
+    Companion("positive_conditioning", "pos_emb.pt", (58, 5120), "ByteDance-Seed/SeedVR2-3B"),
+    Companion("negative_conditioning", "neg_emb.pt", (64, 5120), "ByteDance-Seed/SeedVR2-3B"),
 )
 
 # beside Wan: those of LightX2V's that ComfyUI has; the more special one first
@@ -109,8 +129,28 @@ OTHER_DITS = (
         ),
         joins="flux-original",
     ),
-    Family(DIT, "LTX-2", (r"transformer_blocks\.\d+\.audio_attn1\.to_q\.",)),
+    Family(
+        DIT,
+        "LTX-2",
+        (r"transformer_blocks\.\d+\.audio_attn1\.to_q\.",),
+        beside=("vae.", "audio_vae.", "vocoder.", "text_embedding_projection."),
+    ),
     Family(DIT, "LTX-Video", (r"transformer_blocks\.\d+\.attn1\.to_q\.", r"patchify_proj\.", r"adaln_single\.")),
+    Family(
+        DIT,
+        "MiniMax-H3 (diffusers names)",
+        (r"token_refiner\.refiner_blocks\.\d+\.", r"transformer_blocks\.\d+\.adaln_proj\."),
+        joins="minimax-h3",
+        core_reads=False,
+    ),
+    Family(
+        DIT,
+        "MiniMax-H3",
+        (r"token_refiner\.blocks\.\d+\.", r"blocks\.\d+\.adaln_proj\."),
+        # ComfyUI's edition with a table in place of the time embedder, which LightX2V does not have
+        (Variant("MiniMax-H3 (pruned)", "adaln_t_table"),),
+    ),
+    Family(DIT, "SeedVR2", (r"blocks\.\d+\.attn\.proj_qkv\.(vid|all)\.", r"vid_in\.proj\."), companions=SEEDVR2_TEXTS),
     Family(DIT, "Ernie-Image", (r"layers\.\d+\.self_attention\.to_q\.", r"layers\.\d+\.adaLN_sa_ln\.")),
 )
 

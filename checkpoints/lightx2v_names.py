@@ -10,10 +10,12 @@ SAME = "same"
 
 @dataclass(frozen=True)
 class Naming:
-    """`table`: from ComfyUI's names to LightX2V's, a key of names.RULES. `prefix`: before every name of a file."""
+    """`table`: from ComfyUI's names to LightX2V's, a key of names.RULES. `prefix`: before every name of a file.
+    `square`: each share of a weight that LightX2V has apart is as high as wide."""
 
     table: str = SAME
     prefix: str = ""
+    square: bool = True
 
 
 # model, as kinds.py says it -> its naming; the names of all others are the same
@@ -25,6 +27,8 @@ NAMINGS = {
     "Flux.2": Naming("to flux 2"),
     "LongCat-Image": Naming("to longcat"),
     "LTX-2": Naming(prefix="model.diffusion_model."),
+    # its heads together are wider than the model
+    "MiniMax-H3": Naming("to minimax-h3", square=False),
 }
 
 
@@ -42,8 +46,8 @@ def lightx2v_targets(checkpoint: Checkpoint, name: str) -> tuple[str, list[Targe
     return ours[0].name, targets(table, ours[0].name)
 
 
-def is_cut_evenly(shape: tuple[int, ...], found: list[Target]) -> bool:
-    """Whether a tensor of this shape can be what goes to `found`: of a weight, each share that LightX2V has apart is as
-    high as wide."""
-    parts = found[0].parts
-    return parts == 1 or (shape[0] % parts == 0 and (len(shape) != 2 or shape[0] == parts * shape[1]))
+def is_cut_evenly(shape: tuple[int, ...], found: list[Target], square: bool) -> bool:
+    """Whether a tensor of this shape can be what goes to `found`, nowhere if that is empty. square: as in Naming."""
+    parts = found[0].parts if found else 1
+    as_high = not square or len(shape) != 2 or shape[0] == parts * shape[1]
+    return parts == 1 or (shape[0] % parts == 0 and as_high)

@@ -15,12 +15,16 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
 
     Raises CheckpointError if the file is damaged or holds anything but tensors and plain values.
     """
-    archive = zipfile.is_zipfile(path)
-    try:
-        data = torch.load(path, map_location="cpu", weights_only=True, mmap=archive)
-    except Exception as error:  # a foreign or damaged pickle makes torch raise nearly anything
-        raise _unreadable(path, archive, error) from error
-    return {key: value for key, value in _unwrapped(path, data).items() if isinstance(value, torch.Tensor)}
+    return {key: value for key, value in _unwrapped(path, _loaded(path)).items() if isinstance(value, torch.Tensor)}
+
+
+def read_tensor(path: Path, shape: tuple[int, ...], remedy: str) -> torch.Tensor:
+    """Of a file that holds a tensor of this shape and nothing else. Raises CheckpointError, with `remedy` if it holds
+    anything else."""
+    tensor = _loaded(path)
+    if not isinstance(tensor, torch.Tensor) or tuple(tensor.shape) != shape:
+        raise Problem(path.name, "", f"is not one tensor of shape {list(shape)}", remedy).error()
+    return tensor
 
 
 def read_infos(path: Path) -> Contents:
@@ -36,6 +40,14 @@ def read_infos(path: Path) -> Contents:
             small = tensor.dtype == torch.uint8 and tensor.nbytes <= MARKER_LIMIT
             contents.markers[key] = bytes(tensor.flatten().tolist()) if small else b""
     return contents
+
+
+def _loaded(path: Path) -> object:
+    archive = zipfile.is_zipfile(path)
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=archive)
+    except Exception as error:  # a foreign or damaged pickle makes torch raise nearly anything
+        raise _unreadable(path, archive, error) from error
 
 
 def _whole(tensor: torch.Tensor) -> bool:

@@ -8,6 +8,7 @@ from functools import partial
 import torch
 
 from ..checkpoints.checkpoint import HeldWeight
+from ..checkpoints.dit_names import CONSTANTS
 from ..checkpoints.kinds import DIT
 from ..checkpoints.lightx2v_names import naming
 from ..checkpoints.markers import HEADER_KEY
@@ -287,7 +288,8 @@ class Job:
     def _plain(self, output: Output) -> Unit:
         info = self._source.info(output.pieces[0].key)
         stored = getattr(torch, info.dtype)
-        kept = KEPT[self._options.kept] if self._options.kept and stored.is_floating_point else stored
+        castable = stored.is_floating_point and output.name not in CONSTANTS
+        kept = KEPT[self._options.kept] if self._options.kept and castable else stored
 
         def parts() -> Iterator[tuple[str, torch.Tensor]]:
             if self._merges(output):

@@ -7,7 +7,7 @@ import torch
 
 from ..checkpoints import Checkpoint, names
 from ..checkpoints.layers import SPIECE
-from ..checkpoints.lightx2v_names import is_cut_evenly, lightx2v_targets
+from ..checkpoints.lightx2v_names import is_cut_evenly, lightx2v_targets, naming
 from ..checkpoints.originals import original
 from .errors import ConvertError
 
@@ -99,7 +99,7 @@ def _cut_from(checkpoint: Checkpoint, dialect: str, shapes: dict[str, tuple[int,
     for key, name in _source_names(checkpoint, dialect).items():
         ours, theirs = lightx2v_targets(checkpoint, name)
         shape = shapes[key]
-        if not is_cut_evenly(shape, theirs):
+        if not is_cut_evenly(shape, theirs, naming(checkpoint.model).square):
             raise ConvertError(
                 f"{checkpoint.path.name}: {key} has shape {list(shape)}, which is not the {theirs[0].parts} equal "
                 f"parts that LightX2V has of it. Convert this model to the dialect {COMFYUI} or {X2V}."
@@ -111,9 +111,10 @@ def _cut_from(checkpoint: Checkpoint, dialect: str, shapes: dict[str, tuple[int,
 
 def _source_names(checkpoint: Checkpoint, dialect: str) -> dict[str, str]:
     """Key -> the name without the prefix: kept tensors, quantized weights by the key of their codes, and what of
-    ALSO_THERE is there."""
+    ALSO_THERE is there. What is added, LightX2V's files do not have."""
     stored = {layer.weight_key: f"{layer.stored.name}.weight" for layer in checkpoint.layers.values()}
-    named = {key: stored.get(key, key) for key in checkpoint.tensors if key in stored or key in checkpoint.kept}
+    kept = [key for key in checkpoint.kept if dialect != LIGHTX2V or key not in checkpoint.added]
+    named = {key: stored.get(key, key) for key in checkpoint.tensors if key in stored or key in kept}
     dropped = [key for key in checkpoint.tensors if key.removeprefix(checkpoint.prefix) in ALSO_THERE[dialect]]
     named.update({key: key for key in dropped})
     return {key: name.removeprefix(checkpoint.prefix) for key, name in named.items()}

@@ -63,6 +63,8 @@ class Source:
                 yield self._bytes(info, start, min(PIECE, info.nbytes - start))
 
     def _tensor(self, key: str) -> torch.Tensor:
+        if key in self.checkpoint.added:
+            return self.checkpoint.added[key]
         path = self.info(key).file
         with self._lock:
             if path not in self._mapped:

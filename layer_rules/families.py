@@ -53,6 +53,13 @@ FLUX = (
 
 LTX_ATTENTION = r"(to_[qkv]|to_out\.0)"
 
+MINIMAX_H3_BLOCK = r"blocks\.\d+\.(attn\.(qkv_proj|out_proj)|mlp\.fc[12])"
+MINIMAX_H3_KEPT = (
+    (r"token_refiner\..+", "prepares the text"),
+    (r"final_layer\..+", "is an output layer"),
+    (r"(video|audio)_patch_proj", "embeds an input"),
+)
+
 # the first whose signs are there; the more special one first
 DIFFUSION_MODELS = (
     Family(
@@ -181,6 +188,35 @@ DIFFUSION_MODELS = (
             (r"text_proj|time_embedding\.linear_[12]", f"embeds an input; {ONLY_LIGHTX2V}"),
         ),
         (r"final_linear|final_norm\.linear|adaLN_modulation\.1|text_proj|time_embedding\.linear_[12]",),
+    ),
+    Family(
+        "MiniMax-H3 (pruned)",
+        (r"adaln_t_table$", r"blocks\.\d+\.adaln_proj\."),
+        (MINIMAX_H3_BLOCK,),
+        (
+            *MINIMAX_H3_KEPT,
+            (r"blocks\.\d+\.adaln_proj\.linear", "has a few inputs, and ComfyUI has it in float32"),
+        ),
+    ),
+    Family(
+        "MiniMax-H3",
+        (r"token_refiner\.(refiner_)?blocks\.\d+\.", r"(transformer_)?blocks\.\d+\.adaln_proj\."),
+        (
+            MINIMAX_H3_BLOCK,
+            r"(transformer_)?blocks\.\d+\.adaln_proj\.linear",
+            # diffusers and LightX2V
+            r"transformer_blocks\.\d+\.(attn\.(to_[qkv]|to_out\.0)|ff\.net\.(0\.proj|2))",
+        ),
+        (*MINIMAX_H3_KEPT, (r"(audio_)?proj_out|norm_out\.linear", "is an output layer")),
+    ),
+    Family(
+        "SeedVR2",
+        (r"blocks\.\d+\.attn\.proj_qkv\.(vid|all)\.", r"vid_in\.proj\."),
+        (
+            r"blocks\.\d+\.attn\.proj_(qkv|out)\.(vid|txt|all)",
+            r"blocks\.\d+\.mlp\.(vid|txt|all)\.proj_(in_gate|in|out)",
+        ),
+        ((r"vid_out\.proj", "is an output layer"), (r"vid_in\.proj", "embeds an input")),
     ),
     Family(
         "LTX-Video",

@@ -10,6 +10,7 @@ PHASES = (
     ("attn1", "attn2", "ff"),
     ("attention", "feed_forward"),
     ("attn", "img_mlp", "txt_mlp"),
+    ("adaln_proj", "attn", "mlp"),
 )
 # the least number of like modules in a list that are taken for a model's blocks
 FEWEST = 2

@@ -51,7 +51,8 @@ def save_model(
     if dialect == LIGHTX2V:
         shapes = {name: tuple(tensor.shape) for name, tensor in part.tensors().items()}
         names = naming(identify(shapes, quantized=True)[1])
-        units = [unit.under(names.prefix) for unit in replace(part, places=partial(targets, names.table)).units()]
+        part = replace(part, places=partial(targets, names.table), square=names.square)
+        units = [unit.under(names.prefix) for unit in part.units()]
     else:
         units = part.units()
     return _write(units, target, package, _metadata(patcher), progress)

@@ -33,13 +33,14 @@ class Part:
     """What is written of a ModelPatcher's model, which is on no device: the module called `path`. `plain_dtype`: of
     weights that only the forward of another pack's layer can tell. `places`: a tensor's name in `path` -> where it goes
     in the dialect, all of it to one tensor or shares of its rows to several; nowhere if the dialect does not have it.
-    """
+    `square`: as in lightx2v_names.Naming."""
 
     patcher: object
     path: str
     dialect: str
     plain_dtype: torch.dtype
     places: Callable[[str], list[Target]] = lambda name: [Target(name)]
+    square: bool = True
 
     def units(self) -> list[Unit]:
         """Raises QuantizeError for a layer whose format, smoothing or shape the dialect does not have."""
@@ -63,7 +64,7 @@ class Part:
     def _units(self, name: str, tensor: torch.Tensor, layers: dict[str, torch.nn.Module]) -> list[Unit]:
         """One for each tensor, or each layer, that this tensor becomes."""
         places = self.places(name)
-        if places and not is_cut_evenly(tuple(tensor.shape), places):
+        if not is_cut_evenly(tuple(tensor.shape), places, self.square):
             raise QuantizeError(
                 f"{name} has shape {list(tensor.shape)}, which is not the {places[0].parts} equal parts that LightX2V "
                 "has of it. Save this model in another dialect."

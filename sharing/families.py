@@ -44,6 +44,8 @@ ROWS = (
     ),
     # x goes to w1 and w3, whose outputs are multiplied after both
     SharingModule("comfy.ldm.lumina.model:FeedForward.forward", (("w1", "w3"),), ("0b00374e651b",)),
+    # x goes to both in one expression, which multiplies their outputs
+    SharingModule("comfy.ldm.seedvr.model:SwiGLUMLP.forward", (("proj_in_gate", "proj_in"),), ("ea056d6486e3",)),
     # to_k and to_v get x without a context, else the context, and to_q's is kept no longer; norms come after all three
     SharingModule(
         "comfy.ldm.lightricks.model:CrossAttention.forward",

@@ -70,6 +70,27 @@ LTX_2 = {
     "connector_num_attention_heads": 2,
     "connector_attention_head_dim": 64,
 }
+# with heads that together are wider than the model, as the real one's are
+MINIMAX_H3 = {
+    "hidden_size": 256,
+    "num_layers": 2,
+    "token_refiner_num_layers": 2,
+    "num_attention_heads": 3,
+    "attention_head_dim": 128,
+    "ffn_hidden_size": 512,
+    "text_dim": 320,
+    "time_embed_hidden_size": 256,
+    "time_embed_dim": 128,
+}
+SEEDVR2 = {
+    "norm_eps": 1e-5,
+    "num_layers": 4,
+    "mm_layers": 2,
+    "vid_dim": 256,
+    "heads": 2,
+    "mlp_type": "swiglu",
+    "vid_out_norm": True,
+}
 T5 = {"num_layers": 2, "d_model": 256, "d_kv": 64, "num_heads": 4, "d_ff": 512, "vocab_size": 64}
 UMT5 = {**T5, "model_type": "umt5", "is_gated_act": True, "dense_act_fn": "gelu_pytorch_tanh"}
 CLIP = {
@@ -166,6 +187,18 @@ MODELS = {
         "comfy.ldm.ernie.model",
         "ErnieImageModel",
         {"hidden_size": 256, "num_attention_heads": 2, "num_layers": 2, "ffn_hidden_size": 512, "text_in_dim": 512},
+    ),
+    "minimax-h3": ("comfy.ldm.minimax.model", "MiniMaxH3Model", MINIMAX_H3),
+    "minimax-h3 pruned": (
+        "comfy.ldm.minimax.model",
+        "MiniMaxH3Model",
+        {**MINIMAX_H3, "adaln_curve_grid": 64, "time_embed_dim": 16},
+    ),
+    "seedvr2": ("comfy.ldm.seedvr.model", "NaDiT", SEEDVR2),
+    "seedvr2 7b": (
+        "comfy.ldm.seedvr.model",
+        "NaDiT",
+        {"norm_eps": 1e-5, "num_layers": 2, "mm_layers": 2, "vid_dim": 3072, "heads": 24, "mlp_type": "normal"},
     ),
     # families without a row
     "cosmos": ("comfy.ldm.cosmos.predict2", "MiniTrainDIT", COSMOS),

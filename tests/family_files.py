@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
-from core_models import FLUX_1, FLUX_2, HUNYUAN, HUNYUAN_15, LTX_2, Z_IMAGE
+from core_models import FLUX_1, FLUX_2, HUNYUAN, HUNYUAN_15, LTX_2, MINIMAX_H3, SEEDVR2, Z_IMAGE
 from safetensors.torch import save_file
 
 from x2v_quant.demo.quantize import KINDS
@@ -52,7 +52,32 @@ BACK = {
     ),
     "hunyuan 1.5": HUNYUAN_BACK,
     "hunyuan": ((r"_attn\.qkv\.", "_attn_qkv."), *HUNYUAN_BACK),
+    "minimax-h3": (
+        (r"^(token_refiner\.)blocks\.", r"\1refiner_blocks."),
+        (r"^blocks\.", "transformer_blocks."),
+        (r"attn\.(q|k)_norm\.", r"attn.norm_\1."),
+        (r"attn\.out_proj\.", "attn.to_out.0."),
+        (r"mlp\.fc1\.", "ff.net.0.proj."),
+        (r"mlp\.fc2\.", "ff.net.2."),
+        (r"^time_embedder\.proj_in\.", "time_embedder.linear_1."),
+        (r"^time_embedder\.proj_out\.", "time_embedder.linear_2."),
+        (r"^video_patch_proj\.", "proj_in."),
+        (r"^audio_patch_proj\.", "audio_proj_in."),
+        (r"^condition_proj\.", "context_embedder."),
+        (r"^final_layer\.norm\.", "norm_out.norm."),
+        (r"^final_layer\.adaln_proj\.", "norm_out."),
+        (r"^final_layer\.video_out\.", "proj_out."),
+        (r"^final_layer\.audio_out\.", "audio_proj_out."),
+    ),
 }
+NEVER = r"$^"
+# family -> a layer of ComfyUI's that LightX2V has in three, and their names
+FUSED = {
+    "hunyuan 1.5": (r"^(double_blocks\..*_attn)\.qkv\.", r"\1_{}."),
+    "minimax-h3": (r"^(.*\.attn)\.qkv_proj\.", r"\1.to_{}."),
+}
+# what in ComfyUI is silu(first half) * second half, and in diffusers first half * silu(second half)
+GATED = {"minimax-h3": r"\.mlp\.fc1\."}
 # of two names that core's table has for one tensor, those that this family's files do not have
 OF_FLUX_2 = r"linear_(in|out)|to_qkv_mlp_proj|^single_.*attn\.to_out"
 OF_FLUX_1 = r"\.net\.|^single_.*(proj_mlp|proj_out|attn\.to_[qkv]\.)|^time_text_embed"
@@ -80,7 +105,9 @@ class FamilyFile:
     is told, for models whose sizes it does not read off the file. `inputs`: what the model's forward takes beside
     latents of the shape `latent`, a timestep and a context of the width `context`. `table`: core's, diffusers' names ->
     ComfyUI's; `left_out`: names in it that other families have. `every_linear`: LightX2V quantizes all of them.
-    `prefix`: before every name of the file; `metadata`: the config in its header."""
+    `prefix`: before every name of the file; `metadata`: the config in its header. `sound`: the shape of a second
+    latent. `constants`: tensors of ComfyUI's model that are no weights, and that LightX2V's files do not have.
+    `companions`: those that files beside them have instead -> the names of these."""
 
     model: str
     core: tuple[str, str, dict]
@@ -89,10 +116,13 @@ class FamilyFile:
     inputs: Callable[[], dict] = dict
     sizes: dict | None = None
     table: Callable[[dict], dict] = no_table
-    left_out: str = r"$^"
+    left_out: str = NEVER
     every_linear: bool = False
     prefix: str = ""
     metadata: dict = field(default_factory=dict)
+    sound: tuple[int, ...] = ()
+    constants: Tensors = field(default_factory=dict)
+    companions: dict[str, str] = field(default_factory=dict)
 
 
 FLUX_2_SIZES = {"patch_size": 1, "in_channels": 128, "out_channels": 128, "qkv_bias": False, "txt_ids_dims": [3]}
@@ -173,6 +203,7 @@ FAMILIES = {
         lambda: {"attention_mask": None},
         prefix="model.diffusion_model.",
         metadata={"transformer": LTX_SIZES},
+        sound=(1, 8, 4, 16),
     ),
     "ernie": FamilyFile(
         "Ernie-Image",
@@ -183,6 +214,24 @@ FAMILIES = {
         sizes={"image_model": "ernie", **ERNIE},
         every_linear=True,
     ),
+    "seedvr2": FamilyFile(
+        "SeedVR2",
+        ("comfy.ldm.seedvr.model", "NaDiT", SEEDVR2),
+        (1, 16, 2, 4, 4),
+        0,  # without one it takes its own positive_conditioning
+        lambda: {"condition": noise(1, 17, 2, 4, 4), "transformer_options": {"cond_or_uncond": [0]}},
+        sizes={"image_model": "seedvr2", **SEEDVR2},
+        companions={"positive_conditioning": "pos_emb.pt", "negative_conditioning": "neg_emb.pt"},
+    ),
+    "minimax-h3": FamilyFile(
+        "MiniMax-H3 (diffusers names)",
+        ("comfy.ldm.minimax.model", "MiniMaxH3Model", MINIMAX_H3),
+        (1, 24, 2, 4, 4),
+        MINIMAX_H3["text_dim"],
+        sound=(1, 32, 2, 5),
+        # as diffusers' model and LightX2V's compute it
+        constants={"rope.inv_freq": 1.0 / (10000.0 ** (torch.arange(0, 2 * 16, 2, dtype=torch.float32) / (2 * 16)))},
+    ),
 }
 
 
@@ -192,7 +241,7 @@ def noise(*shape: int, seed: int = 3) -> torch.Tensor:
 
 def tensors_of(name: str, more: dict | None = None) -> Tensors:
     """Random weights of the model under ComfyUI's names. more: as for `core_model`."""
-    return random_weights(core_model(name, more))
+    return random_weights(core_model(name, more)) | FAMILIES[name].constants
 
 
 def random_weights(model: torch.nn.Module) -> Tensors:
@@ -234,17 +283,21 @@ def lightx2vs(name: str, tensors: Tensors, more: dict | None = None) -> Tensors:
         part = tensors[ours] if rows is None else tensors[ours].narrow(*rows)
         result[theirs] = (part if change is None else change(part)).contiguous()
         done.add(ours)
-    for ours in tensors.keys() - done:
-        fused = re.search(r"^(double_blocks\..*_attn)\.qkv\.", ours)
-        if fused and name == "hunyuan 1.5":
-            pieces = zip("qkv", tensors[ours].chunk(3), strict=True)
-            result |= {ours.replace(f"{fused[1]}.qkv.", f"{fused[1]}_{one}."): part for one, part in pieces}
-        else:
-            theirs = ours
+    for ours in tensors.keys() - done - family.constants.keys() - family.companions.keys():
+        for theirs, part in _apart(name, ours, tensors[ours]).items():
             for pattern, replacement in BACK.get(name, ()):
                 theirs = re.sub(pattern, replacement, theirs)
-            result[theirs] = tensors[ours]
+            result[theirs] = part
     return result
+
+
+def _apart(name: str, ours: str, tensor: torch.Tensor) -> Tensors:
+    """A tensor of ComfyUI's as LightX2V has it: in three, or with its halves the other way round."""
+    layer, theirs = FUSED.get(name, (NEVER, ""))
+    if re.search(layer, ours):
+        parts = zip("qkv", tensor.chunk(3), strict=True)
+        return {re.sub(layer, theirs.format(one), ours): part for one, part in parts}
+    return {ours: torch.cat(tensor.chunk(2)[::-1]) if re.search(GATED.get(name, NEVER), ours) else tensor}
 
 
 def quantized_layers(name: str, tensors: Tensors) -> set[str]:
@@ -274,6 +327,8 @@ def write(
             stored[key] = tensor.to(torch.bfloat16)
     stored = {f"{family.prefix}{key}": tensor.contiguous() for key, tensor in stored.items()}
     save_file(stored, path, {**(metadata_of(name) or {}), **(metadata or {})} or None)
+    for tensor, file in family.companions.items():
+        torch.save(tensors[tensor].to(torch.bfloat16), path.parent / file)
     return layers
 
 
@@ -299,7 +354,7 @@ def run(name: str, patcher) -> torch.Tensor:
     """One step of a MODEL, as one float32 vector."""
     family = FAMILIES[name]
     x, context = noise(*family.latent, seed=4), noise(1, TOKENS, family.context, seed=5)
-    if name == "ltx-2":
-        x = [x, noise(1, 8, 4, 16, seed=6)]
+    if family.sound:
+        x = [x, noise(*family.sound, seed=6)]
     out = patcher.model.diffusion_model(x, torch.tensor([0.5]), context, **family.inputs())
     return torch.cat([part.float().flatten() for part in (out if isinstance(out, list | tuple) else [out])])

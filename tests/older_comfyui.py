@@ -14,6 +14,30 @@ core_requantizes_as_held = pytest.mark.skipif(
     not core_features.requantizes_as_held(),
     reason="this ComfyUI quantizes patched weights without what they hold beside their codes (0.27 and newer keep it)",
 )
+core_knows_minimax_h3 = pytest.mark.skipif(
+    not core_features.knows_minimax_h3(), reason="this ComfyUI has no MiniMax-H3 (0.30 and newer have)"
+)
+core_knows_seedvr2 = pytest.mark.skipif(
+    not core_features.knows_seedvr2(), reason="this ComfyUI has no SeedVR2 (0.27 and newer have)"
+)
+# how the names of models and families in the tests' tables begin -> what they need
+NEWER = {"minimax-h3": core_knows_minimax_h3, "seedvr2": core_knows_seedvr2}
+
+
+def in_core(rows):
+    """For a test that builds core's models: their names, families of theirs, or tuples that begin with one."""
+    rows = [row if isinstance(row, tuple) else (row,) for row in rows]
+    names = [getattr(row[0], "name", row[0]) for row in rows]
+    return [pytest.param(*row, marks=_marks(name)) for row, name in zip(rows, names, strict=True)]
+
+
+def is_in_core(name):
+    """Whether core has the model of that name."""
+    return not any(mark.args[0] for mark in _marks(name))
+
+
+def _marks(name):
+    return [mark for start, mark in NEWER.items() if name.lower().startswith(start)]
 
 
 def read_by_core(formats):

@@ -5,9 +5,10 @@ import re
 
 import pytest
 import torch
-from family_files import FAMILIES, core_model, lightx2vs, tensors_of, write
+from family_files import FAMILIES, core_model, lightx2vs, metadata_of, tensors_of, write
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from older_comfyui import core_knows_minimax_h3, core_knows_seedvr2, in_core
 from safetensors.torch import load_file, save_file
 
 from x2v_quant.checkpoints import CheckpointError, open_checkpoint
@@ -162,7 +163,7 @@ def test_pieces_that_do_not_go_together_are_a_problem(change, layer, words, z_im
     assert words in problem.cause
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", in_core(FAMILIES))
 def test_inspect_names_the_family(name, tmp_path, capsys):
     path = tmp_path / "model.safetensors"
     layers = write(path, name, "int8", tensors_of(name))
@@ -172,7 +173,7 @@ def test_inspect_names_the_family(name, tmp_path, capsys):
     assert report["formats"] == {"int8-channel": len(layers)}
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", in_core(FAMILIES))
 def test_comfyuis_own_names_are_known_and_stay(name, tmp_path):
     """But for Flux's and HunyuanVideo's, whose files have the same ones under two: the family is told all the same."""
     tensors = {key: tensor.to(torch.bfloat16) for key, tensor in tensors_of(name).items()}
@@ -181,6 +182,62 @@ def test_comfyuis_own_names_are_known_and_stay(name, tmp_path):
     assert checkpoint.model.split()[0].rstrip("()") in FAMILIES[name].model or name == "longcat"
     assert checkpoint.kind == "dit"
     assert checkpoint.load().plain.keys() == tensors.keys()
+
+
+@core_knows_minimax_h3
+def test_a_constant_of_the_code_is_a_tensor_of_the_checkpoint(tmp_path):
+    """One that the file has all the same is taken as it is."""
+    path, name = tmp_path / "model.safetensors", "rope.inv_freq"
+    write(path, "minimax-h3", "fp8", tensors_of("minimax-h3"))
+    assert name not in load_file(path)
+    checkpoint = open_checkpoint(path)
+    assert torch.equal(checkpoint.load().plain[name], FAMILIES["minimax-h3"].constants[name])
+    assert f"{name} is not in the file, and computed for ComfyUI's model" in checkpoint.notes
+    own = torch.arange(16.0)
+    save_file({**load_file(path), name: own}, path)
+    assert torch.equal(open_checkpoint(path).load().plain[name], own)
+    assert not open_checkpoint(path).added
+
+
+@core_knows_seedvr2
+def test_what_lies_beside_the_file_is_a_tensor_of_the_checkpoint(tmp_path):
+    path = tmp_path / "model.safetensors"
+    tensors = tensors_of("seedvr2")
+    write(path, "seedvr2", "fp8", tensors)
+    checkpoint = open_checkpoint(path)
+    assert checkpoint.notes[:2] == [
+        f"{text}_conditioning is not in the file, and taken from {text[:3]}_emb.pt beside it"
+        for text in ("positive", "negative")
+    ]
+    plain = checkpoint.load().plain
+    assert all(torch.equal(plain[name].float(), tensors[name]) for name in FAMILIES["seedvr2"].companions)
+    (tmp_path / "neg_emb.pt").unlink()
+    (problem,) = open_checkpoint(path).problems
+    assert problem.key == "negative_conditioning"
+    assert problem.remedy.endswith(f" and save it as {tmp_path / 'neg_emb.pt'}.")
+
+
+# as published, LTX-2 has its VAEs and the projection of its text in one file with the diffusion model
+BESIDE_LTX_2 = (
+    "vae.decoder.conv_in.conv.weight",
+    "audio_vae.decoder.conv_in.conv.weight",
+    "vocoder.conv_pre.weight",
+    "text_embedding_projection.aggregate_embed.weight",
+)
+
+
+def test_other_models_in_a_file_of_ltx_2_are_left_out(tmp_path):
+    path = tmp_path / "model.safetensors"
+    write(path, "ltx-2", "fp8-tensor", tensors_of("ltx-2"))
+    alone = open_checkpoint(path)
+    others = {key: torch.zeros(2, 2) for key in BESIDE_LTX_2}
+    save_file({**load_file(path), **others}, path, metadata_of("ltx-2"))
+    found = open_checkpoint(path)
+    assert (found.model, found.problems) == ("LTX-2", [])
+    assert found.tensors.keys() == alone.tensors.keys() and found.layers.keys() == alone.layers.keys()
+    assert found.load().plain.keys() == alone.load().plain.keys()
+    (note,) = set(found.notes) - set(alone.notes)
+    assert note.startswith("4 tensors of other models (")
 
 
 def _of_core(name):
@@ -233,10 +290,15 @@ def test_scale_and_shift_of_the_output_change_places():
 
 
 # table -> the files that have its names
-NAMED = {"flux": ("flux", "flux 2", "longcat"), "z-image": ("z-image",), "hunyuan-video": ("hunyuan", "hunyuan 1.5")}
+NAMED = {
+    "flux": ("flux", "flux 2", "longcat"),
+    "z-image": ("z-image",),
+    "hunyuan-video": ("hunyuan", "hunyuan 1.5"),
+    "minimax-h3": ("minimax-h3",),
+}
 
 
-@pytest.mark.parametrize("table", DIT_RULES)
+@pytest.mark.parametrize("table", in_core(DIT_RULES))
 def test_no_rule_is_dead(table):
     files = NAMED.get(table, ())
     names = [key for name in files for key in lightx2vs(name, core_model(name).state_dict())]
@@ -253,18 +315,25 @@ LIGHTX2VS = {
     "to z-image": "z-image",
     "to hunyuan-video": "hunyuan",
     "to hunyuan-video 1.5": "hunyuan 1.5",
+    "to minimax-h3": "minimax-h3",
 }
 
 
-@pytest.mark.parametrize("table", LIGHTX2V_RULES)
-def test_the_two_directions_are_one_table(table):
+def test_every_table_has_its_family():
+    assert LIGHTX2VS.keys() == LIGHTX2V_RULES.keys()
+
+
+@pytest.mark.parametrize("family,table", in_core((family, table) for table, family in LIGHTX2VS.items()))
+def test_the_two_directions_are_one_table(family, table):
     """Every row is used, and leads back to where the tensor was, row for row."""
-    family = LIGHTX2VS[table]
     forth = next(name for name, files in NAMED.items() if family in files)
     tensors = tensors_of(family)
     for rule in LIGHTX2V_RULES[table]:
         assert any(re.match(rule.pattern, name) for name in tensors), rule.pattern
     for name, tensor in tensors.items():
+        if name in FAMILIES[family].constants:
+            assert targets(table, name) == []
+            continue
         pieces = {}
         for there in targets(table, name):
             pieces.setdefault(there.name, {})[there.piece] = there.take(tensor)

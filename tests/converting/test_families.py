@@ -3,6 +3,7 @@
 import pytest
 import torch
 from family_files import FAMILIES, tensors_of, write
+from older_comfyui import in_core
 from safetensors.torch import load_file
 
 from x2v_quant.checkpoints import open_checkpoint
@@ -15,7 +16,7 @@ pytestmark = pytest.mark.usefixtures("inference")
 BESIDE = (".weight_scale", ".comfy_quant")
 
 
-@pytest.fixture(params=FAMILIES)
+@pytest.fixture(params=in_core(FAMILIES))
 def source(request, tmp_path):
     path = tmp_path / "source.safetensors"
     write(path, request.param, "int8", tensors_of(request.param))

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from family_files import FAMILIES, lightx2vs, metadata_of, run, tensors_of
+from older_comfyui import core_knows_minimax_h3, in_core
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
@@ -24,10 +25,12 @@ from x2v_quant.schemes import SchemeChoice
 pytestmark = pytest.mark.usefixtures("inference")
 ASKED = json.loads((Path(__file__).parent.parent / "data" / "lightx2v_names.json").read_text())["names"]
 # read out of the same file by LightX2V's encoders, or by nothing of it
-OTHERS = re.compile(r"byt5_in\.|vision_in\.|model\.diffusion_model\.(audio|video)_embeddings_connector\.")
+OTHERS = re.compile(
+    r"(positive|negative)_conditioning$|byt5_in\.|vision_in\.|model\.diffusion_model\.(audio|video)_embeddings_connector\."
+)
 NUMBERED = re.compile(r"\b(layers|\w*blocks|\w+_refiner)\.\d+(?=\.)")
 # families whose layers LightX2V has apart, or under another prefix
-RENAMED = [name for name in FAMILIES if name not in ("qwen-image", "ernie")]
+RENAMED = [name for name in FAMILIES if name not in ("qwen-image", "ernie", "seedvr2")]
 EXACT = SchemeChoice(dit="dequant", compute_dtype="fp32")
 
 
@@ -37,7 +40,8 @@ def source(tmp_path):
 
     def write(name):
         path = tmp_path / "source.safetensors"
-        save_file({key: tensor.bfloat16() for key, tensor in tensors_of(name).items()}, path, metadata_of(name))
+        tensors = {key: tensor.bfloat16() for key, tensor in tensors_of(name).items()}
+        save_file({**tensors, **FAMILIES[name].constants}, path, metadata_of(name))
         return path
 
     return write
@@ -57,10 +61,10 @@ def to(tmp_path):
 
 def names_in(path):
     with safe_open(path, "pt") as file:
-        return {key for key in file.keys() if not key.endswith("_scale")}  # noqa: SIM118 - a file is no mapping
+        return {key for key in file.keys() if not key.endswith("weight_scale")}  # noqa: SIM118 - a file is no mapping
 
 
-@pytest.mark.parametrize("name", ASKED)
+@pytest.mark.parametrize("name", in_core(ASKED))
 def test_the_names_are_those_that_lightx2v_asks_for(name, source, to):
     found = {NUMBERED.sub(r"\1.#", key) for key in names_in(to(LIGHTX2V, source(name), format="int8"))}
     always, sometimes = set(ASKED[name]["always"]), set(ASKED[name]["sometimes"])
@@ -87,7 +91,7 @@ def told(monkeypatch):
     return tell
 
 
-@pytest.mark.parametrize("name", RENAMED)
+@pytest.mark.parametrize("name", in_core(RENAMED))
 def test_there_and_back_is_the_same_model(name, source, to, told):
     """int8 has a scale per row, so that it does not matter where layers are cut."""
     original = source(name)
@@ -103,6 +107,17 @@ def test_there_and_back_is_the_same_model(name, source, to, told):
         assert all(torch.equal(tensor, twice.quantized[layer].tensors[part]) for part, tensor in held.tensors.items())
     for key, tensor in twice.plain.items():
         assert torch.equal(tensor, once.plain[key])
+
+
+@core_knows_minimax_h3
+@pytest.mark.parametrize("names", ["lightx2v", "comfyui"])
+def test_a_constant_of_the_code_stays_exact(names, source, to):
+    """Positions of thousands of tokens are multiplied by it, whatever type the rest is kept in."""
+    path = source("minimax-h3") if names == "comfyui" else to(LIGHTX2V, source("minimax-h3"), format="int8")
+    found = load_file(to(X2V, path, format="int8", kept="bf16"))
+    (expected,) = FAMILIES["minimax-h3"].constants.values()
+    assert torch.equal(found["rope.inv_freq"], expected)
+    assert {found[key].dtype for key in ("condition_proj.weight", "final_layer.video_out.bias")} == {torch.bfloat16}
 
 
 # what LightX2V has quantized of Flux.2 and others have not
@@ -226,7 +241,7 @@ def test_a_model_that_lightx2v_cannot_have_is_refused(tmp_path, to):
         to(LIGHTX2V, path, format="int8")
 
 
-@pytest.mark.parametrize("name", RENAMED)
+@pytest.mark.parametrize("name", in_core(RENAMED))
 def test_a_file_with_lightx2vs_names_keeps_them(name, tmp_path, to):
     prefix = FAMILIES[name].prefix
     tensors = {f"{prefix}{key}": tensor.bfloat16() for key, tensor in lightx2vs(name, tensors_of(name)).items()}

@@ -1,6 +1,7 @@
 """The layers that are taken of every family's model, exactly."""
 
 import pytest
+from older_comfyui import in_core
 
 from x2v_quant.layer_rules import select
 
@@ -45,6 +46,10 @@ ERNIE_BLOCK = (
     *(f"self_attention.{name}" for name in LTX_ATTENTION),
     *(f"mlp.{name}" for name in ("gate_proj", "up_proj", "linear_fc2")),
 )
+# block -> what has weights of its own in it
+SEEDVR2_BRANCHES = {0: ("vid", "txt"), 1: ("vid", "txt"), 2: ("all",), 3: ("all",)}
+SEEDVR2_MLP = ("proj_in_gate", "proj_in", "proj_out")
+MINIMAX_BLOCK = ("attn.qkv_proj", "attn.out_proj", "mlp.fc1", "mlp.fc2")
 CLIP_BLOCK = (*(f"self_attn.{name}_proj" for name in ("q", "k", "v", "out")), "mlp.fc1", "mlp.fc2")
 
 # model -> (family, {where the blocks are: (their numbers, the layers of each)})
@@ -86,6 +91,28 @@ EXPECTED = {
     "ltx-2": ("LTX-2", {"transformer_blocks": (range(1, 43), LTX_2_BLOCK)}),
     "ltxv": ("LTX-Video", {"transformer_blocks": (range(2), LTX_BLOCK)}),
     "ernie": ("Ernie-Image", {"layers": (range(2), ERNIE_BLOCK)}),
+    "minimax-h3": ("MiniMax-H3", {"blocks": (range(2), (*MINIMAX_BLOCK, "adaln_proj.linear"))}),
+    "minimax-h3 pruned": ("MiniMax-H3 (pruned)", {"blocks": (range(2), MINIMAX_BLOCK)}),
+    "seedvr2": (
+        "SeedVR2",
+        {
+            **{f"blocks.{i}.attn": (("proj_qkv", "proj_out"), names) for i, names in SEEDVR2_BRANCHES.items()},
+            **{f"blocks.{i}.mlp": (names, SEEDVR2_MLP) for i, names in SEEDVR2_BRANCHES.items()},
+        },
+    ),
+    "seedvr2 7b": (
+        "SeedVR2",
+        {
+            "blocks": (
+                range(2),
+                tuple(
+                    part.format(name)
+                    for part in ("attn.proj_qkv.{}", "attn.proj_out.{}", "mlp.{}.proj_in", "mlp.{}.proj_out")
+                    for name in ("vid", "txt")
+                ),
+            )
+        },
+    ),
     "umt5": (
         "T5",
         {
@@ -127,7 +154,7 @@ EXPECTED = {
 }
 
 
-@pytest.mark.parametrize("name", EXPECTED)
+@pytest.mark.parametrize("name", in_core(EXPECTED))
 def test_exactly_the_linear_layers_of_the_blocks_are_taken(name, core_model):
     family, blocks = EXPECTED[name]
     model = core_model(name)
@@ -139,7 +166,7 @@ def test_exactly_the_linear_layers_of_the_blocks_are_taken(name, core_model):
     assert set(selection.formats.values()) == {"int8-channel"}
 
 
-@pytest.mark.parametrize("name", EXPECTED)
+@pytest.mark.parametrize("name", in_core(EXPECTED))
 def test_every_layer_is_in_one_of_the_two_and_in_order(name, core_model):
     model = core_model(name)
     selection = select(model.layers, model.names, "fp8-channel")
@@ -150,38 +177,46 @@ def test_every_layer_is_in_one_of_the_two_and_in_order(name, core_model):
 
 @pytest.mark.parametrize(
     "name,layer,reason",
-    [
-        ("wan i2v", "head.head", "output layer"),
-        ("wan i2v", "time_projection.1", "projects an input"),
-        ("wan i2v", "img_emb.proj.1", "embeds an input"),
-        ("wan vace", "vace_blocks.0.before_proj", "joins VACE"),
-        ("wan animate", "motion_encoder.enc.fc.0", "not by a linear layer"),
-        ("wan s2v", "trainable_cond_mask", "embedding"),
-        ("wan humo", "blocks.0.audio_cross_attn_wrapper.audio_cross_attn.q", "audio adapter"),
-        ("wan s2v", "audio_injector.injector.0.q", "audio adapter"),
-        ("wan dancer", "music_encoder.0.linear1", "music adapter"),
-        ("wan animate", "face_adapter.fuser_blocks.0.linear1_kv", "face adapter"),
-        ("z-image pixel", "dec_net.res_blocks.0.mlp.0", "pixel decoder"),
-        ("hunyuan 1.5", "vision_in.proj.1", "prepares the picture"),
-        ("flux", "final_layer.linear", "is an output layer"),
-        ("flux", "txt_in", "embeds an input"),
-        ("flux", "guidance_in.in_layer", "embeds an input"),
-        ("chroma", "distilled_guidance_layer.layers.0.in_layer", "modulation of every block"),
-        ("qwen-image", "norm_out.linear", "norm"),
-        ("qwen-image", "proj_out", "the rules for Qwen-Image"),
-        ("z-image", "final_layer.linear", "only files in LightX2V's dialect"),
-        ("hunyuan", "txt_in.individual_token_refiner.blocks.0.mlp.0", "prepares the text"),
-        ("flux 2", "double_stream_modulation_img.lin", "only files in LightX2V's dialect"),
-        ("ltx-2", "transformer_blocks.0.attn1.to_q", "0, 43 to 47"),
-        ("ltx-2", "transformer_blocks.47.ff.net.2", "0, 43 to 47"),
-        ("ltx-2", "transformer_blocks.1.attn1.to_gate_logits", "gate"),
-        ("ernie", "adaLN_modulation.1", "modulates every block"),
-        ("ernie", "final_norm.linear", "only files in LightX2V's dialect"),
-        ("umt5", "shared", "embedding"),
-        ("umt5", "encoder.block.0.layer.0.SelfAttention.relative_attention_bias", "embedding"),
-        ("clip vision", "visual_projection", "the rules for CLIP vision"),
-        ("qwen2.5-vl", "visual.blocks.0.attn.qkv", "picture encoder"),
-    ],
+    in_core(
+        [
+            ("wan i2v", "head.head", "output layer"),
+            ("wan i2v", "time_projection.1", "projects an input"),
+            ("wan i2v", "img_emb.proj.1", "embeds an input"),
+            ("wan vace", "vace_blocks.0.before_proj", "joins VACE"),
+            ("wan animate", "motion_encoder.enc.fc.0", "not by a linear layer"),
+            ("wan s2v", "trainable_cond_mask", "embedding"),
+            ("wan humo", "blocks.0.audio_cross_attn_wrapper.audio_cross_attn.q", "audio adapter"),
+            ("wan s2v", "audio_injector.injector.0.q", "audio adapter"),
+            ("wan dancer", "music_encoder.0.linear1", "music adapter"),
+            ("wan animate", "face_adapter.fuser_blocks.0.linear1_kv", "face adapter"),
+            ("z-image pixel", "dec_net.res_blocks.0.mlp.0", "pixel decoder"),
+            ("hunyuan 1.5", "vision_in.proj.1", "prepares the picture"),
+            ("flux", "final_layer.linear", "is an output layer"),
+            ("flux", "txt_in", "embeds an input"),
+            ("flux", "guidance_in.in_layer", "embeds an input"),
+            ("chroma", "distilled_guidance_layer.layers.0.in_layer", "modulation of every block"),
+            ("qwen-image", "norm_out.linear", "norm"),
+            ("qwen-image", "proj_out", "the rules for Qwen-Image"),
+            ("z-image", "final_layer.linear", "only files in LightX2V's dialect"),
+            ("hunyuan", "txt_in.individual_token_refiner.blocks.0.mlp.0", "prepares the text"),
+            ("flux 2", "double_stream_modulation_img.lin", "only files in LightX2V's dialect"),
+            ("ltx-2", "transformer_blocks.0.attn1.to_q", "0, 43 to 47"),
+            ("ltx-2", "transformer_blocks.47.ff.net.2", "0, 43 to 47"),
+            ("ltx-2", "transformer_blocks.1.attn1.to_gate_logits", "gate"),
+            ("ernie", "adaLN_modulation.1", "modulates every block"),
+            ("ernie", "final_norm.linear", "only files in LightX2V's dialect"),
+            ("minimax-h3", "token_refiner.blocks.0.mlp.fc1", "prepares the text"),
+            ("minimax-h3", "final_layer.adaln_proj.linear", "is an output layer"),
+            ("minimax-h3", "condition_proj", "the rules for MiniMax-H3"),
+            ("minimax-h3 pruned", "blocks.0.adaln_proj.linear", "float32"),
+            ("seedvr2", "vid_out.proj", "is an output layer"),
+            ("seedvr2", "txt_in", "projects an input"),
+            ("umt5", "shared", "embedding"),
+            ("umt5", "encoder.block.0.layer.0.SelfAttention.relative_attention_bias", "embedding"),
+            ("clip vision", "visual_projection", "the rules for CLIP vision"),
+            ("qwen2.5-vl", "visual.blocks.0.attn.qkv", "picture encoder"),
+        ]
+    ),
 )
 def test_the_reason_for_keeping_a_layer_is_said(name, layer, reason, core_model):
     model = core_model(name)

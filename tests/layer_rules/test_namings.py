@@ -3,6 +3,9 @@
 import re
 
 import pytest
+import torch
+from family_files import lightx2vs
+from older_comfyui import in_core, is_in_core
 
 from x2v_quant.checkpoints.names import targets
 from x2v_quant.layer_rules import default, select
@@ -141,6 +144,12 @@ def z_image_diffusers(model):
     return by_core_table(model, z_image_to_diffusers({"n_layers": 3, "n_refiner_layers": 2, "dim": 256}))
 
 
+def minimax_h3_diffusers(model):
+    rows = torch.empty(6, 1)
+    names = {layer: lightx2vs("minimax-h3", {f"{layer}.weight": rows}) for layer in model.layers}
+    return {theirs.removesuffix(".weight"): layer for layer, found in names.items() for theirs in found}
+
+
 def hunyuan_original(model):
     """By the conversion that core itself does when it loads one."""
     from comfy.supported_models import HunyuanVideo
@@ -177,6 +186,7 @@ NAMINGS = {
     "hunyuan 1.5 diffusers": ("hunyuan 1.5", lambda m: by_patterns(m, HUNYUAN_DIFFUSERS, FUSED["diffusers"]), ()),
     "hunyuan original": ("hunyuan", hunyuan_original, ()),
     "hunyuan 1.5 lightx2v": ("hunyuan 1.5", lambda m: by_patterns(m, HUNYUAN_LIGHTX2V, FUSED["lightx2v"]), ()),
+    "minimax-h3 diffusers": ("minimax-h3", minimax_h3_diffusers, ()),
     "wan t5": ("umt5", wan_t5, ("blocks.0.pos_embedding.embedding.weight",)),
     "xlm-r": ("clip vision", xlm_r, ()),
 }
@@ -197,7 +207,7 @@ def first_of_fused(layer):
     return re.sub(r"self_attn\.[kv]_proj$", "self_attn.q_proj", layer)
 
 
-@pytest.mark.parametrize("naming", NAMINGS)
+@pytest.mark.parametrize("naming", in_core(NAMINGS))
 def test_another_naming_takes_the_same_layers(naming, core_model):
     name, rename, more = NAMINGS[naming]
     model = core_model(name)
@@ -213,7 +223,7 @@ def test_another_naming_takes_the_same_layers(naming, core_model):
 def names_of(every_model):
     """Family -> (all layers, all tensors) of its models, in ComfyUI's naming and in the others."""
     samples = [(model.layers, model.names) for model in every_model.values()]
-    for name, rename, more in NAMINGS.values():
+    for name, rename, more in (row for row in NAMINGS.values() if is_in_core(row[0])):
         layers, _ = layers_of(rename, every_model[name])
         samples.append((layers, [*(f"{layer}.weight" for layer in layers), *more]))
     found = {}
@@ -228,7 +238,7 @@ def names_of(every_model):
 FAMILIES = (*DIFFUSION_MODELS, *ENCODERS)
 
 
-@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+@pytest.mark.parametrize("family", in_core(FAMILIES), ids=lambda family: family.name)
 def test_no_rule_of_a_family_is_dead(family, names_of):
     layers, tensors = names_of[family.name]
     for pattern in (*family.takes, *(pattern for pattern, _ in family.keeps), *family.lightx2v_also):
@@ -237,7 +247,7 @@ def test_no_rule_of_a_family_is_dead(family, names_of):
         assert any(re.match(sign, tensor) for tensor in tensors), sign
 
 
-@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+@pytest.mark.parametrize("family", in_core(FAMILIES), ids=lambda family: family.name)
 def test_no_family_takes_a_table(family, names_of):
     layers, _ = names_of[family.name]
     assert not [layer for layer in layers if family.quantizes(layer) and default.table(layer)]
@@ -253,7 +263,7 @@ def test_no_reason_of_the_default_is_dead(names_of):
 
 @pytest.mark.parametrize(
     "family,sign",
-    [(family, sign) for family in FAMILIES for sign in family.signs],
+    in_core((family, sign) for family in FAMILIES for sign in family.signs),
     ids=lambda value: getattr(value, "name", None),
 )
 def test_without_one_of_its_signs_a_model_is_of_another_family(family, sign, names_of):

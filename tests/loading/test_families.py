@@ -4,7 +4,8 @@ import contextlib
 
 import pytest
 import torch
-from family_files import FAMILIES, lightx2vs, metadata_of, run, tensors_of, write, write_empty
+from family_files import FAMILIES, core_model, lightx2vs, metadata_of, run, tensors_of, write, write_empty
+from older_comfyui import core_knows_minimax_h3, core_knows_seedvr2, in_core
 from safetensors.torch import load_file, save_file
 
 from x2v_quant.checkpoints import CheckpointError
@@ -14,8 +15,10 @@ from x2v_quant.schemes import SchemeChoice
 
 pytestmark = pytest.mark.usefixtures("inference")
 EXACT = SchemeChoice(dit="dequant", compute_dtype="fp32")
-# relative error of one step against the model before it was quantized
-LIMIT = {"int8": 0.03, "fp8": 0.08, "fp8-tensor": 0.08}
+# activations quantized too, on every machine; `auto` quantizes them where the CPU has VNNI
+QUANTIZING = SchemeChoice(dit="reference", compute_dtype="fp32")
+# relative error of one step against the model before it was quantized; measured: 0.6 to 3.8 %, 2.0 to 9.3 %
+LIMIT = {"int8": 0.045, "fp8": 0.11, "fp8-tensor": 0.11}
 # LightX2V has LTX-2 with one scale for each weight
 CASES = [*((name, kind) for name in FAMILIES for kind in ("int8", "fp8")), ("ltx-2", "fp8-tensor")]
 # families whose sizes core does not read off the file, and takes to be a real model's
@@ -82,7 +85,7 @@ def written(tmp_path):
     return make
 
 
-@pytest.mark.parametrize("name,kind", CASES)
+@pytest.mark.parametrize("name,kind", in_core(CASES))
 def test_a_step_is_that_of_the_dequantized_model(name, kind, tmp_path, told, load_core):
     told(name)
     tensors = tensors_of(name)
@@ -98,7 +101,8 @@ def test_a_step_is_that_of_the_dequantized_model(name, kind, tmp_path, told, loa
         held = getattr(model.model.diffusion_model.get_submodule(key.rpartition(".")[0]), key.rpartition(".")[2])
         assert torch.equal((held.dequantize() if key in quantized else held).float(), tensor), key
     assert distance(run(name, model), run(name, load_core(name, exact))) < 1e-4
-    assert 1e-4 < distance(run(name, load_dit(str(path))), run(name, load_core(name, tensors))) < LIMIT[kind]
+    quantizing = load_dit(str(path), QUANTIZING)
+    assert 1e-4 < distance(run(name, quantizing), run(name, load_core(name, tensors))) < LIMIT[kind]
 
 
 def _swap(first, second):
@@ -117,6 +121,10 @@ def _swap(first, second):
         ("flux", "single_transformer_blocks.1.attn.to_k", "single_transformer_blocks.1.attn.to_v"),
         ("z-image", "layers.0.attention.to_q", "layers.0.attention.to_v"),
         ("hunyuan 1.5", "double_blocks.0.txt_attn_k", "double_blocks.0.txt_attn_v"),
+        pytest.param(
+            *("minimax-h3", "transformer_blocks.0.attn.to_q", "transformer_blocks.0.attn.to_v"),
+            marks=core_knows_minimax_h3,
+        ),
     ],
 )
 def test_the_order_of_the_pieces_would_be_seen(name, first, second, written, told):
@@ -133,7 +141,36 @@ def test_the_first_block_of_ltx_2_stays_as_it_is(written):
     assert len([layer for layer in layers if layer.startswith("transformer_blocks.1.")]) == len(layers) == 28
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@core_knows_seedvr2
+@pytest.mark.parametrize("layers,width,heads,mlp", [(32, 2560, 20, "swiglu"), (36, 3072, 24, "normal")])
+def test_core_tells_seedvr2_by_the_names_of_its_files(layers, width, heads, mlp):
+    """And by what lies beside them."""
+    import comfy.model_detection
+
+    sizes = {"num_layers": layers, "mm_layers": 10 if mlp == "swiglu" else layers, "vid_dim": width}
+    model = core_model("seedvr2", {**sizes, "heads": heads, "mlp_type": mlp, "vid_out_norm": mlp == "swiglu" or None})
+    tensors = lightx2vs("seedvr2", model.state_dict())
+    assert comfy.model_detection.model_config_from_unet(tensors, "") is None
+    beside = {name: torch.empty(0) for name in FAMILIES["seedvr2"].companions}
+    found = comfy.model_detection.model_config_from_unet({**tensors, **beside}, "")
+    assert type(found).__name__ == "SeedVR2"
+    assert sizes.items() <= {"mm_layers": 10, **found.unet_config}.items()
+
+
+@core_knows_seedvr2
+def test_frequencies_that_seedvr2_computes_need_not_be_there(written, told):
+    """LightX2V leaves them out when it reads its authors' file."""
+    told("seedvr2")
+
+    def drop(tensors):
+        for key in [key for key in tensors if key.endswith("rope.freqs")]:
+            del tensors[key]
+
+    rope = load_dit(written("seedvr2", change=drop)).model.diffusion_model.blocks[0].attn.rope.rope
+    assert torch.equal(rope.freqs, 1 / 10000 ** (torch.arange(0, 42, 2) / 42))
+
+
+@pytest.mark.parametrize("name", in_core(FAMILIES))
 def test_a_key_that_nobody_takes_is_refused(name, written, told):
     told(name)
     key = f"{FAMILIES[name].prefix}transformer_blocks.0.mystery.weight"

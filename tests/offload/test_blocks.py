@@ -2,6 +2,7 @@
 
 import pytest
 from core_models import MODELS, built
+from older_comfyui import in_core
 
 from x2v_quant.offload.blocks import Block, blocks_of, phases_of
 
@@ -17,10 +18,11 @@ EXPECTED = {
     "flux 2": {"double_blocks": (), "single_blocks": ()},
     "hunyuan 1.5": {"double_blocks": ()},
     "ltxv": {"transformer_blocks": ("attn1", "attn2", "ff")},
+    "minimax-h3": {"blocks": ("adaln_proj", "attn", "mlp"), "token_refiner.blocks": ()},
 }
 
 
-@pytest.mark.parametrize("name", EXPECTED)
+@pytest.mark.parametrize("name", in_core(EXPECTED))
 def test_blocks_and_phases(name):
     model = built(name)
     found = blocks_of(model)
@@ -33,7 +35,9 @@ def test_blocks_and_phases(name):
         assert [part.name for part in phases_of(first)] == wanted
 
 
-@pytest.mark.parametrize("name", [name for name in MODELS if not name.startswith(("clip", "t5", "umt5", "qwen2.5"))])
+@pytest.mark.parametrize(
+    "name", in_core(name for name in MODELS if not name.startswith(("clip", "t5", "umt5", "qwen2.5")))
+)
 def test_blocks_and_phases_never_overlap(name):
     found = blocks_of(built(name))
     assert len(found) >= 2

@@ -5,6 +5,7 @@ import functools
 import pytest
 import torch
 from family_files import FAMILIES, run, tensors_of, write
+from older_comfyui import in_core
 
 from x2v_quant.loading import load_dit
 from x2v_quant.offload import OffloadSettings
@@ -32,7 +33,7 @@ class Step:
 
 
 @pytest.mark.parametrize("mode", ["block", "phase"])
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", in_core(FAMILIES))
 def test_a_step_is_the_same_bit_for_bit(name, mode, tmp_path, monkeypatch):
     import comfy.model_detection
 

@@ -1,12 +1,16 @@
 """Models of other families, small ones of core's own with random weights, through their own forward."""
 
+import family_files
 import pytest
 import torch
 from comfy_kitchen.tensor import QuantizedTensor
+from older_comfyui import core_knows_minimax_h3
+from safetensors.torch import load_file
 
 from x2v_quant.checkpoints import open_checkpoint
 from x2v_quant.converting.outputs import LIGHTX2V
 from x2v_quant.formats import FORMATS
+from x2v_quant.loading import load_dit
 from x2v_quant.quantizing.saving import save_model
 from x2v_quant.schemes import SchemeChoice
 
@@ -124,3 +128,17 @@ def test_saved_for_lightx2v_layers_are_apart(name, format_name, build, quantize,
     }
     assert loaded.plain.keys() == kept.keys()
     assert all(torch.equal(loaded.plain[key], tensor) for key, tensor in kept.items())
+
+
+@core_knows_minimax_h3
+def test_a_model_of_heads_wider_than_itself_is_saved_as_lightx2v_has_it(tmp_path):
+    """And without the constant that its engine computes."""
+    there, back = tmp_path / "there.safetensors", tmp_path / "back.safetensors"
+    family_files.write(there, "minimax-h3", "int8", family_files.tensors_of("minimax-h3"))
+    save_model(load_dit(str(there)), back, LIGHTX2V)
+    given, found = load_file(there), load_file(back)
+    assert found.keys() == given.keys()
+    codes = [key for key, tensor in given.items() if tensor.dtype is torch.int8]
+    assert len(codes) == 14
+    for key in (*codes, *(f"{key}_scale" for key in codes)):
+        assert torch.equal(found[key], given[key]), key
