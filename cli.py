@@ -156,8 +156,11 @@ ERRORS = (
 )
 
 
+INTERRUPTED = 130  # as a shell says it
+
+
 def main(arguments: list[str] | None = None) -> int:
-    """Exit status: 0 if all is well, 1 if the report says otherwise, 2 for a wrong command line."""
+    """Exit status: 0 if all is well, 1 if the report says otherwise, 2 for a wrong command line, 130 after Ctrl-C."""
     parser = argparse.ArgumentParser("x2v-quant", description="LightX2V's quantized checkpoints in ComfyUI.")
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
     for command in COMMANDS:
@@ -170,6 +173,8 @@ def main(arguments: list[str] | None = None) -> int:
         found = options.command.run(options)
     except ERRORS as error:
         parser.exit(1, f"x2v-quant: {error}\n")
+    except KeyboardInterrupt:
+        parser.exit(INTERRUPTED, "x2v-quant: stopped\n")
     # a console may lack the characters of a file's name
     sys.stdout.reconfigure(errors="backslashreplace")
     print(json.dumps(found) if options.json else "\n".join(options.command.lines(found)))

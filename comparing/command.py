@@ -1,7 +1,7 @@
 """The command line's part: options, the run, and what it says."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tqdm import tqdm
@@ -12,19 +12,48 @@ from .errors import CompareError
 PICTURES = ("heat_map", "error_plot")
 # large enough for every layer to see what it sees in earnest
 SIZE, FRAMES = (512, 320), 9
+# the prompt that a seed makes has the seed as it is, the negative one the next
+MOST_SEED = 2**64 - 2
+# pixels that hold a patch of every family's latent, and the most that core's nodes take
+SIDES = 32, 16384
+MOST_STEPS, MOST_CFG, SHIFTS = 10000, 100.0, (0.01, 100.0)  # as the nodes take them
+
+
+def _between(kind: Callable[[str], float], least: float, most: float) -> Callable[[str], float]:
+    def read(text: str) -> float:
+        value = kind(text)
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(f"{text} is not between {least} and {most}")
+        return value
+
+    read.__name__ = kind.__name__  # argparse says it of what is no number
+    return read
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("reference", type=Path, help="the diffusion model as it should be: a file or a folder of parts")
     parser.add_argument("candidate", type=Path, help="the same model in another form")
-    parser.add_argument("--seed", type=int, default=0, help="of the noise, and of the prompt without --t5; default: 0")
-    parser.add_argument("--steps", type=int, default=8, help="default: 8")
-    parser.add_argument("--cfg", type=float, default=1.0, help="default: 1, without a negative prompt")
+    parser.add_argument(
+        "--seed",
+        type=_between(int, 0, MOST_SEED),
+        default=0,
+        help="of the noise, and of the prompt without --t5; default: 0",
+    )
+    parser.add_argument("--steps", type=_between(int, 1, MOST_STEPS), default=8, help="default: 8")
+    parser.add_argument(
+        "--cfg", type=_between(float, 0.0, MOST_CFG), default=1.0, help="default: 1, without a negative prompt"
+    )
     parser.add_argument("--sampler", default="euler", metavar="NAME", help="default: euler")
     parser.add_argument("--scheduler", default="simple", metavar="NAME", help="default: simple")
-    parser.add_argument("--shift", type=float, help="as ModelSamplingSD3 sets it; default: the model's own")
-    parser.add_argument("--size", type=int, nargs=2, default=SIZE, metavar=("WIDTH", "HEIGHT"), help="in pixels")
-    parser.add_argument("--frames", type=int, default=FRAMES, help=f"of a video; default: {FRAMES}")
+    parser.add_argument(
+        "--shift", type=_between(float, *SHIFTS), help="as ModelSamplingSD3 sets it; default: the model's own"
+    )
+    parser.add_argument(
+        "--size", type=_between(int, *SIDES), nargs=2, default=SIZE, metavar=("WIDTH", "HEIGHT"), help="in pixels"
+    )
+    parser.add_argument(
+        "--frames", type=_between(int, 1, SIDES[1]), default=FRAMES, help=f"of a video; default: {FRAMES}"
+    )
     parser.add_argument("--t5", type=Path, metavar="FILE", help="text encoder (umt5) for the prompts; else random ones")
     parser.add_argument("--prompt", default="", metavar="TEXT", help="with --t5")
     parser.add_argument("--negative", default="", metavar="TEXT", help="with --t5")
@@ -40,6 +69,13 @@ def run(options: argparse.Namespace) -> dict:
             raise CompareError(f"There is nothing at {path}. Check the path.")
     if options.t5 is None and (options.prompt or options.negative):
         raise CompareError("Prompts need a text encoder: give its file with --t5, or leave the prompts out.")
+    if options.pictures is not None:
+        try:
+            options.pictures.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise CompareError(
+                f"{options.pictures} is no folder for pictures: {error.strerror}. Choose another one."
+            ) from error
     use_comfyui()
     import torch
 
@@ -82,7 +118,6 @@ def _run(options: argparse.Namespace) -> dict:
 
         report = compare(*models, _job(models[0], settings, options), vae, tick).report
     if options.pictures is not None:
-        options.pictures.mkdir(parents=True, exist_ok=True)
         for name, picture in zip(PICTURES, (heat_map(report.layers), error_plot(report.steps)), strict=True):
             picture.save(options.pictures / f"{name}.png")
     files = {"reference": options.reference.name, "candidate": options.candidate.name}

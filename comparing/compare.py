@@ -35,8 +35,8 @@ def compare(reference, candidate, job: Job, vae=None, tick: Tick = lambda *_: No
 
     Both models' layers see the same inputs: rows of what the reference's layers got at STEPS of the steps, shown to the
     candidate's layers at the same step. The reference's predicted latents of all steps stay in RAM. vae: core's VAE,
-    decodes both results. Raises CompareError for models whose layers or noise levels differ, for no step
-    and for a sampler without fixed steps.
+    decodes both results. Raises CompareError for models whose layers or noise levels differ, for noise levels that are
+    no numbers, for no step and for a sampler without fixed steps.
     """
     sizes = matching_sizes(reference, candidate)
     total = _step_count(job, reference, candidate)
@@ -105,6 +105,12 @@ def _step_count(job: Job, reference, candidate) -> int:
             f"Sampler {job.settings.sampler_name} makes as many steps as it likes with each model: pick another one."
         )
     sigmas = [job.sigmas(model).cpu() for model in (reference, candidate)]
+    for levels, words in zip(sigmas, ("reference", "candidate"), strict=True):
+        if not levels.isfinite().all():
+            raise CompareError(
+                f"The {words} has noise levels that are no numbers: give it another shift, or pick another scheduler "
+                "or more steps."
+            )
     if not torch.equal(*sigmas):
         raise CompareError(
             "The models do not match: they are sampled at different noise levels. Put the same ModelSampling node "

@@ -7,6 +7,7 @@ import comfy.utils
 
 from ..checkpoints import open_checkpoint
 from ..loading import load_dit
+from ..loading.common import INCOMPLETE
 from .errors import CompareError
 
 
@@ -18,11 +19,21 @@ def load_model(path: Path):
     if path.is_dir() or open_checkpoint(path).formats:
         return load_dit(str(path), unquantized=True)
     tensors, metadata = comfy.utils.load_torch_file(str(path), return_metadata=True)
-    patcher = comfy.sd.load_diffusion_model_state_dict(tensors, metadata=metadata)
+    try:
+        patcher = comfy.sd.load_diffusion_model_state_dict(tensors, metadata=metadata)
+    except KeyError as error:  # core reads the model's dimensions off tensors it takes to be there
+        raise CompareError(f"{path.name}: {error.args[0]} is missing. {INCOMPLETE}") from error
     if patcher is None:
         raise CompareError(f"{path.name}: ComfyUI does not recognise this diffusion model. Give the file of one.")
     return patcher
 
 
 def load_vae(path: Path) -> comfy.sd.VAE:
-    return comfy.sd.VAE(sd=comfy.utils.load_torch_file(str(path)))
+    """Raises CheckpointError for a file that is broken, CompareError for what is no VAE."""
+    if path.is_dir():
+        raise CompareError(f"{path.name} is a folder. Give the file of a VAE.")
+    open_checkpoint(path)
+    vae = comfy.sd.VAE(sd=comfy.utils.load_torch_file(str(path)))
+    if vae.first_stage_model is None:
+        raise CompareError(f"{path.name}: ComfyUI does not recognise this VAE. Give the file of one.")
+    return vae

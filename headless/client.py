@@ -1,6 +1,7 @@
 """A client of a running ComfyUI server: its HTTP routes and the progress it reports over the websocket."""
 
 import asyncio
+import contextlib
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -41,7 +42,7 @@ class Result:
 
 
 class Client:
-    """Talks to the server at `url` (http://host:port). Raises ServerError; requests' own errors if nothing answers."""
+    """Talks to the server at `url` (http://host:port). Raises ServerError, also if nothing or no ComfyUI answers."""
 
     def __init__(self, url: str):
         self.url = url.rstrip("/")
@@ -82,14 +83,12 @@ class Client:
         self._request("POST", "/interrupt", json={"prompt_id": prompt_id})
 
     def get(self, route: str) -> Any:
-        return self._request("GET", route).json()
+        return self._read(self._request("GET", route))
 
     def submit(self, prompt: dict[str, Any]) -> str:
         """Queues an API prompt and returns its id. A prompt of which any output is invalid is refused as a whole."""
-        response = self._http.post(
-            f"{self.url}/prompt", json={"prompt": prompt, "client_id": self.id}, timeout=HTTP_TIMEOUT
-        )
-        answer = response.json()
+        response = self._send("POST", "/prompt", json={"prompt": prompt, "client_id": self.id})
+        answer = self._read(response)
         if not response.ok or answer.get("node_errors"):
             if response.ok:
                 self._request("POST", "/queue", json={"delete": [answer["prompt_id"]]})
@@ -98,7 +97,10 @@ class Client:
 
     def run(self, prompt: dict[str, Any], on_event: Callable[[Event], None] | None = None) -> Result:
         """Queues an API prompt, passes on each event, and returns when it has finished. Ctrl-C takes it back."""
-        prompt_id = asyncio.run(self._follow(prompt, on_event or (lambda event: None)))
+        try:
+            prompt_id = asyncio.run(self._follow(prompt, on_event or (lambda event: None)))
+        except aiohttp.ClientError as error:
+            raise ServerError(f"{self.url}/ws does not answer as ComfyUI does: {error}") from error
         return Result(prompt_id, self.history(prompt_id)["outputs"])
 
     async def _follow(self, prompt: dict[str, Any], on_event: Callable[[Event], None]) -> str:
@@ -110,7 +112,9 @@ class Client:
             try:
                 return await self._wait(socket, prompt_id, on_event)
             except (asyncio.CancelledError, KeyboardInterrupt):
-                self.cancel(prompt_id)
+                # a terminal's Ctrl-C reaches the server that was started too, which may be gone by now
+                with contextlib.suppress(ServerError):
+                    self.cancel(prompt_id)
                 raise
 
     async def _wait(
@@ -132,10 +136,22 @@ class Client:
         raise ServerError("the server closed the connection before the prompt had finished; its log says why")
 
     def _request(self, method: str, route: str, **options: Any) -> requests.Response:
-        response = self._http.request(method, self.url + route, timeout=HTTP_TIMEOUT, **options)
+        response = self._send(method, route, **options)
         if not response.ok:
             raise ServerError(f"{method} {route}: {response.status_code} {response.reason}. {response.text[:500]}")
         return response
+
+    def _send(self, method: str, route: str, **options: Any) -> requests.Response:
+        try:
+            return self._http.request(method, self.url + route, timeout=HTTP_TIMEOUT, **options)
+        except requests.RequestException as error:
+            raise ServerError(f"{self.url} does not answer: {error}") from error
+
+    def _read(self, response: requests.Response) -> Any:
+        try:
+            return response.json()
+        except ValueError as error:
+            raise ServerError(f"{self.url} is no ComfyUI: what answers there sends no JSON") from error
 
 
 def refusal(answer: dict[str, Any]) -> str:

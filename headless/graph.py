@@ -38,7 +38,8 @@ class Graph:
         self.host = host
         self.path = "" if host is None else f"{outer.path}{host['id']}:"
         self.nodes = {str(node["id"]): node for node in content["nodes"]}
-        self.links = dict(origins(content["links"]))
+        # a link that begins nowhere is none
+        self.links = {link: origin for link, origin in origins(content["links"]) if origin[0] in {*self.nodes, INPUTS}}
         self.targets = {slot.get("link"): (node, slot) for node in content["nodes"] for slot in node.get("inputs", [])}
         # what the host sets: inputs of the subgraph, and widgets of (node, name) inside
         self.promoted: dict[str, Any] = {}
@@ -92,7 +93,7 @@ class Graph:
 
         wanted: the type of the input that the search began at; a bypassed node is passed by it.
         """
-        if slot.get("link") is None:
+        if slot.get("link") not in self.links:
             return None
         number, place = self.links[slot["link"]]
         wanted = slot["type"] if wanted is None else wanted

@@ -2,9 +2,11 @@
 
 import argparse
 import json
+import signal
+import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -51,7 +53,11 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
 
     Raises WorkflowError, ServerError (with the sentence of the node that failed) or StartError.
     """
+    # as an exception, so that the server is stopped on the way out
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     workflow = read_workflow(options.workflow)
+    with writing(options.output):
+        options.output.mkdir(parents=True, exist_ok=True)
     with server_of(options) as (client, local):
         info = client.object_info()
         prompt = to_prompt(workflow, info)
@@ -63,7 +69,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
             )
         began = time.monotonic()
         with closing(Progress(prompt)) as progress:
-            result = follow(client, prompt, progress)
+            result = client.run(prompt, progress)
         seconds = time.monotonic() - began
         files = [keep(client, file, options.output, local) for file in result.files() if file["type"] == SAVED]
     return {
@@ -89,17 +95,32 @@ def read_workflow(path: Path) -> dict[str, Any]:
         raise WorkflowError(f"{path} cannot be read: {error.strerror}. Check the path.") from error
     except ValueError as error:
         raise WorkflowError(f"{path} is not JSON ({error}). Save the workflow again.") from error
-    nodes = found.get("nodes", found.values()) if isinstance(found, dict) else None
-    if not nodes or not all(isinstance(node, dict) and ("class_type" in node or "type" in node) for node in nodes):
+    if not isinstance(found, dict) or not is_workflow(found):
         raise WorkflowError(f"{path} holds no workflow: save it in ComfyUI, or export it for the API.")
     return found
 
 
-def follow(client: Client, prompt: Prompt, progress: Progress) -> Result:
+def is_workflow(found: Mapping[str, Any]) -> bool:
+    """Whether it has what every saved graph, or every API prompt, has."""
+    if "nodes" in found:
+        kinds, nodes = {"id": (int, str), "type": str}, found["nodes"]
+        graph = isinstance(nodes, list) and isinstance(found.get("links"), list)
+    else:
+        kinds, nodes, graph = {"class_type": str, "inputs": dict}, [*found.values()], True
+    return graph and bool(nodes) and all(holds(node, kinds) for node in nodes)
+
+
+def holds(entry: Any, kinds: Mapping[str, Any]) -> bool:
+    return isinstance(entry, dict) and all(isinstance(entry.get(key), kind) for key, kind in kinds.items())
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Raises WorkflowError for what keeps a file or a folder from being written."""
     try:
-        return client.run(prompt, progress)
-    except KeyboardInterrupt as stop:
-        raise ServerError("stopped: the server was told to take the prompt back") from stop
+        yield
+    except OSError as error:
+        raise WorkflowError(f"{path} cannot be written: {error.strerror}. Choose another place for it.") from error
 
 
 @contextmanager
@@ -107,12 +128,14 @@ def server_of(options: argparse.Namespace) -> Iterator[tuple[Client, bool]]:
     """(client, whether the server writes into the output folder itself)."""
     if options.server:
         if not answers(options.server.rstrip("/")):
-            raise ServerError(f"No ComfyUI answers at {options.server}. Start it, or leave --server out.")
+            raise ServerError(
+                f"No ComfyUI answers at {options.server}. Start it, or leave --server out. Addresses are like "
+                "http://127.0.0.1:8188."
+            )
         yield Client(options.server), False
         return
     comfyui = find_comfyui()
     folders = {"--input-directory": options.input or comfyui / "input", "--output-directory": options.output}
-    options.output.mkdir(parents=True, exist_ok=True)
     arguments = [str(word) for name, folder in folders.items() for word in (name, folder.resolve())]
     # nothing is written into the user's ComfyUI: custom_nodes, temp and user lie here
     with tempfile.TemporaryDirectory(prefix="x2v-quant-", ignore_cleanup_errors=True) as base:
@@ -136,7 +159,7 @@ def its_log_if_it_died(server: Server) -> Iterator[None]:
     try:
         yield
     except ServerError as error:
-        if server.process.poll() is None:
+        if answers(server.url):  # the process of one that dies is there for a moment longer
             raise
         raise ServerError(f"{error}\n{server.log_tail()}") from error
 
@@ -151,9 +174,11 @@ def keep(client: Client, file: dict[str, str], output: Path, local: bool) -> Pat
         return place
     if not place.resolve().is_relative_to(output.resolve()):
         raise ServerError(f"the server saved a file outside its output folder, {place}: it is not fetched")
-    place.parent.mkdir(parents=True, exist_ok=True)
-    place = unused(place)
-    place.write_bytes(client.view(file))
+    found = client.view(file)
+    with writing(place):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place = unused(place)
+        place.write_bytes(found)
     return place
 
 

@@ -143,7 +143,7 @@ def wait_until_ready(server: Server) -> None:
 def answers(url: str) -> bool:
     try:
         return requests.get(f"{url}/system_stats", timeout=5).ok
-    except (requests.ConnectionError, requests.Timeout):
+    except requests.RequestException:  # nothing answers, or it is no address
         return False
 
 

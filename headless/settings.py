@@ -1,6 +1,7 @@
 """Inputs that the command line sets, "NODE.INPUT=VALUE": found in the prompt and read as the node's schema has them."""
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -75,6 +76,14 @@ def _boolean(text: str, spec: Spec) -> bool:
     return labels[text] if text in labels else TRUTHS[text.lower()]
 
 
+def _number(text: str, spec: Spec) -> float:
+    """Raises ValueError for infinity and NaN too, which JSON has no words for."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(text)
+    return number
+
+
 def _link(text: str, spec: Spec) -> list[Any]:
     """[node id, output slot]; a type that the frontend draws no widget for, or one of another pack, may be more."""
     return json.loads(text)
@@ -82,7 +91,7 @@ def _link(text: str, spec: Spec) -> list[Any]:
 
 READERS: dict[str, Callable[[str, Spec], Any]] = {
     "INT": lambda text, spec: int(text),
-    "FLOAT": lambda text, spec: float(text),
+    "FLOAT": _number,
     "STRING": lambda text, spec: text,
     "BOOLEAN": _boolean,
     DYNAMIC_COMBO: lambda text, spec: text,

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from .run import read_workflow
+from .run import read_workflow, writing
 from .server import PACK_NAME
 from .stand_ins import OTHERS, STAND_INS, StandIn
 from .workflow import WorkflowError
@@ -166,7 +166,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
-    """{workflow, output, loaders}. Raises WorkflowError for what is no workflow, or an output that is there already."""
+    """{workflow, output, loaders}. Raises WorkflowError for what is no workflow, or an output that is there
+    already or cannot be written."""
     output = options.output or options.workflow.with_stem(f"{options.workflow.stem}_quantized")
     if output.exists():
         raise WorkflowError(f"{output} is there already: name another file with -o, or remove it.")
@@ -174,7 +175,8 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     if bad:
         raise WorkflowError(f"{bad[0]!r} is not OLD=NEW (OLD is a file that the workflow names)")
     changed, loaders = swap(read_workflow(options.workflow), dict(text.split("=", 1) for text in options.files))
-    output.write_text(json.dumps(changed, ensure_ascii=False, indent=2), encoding="utf-8")
+    with writing(output):
+        output.write_text(json.dumps(changed, ensure_ascii=False, indent=2), encoding="utf-8")
     return {
         "workflow": str(options.workflow),
         "output": str(output),

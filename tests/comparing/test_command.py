@@ -8,6 +8,7 @@ from PIL import Image
 
 from x2v_quant.comparing import CompareError, command
 from x2v_quant.demo import assets
+from x2v_quant.machine import cpu_has_bf16
 
 SMALL = ["--size", "64", "64", "--steps", "3"]
 
@@ -34,7 +35,8 @@ def test_files_are_compared_and_pictures_written(file, tmp_path):
     assert len(found["steps"]) == 3 and found["psnr_db"] is None
     layers = {row["layer"]: row for row in found["layers"]}
     assert layers["blocks.0.ffn.0"]["candidate"].startswith("int8-channel on ")
-    assert layers["head.head"]["snr_db"] is None or layers["head.head"]["snr_db"] > 60
+    # it is not quantized: what differs is the rounding of the type that a CPU computes in
+    assert layers["head.head"]["snr_db"] is None or layers["head.head"]["snr_db"] > (45 if cpu_has_bf16() else 60)
     assert all(Image.open(tmp_path / "new" / f"{name}.png").width > 300 for name in command.PICTURES)
     assert command.ok(found)
     assert found["keep"][0] in command.lines(found)

@@ -1,6 +1,36 @@
 """What a person reads when the server refuses or fails."""
 
-from x2v_quant.headless.client import Event, Result, failure, refusal
+import http.server
+import threading
+
+import pytest
+
+from x2v_quant.headless.client import Client, Event, Result, ServerError, failure, refusal
+from x2v_quant.headless.server import answers, free_port
+
+
+class Page(http.server.BaseHTTPRequestHandler):
+    """Another web server, which has a page for everything."""
+
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"<html></html>")
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.do_GET()
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def page():
+    with http.server.HTTPServer(("127.0.0.1", 0), Page) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
 
 
 def test_refusal_names_node_type_and_reason():
@@ -23,7 +53,31 @@ def test_failure_names_node_type_and_message():
     assert failure(Event("execution_error", data)) == "node 3 (X2VLoadDiT) failed with ValueError: no scale"
 
 
+def test_an_interruption_names_the_node():
+    data = {"node_id": "7", "node_type": "KSampler"}
+    assert failure(Event("execution_interrupted", data)) == "interrupted in node 7 (KSampler)"
+
+
 def test_files_are_found_among_other_outputs():
     file = {"filename": "a.mp4", "subfolder": "video", "type": "output"}
     outputs = {"1": {"text": ["a report"]}, "2": {"images": [file], "animated": [True]}}
     assert Result("id", outputs).files() == [file]
+
+
+def test_another_server_is_no_comfyui(page):
+    for ask in (Client(page).object_info, lambda: Client(page).submit({})):
+        with pytest.raises(ServerError, match=f"{page} is no ComfyUI: what answers there sends no JSON"):
+            ask()
+    with pytest.raises(ServerError, match=f"{page}/ws does not answer as ComfyUI does: "):
+        Client(page).run({})
+
+
+def test_a_server_that_is_gone():
+    url = f"http://127.0.0.1:{free_port()}"
+    with pytest.raises(ServerError, match=f"{url} does not answer: "):
+        Client(url).object_info()
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:8188", "localhost:8188", "http://", "ftp://localhost", "http://[::1"])
+def test_what_is_no_address_does_not_answer(url):
+    assert not answers(url)

@@ -46,6 +46,18 @@ def test_a_server_that_dies_is_reported_with_its_log(tmp_path, stand_in):
         pass
 
 
+def test_a_server_that_says_nothing_is_reported_and_stopped(tmp_path, stand_in, monkeypatch):
+    monkeypatch.setattr(server, "START_TIMEOUT", 2)
+    before = children()
+    comfyui = stand_in("import time\nprint('importing')\ntime.sleep(600)\n")
+    with (
+        pytest.raises(StartError, match=r"ComfyUI did not answer within 2 s:\nimporting"),
+        serve(tmp_path, comfyui=comfyui),
+    ):
+        pass
+    assert children() == before
+
+
 def test_a_server_without_our_nodes_is_refused_and_stopped(tmp_path, stand_in):
     before = children()
     comfyui = stand_in(ANSWERS.format(nodes={"X2VLoadDiT": {}}))

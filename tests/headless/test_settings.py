@@ -63,6 +63,8 @@ def test_which_inputs_upload(text, uploads):
         ("4.steps=many", r"4\.steps=many: the input takes a whole number"),
         ("4.steps=1.5", "takes a whole number"),
         ("4.cfg=high", "takes a number"),
+        ("4.cfg=inf", "takes a number"),  # JSON has none of both
+        ("4.cfg=nan", "takes a number"),
         ("3.strict=maybe", "takes true or false"),
         ("7.model=loader", r'takes a link, \["NODE ID", OUTPUT NUMBER\]'),
         ("4.stepz=3", r"a Sampler has no input 'stepz', only .*Did you mean 'steps'\?"),
@@ -80,7 +82,7 @@ def test_every_whole_number_is_read(number):
     assert read(f"4.seed={number}").value == number
 
 
-@given(st.floats(allow_nan=False))
+@given(st.floats(allow_nan=False, allow_infinity=False))
 def test_every_number_is_read(number):
     assert read(f"4.cfg={number!r}").value == number
 

@@ -226,14 +226,14 @@ def saved_file(tmp_path):
         loader(3, "UNETLoader", [WAN, "default"]),
         loader(4, "CheckpointLoaderSimple", ["sdxl.safetensors"]),
     )
-    path = tmp_path / "Wan 文.json"
+    path = tmp_path / "Wan \u6587.json"
     path.write_text(json.dumps(saved), encoding="utf-8")
     return path
 
 
 def test_the_command_writes_another_file(saved_file, tmp_path):
     report = run(options(saved_file, "--file", f"{WAN}=wan_int8.safetensors"))
-    output = tmp_path / "Wan 文_quantized.json"
+    output = tmp_path / "Wan \u6587_quantized.json"
     assert report["output"] == str(output)
     changed = json.loads(output.read_text(encoding="utf-8"))
     assert changed["nodes"][0]["widgets_values"] == ["wan_int8.safetensors"]
@@ -255,7 +255,7 @@ def test_the_command_fails_when_it_swaps_nothing(saved_file):
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["-o", "{}"], r"Wan 文.json is there already: name another file with -o"),
+        (["-o", "{}"], "Wan \u6587.json is there already: name another file with -o"),
         (["--file", "wan_int8.safetensors"], "'wan_int8.safetensors' is not OLD=NEW"),
     ],
 )

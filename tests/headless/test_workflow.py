@@ -75,6 +75,14 @@ def test_schema_1_links():
     assert inputs_of(saved, 9)["model"] == ["1", 0]
 
 
+@pytest.mark.parametrize("link", [[1, 7, 0, 9, 0, "MODEL"], [5, 1, 0, 9, 0, "MODEL"]], ids=["no node", "no link"])
+def test_a_link_from_nowhere_is_none(link):
+    """The frontend leaves some in a file whose nodes were deleted."""
+    saved = chain(end_link=1)
+    saved["links"] = [link]
+    assert "model" not in inputs_of(saved, 9)
+
+
 def test_reroutes_are_followed():
     reroutes = [node(number, "Reroute", inputs=[("", "*", number - 1)], outputs=["*"]) for number in (2, 3)]
     prompt = to_prompt(chain(*reroutes, end_link=3), INFO)

@@ -118,6 +118,11 @@ def test_a_node_that_fails_ends_the_command_with_its_sentence(x2v_run, server):
         ("{", "is not JSON"),
         ("[]", "holds no workflow: save it in ComfyUI, or export it for the API."),
         ('{"version": 1}', "holds no workflow"),
+        ('{"1": {"class_type": "EmptyImage"}}', "holds no workflow"),
+        ('{"1": {"type": "EmptyImage", "inputs": {}}}', "holds no workflow"),
+        ('{"nodes": [{"id": 1, "type": "EmptyImage"}]}', "holds no workflow"),
+        ('{"nodes": [{"type": "EmptyImage"}], "links": []}', "holds no workflow"),
+        ('{"nodes": {"id": 1}, "links": []}', "holds no workflow"),
         ('{"1": {"class_type": "X2VLoadDit", "inputs": {}}}', "Did you mean 'X2VLoadDiT'"),
     ],
 )
@@ -167,6 +172,18 @@ def test_no_server_there(x2v_run):
     status, _, err = x2v_run(DEMO, server="http://127.0.0.1:9")
     assert status == 1
     assert "No ComfyUI answers at http://127.0.0.1:9. Start it, or leave --server out." in err
+    status, _, err = x2v_run(DEMO, server="localhost:8188")
+    assert status == 1
+    assert "answers at localhost:8188. " in err and "Addresses are like http://127.0.0.1:8188." in err
+
+
+def test_an_output_folder_that_cannot_be_made(server, tmp_path, capsys):
+    file = tmp_path / "file"
+    file.touch()
+    with pytest.raises(SystemExit) as ended:
+        main(["run", str(DEMO), "--server", server.url, "--output", str(file)])
+    assert ended.value.code == 1
+    assert f"{file} cannot be written: File exists. Choose another place for it." in capsys.readouterr().err
 
 
 @pytest.mark.slow
