@@ -1,5 +1,6 @@
 """What the registry would publish: its description, its files, and that it works in a ComfyUI that has nothing else."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -20,6 +21,7 @@ else:
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+COMFY_TEST = '[test]\nlevels = ["syntax", "coverage", "hazards"]\n'
 SHADOW = 'raise ImportError("the pack in custom_nodes must not need an installed x2v_quant")\n'
 
 
@@ -105,6 +107,41 @@ def test_nothing_runs_text_as_code(unpacked):
     ruff = [sys.executable, "-m", "ruff", "check", "--isolated", "--select", "S102,S307,E702", "."]
     found = subprocess.run(ruff, cwd=unpacked / "custom_nodes" / PACK_NAME, capture_output=True, text=True)
     assert found.returncode == 0, found.stdout
+
+
+@pytest.fixture
+def tool(unpacked, tmp_path):
+    """tool(command, ...) -> what it prints about the unpacked pack. Its settings and results stay in tmp_path."""
+
+    def run(*command):
+        if shutil.which(command[0]) is None:
+            pytest.skip(f"{command[0]} is not installed")
+        places = {name: str(tmp_path) for name in ("HOME", "COMFY_TEST_LOGS_DIR", "COMFY_TEST_WORKSPACE_DIR")}
+        found = subprocess.run(
+            command,
+            cwd=unpacked / "custom_nodes" / PACK_NAME,
+            env={**os.environ, **places, "PYTHONUTF8": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+        )
+        assert found.returncode == 0, found.stdout
+        return found.stdout
+
+    return run
+
+
+def test_comfy_cli_validates_it(tool):
+    said = tool("comfy", "--skip-prompt", "--no-enable-telemetry", "node", "validate")
+    assert "All validation checks passed successfully" in said, said
+
+
+def test_comfy_test_finds_nothing(tool, tmp_path):
+    config = tmp_path / "comfy-test.toml"
+    config.write_text(COMFY_TEST)
+    said = tool("comfy-test", "run", "--config", str(config))
+    for line in ("[SYNTAX] PASSED", "[COVERAGE] PASSED", "Hazards check: clean"):
+        assert line in said, said
 
 
 @pytest.mark.slow
