@@ -84,7 +84,7 @@ class Frontend:
         self.close_panel()
         self.open_templates()
         self.card(name).click()
-        expect(self.page.get_by_test_id("template-workflows-content")).to_have_count(0)
+        expect(self.page.get_by_test_id("template-workflows-content")).to_have_count(0, timeout=TIMEOUT)
         self.page.wait_for_function(OPENED, arg=name)
 
     def card(self, name: str):

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from x2v_quant.formats import FORMATS, SMOOTHED
-from x2v_quant.kernels import survey
+from x2v_quant.kernels import KERNELS, survey
 from x2v_quant.loading import load_dit
 from x2v_quant.machine import default_device, describe
 from x2v_quant.schemes import SCHEMES, SchemeChoice
@@ -24,6 +24,7 @@ CASES = [
     for kernel, reason in survey(format_name, describe(default_device())).items()
     if reason is None
 ]
+IN_FLOAT32 = {row.name for row in KERNELS if row.requires.dtypes == (torch.float32,)}
 
 
 @pytest.fixture
@@ -44,7 +45,8 @@ def pytorch_attention(_, *args, **kwargs):
 def test_a_wan_block_is_one_graph(format_name, kernel, wan_files):
     import comfy.model_management
 
-    model = load_dit(wan_files[format_name][1], SchemeChoice(dit=scheme_of(format_name, kernel)))
+    choice = SchemeChoice(dit=scheme_of(format_name, kernel), compute_dtype="fp32" if kernel in IN_FLOAT32 else "auto")
+    model = load_dit(wan_files[format_name][1], choice)
     comfy.model_management.load_models_gpu([model])
     wan, device = model.model.diffusion_model, default_device()
     width = wan.blocks[0].ffn[0].in_features
