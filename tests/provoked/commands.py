@@ -1,6 +1,7 @@
 """Errors that only the command line comes to: what is typed, and what it says then."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from family_files import tensors_of
@@ -58,6 +59,19 @@ def into_a_folder(desk: Desk) -> list[str]:
 def empty_folder(desk: Desk) -> list[str]:
     (desk.folder / "wan").mkdir()
     return ["convert", desk.path("wan"), desk.path(OUT)]
+
+
+def lacking(desk: Desk) -> str:
+    """An unquantized model without a tensor that tells its size."""
+    return desk.put(MODEL, demo("t2v", lambda tensors: tensors.pop("blocks.0.ffn.0.weight"), "bf16"))
+
+
+def pictures_in_a_file(desk: Desk) -> list[str]:
+    return ["compare", desk.demo("t2v"), desk.demo("t2v"), "--pictures", desk.put("pictures", b"mine")]
+
+
+def decoded(vae: Callable[[Desk], Path | str], *words: str) -> Typed:
+    return Typed(lambda desk: ["compare", desk.demo("t2v"), desk.demo("t2v"), "--vae", str(vae(desk))], words)
 
 
 def infinite_scale() -> dict:
@@ -257,6 +271,19 @@ TYPED = {
         "",
         f"{ORIGINAL.vae}: ComfyUI does not recognise this diffusion model. Give the file",
     ),
+    "compare: an incomplete model": compare(lacking, "", f"{MODEL}: blocks.0.ffn.0.weight is missing. "),
+    "compare: no steps": Typed(
+        lambda desk: ["compare", NOWHERE, NOWHERE, "--steps", "0"], ("0 is not between 1 and 10000",), status=2
+    ),
+    "compare: a picture's place": Typed(
+        pictures_in_a_file, ("pictures is no folder for pictures: ", "Choose another one.")
+    ),
+    "compare: a VAE's folder": decoded(lambda desk: desk.folder, " is a folder. Give the file of a VAE."),
+    "compare: what is no VAE": decoded(
+        lambda desk: desk.demo("t2v"),
+        f"{ORIGINAL.t2v}: ComfyUI does not recognise this VAE. Give the file of one.",
+    ),
+    "compare: a broken VAE": decoded(lambda desk: desk.put(MODEL, b""), f"{MODEL} is empty. Download it again."),
     "compare: a model of other words": Typed(
         lambda desk: ["compare", ltx(desk), ltx(desk), "--steps", "1"],
         ("There is no prompt of random numbers for a LTX", "compare it in a graph, with the node Compare Models."),

@@ -60,6 +60,13 @@ CASES = {
         files={"a.safetensors": demo("t2v", kind="fp8")},
         folder=True,
     ),
+    "no diffusion model": configured(
+        {"dit_quantized": True, "dit_quant_scheme": "int8-vllm"},
+        f"{NAME}: no int8-vllm diffusion model in ",
+        "Download it there, or name it with dit_quantized_ckpt.",
+        files={"vae.safetensors": demo("vae")},
+        folder=True,
+    ),
     "folder of two": configured(
         {"dit_quantized": True, "dit_quantized_ckpt": "two"},
         f"{NAME}: dit_quantized_ckpt names the folder two/, which has to hold one model: a.safetensors, b.safetensors.",

@@ -29,6 +29,10 @@ def pair(high: str, low: str, *words: str, other: str = "t2v") -> Case:
     return Case(NODE, make, words)
 
 
+def without_other(place: Place):
+    return experts(place.put("diffusion_models", HIGH_FILE, demo("t2v")))
+
+
 def crowded(place: Place):
     for expert, names in ((HIGH, ("a", "b")), (LOW, ("a",))):
         for name in names:
@@ -53,6 +57,11 @@ CASES = {
         NODE,
         lambda place: experts(INT8),
         (f"The low-noise expert of '{INT8}' is not found. Pick it as low_noise.",),
+    ),
+    "without its other": Case(
+        NODE,
+        without_other,
+        (f"{HIGH_FILE}' is not found: there is no '", f"{LOW_FILE}' in ComfyUI's diffusion_models folder. Pick it as"),
     ),
     "two in a folder": Case(
         NODE,

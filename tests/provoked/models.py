@@ -25,6 +25,20 @@ def clip(*missing: str):
     return read
 
 
+def beside(name: str, value):
+    """A SeedVR2 with a file beside it."""
+
+    def read(place: Place):
+        place.put("diffusion_models", name, value)
+        return SEEDVR2
+
+    return read
+
+
+SEEDVR2 = {
+    "vid_in.proj.bias": torch.zeros(4),
+    **{f"blocks.0.attn.proj_qkv.vid.{end}": part for end, part in made("int8").items()},
+}
 UNKNOWN = {f"layers.0.mystery.{end}": part for end, part in made("int8").items()}
 LORA = {"blocks.0.ffn.0.lora_A.weight": torch.zeros(4, 4), "blocks.0.ffn.0.lora_B.weight": torch.zeros(4, 4)}
 CASES = {
@@ -62,6 +76,16 @@ CASES = {
     "unknown": file(
         UNKNOWN,
         "model.safetensors: ComfyUI does not recognise this diffusion model. Update ComfyUI or use another file.",
+    ),
+    "text of another file": file(
+        SEEDVR2,
+        "model.safetensors: positive_conditioning is not there, and pos_emb.pt does not lie beside the model. Download",
+        "pos_emb.pt of ByteDance-Seed/SeedVR2-3B and save it as ",
+        "pos_emb.pt.",
+    ),
+    "another text": file(
+        beside("pos_emb.pt", {"text": torch.ones(58, 5120)}),
+        "pos_emb.pt is not one tensor of shape [58, 5120]. Download it from ByteDance-Seed/SeedVR2-3B.",
     ),
     "text encoder's norm": file(
         demo("t5", without("norm.weight")),

@@ -168,7 +168,8 @@ CASES = {
         denoising_step_list="1000, 1500",
     ),
     "boundary": distilled(
-        "boundary_step_index is 5, the schedule has 4 steps. Give a number from 0 to 4: how many steps the high-noise",
+        "boundary_step_index is 5, the schedule has 4 steps. Give a number from 1 to 4: how many steps the high-noise",
+        "expert makes. For none, give the output sigmas to the low-noise expert alone.",
         boundary_step_index=5,
     ),
     "scheduled LoRA": Case(
@@ -193,6 +194,10 @@ CASES = {
         node("ModelSamplingSD3", model=["model", 0], shift=3.0),
         "The models do not match: they are sampled at different noise levels. Put the same ModelSampling node with the",
         "same shift behind both.",
+    ),
+    "noise levels": compared(
+        node("ModelSamplingSD3", model=["model", 0], shift=0.0),
+        "The candidate has noise levels that are no numbers: give it another shift, or pick another scheduler",
     ),
     "steps as it likes": compared(
         node("X2VQuantizeModel", model=["model", 0], format="int8-channel"),
