@@ -54,7 +54,7 @@ class QuantLinear:
         missing_keys.remove(f"{prefix}weight")
         expected = (self.out_features, self.in_features)
         if tuple(weight.shape) != expected:
-            error_msgs.append(f"{prefix}weight: the file has shape {tuple(weight.shape)}, the model wants {expected}")
+            error_msgs.append(f"{prefix}weight has shape {list(weight.shape)}, the model wants {list(expected)}")
         elif isinstance(weight, QuantizedTensor):
             row = FORMAT_OF_LAYOUT[weight._layout_cls]
             self.layout_type = weight._layout_cls

@@ -74,17 +74,11 @@ CORE = {
 AO_INT8 = Peer("torchao", partial(_torchao, config="Int8DynamicActivationInt8WeightConfig"), lacks_torchao)
 AO_FP8 = Peer("torchao", partial(_torchao, config="Float8WeightOnlyConfig"), lacks_torchao)
 
+# who else makes the format out of bfloat16; nobody else makes the others, or they are core's own layouts
+QUANTIZERS = {"int8-channel": (CORE["int8"], AO_INT8), "fp8-channel": (AO_FP8,), "fp8-tensor": (CORE["fp8"],)}
 # (what is held, None for bfloat16; what it becomes; who else does that)
 CONVERSIONS: tuple[tuple[str | None, str, tuple[Peer, ...]], ...] = (
-    (None, "int8-channel", (CORE["int8"], AO_INT8, COPY)),
-    (None, "fp8-channel", (AO_FP8, COPY)),
-    (None, "fp8-tensor", (CORE["fp8"], COPY)),
-    (None, "fp8-block128", (COPY,)),
-    (None, "int4-g128", (COPY,)),
-    (None, "int4-g128-marlin", (COPY,)),
-    # core's own layouts: there is no one else to compare with
-    (None, "mxfp8", (COPY,)),
-    (None, "nvfp4", (COPY,)),
+    *((None, name, (*QUANTIZERS.get(name, ()), COPY)) for name, row in FORMATS.items() if not row.smooth),
     ("fp8-channel", "int8-channel", (CORE["fp8 to int8"], COPY)),
     ("fp8-channel-smooth", "int8-channel-smooth", (COPY,)),
     ("fp8-tensor", "int8-channel", (CORE["fp8 to int8"], COPY)),

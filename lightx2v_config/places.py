@@ -1,6 +1,7 @@
 """Where a file that a configuration names may lie: the model folder, then ComfyUI's folders. Never elsewhere."""
 
 import glob
+import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -45,7 +46,7 @@ class Places:
         for start in range(len(parts)):
             for root in self.roots(kind):
                 candidate = root.joinpath(*parts[start:])
-                if candidate.exists() and candidate != root:
+                if os.path.exists(candidate) and candidate != root:  # pathlib raises for a name that is too long
                     return candidate
         return self._only_one(config, key, parts[-1], kind)
 
@@ -53,7 +54,7 @@ class Places:
         """The one file of this name anywhere below the first root that has any."""
         where = self.words(kind)
         for root in self.roots(kind):
-            found = list(root.rglob(glob.escape(name)))
+            found = [path for path in root.rglob("*") if path.match(glob.escape(name))]
             if len(found) > 1:
                 cause = f"names {name}, of which there are {len(found)} in {where}"
                 raise config.error(key, cause, "Write more of its path.")

@@ -11,7 +11,7 @@ from ..checkpoints import open_checkpoint
 from ..linear import operations
 from ..plan import Plan
 from ..schemes import CLIP, SchemeChoice
-from .common import announce, check_complete, compute_dtype, make_plan, read_file, state_dict, wanted
+from .common import announce, check_complete, compute_dtype, make_plan, read_file, same_shapes, state_dict, wanted
 
 # ViT-H/14 has heads of 80 channels; other sizes use the usual 64
 HEAD_DIM = {1280: 80}
@@ -33,7 +33,8 @@ def load_clip_vision(
     plan = make_plan(checkpoint, CLIP, choice, device, compute_dtype(choice, device))
     sd = state_dict(checkpoint.load(read_file), plan)
     clip_vision = QuantizedClipVision(_config(sd, Path(path).name), plan, disable_dynamic)
-    clip_vision.model.load_state_dict(dict(sd), strict=False, assign=True)
+    with same_shapes(Path(path).name):
+        clip_vision.model.load_state_dict(dict(sd), strict=False, assign=True)
     check_complete(clip_vision.model, set(sd), Path(path).name)
     clip_vision.model.x2v_plan = plan
     clip_vision.patcher.cached_patcher_init = (_load_patcher, (path, choice, unquantized))

@@ -1,6 +1,9 @@
 """What the three loaders share: the plan for a checkpoint, its state dict, and the check that nothing is left over."""
 
 import logging
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import comfy.model_management
@@ -18,6 +21,10 @@ from ..schemes import AUTO, SchemeChoice, resolve, schemes_for
 log = logging.getLogger("x2v-quant")
 
 INCOMPLETE = "The file is incomplete or was made for another version of this model: download it again."
+# torch's words for a tensor of another shape, and QuantLinear's
+SIZE = r"torch\.Size\((\[.*?\])\)"
+MISMATCH = re.compile(rf"size mismatch for (.+): copying a param with shape {SIZE} from .+ current model is {SIZE}\.")
+MISFIT = r"\1 has shape \2, the model wants \3"
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
 
@@ -91,6 +98,19 @@ def _converted(weight, target: str, place: str):
         return convert(weight, target)
     except ValueError as error:
         raise SchemeMismatchError(f"{place}: {error}. Pick a scheme of another format.") from error
+
+
+@contextmanager
+def same_shapes(file: str) -> Iterator[None]:
+    """Around the loading of a state dict. Raises CheckpointError for a tensor of another shape than the model's."""
+    try:
+        yield
+    except RuntimeError as error:
+        told = MISMATCH.sub(MISFIT, str(error)).splitlines()
+        misfits = [line.strip() for line in told if ", the model wants " in line]
+        if not misfits:
+            raise
+        raise CheckpointError(f"{file}: {misfits[0]}{_and_more(misfits)}. {INCOMPLETE}") from error
 
 
 def check_complete(model: torch.nn.Module, given: set[str], file: str) -> None:

@@ -11,7 +11,7 @@ from ..checkpoints import CheckpointError, open_checkpoint
 from ..linear import operations
 from ..loras import stackable
 from ..schemes import DIT, SchemeChoice
-from .common import INCOMPLETE, announce, check_complete, compute_dtype, make_plan, read_file, state_dict
+from .common import INCOMPLETE, announce, check_complete, compute_dtype, make_plan, read_file, same_shapes, state_dict
 
 # what core assumes of a Wan model whose file says nothing
 WAN_TEXT_DIM = 4096
@@ -35,12 +35,13 @@ def load_dit(path: str, choice: SchemeChoice | None = None, unquantized: bool = 
     given = set(sd)
     name = Path(path).name
     try:
-        patcher = comfy.sd.load_diffusion_model_state_dict(
-            sd,
-            {"custom_operations": operations(plan), "dtype": _storage_dtype(weights.plain, dtype)},
-            metadata=_with_config(weights),
-            disable_dynamic=disable_dynamic,
-        )
+        with same_shapes(name):
+            patcher = comfy.sd.load_diffusion_model_state_dict(
+                sd,
+                {"custom_operations": operations(plan), "dtype": _storage_dtype(weights.plain, dtype)},
+                metadata=_with_config(weights),
+                disable_dynamic=disable_dynamic,
+            )
     except KeyError as error:  # core reads the model's dimensions off tensors it takes to be there
         raise CheckpointError(f"{name}: {error.args[0]} is missing. {INCOMPLETE}") from error
     if patcher is None:

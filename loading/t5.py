@@ -10,7 +10,7 @@ import torch
 from ..checkpoints import open_checkpoint
 from ..linear import operations
 from ..schemes import T5, SchemeChoice
-from .common import announce, check_complete, compute_dtype, make_plan, read_file, state_dict, wanted
+from .common import announce, check_complete, compute_dtype, make_plan, read_file, same_shapes, state_dict, wanted
 from .tokenizer import find_tokenizer
 
 
@@ -59,7 +59,8 @@ def load_t5(
     )
     encoder = clip.cond_stage_model.umt5xxl.transformer
     # built on meta and assigned: nothing is allocated twice, the 2 GB embedding stays in the file
-    encoder.load_state_dict(dict(sd), strict=False, assign=True)
+    with same_shapes(Path(path).name):
+        encoder.load_state_dict(dict(sd), strict=False, assign=True)
     check_complete(encoder, set(sd), Path(path).name)
     clip.cond_stage_model.x2v_plan = plan
     clip.patcher.cached_patcher_init = (_load_patcher, (path, choice, tokenizer, embedding_directory, unquantized))

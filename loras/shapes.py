@@ -12,8 +12,8 @@ BIAS = ("diff_b", "b_norm")
 
 
 def matrix(shape: Shape) -> Shape:
-    """[N, K, ...] -> (N, K * ...), as core multiplies and adds."""
-    return (shape[0], prod(shape[1:]))
+    """[N, K, ...] -> (N, K * ...), as core multiplies and adds; a number is (1, 1)."""
+    return (shape[0], prod(shape[1:])) if shape else (1, 1)
 
 
 def product(parts: Mapping[str, torch.Tensor]) -> Shape | None:

@@ -14,8 +14,21 @@ from .places import WEIGHT, Places, Target
 from .shapes import BIAS, WHOLE, matrix, product
 from .spellings import spelled
 
-# suffix -> what has to stand beside it
-PARTNERS = {"lora_up.weight": "lora_down.weight", "lora_down.weight": "lora_up.weight"}
+# suffix -> what has to stand beside it, any of these
+PARTNERS = {
+    "lora_up.weight": ("lora_down.weight",),
+    "lora_down.weight": ("lora_up.weight",),
+    "hada_w1_a": ("hada_w1_b",),
+    "hada_w1_b": ("hada_w2_a",),
+    "hada_w2_a": ("hada_w2_b",),
+    "hada_w2_b": ("hada_w1_a",),
+    "lokr_w1": ("lokr_w2", "lokr_w2_a"),
+    "lokr_w1_a": ("lokr_w1_b",),
+    "lokr_w1_b": ("lokr_w2", "lokr_w2_a"),
+    "lokr_w2": ("lokr_w1", "lokr_w1_a"),
+    "lokr_w2_a": ("lokr_w2_b",),
+    "lokr_w2_b": ("lokr_w1", "lokr_w1_a"),
+}
 PLACE = "place"
 SHOWN = 5  # keys of each kind in a report; a file for another model has thousands
 
@@ -50,12 +63,12 @@ class Translated:
 
 
 def translate(file: str, tensors: Mapping[str, torch.Tensor], places: Places) -> Translated:
-    """`file`: its name, for messages. Raises LoRAError for a file of which nothing fits this model, or with one half
-    of a pair of matrices missing."""
+    """`file`: its name, for messages. Raises LoRAError for a file of which nothing fits this model, or with a
+    matrix missing that belongs to another, or an alpha of several values."""
     tensors = comfy.lora_convert.convert_lora(tensors)
     made = Translated(len(tensors))
     for target, parts in _by_place(tensors, places, made).items():
-        _check_pairs(file, parts)
+        _check_parts(file, parts)
         _drop_misfits(target, parts, places, made)
         held = {f"{PLACE}.{suffix}": tensor for suffix, (_, tensor) in parts.items()}
         patches = comfy.lora.load_lora(held, {PLACE: target}, log_missing=False)
@@ -96,10 +109,14 @@ def _by_place(tensors: Mapping[str, torch.Tensor], places: Places, made: Transla
     return found
 
 
-def _check_pairs(file: str, parts: Parts) -> None:
-    for suffix, partner in PARTNERS.items():
-        if suffix in parts and partner not in parts:
-            raise LoRAError(f"{file}: {parts[suffix][0]} has no {partner} beside it. Download the file again.")
+def _check_parts(file: str, parts: Parts) -> None:
+    for suffix, partners in PARTNERS.items():
+        if suffix in parts and not any(partner in parts for partner in partners):
+            beside = " or ".join(partners)
+            raise LoRAError(f"{file}: {parts[suffix][0]} has no {beside} beside it. Download the file again.")
+    if "alpha" in parts and parts["alpha"][1].numel() != 1:
+        key, alpha = parts["alpha"]
+        raise LoRAError(f"{file}: {key} has shape {list(alpha.shape)}, not one value. Download the file again.")
 
 
 def _drop_misfits(target: Target, parts: Parts, places: Places, made: Translated) -> None:

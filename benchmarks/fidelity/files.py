@@ -17,13 +17,14 @@ from ...converting.options import Options
 from ...converting.outputs import X2V
 from ...demo.quantize import KINDS, SELECTION, quantized
 from ...formats import FORMATS, family
+from ...formats.format import Format
 from .gguf_file import write_gguf
 from .peers import CORE_FORMATS, GGUF_TYPES, CoreFormat
 
 Tensors = dict[str, torch.Tensor]
 Layer = dict[str, torch.Tensor]
 
-# format -> what the demo's converter calls it
+# what LightX2V publishes: format -> what the demo's converter calls it
 FORMAT_KINDS = {
     "int8-channel": "int8",
     "fp8-channel": "fp8",
@@ -84,6 +85,12 @@ def _reduced(weight: torch.Tensor) -> Layer:
     return {"weight": codes, "weight_scale": params.scale}
 
 
+def _own(row: Format, weight: torch.Tensor) -> Layer:
+    """A layer as the pack saves it."""
+    held = row.quantize(weight, weight.dtype)
+    return held.state_dict("weight") | _marker(row.marker_of(held._params))
+
+
 def _marked(kind: str, marker: str, weight: torch.Tensor) -> Layer:
     """As the demo's converter makes it, and marked: a weight of one block looks like one with a single scale."""
     return KINDS[kind](weight) | _marker(marker)
@@ -104,6 +111,7 @@ def _gguf(type_name: str, tensors: Tensors, metadata: dict[str, str], stem: Path
 
 # kind -> (tensors, metadata, path without its ending) -> the file
 WRITERS: dict[str, Callable[[Tensors, dict[str, str], Path], Path]] = {
+    **{name: partial(_layers, partial(_own, row)) for name, row in FORMATS.items() if not row.smooth},
     **{name: partial(_lightx2v, kind) for name, kind in FORMAT_KINDS.items()},
     "fp8-reduced": partial(_layers, _reduced),
     "fp8-block128": partial(_layers, partial(_marked, "block128", FORMATS["fp8-block128"].marker)),

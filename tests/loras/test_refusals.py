@@ -116,6 +116,15 @@ def test_a_file_that_is_not_there_or_damaged(tmp_path):
     assert set(read_lora(tmp_path / NAME)) == set(pair(LAYER))
 
 
+def test_plain_numbers_of_a_pickle_count_and_texts_do_not(tmp_path, model):
+    path = tmp_path / "lora.pth"
+    torch.save({**pair(LAYER), f"{LAYER}.alpha": 2.0, "made_by": "someone"}, path)
+    found = read_lora(path)
+    assert found.keys() == {*pair(LAYER), f"{LAYER}.alpha"}
+    (patch,) = apply_lora(model, found, path.name, 1.0, "merge")[0].patches.values()
+    assert patch[0][1].weights[2] == 2.0
+
+
 @pytest.mark.parametrize(
     "kind,tensors,bypassed",
     [

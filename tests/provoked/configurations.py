@@ -109,6 +109,11 @@ CASES = {
             "Put it there, or remove the key.",
         ),
     ),
+    "too long": configured(
+        {"dit_quantized": True, "dit_quantized_ckpt": f"{'x' * 300}.safetensors"},
+        f"{NAME}: dit_quantized_ckpt names xxx",
+        "x.safetensors, which is not in ComfyUI's diffusion_models folder. Put it there, or remove the key.",
+    ),
     "steps": configured(
         {**LOADABLE, "denoising_step_list": [1000, 0]},
         key("denoising_step_list", "is [1000, 0]", "It holds training steps from 1000 down."),

@@ -7,7 +7,7 @@ from .graphs import behind, ours
 from .place import Place
 
 NODE = "X2VLoadLoRA"
-FILE = "lora.safetensors"
+FILE, PICKLED = "lora.safetensors", "lora.pth"
 LAYER = "diffusion_model.blocks.0.ffn.0"
 PICK = "Pick a LoRA that was made for it."
 
@@ -16,9 +16,9 @@ def pair(layer: str = LAYER, n: int = 512, k: int = 128, up: int = 4, down: int 
     return {f"{layer}.lora_A.weight": torch.ones(down, k), f"{layer}.lora_B.weight": torch.ones(n, up)}
 
 
-def lora(content, *words: str) -> Case:
+def lora(content, *words: str, name: str = FILE) -> Case:
     def make(place: Place):
-        return behind(ours(), NODE, lora_name=place.put("loras", FILE, content), strength=1.0, mode="auto")
+        return behind(ours(), NODE, lora_name=place.put("loras", name, content), strength=1.0, mode="auto")
 
     return Case(NODE, make, words)
 
@@ -50,5 +50,28 @@ CASES = {
         f"{FILE} has nothing for this model: {LAYER}.lora_",
         "lora_up.weight has rank 8, lora_down.weight rank 4",
         PICK,
+    ),
+    "list": lora([1, 2], f"{PICKLED} holds no table of named tensors. Pick the file of a LoRA.", name=PICKLED),
+    "no names": lora(
+        {1: torch.ones(4, 4), 2: torch.ones(4, 4)},
+        f"{PICKLED} holds no table of named tensors. Pick the file of a LoRA.",
+        name=PICKLED,
+    ),
+    "numbers": lora(
+        {f"{LAYER}.lora_A.weight": torch.tensor(1.0), f"{LAYER}.lora_B.weight": torch.tensor(1.0)},
+        f"{FILE} was made for a model of another size: {LAYER}.lora_",
+        "is for a tensor of [1, 1], the model has [512, 128]. Pick a LoRA for this model's size.",
+    ),
+    "half of a lokr": lora(
+        {f"{LAYER}.lokr_w1": torch.ones(4, 4), f"{LAYER}.lokr_w2_a": torch.ones(128, 4)},
+        f"{FILE}: {LAYER}.lokr_w2_a has no lokr_w2_b beside it. Download the file again.",
+    ),
+    "first of a lokr": lora(
+        {f"{LAYER}.lokr_w1": torch.ones(4, 4)},
+        f"{FILE}: {LAYER}.lokr_w1 has no lokr_w2 or lokr_w2_a beside it. Download the file again.",
+    ),
+    "alphas": lora(
+        {**pair(), f"{LAYER}.alpha": torch.ones(2)},
+        f"{FILE}: {LAYER}.alpha has shape [2], not one value. Download the file again.",
     ),
 }

@@ -15,14 +15,29 @@ INCOMPLETE = "The file is incomplete or was made for another version of this mod
 SAVED = "model.pth"
 
 
-def clip(*missing: str):
-    """A vision encoder without these keys, as the content of a file."""
+def clip(change):
+    """A vision encoder as the content of a file. change: edits its tensors."""
 
     def read(place: Place):
         tensors = torch.load(FIXTURES / CLIP, weights_only=True)
-        return {key: tensor for key, tensor in tensors.items() if key not in missing}
+        change(tensors)
+        return tensors
 
     return read
+
+
+def halved(*keys: str):
+    """A `change` that leaves these tensors half of their rows."""
+
+    def change(tensors: dict[str, torch.Tensor]) -> None:
+        for key in keys:
+            tensors[key] = tensors[key][: len(tensors[key]) // 2].clone()
+
+    return change
+
+
+def quantized(layer: str) -> tuple[str, str]:
+    return f"{layer}.weight", f"{layer}.weight_scale"
 
 
 def beside(name: str, value):
@@ -94,8 +109,46 @@ CASES = {
         loader="X2VLoadT5",
     ),
     "vision encoder's dimension": file(
-        clip("visual.head"),
+        clip(without("visual.head")),
         f"{SAVED}: visual_projection.weight is missing. {INCOMPLETE}",
+        name=SAVED,
+        loader="X2VLoadCLIPVision",
+    ),
+    "shape": file(
+        demo("t2v", halved(*quantized("blocks.1.ffn.2"))),
+        f"model.safetensors: blocks.1.ffn.2.weight has shape [64, 512], the model wants [128, 512]. {INCOMPLETE}",
+    ),
+    "shape of what is not quantized": file(
+        demo("t2v", halved("blocks.0.norm3.weight", "blocks.1.ffn.0.bias")),
+        "model.safetensors: blocks.0.norm3.weight has shape [64], the model wants [128] (and 1 more). ",
+        INCOMPLETE,
+    ),
+    "text encoder's shape": file(
+        demo("t5", halved(*quantized("blocks.1.ffn.fc2"))),
+        f"{SAVED}: encoder.block.1.layer.1.DenseReluDense.wo.weight has shape [64, 256], the model wants [128, 256]. ",
+        INCOMPLETE,
+        name=SAVED,
+        loader="X2VLoadT5",
+    ),
+    "text encoder's shape of what is not quantized": file(
+        demo("t5", halved("norm.weight")),
+        f"{SAVED}: encoder.final_layer_norm.weight has shape [64], the model wants [128]. {INCOMPLETE}",
+        name=SAVED,
+        loader="X2VLoadT5",
+    ),
+    "vision encoder's shape": file(
+        clip(halved(*quantized("visual.transformer.1.attn.proj"))),
+        f"{SAVED}: vision_model.encoder.layers.1.self_attn.out_proj.weight has shape [",
+        ", the model wants [",
+        INCOMPLETE,
+        name=SAVED,
+        loader="X2VLoadCLIPVision",
+    ),
+    "vision encoder's shape of what is not quantized": file(
+        clip(halved("visual.post_norm.bias")),
+        f"{SAVED}: vision_model.post_layernorm.bias has shape [",
+        ", the model wants [",
+        INCOMPLETE,
         name=SAVED,
         loader="X2VLoadCLIPVision",
     ),

@@ -20,6 +20,7 @@ WORDS = {
     "layer_rules/format_names.py": {"format_named"},
     "layer_rules/shapes.py": {"why_not"},
     "lightx2v_config/diffusion.py": {"_not_found"},
+    "linear.py": {"_load_from_state_dict"},
     "loras/translate.py": {"_nothing"},
     "nodes/experts.py": {"expert_names"},
 }
