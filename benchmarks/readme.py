@@ -1,8 +1,8 @@
-"""Tables from the results that are kept: run as a module, it writes README's between their markers, and the page with
-every figure."""
+"""Tables from the results that are kept: run as a module, it writes the READMEs' between their markers, and the page
+with every figure."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from .. import scheme_table
@@ -47,17 +47,19 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "fidelity": fidelity_section,
     "training": training_section,
 }
+# file -> the sections that it has
+READMES = {README: tuple(SECTIONS), ROOT / "README.zh.md": ("schemes", "bench", "fidelity")}
 
 
-def updated(text: str) -> str:
-    """`text` with every section written anew. Raises ValueError if a marker is missing."""
-    for name, section in SECTIONS.items():
+def updated(text: str, sections: Sequence[str]) -> str:
+    """`text` with these sections, keys of SECTIONS, written anew. Raises ValueError if a marker is missing."""
+    for name in sections:
         begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
         before, opened, rest = text.partition(begin)
         _, closed, after = rest.partition(end)
         if not opened or not closed:
-            raise ValueError(f"README.md has no {begin} ... {end}: add the two comments where the {name} tables belong")
-        text = f"{before}{begin}\n{section()}\n{end}{after}"
+            raise ValueError(f"A README has no {begin} ... {end}: add the two comments where the {name} tables belong")
+        text = f"{before}{begin}\n{SECTIONS[name]()}\n{end}{after}"
     return text
 
 
@@ -72,7 +74,8 @@ def _machine(report: dict, cases: list[dict]) -> str:
 
 
 def main() -> None:
-    README.write_text(updated(README.read_text(encoding="utf-8")), encoding="utf-8", newline="\n")
+    for file, sections in READMES.items():
+        file.write_text(updated(file.read_text(encoding="utf-8"), sections), encoding="utf-8", newline="\n")
     PAGE.write_text(page(), encoding="utf-8", newline="\n")
 
 

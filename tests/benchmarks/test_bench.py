@@ -174,9 +174,10 @@ def test_results_go_by_the_machines_name(machine, flags, command, name, tmp_path
 
 
 def test_readme_shows_the_figures_that_are_kept():
-    text = readme.README.read_text(encoding="utf-8")
     again = "python -m x2v_quant.benchmarks.readme writes the tables anew"
-    assert readme.updated(text) == text, again
+    for file, sections in readme.READMES.items():
+        text = file.read_text(encoding="utf-8")
+        assert readme.updated(text, sections) == text, again
     assert readme.page() == readme.PAGE.read_text(encoding="utf-8"), again
 
 
@@ -196,7 +197,7 @@ def test_readme_is_written_from_the_results(monkeypatch, tmp_path):
     )
     monkeypatch.setattr(readme, "RESULTS", tmp_path)
     monkeypatch.setattr(readme, "SECTIONS", {"bench": readme.bench_section})
-    text = readme.updated("before\n<!-- bench:begin -->\nold\n<!-- bench:end -->\nafter\n")
+    text = readme.updated("before\n<!-- bench:begin -->\nold\n<!-- bench:end -->\nafter\n", ["bench"])
     assert text.startswith("before\n<!-- bench:begin -->\n**NVIDIA H200 (compute capability 9.0), EPYC with 4 threads")
     assert "python dev.py exec x2v-quant bench --part linear --results benchmarks/results\n" in text
     linear, loading = tables.comparisons(CASES)
@@ -209,4 +210,4 @@ def test_readme_is_written_from_the_results(monkeypatch, tmp_path):
     assert text.endswith("<!-- bench:end -->\nafter\n")
     assert "old" not in text
     with pytest.raises(ValueError, match="<!-- bench:begin -->"):
-        readme.updated("no markers")
+        readme.updated("no markers", ["bench"])
