@@ -12,6 +12,7 @@ Values = Mapping[str, Any]
 DIT_NAMES = (
     *("wan", "humo", "chrono_edit", "causal_forcing"),
     *("qwen.?image", "firered.image", "z.?image", "flux", "hunyuan.?video", "ltx", "longcat", "ernie", "chroma"),
+    *("minimax.?h3", "seedvr2"),
 )
 WAN_CLIP_VISION_NAMES = ("clip.vision.h", r".*open.clip.xlm.roberta")
 
