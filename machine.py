@@ -54,10 +54,11 @@ def _cpu_name() -> str:
 
 
 def cpu_has_bf16() -> bool:
-    """Whether this CPU multiplies bfloat16 in hardware; elsewhere it is slower than float32."""
-    if hasattr(torch.cpu, "get_capabilities"):
-        return _cpu_has("avx512_bf16", "amx_bf16")
-    return torch.cpu._is_avx512_bf16_supported()
+    """Whether this CPU multiplies bfloat16 faster than float32: with AMX, or with AMD's AVX512-BF16. Intel's without
+    AMX takes 1.75 times as long for it as for float32 (torch 2.11, Sapphire Rapids)."""
+    if not hasattr(torch.cpu, "get_capabilities"):
+        return torch.cpu._is_amx_tile_supported()
+    return _cpu_has("amx_bf16") or (_cpu_has("avx512_bf16") and "AMD" in _cpu_name())
 
 
 def _cpu_has_vnni() -> bool:
