@@ -32,8 +32,12 @@ def listing(cases: list[dict]) -> str:
 
 def comparisons(cases: list[dict]) -> list[str]:
     """A table per part, or per set of peers where a case names no part: a row per thing measured with our figure, and a
-    column per peer with the ratio. Blank where nothing was measured."""
-    return [_comparison(part, rows) for part, rows in _grouped(cases)]
+    column per peer with the ratio. Blank where nothing was measured; no table where nothing at all was."""
+    return [_comparison(part, rows) for part, rows in _grouped(cases) if any(map(_measured, rows.values()))]
+
+
+def _measured(found: list[dict]) -> bool:
+    return any(case["ratio"] is not None for case in found)
 
 
 def absences(cases: list[dict]) -> list[str]:

@@ -128,6 +128,7 @@ def test_what_cannot_be_had_has_no_figure():
     assert tables.listing([cold]).splitlines()[2] == "| file, cold vs UNETLoader | - | - | - |  |"
     warm = Case("file, warm vs UNETLoader", 1, 2, "s", part="loading").as_dict()
     assert tables.comparisons([warm, cold])[0].splitlines()[3] == "| file, cold | - | - |"
+    assert tables.comparisons([cold]) == []
 
 
 def test_what_was_not_measured_is_said_once():
