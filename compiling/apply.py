@@ -1,6 +1,7 @@
 """A MODEL whose blocks are compiled one by one when it is first sampled."""
 
 import functools
+import os
 import re
 from collections import Counter
 
@@ -19,6 +20,7 @@ from ..offload.steered import DIFFUSION_MODEL, steered
 from .counting import Compilations, CountingBackend, counting, failures_told
 
 KEY = "x2v_quant.compile"
+TORCH = os.path.dirname(torch.__file__)
 INDUCTOR = "inductor"
 # blocks of one model have one code, and dynamo gives a code up, silently, after 8 variants: it takes one for each kind
 # of block, and one more for each kind of LoRA beside the weights and for the first other size
@@ -103,6 +105,8 @@ def _is_kept(entry) -> bool:
 def why_not(device: torch.device) -> str | None:
     """Why inductor does not compile for `device`, None if it can."""
     if comfy.model_management.is_device_cpu(device):
+        if os.name != "nt" and " " in TORCH:  # what it hands to the linker is not quoted
+            return f"inductor cannot link for models on the CPU where torch's folder has a space in its path ({TORCH})"
         try:
             cpp_builder.get_cpp_compiler()
         except InvalidCxxCompiler:

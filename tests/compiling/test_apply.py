@@ -1,5 +1,7 @@
 """Compiled blocks sample what they sample uncompiled, with few graphs, whatever changes between two runs."""
 
+import os
+
 import comfy.sd
 import pytest
 import torch
@@ -230,9 +232,21 @@ def test_no_compiler_is_a_note(model, sample, monkeypatch):
         raise InvalidCxxCompiler
 
     monkeypatch.setattr(cpp_builder, "get_cpp_compiler", none)
+    monkeypatch.setattr("x2v_quant.compiling.apply.TORCH", "/torch")
     made, notes = compiled(model)
     assert made is model
     assert notes == ["not compiled: inductor needs a C++ compiler for models on the CPU, and there is none"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="torch quotes its folder on Windows")
+def test_a_folder_that_inductor_cannot_link_to_is_a_note(model, monkeypatch):
+    monkeypatch.setattr("x2v_quant.compiling.apply.TORCH", "/my models/torch")
+    made, notes = compiled(model)
+    assert made is model
+    assert notes == [
+        "not compiled: inductor cannot link for models on the CPU where torch's folder has a space in its path "
+        "(/my models/torch)"
+    ]
 
 
 def test_a_model_without_blocks_is_compiled_as_a_whole(model):
