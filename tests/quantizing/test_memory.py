@@ -1,6 +1,7 @@
-"""Quantizing takes the memory of the quantized weights and of a few copies of one layer."""
+"""Quantizing takes the memory of the quantized weights and of two copies of one layer."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,8 +15,9 @@ SCRIPT = Path(__file__).with_name("peak_of_quantizing.py")
 SIZE = WanSize(dim=1536, ffn=8960, blocks=3, text=4096)  # of the 1.3B model: 93 MB a block
 LAYERS = 10 * SIZE.blocks
 PLAIN, SMOOTH = "plain", "smooth"
-COPIES = 4
-SLACK = 32e6  # what the allocator keeps
+COPIES = 2
+# glibc gives back what is freed: by itself it keeps from nothing to 100 MB of it, other amounts each time
+GIVES_BACK = {"MALLOC_MMAP_THRESHOLD_": "65536"}
 
 
 @pytest.fixture(scope="module")
@@ -28,12 +30,12 @@ def dense(tmp_path_factory):
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak of a moment is known on Linux")
 @pytest.mark.parametrize("how", [PLAIN, SMOOTH])
-def test_the_peak_is_the_weights_and_a_few_copies_of_the_largest_layer(how, dense):
+def test_the_peak_is_the_weights_and_two_copies_of_the_largest_layer(how, dense):
     command = [sys.executable, str(SCRIPT), str(dense), "int8-channel", how]
-    result = subprocess.run(command, capture_output=True, text=True)
+    result = subprocess.run(command, env={**os.environ, **GIVES_BACK}, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     found = json.loads(result.stdout.splitlines()[-1])
     print(found)
     assert found["smoothed"] == (LAYERS if how == SMOOTH else 0)
     assert found["peak"] > 0.9 * found["weights"]
-    assert found["peak"] < found["weights"] + COPIES * found["largest"] + SLACK
+    assert found["peak"] < found["weights"] + COPIES * found["largest"]
