@@ -9,6 +9,7 @@ from .formats import family
 from .kernels import why_not
 from .machine import Machine, default_device, describe
 from .schemes import CLIP, DIT, T5, resolve, schemes_for
+from .sizes import amount
 
 COMPONENTS = {"dit": DIT, "t5": T5, "clip_vision": CLIP}
 # the human form stops here, the data never does
@@ -119,7 +120,7 @@ def lines(report: dict) -> list[str]:
     problems = report["problems"]
     head = [f"{report['path']}: {report['model']} ({report['kind']})"]
     if report["files"]:
-        sizes = {name: _size(value) for name, value in report["bytes"].items()}
+        sizes = {name: amount(value) for name, value in report["bytes"].items()}
         count = len(report["files"])
         head.append(
             f"{count} file{'s' * (count > 1)}, {sizes['total']} of weights: "
@@ -145,16 +146,6 @@ def _table(titles: tuple[str, str, str], groups: list[dict]) -> list[str]:
     if not groups:
         return []
     rows = [(*titles, "size")]
-    rows += [(g["group"], g[titles[1]], str(g[titles[2]]), _size(g["bytes"])) for g in groups]
+    rows += [(g["group"], g[titles[1]], str(g[titles[2]]), amount(g["bytes"])) for g in groups]
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
     return ["", *(f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}  {d:>{widths[3]}}" for a, b, c, d in rows)]
-
-
-def _size(count: int) -> str:
-    """Bytes in the unit that leaves one to three digits before the point."""
-    value = float(count)
-    for unit in ("B", "kB", "MB"):
-        if value < 1000:
-            return f"{value:.3g} {unit}"
-        value /= 1000
-    return f"{value:.3g} GB"

@@ -10,6 +10,7 @@ from tqdm import tqdm
 from ..benchmarks.comfyui import use_comfyui
 from ..calibrating import Calibration
 from ..layer_rules import Override, parse_overrides
+from ..sizes import amount
 from . import packages, search
 from .convert import convert
 from .errors import ConvertError
@@ -143,8 +144,8 @@ def _share(text: str) -> float:
 def lines(report: dict) -> list[str]:
     """The report for a person."""
     formats = ", ".join(f"{count} layer{'s' * (count > 1)} {name}" for name, count in report["formats"].items())
-    rate = report["bytes"] / GB / max(report["seconds"], 1e-9)
-    head = f"{report['target']}: {report['bytes'] / GB:.2f} GB in {report['seconds']:.1f} s ({rate:.2f} GB/s)"
+    rate = amount(report["bytes"] / max(report["seconds"], 1e-9))
+    head = f"{report['target']}: {amount(report['bytes'])} in {report['seconds']:.1f} s ({rate}/s)"
     found = [head, f"{report['model']}, rules for {report['family']}, dialect {report['dialect']}: {formats}"]
     reasons: dict[str, list[str]] = {}
     for layer, reason in report["kept"].items():

@@ -6,10 +6,10 @@ import re
 from collections.abc import Mapping, Sequence
 
 from ..layer_rules.overrides import KEEP
+from ..sizes import amount
 from .errors import ConvertError
 from .measuring import Cost, Measured
 
-GB = 1e9
 # formats of a layer that differ less than this in size are equally cheap: one scale less is no reason for more error
 EQUAL_SIZE = 1.01
 # the reason of a layer that stays as it is
@@ -37,10 +37,10 @@ def choose_size(measured: Mapping[str, Mapping[str, Cost]], kept_bytes: int, tar
     targets = sorted({cost.snr for costs in measured.values() for cost in costs.values()} | {-math.inf})
     fitting = bisect.bisect_right(targets, target_bytes, key=size)
     if not fitting:
-        smallest = math.ceil(size(-math.inf) / 1e6) / 1e3
+        smallest = size(-math.inf)
         raise ConvertError(
-            f"The model does not fit into {target_bytes / GB:.3f} GB: with these candidates it takes "
-            f"{smallest:.3f} GB. Ask for at least that, or allow smaller formats."
+            f"The model does not fit into {amount(target_bytes)}: with these candidates it takes {amount(smallest)}. "
+            f"Ask for at least {math.ceil(smallest / 1e6) / 1e3} GB, or allow smaller formats."
         )
     return choose_snr(measured, targets[fitting - 1])
 
@@ -84,7 +84,7 @@ def _search(measured: Measured, kept_bytes: int, target_snr: float | None, targe
         chosen = choose_size(measured, kept_bytes, target_bytes)
         if set(chosen.values()) == {KEEP}:
             raise ConvertError(
-                f"The model fits into {target_bytes / GB:.3f} GB without being quantized. Ask for a smaller size."
+                f"The model fits into {amount(target_bytes)} without being quantized. Ask for a smaller size."
             )
         return chosen
     chosen = choose_snr(measured, target_snr)
@@ -116,12 +116,12 @@ def lines(chosen: Mapping[str, Mapping]) -> list[str]:
     groups: dict[tuple[str, str], list[Mapping]] = {}
     for layer, entry in chosen.items():
         groups.setdefault((re.sub(r"\.\d+\.", ".*.", layer, count=1), entry["format"]), []).append(entry)
-    rows = ["| searched layers | format | layers | GB | lowest SNR |", "| --- | --- | ---: | ---: | ---: |"]
+    rows = ["| searched layers | format | layers | size | lowest SNR |", "| --- | --- | ---: | ---: | ---: |"]
     for (group, name), entries in groups.items():
-        size = sum(entry["bytes"] for entry in entries) / GB
+        size = amount(sum(entry["bytes"] for entry in entries))
         ratios = [entry["snr_db"] for entry in entries if entry["snr_db"] is not None]
         lowest = f"{min(ratios):.1f} dB" if ratios else "-"
-        rows.append(f"| {group} | {name} | {len(entries)} | {size:.3f} | {lowest} |")
+        rows.append(f"| {group} | {name} | {len(entries)} | {size} | {lowest} |")
     return rows
 
 

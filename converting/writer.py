@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TextIO
 
+from ..sizes import amount
 from . import packages
 from .behind import Behind
 from .errors import ConvertError
@@ -111,11 +112,11 @@ class Writer:
         folder = next(parent for parent in self._target.absolute().parents if parent.is_dir())
         free = shutil.disk_usage(folder).free
         if free < self.bytes and not continued:
-            raise OSError(errno.ENOSPC, f"{self.bytes / 1e9:.2f} GB are needed, {free / 1e9:.2f} GB are free")
+            raise OSError(errno.ENOSPC, f"{amount(self.bytes)} are needed, {amount(free)} are free")
 
     def _words(self, error: OSError) -> str:
         if error.errno == errno.ENOSPC:
-            detail = f": {error.strerror}" if "GB" in (error.strerror or "") else ""
+            detail = f": {error.strerror}" if "needed" in (error.strerror or "") else ""
             return f"{self._target} does not fit on its disk{detail}. Make room, or choose another target."
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             return f"{self._target} cannot be written: {error.strerror}. Choose a folder that you may write to."

@@ -2,8 +2,9 @@
 
 from PIL import Image, ImageDraw, ImageFont
 
+from ..sizes import amount
 from .report import PLACES, Held, MemoryReport
-from .text import amount, peaks
+from .text import peaks
 
 WIDTH = 640
 MARGIN = 16

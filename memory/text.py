@@ -1,7 +1,6 @@
 """A report in words."""
 
-import math
-
+from ..sizes import amount
 from .holders import WEIGHTS
 from .report import PLACES, Component, Held, MemoryReport
 
@@ -9,7 +8,6 @@ STREAMING = (
     "ComfyUI's dynamic VRAM copies weights and leaves them where they were: they count in both places. Its pages on "
     "the device are not PyTorch's and come on top of the peak there."
 )
-UNITS = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 
 
 def describe(report: MemoryReport) -> str:
@@ -20,15 +18,6 @@ def describe(report: MemoryReport) -> str:
     if any(component.streamed for component in report.components):
         lines += [STREAMING, ""]
     return "\n".join([*lines, "Peaks:", *(f"- {line}" for line in peaks(report))])
-
-
-def amount(count: int) -> str:
-    """Three digits and a unit."""
-    for factor, unit in UNITS:
-        if count >= factor:
-            value = count / factor
-            return f"{value:.{max(0, 2 - int(math.log10(value)))}f} {unit}"
-    return f"{count} bytes"
 
 
 def places(held: Held) -> str:

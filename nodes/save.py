@@ -11,6 +11,7 @@ from ..converting import packages
 from ..converting.outputs import COMFYUI, DIALECTS, X2V
 from ..core_features import reads_int8
 from ..quantizing.saving import Progress, save_clip, save_model
+from ..sizes import amount
 from .scheme import CATEGORY
 
 ALIASES = ["x2v", "lightx2v", "export", "convert", "int8", "fp8"]
@@ -34,7 +35,7 @@ def _saved(filename_prefix: str, ending: str, dialect: str, save: Callable[[Path
     target = Path(folder) / f"{name}_{counter:05}_{ending}"
     bar = comfy.utils.ProgressBar(1)
     written = save(target, lambda done, total: bar.update_absolute(done, total))
-    return io.NodeOutput(ui=ui.PreviewText(f"{target} ({written / 1e9:.2f} GB){_not_read_here(dialect)}"))
+    return io.NodeOutput(ui=ui.PreviewText(f"{target} ({amount(written)}){_not_read_here(dialect)}"))
 
 
 def _not_read_here(dialect: str) -> str:

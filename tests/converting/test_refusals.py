@@ -79,7 +79,7 @@ def test_a_folder_that_is_not_empty(tmp_path, refused):
 
 def test_no_space(source, refused, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**6, 10**6 - 5, 5))
-    refused(ConvertError, "does not fit on its disk: .* GB are needed, 0.00 GB are free. Make room")
+    refused(ConvertError, "does not fit on its disk: .* MB are needed, 5 bytes are free. Make room")
 
 
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may write to every folder")

@@ -61,7 +61,7 @@ def test_a_size_gets_the_highest_threshold_that_fits(measured, kept, room):
 
 def test_the_smallest_possible_size_is_named_and_possible():
     measured = {"a": {"int8-channel": Cost(30.0, 2_000_001), KEEP: Cost(math.inf, 4_000_000)}}
-    with pytest.raises(ConvertError, match=r"into 0\.002 GB: .* takes 0\.004 GB\. Ask for at least that"):
+    with pytest.raises(ConvertError, match=r"into 2\.00 MB: .* takes 3\.\d\d MB\. Ask for at least 0\.004 GB, or"):
         choose_size(measured, 1_500_000, 2_000_000)
     assert choose_size(measured, 1_500_000, 4_000_000) == {"a": "int8-channel"}
 

@@ -1,10 +1,7 @@
 """A report in words."""
 
-import pytest
-
 from x2v_quant.memory import Component, Held, MemoryReport, describe
 from x2v_quant.memory.report import PLACES, DevicePeak, Peak, ProcessPeak
-from x2v_quant.memory.text import amount
 
 PROCESS = ProcessPeak(3_210_000_000, "since this run began", 2_000_000_000, 900_000_000)
 PEAK = Peak("since this run began", (DevicePeak("cuda:0", 5_120_000_000, 6_000_000_000),), PROCESS)
@@ -13,23 +10,6 @@ WEIGHTS = {"weights": Held(ram=200_000_000, disk=13_800_000_000)}
 
 def test_a_place_is_a_field():
     assert tuple(PLACES) == tuple(vars(Held()))
-
-
-@pytest.mark.parametrize(
-    ("count", "words"),
-    [
-        (0, "0 bytes"),
-        (999, "999 bytes"),
-        (1000, "1.00 kB"),
-        (999_600, "1000 kB"),
-        (1_530_000, "1.53 MB"),
-        (59_060_000, "59.1 MB"),
-        (14_000_000_000, "14.0 GB"),
-        (1_234_000_000_000, "1234 GB"),
-    ],
-)
-def test_amounts(count, words):
-    assert amount(count) == words
 
 
 def test_one_model():

@@ -221,13 +221,14 @@ TYPED = {
     "convert: too small": convert(
         None,
         "--target-size|0.0001|--candidates|int8",
-        "The model does not fit into 0.000 GB: with these candidates it takes 0.00",
-        "Ask for at least that, or allow smaller formats.",
+        "The model does not fit into 100 kB: with these candidates it takes ",
+        " MB. Ask for at least 0.00",
+        " GB, or allow smaller formats.",
     ),
     "convert: small already": convert(
         None,
         "--target-size|1|--candidates|int8",
-        "The model fits into 1.000 GB without being quantized. Ask for a smaller size.",
+        "The model fits into 1.00 GB without being quantized. Ask for a smaller size.",
     ),
     "convert: too exact": convert(
         None,

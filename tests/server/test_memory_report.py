@@ -9,7 +9,7 @@ from PIL import Image
 
 from x2v_quant.demo import assets
 from x2v_quant.memory.report import PLACES
-from x2v_quant.memory.text import amount
+from x2v_quant.sizes import amount
 
 FILES = assets.names("int8")
 THIS_RUN = "since this run began"

@@ -1,0 +1,17 @@
+"""Text from outside (names in files, a server's words) as it may stand in a terminal or a log."""
+
+import unicodedata
+
+# control characters and line ends, format characters (what turns the direction of text, what has no width), halves of
+# pairs: they move a terminal's cursor, forge a line or hide what is there
+HIDDEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+
+
+def printable(text: str) -> str:
+    """The text with what would not be seen in it written as in a Python string: `\\x1b`, `\\n`, `\\u202e`. It is one
+    line, and stays the same when it is passed on again."""
+    if text.isprintable():
+        return text
+    return "".join(
+        char.encode("unicode_escape").decode("ascii") if unicodedata.category(char) in HIDDEN else char for char in text
+    )
