@@ -70,9 +70,9 @@ class Client:
         with path.open("rb") as image:
             return self._request("POST", "/upload/image", files={"image": (path.name, image)}).json()["name"]
 
-    def free(self) -> None:
-        """Unloads every model and clears the cache of results."""
-        self._request("POST", "/free", json={"unload_models": True, "free_memory": True})
+    def free(self, unload_models: bool = True, free_memory: bool = True) -> None:
+        """Unloads every model. free_memory: clears the cache of results too; core unloads for it in any case."""
+        self._request("POST", "/free", json={"unload_models": unload_models, "free_memory": free_memory})
 
     def interrupt(self) -> None:
         self._request("POST", "/interrupt")
