@@ -24,6 +24,7 @@ from .headless.client import ServerError
 from .headless.server import StartError
 from .headless.workflow import WorkflowError
 from .layer_rules import RuleError
+from .writing import WriteError
 
 
 @dataclass(frozen=True)
@@ -152,7 +153,7 @@ COMMANDS = (
 
 ERRORS = (
     *(StartError, ServerError, WorkflowError),
-    *(CalibrationError, CheckpointError, CompareError, ConvertError, FidelityError, RuleError),
+    *(CalibrationError, CheckpointError, CompareError, ConvertError, FidelityError, RuleError, WriteError),
 )
 
 

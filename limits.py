@@ -1,5 +1,15 @@
 """Every limit on what comes from outside: sizes, counts, depths and seconds, each with the reason for its number."""
 
+# files that are read
+HEADER_BYTES = 100_000_000  # of a safetensors header: the format's own upper bound
+DIMENSIONS = 64  # of a tensor: torch's own limit
+MARKER_BYTES = 4096  # of a layer's marker, which is a few dozen bytes of JSON
+
+# files that are written
+NAME_BYTES = 255  # of a file's name: what ext4, NTFS, APFS and exFAT take
+
 # a ComfyUI server, ours or one that somebody named
 CONNECT_SECONDS = 10  # to be connected: another continent takes one
 ANSWER_SECONDS = 120  # silence before or within an answer: the first /object_info imports a lot, a busy GIL delays more
+START_SECONDS = 300  # until a server of ours answers: 15 on two cores, minutes with a cold disk and many custom nodes
+STOP_SECONDS = 10  # until a server of ours that was asked to end is killed: it has nothing to save

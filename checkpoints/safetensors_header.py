@@ -4,14 +4,11 @@ import json
 import math
 from pathlib import Path
 
+from .. import limits
 from .errors import CheckpointError, Problem
-from .tensor_info import MARKER_LIMIT, MARKER_SUFFIX, Contents, TensorInfo
+from .tensor_info import MARKER_SUFFIX, Contents, TensorInfo
 
-# the format's own upper bound
-HEADER_LIMIT = 100_000_000
 LENGTH_BYTES = 8
-# torch's own limit
-MAX_DIMENSIONS = 64
 
 # the file's word -> (torch's name, bits)
 DTYPES = {
@@ -52,7 +49,7 @@ def read_header(path: Path) -> Contents:
     with path.open("rb") as file:
         start = file.read(64)
         length = int.from_bytes(start[:LENGTH_BYTES], "little")
-        if len(start) < LENGTH_BYTES or length > min(size - LENGTH_BYTES, HEADER_LIMIT):
+        if len(start) < LENGTH_BYTES or length > min(size - LENGTH_BYTES, limits.HEADER_BYTES):
             raise _something_else(path, start, length)
         file.seek(LENGTH_BYTES)
         header = _parse(path, file.read(length))
@@ -66,7 +63,7 @@ def read_header(path: Path) -> Contents:
         for (key, info), (begin, _) in zip(contents.tensors.items(), ranges, strict=True):
             if key.endswith(MARKER_SUFFIX):
                 file.seek(base + begin)
-                contents.markers[key] = file.read(info.nbytes) if info.nbytes <= MARKER_LIMIT else b""
+                contents.markers[key] = file.read(info.nbytes) if info.nbytes <= limits.MARKER_BYTES else b""
     return contents
 
 
@@ -78,7 +75,7 @@ def _something_else(path: Path, start: bytes, length: int) -> CheckpointError:
         return Problem(path.name, "", "is empty", AGAIN).error()
     if all(byte in b"\t\n\r" or 32 <= byte < 127 for byte in start):
         return Problem(path.name, "", "is a text file, not a model", AGAIN).error()
-    if len(start) >= LENGTH_BYTES and length <= HEADER_LIMIT:
+    if len(start) >= LENGTH_BYTES and length <= limits.HEADER_BYTES:
         return Problem(path.name, "", "is cut off inside its header", AGAIN).error()
     return Problem(path.name, "", "is not a safetensors file", AGAIN).error()
 
@@ -119,7 +116,7 @@ def _sizes(value: object, count: int | None = None) -> bool:
     """A list of numbers >= 0, which a torch tensor could have as its shape."""
     return (
         isinstance(value, list)
-        and len(value) <= MAX_DIMENSIONS
+        and len(value) <= limits.DIMENSIONS
         and count in (None, len(value))
         and all(type(number) is int and 0 <= number < 2**63 for number in value)
     )

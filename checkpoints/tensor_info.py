@@ -4,8 +4,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 MARKER_SUFFIX = ".comfy_quant"
-# one layer's marker is a few dozen bytes of JSON
-MARKER_LIMIT = 4096
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import torch
 
+from .. import limits
 from .errors import CheckpointError, Problem
-from .tensor_info import MARKER_LIMIT, MARKER_SUFFIX, Contents, TensorInfo
+from .tensor_info import MARKER_SUFFIX, Contents, TensorInfo
 
 
 def read_tensors(path: Path) -> dict[str, torch.Tensor]:
@@ -37,7 +38,7 @@ def read_infos(path: Path) -> Contents:
         dtype = str(tensor.dtype).removeprefix("torch.")
         contents.tensors[key] = TensorInfo(tuple(tensor.shape), dtype, tensor.nbytes, path)
         if key.endswith(MARKER_SUFFIX):
-            small = tensor.dtype == torch.uint8 and tensor.nbytes <= MARKER_LIMIT
+            small = tensor.dtype == torch.uint8 and tensor.nbytes <= limits.MARKER_BYTES
             contents.markers[key] = bytes(tensor.flatten().tolist()) if small else b""
     return contents
 

@@ -11,7 +11,8 @@ from typing import Any
 import aiohttp
 import requests
 
-HTTP_TIMEOUT = 60  # seconds; the first /object_info imports a lot
+from .. import limits
+
 FAILURES = ("execution_error", "execution_interrupted")
 
 
@@ -143,7 +144,7 @@ class Client:
 
     def _send(self, method: str, route: str, **options: Any) -> requests.Response:
         try:
-            return self._http.request(method, self.url + route, timeout=HTTP_TIMEOUT, **options)
+            return self._http.request(method, self.url + route, timeout=limits.HTTP_SECONDS, **options)
         except requests.RequestException as error:
             raise ServerError(f"{self.url} does not answer: {error}") from error
 

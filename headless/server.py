@@ -14,12 +14,11 @@ from pathlib import Path
 import requests
 import torch
 
+from .. import limits
 from .client import Client
 
 PACK = Path(__file__).resolve().parents[1]
 PACK_NAME = "x2v-quant"
-START_TIMEOUT = 300  # seconds; about 15 on two cores
-STOP_TIMEOUT = 10
 LOG_TAIL = 30  # lines
 # A pack that fails to import is only a line in ComfyUI's log, so the node list is what proves it is there.
 REQUIRED_NODES = (
@@ -128,12 +127,12 @@ def serve(
 
 
 def wait_until_ready(server: Server) -> None:
-    deadline = time.monotonic() + START_TIMEOUT
+    deadline = time.monotonic() + limits.START_SECONDS
     while not answers(server.url):
         if server.process.poll() is not None:
             raise StartError(f"ComfyUI ended with status {server.process.returncode}:\n{server.log_tail()}")
         if time.monotonic() > deadline:
-            raise StartError(f"ComfyUI did not answer within {START_TIMEOUT} s:\n{server.log_tail()}")
+            raise StartError(f"ComfyUI did not answer within {limits.START_SECONDS} s:\n{server.log_tail()}")
         time.sleep(0.2)
     missing = [node for node in REQUIRED_NODES if node not in server.client.object_info()]
     if missing:
@@ -150,7 +149,7 @@ def answers(url: str) -> bool:
 def stop(process: subprocess.Popen) -> None:
     process.terminate()
     try:
-        process.wait(STOP_TIMEOUT)
+        process.wait(limits.STOP_SECONDS)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()

@@ -3,6 +3,7 @@
 import psutil
 import pytest
 
+from x2v_quant import limits
 from x2v_quant.headless import server
 from x2v_quant.headless.server import StartError, find_comfyui, link_folder, serve
 
@@ -47,7 +48,7 @@ def test_a_server_that_dies_is_reported_with_its_log(tmp_path, stand_in):
 
 
 def test_a_server_that_says_nothing_is_reported_and_stopped(tmp_path, stand_in, monkeypatch):
-    monkeypatch.setattr(server, "START_TIMEOUT", 2)
+    monkeypatch.setattr(limits, "START_SECONDS", 2)
     before = children()
     comfyui = stand_in("import time\nprint('importing')\ntime.sleep(600)\n")
     with (

@@ -60,6 +60,9 @@ UNREACHABLE = (
     Row("converting/writer.py", "does not fit on its disk", "takes a full disk; tests/converting/test_refusals.py"),
     Row("converting/writer.py", "that you may write to", "takes a user who may not; tests/converting/test_refusals.py"),
     Row("converting/writer.py", "is no folder", "ComfyUI makes the folder first; tests/quantizing/test_saving.py"),
+    Row("writing/errors.py", "", "takes a disk that refuses; tests/writing, tests/converting/test_refusals.py"),
+    Row("writing/locking.py", "", "takes two processes; tests/writing/test_whole.py, tests/converting/test_locked.py"),
+    Row("writing/whole.py", "", "takes a disk that refuses, or two processes; tests/writing/test_whole.py"),
     Row("formats/int4_marlin.py", "", f"{GUARD}: kernels for Marlin's order refuse other shapes"),
     *(
         Row(f"kernels/{file}.py", "LacksError", LIBRARY)

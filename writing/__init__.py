@@ -1,0 +1,8 @@
+"""Files that the pack writes: names that every system takes, one writer at a time, whole or not there at all."""
+
+from .errors import WriteError, words
+from .locking import only_writer
+from .names import beside, check_name, check_path
+from .whole import whole_file
+
+__all__ = ["WriteError", "beside", "check_name", "check_path", "only_writer", "whole_file", "words"]

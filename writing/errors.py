@@ -1,0 +1,23 @@
+"""Why a file cannot be written, in words for the person who asked for it."""
+
+import errno
+from pathlib import Path
+
+
+class WriteError(ValueError):
+    """The message names file, cause and remedy in one or two sentences."""
+
+
+def words(target: Path, error: OSError) -> str:
+    """What a disk has said, when it was asked to write `target`."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{target} does not fit on its disk. Make room, or choose another target."
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"{target} cannot be written: {error.strerror}. Choose a folder that you may write to."
+    if error.errno == errno.ENAMETOOLONG:
+        return f"{target} cannot be written: its name or path is too long for the disk. Choose a shorter one."
+    if error.errno == errno.ELOOP:
+        return f"{target} cannot be written: a link in its path leads back to itself. Choose another folder."
+    if isinstance(error, (FileExistsError, NotADirectoryError)):
+        return f"{target} cannot be written: {target.parent} is no folder. Check the path."
+    return f"{target} cannot be written: {error.strerror or error}. Check the path and its disk."

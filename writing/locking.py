@@ -1,0 +1,79 @@
+"""One writer for each target: a lock of the operating system's, which ends with the process that holds it."""
+
+import contextlib
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from .errors import WriteError
+from .names import beside
+
+LOCK = ".partial.lock"
+# a file system that has no locks, as Lustre mounted without them: writers there are not kept apart
+NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)
+
+if os.name == "nt":
+    import msvcrt
+
+    BUSY = (errno.EACCES, errno.EDEADLK)
+
+    def _take(file: BinaryIO) -> None:
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+
+    def _leave(file: BinaryIO, path: Path) -> None:
+        file.close()
+        with contextlib.suppress(PermissionError):  # the next writer has it open
+            path.unlink(missing_ok=True)
+
+else:
+    import fcntl
+
+    BUSY = (errno.EWOULDBLOCK,)
+
+    def _take(file: BinaryIO) -> None:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def _leave(file: BinaryIO, path: Path) -> None:
+        path.unlink(missing_ok=True)
+        file.close()
+
+
+@contextlib.contextmanager
+def only_writer(target: Path) -> Iterator[None]:
+    """While it lasts, no other process or thread of this pack writes `target`, whose folder exists. A lock file that a
+    killed process has left holds nobody up.
+
+    Raises WriteError if another one is writing, OSError if the folder takes no files.
+    """
+    path = beside(target, LOCK)
+    file = _held(path, target)
+    try:
+        yield
+    finally:
+        _leave(file, path)
+
+
+def _held(path: Path, target: Path) -> BinaryIO:
+    while True:
+        file = path.open("ab")
+        try:
+            _take(file)
+        except OSError as error:
+            if error.errno in BUSY:
+                file.close()
+                raise WriteError(
+                    f"{target} is being written by another run or server. Wait until it is done, or choose another "
+                    "target."
+                ) from error
+            if error.errno not in NO_LOCKS:
+                file.close()
+                raise
+        if _is_at(file, path):
+            return file
+        file.close()  # the writer before has removed it in between
+
+
+def _is_at(file: BinaryIO, path: Path) -> bool:
+    return path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat())

@@ -1,0 +1,79 @@
+"""Names of files that every system takes: what Linux writes, people copy to Windows, where some names are devices."""
+
+import errno
+import hashlib
+import os
+import unicodedata
+from pathlib import Path
+
+from .. import limits
+from .errors import WriteError, words
+
+# https://learn.microsoft.com/windows/win32/fileio/naming-a-file
+DEVICES = {
+    *("CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"),
+    *(f"{port}{number}" for port in ("COM", "LPT") for number in "0123456789¹²³"),
+}
+# a colon is a drive, or a stream that no list of files shows
+REFUSED = frozenset('<>:"/\\|?*')
+# control characters, halves of surrogate pairs, line and paragraph separators
+CATEGORIES = ("Cc", "Cs", "Zl", "Zp")
+# they turn the order of what is shown: "gpj.exe" for "exe.jpg"
+TURNING = frozenset(map(chr, (*range(0x202A, 0x202F), *range(0x2066, 0x206A))))
+
+# the longest ending that any writer puts behind a target's name
+ENDING_BYTES = len(".partial.journal")
+
+
+def check_name(name: str) -> None:
+    """Raise WriteError unless a file or folder called `name`, one part of a path, can be on every system."""
+    cause = _cause(name)
+    if cause:
+        raise WriteError(f"{name!r} is no name for a file: {cause}. Choose another one.")
+
+
+def check_path(path: Path) -> None:
+    """Raise WriteError if the last part of `path`, or a folder on the way that is still to be made, has no name that
+    every system takes, or the disk takes none as long."""
+    for part in (path, *path.parents):
+        if part != path and os.path.lexists(part):
+            break
+        check_name(part.name)
+    try:
+        os.lstat(path)
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise WriteError(words(path, error)) from error
+
+
+def beside(path: Path, ending: str) -> Path:
+    """`path` with `ending` behind its name, which is shortened to what a disk takes: always to the same one."""
+    name = path.name
+    room = limits.NAME_BYTES - ENDING_BYTES
+    if _length(name) > room:
+        digest = f"-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+        name = name.encode()[: room - len(digest)].decode(errors="ignore") + digest
+    return path.with_name(f"{name}{ending}")
+
+
+def _cause(name: str) -> str:
+    if name in ("", ".", ".."):
+        return "it is empty or leads elsewhere"
+    if any(unicodedata.category(char) in CATEGORIES or char in TURNING for char in name):
+        return "it holds a control character"
+    refused = next((char for char in name if char in REFUSED), None)
+    if refused:
+        return f"Windows takes no {refused} in names"
+    if name.endswith((".", " ")):
+        return "Windows drops the dot or space at its end"
+    device = name.partition(".")[0].rstrip(" ").upper()
+    if device in DEVICES:
+        return f"Windows has a device called {device}"
+    if _length(name) > limits.NAME_BYTES:
+        return f"it is {_length(name)} bytes long, and disks take {limits.NAME_BYTES}"
+    return ""
+
+
+def _length(name: str) -> int:
+    """In what this system counts."""
+    return len(name.encode("utf-16-le")) // 2 if os.name == "nt" else len(name.encode())
