@@ -144,7 +144,9 @@ class Client:
 
     def _send(self, method: str, route: str, **options: Any) -> requests.Response:
         try:
-            return self._http.request(method, self.url + route, timeout=limits.HTTP_SECONDS, **options)
+            return self._http.request(
+                method, self.url + route, timeout=(limits.CONNECT_SECONDS, limits.ANSWER_SECONDS), **options
+            )
         except requests.RequestException as error:
             raise ServerError(f"{self.url} does not answer: {error}") from error
 
