@@ -14,6 +14,7 @@ from .core_features import requantizes_as_held
 from .formats import FORMAT_OF_LAYOUT, FORMATS
 from .formats.requantize import kept_beside, requantized
 from .kernels.shared_input import ACTIVE
+from .parameters import LastingParameters, lasting
 from .plan import Plan
 
 # tensors of a layer that are not in its weight's own state dict
@@ -34,7 +35,7 @@ def operations(plan: Plan) -> type:
     return Operations
 
 
-class QuantLinear:
+class QuantLinear(LastingParameters):
     """Mixed into core's quantized Linear. `kernel` is None for a layer whose weight is not quantized."""
 
     model_plan: Plan
@@ -44,7 +45,7 @@ class QuantLinear:
         self, state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
     ):
         weight = state_dict.pop(f"{prefix}weight", None)
-        self.weight = None if weight is None else torch.nn.Parameter(weight, requires_grad=False)
+        self.weight = None if weight is None else lasting(weight)
         torch.nn.Module._load_from_state_dict(
             self, state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
         )
@@ -166,5 +167,5 @@ class QuantLinear:
         weight = weight.to(self.weight.dtype) if self.kernel is None else self._requantize(weight, seed)
         if return_weight:
             return weight
-        self.weight = torch.nn.Parameter(weight, requires_grad=False)
+        self.weight = lasting(weight)
         return None

@@ -7,6 +7,8 @@ import comfy.memory_management
 import torch
 from comfy.quant_ops import QuantizedTensor
 
+from ..parameters import lasting
+
 
 @dataclass(frozen=True)
 class Place:
@@ -48,7 +50,7 @@ def nbytes(places: list[Place]) -> int:
 def views(places: list[Place], buffer: torch.Tensor) -> list[torch.nn.Parameter]:
     """Parameters like those at `places`, with their values in `buffer`: uint8 [nbytes or more]."""
     tensors = comfy.memory_management.interpret_gathered_like([place.parameter for place in places], buffer)
-    return [torch.nn.Parameter(tensor, requires_grad=False) for tensor in tensors]
+    return [lasting(tensor) for tensor in tensors]
 
 
 def pack(places: list[Place], buffer: torch.Tensor) -> None:

@@ -11,6 +11,8 @@ from collections import OrderedDict
 
 import torch
 
+from ..parameters import lasting
+
 # what core hangs on a model and its modules while patchers load it; the second model gets its own
 WHILE_LOADED = frozenset(
     (
@@ -66,9 +68,9 @@ class Copier:
         )
         return made
 
-    def _parameter(self, parameter: torch.nn.Parameter) -> torch.nn.Parameter:
-        made = torch.nn.Parameter(parameter, requires_grad=False)
-        if made is parameter:  # a tensor of GGUF's gives itself when it is detached
-            made = copy.copy(parameter)
-        self._made[id(parameter)] = made
+    def _parameter(self, held: torch.nn.Parameter) -> torch.nn.Parameter:
+        made = lasting(held)
+        if made is held:  # a tensor of GGUF's gives itself when it is detached
+            made = copy.copy(held)
+        self._made[id(held)] = made
         return made

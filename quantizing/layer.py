@@ -8,6 +8,7 @@ import torch
 
 from ..formats import FORMATS, SMOOTHED, family
 from ..formats.convert import convert
+from ..parameters import lasting
 from ..plan import Plan
 from .errors import QuantizeError
 from .held import held_format, in_our_layout
@@ -90,8 +91,8 @@ def dense_layer(layer: torch.nn.Module, dtype: torch.dtype, device: torch.device
     """Core's own linear layer with the weight of `layer` in `dtype`: core cannot patch what another pack has packed."""
     weight, bias = read(layer, device)
     made = comfy.ops.manual_cast.Linear(*reversed(weight.shape), bias is not None, device="meta", dtype=dtype)
-    made.weight = _parameter(weight.to(device=rests_on, dtype=dtype))
-    made.bias = None if bias is None else _parameter(bias.to(device=rests_on, dtype=dtype))
+    made.weight = lasting(weight.to(device=rests_on, dtype=dtype))
+    made.bias = None if bias is None else lasting(bias.to(device=rests_on, dtype=dtype))
     return made.eval()
 
 
@@ -129,9 +130,5 @@ def _layer(operations: type, name: str, weight, bias: torch.Tensor | None) -> to
     made = operations.Linear(columns, rows, bias=False, device=torch.device("meta"))
     # as load_state_dict calls it for a layer of that name
     made._load_from_state_dict({f"{name}.weight": weight}, f"{name}.", {}, True, [], [], [])
-    made.bias = None if bias is None else _parameter(bias.to(weight.device))
+    made.bias = None if bias is None else lasting(bias.to(weight.device))
     return made.eval()
-
-
-def _parameter(tensor: torch.Tensor) -> torch.nn.Parameter:
-    return torch.nn.Parameter(tensor, requires_grad=False)
