@@ -7,6 +7,8 @@ import safetensors
 import safetensors.torch
 import torch
 
+from ..writing import whole_file
+
 FORMAT = "x2v-quant calibration 1"
 PICK = "Pick a file that was saved as one."
 # how names in a file end, behind the layer's
@@ -72,14 +74,16 @@ class Calibration:
         return Calibration(maxima, squares, dict(self.tokens), self.calls)
 
     def save(self, path: str | Path) -> None:
-        """Write a safetensors file. Raises CalibrationError as `check`, OSError where the file cannot be written."""
+        """Write a safetensors file, whole or not at all. Raises CalibrationError as `check`, WriteError where the file
+        cannot be written."""
         self.check()
         here = self.on_cpu()
         tensors = {f"{layer}{MAXIMA}": maxima for layer, maxima in here.maxima.items()}
         tensors |= {f"{layer}{SQUARES}": squares for layer, squares in here.squares.items()}
         tensors |= {f"{layer}{TOKENS}": torch.tensor(tokens) for layer, tokens in here.tokens.items()}
         metadata = {"format": FORMAT, "calls": str(self.calls)}
-        Path(path).write_bytes(safetensors.torch.save(tensors, metadata))
+        with whole_file(Path(path), overwrite=True) as file:
+            file.write(safetensors.torch.save(tensors, metadata))
 
     @staticmethod
     def load(path: str | Path) -> "Calibration":

@@ -11,6 +11,7 @@ from ..benchmarks.comfyui import use_comfyui
 from ..calibrating import Calibration
 from ..layer_rules import Override, parse_overrides
 from ..sizes import amount
+from ..writing import beside
 from . import packages, search
 from .convert import convert
 from .errors import ConvertError
@@ -98,10 +99,17 @@ def run(options: argparse.Namespace) -> dict:
         try:
             return convert(options.source, options.target, wanted, bars)
         except KeyboardInterrupt as stop:
-            raise ConvertError(
-                f"{options.target} is not finished: interrupted. Say --resume to go on from here, or delete "
-                f"{options.target.name}{PARTIAL} and {options.target.name}{PARTIAL}{JOURNAL} beside it."
-            ) from stop
+            raise ConvertError(_interrupted(options.target)) from stop
+
+
+def _interrupted(target: Path) -> str:
+    partial, journal = beside(target, PARTIAL), beside(target, JOURNAL)
+    if not journal.exists():
+        return f"{target} is not begun: interrupted. Nothing was written."
+    return (
+        f"{target} is not finished: interrupted. Say --resume to go on from here, or delete {partial.name} and "
+        f"{journal.name} beside it."
+    )
 
 
 class Bars:

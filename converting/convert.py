@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from pathlib import Path
 from ..checkpoints import Checkpoint, open_checkpoint
 from ..checkpoints.folder import SAFETENSORS
 from ..checkpoints.kinds import UNRECOGNISED
+from ..writing import check_path
 from . import packages
 from .errors import ConvertError
 from .job import Job
@@ -17,7 +19,7 @@ from .options import Options
 from .smooth import Factors
 from .source import Source
 from .units import Unit
-from .writer import Writer
+from .writer import Writer, reserved
 
 Progress = Callable[[int, int], None]
 
@@ -28,14 +30,14 @@ def convert(source: Path, target: Path, options: Options, progress: Progress = l
     Returns {"source", "target", "model", "family", "dialect", "formats": {format: layers}, "layers": {layer: format},
     "kept": {layer: reason}, "chosen": what search.described says, "notes", "bytes", "seconds"}. A search or a
     calibration first tells progress the bytes that are measured, up to the last, then those that are written. Raises
-    CheckpointError for a source that cannot be read, RuleError for overrides, ConvertError for everything else that
-    stands in the way.
+    CheckpointError for a source that cannot be read, RuleError for overrides, WriteError for a target that has no name
+    or another writer, ConvertError for everything else that stands in the way.
     """
     started = time.perf_counter()
     checkpoint = _open(source)
     _check_target(source, target, checkpoint, options)
     _check_search(options)
-    with Source(checkpoint) as opened:
+    with reserved(target), Source(checkpoint) as opened:
         job = Job(opened, options, progress)
         units = job.units()
         stem = target.stem if options.package == packages.FILE else target.name
@@ -48,6 +50,7 @@ def convert(source: Path, target: Path, options: Options, progress: Progress = l
             single,
             _fingerprint(checkpoint, units, job.factors, options),
             options.resume,
+            options.overwrite,
         )
         done, total = 0, sum(unit.nbytes for unit in units)
 
@@ -84,17 +87,20 @@ def _open(source: Path) -> Checkpoint:
 
 
 def _check_target(source: Path, target: Path, checkpoint: Checkpoint, options: Options) -> None:
+    check_path(target)
     single = options.package == packages.FILE
     if single and target.suffix.lower() not in SAFETENSORS:
         raise ConvertError(f"{target.name} is no name for a model file: end it in .safetensors, or write shards.")
     if not single and target.suffix.lower() in SAFETENSORS:
         raise ConvertError(f"{target.name} would be a folder of files: give it a name without {target.suffix}.")
-    sources = {source.resolve(), *(file.resolve() for file in checkpoint.files)}
-    if target.resolve() in sources or any(file.parent == target.resolve() for file in sources):
+    files = [source, *checkpoint.files, *(file for file, _ in options.loras)]
+    if os.path.realpath(target) in {os.path.realpath(place) for file in files for place in (file, file.parent)}:
         raise ConvertError(f"{target} is the source itself, which is never changed: choose another target.")
-    if target.is_dir() and (single or any(target.iterdir())):
+    if source.is_dir() and os.path.realpath(target.parent) == os.path.realpath(source):
+        raise ConvertError(f"{target} would lie among the files of the source: choose a place outside {source.name}/.")
+    if target.is_dir() and (single or target.is_symlink() or any(target.iterdir())):
         raise ConvertError(f"{target} is a folder that is there already: choose another name, or empty it.")
-    if target.exists() and single and not options.overwrite:
+    if os.path.lexists(target) and single and not options.overwrite:
         raise ConvertError(f"{target} is there already: choose another name, or say --overwrite.")
 
 

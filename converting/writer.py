@@ -1,14 +1,14 @@
 """A converted model on its way to disk: under a temporary name until it is complete, and taken up again if asked."""
 
 import contextlib
-import errno
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TextIO
 
 from ..sizes import amount
+from ..writing import beside, check_path, only_writer, words
 from . import packages
 from .behind import Behind
 from .errors import ConvertError
@@ -16,11 +16,28 @@ from .tensor_file import TensorFile
 from .units import Unit
 
 PARTIAL = ".partial"
-JOURNAL = ".journal"
+JOURNAL = f"{PARTIAL}.journal"
+
+
+@contextlib.contextmanager
+def reserved(target: Path) -> Iterator[None]:
+    """While it lasts, nobody else writes `target`; the folder that it goes to is made, and gone again if nothing was
+    written. Raises WriteError if somebody does or the name is none, ConvertError if the disk refuses."""
+    made = [folder for folder in target.parents if not os.path.lexists(folder)]
+    with contextlib.ExitStack() as stack:
+        stack.callback(_remove_empty, made)
+        try:
+            check_path(target)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(only_writer(target))
+        except OSError as error:
+            raise ConvertError(words(target, error)) from error
+        yield
 
 
 class Writer:
-    """Writes `contents` (file name -> units) to `target`: a file if `single`, else a folder.
+    """Writes `contents` (file name -> units) to `target`, which the caller has `reserved`: a file if `single`, else a
+    folder.
 
     Beside it, under PARTIAL, lies what is not finished, and a journal: its first line is `job`, which says what was
     asked of which source, then a line per finished unit. `resume` takes both up again and leaves them where they are if
@@ -35,11 +52,12 @@ class Writer:
         single: bool,
         job: str,
         resume: bool,
+        overwrite: bool = False,
     ):
         self._target, self._single, self._resume, self._job = target, single, resume, job
+        self._overwrite = overwrite
         self._contents = contents
-        self._partial = target.with_name(target.name + PARTIAL)
-        self._journal = target.with_name(target.name + PARTIAL + JOURNAL)
+        self._partial, self._journal = beside(target, PARTIAL), beside(target, JOURNAL)
         self._files = {
             name: TensorFile(
                 self._partial if single else self._partial / name,
@@ -53,15 +71,16 @@ class Writer:
     def write(self, progress: Callable[[int], None] = lambda nbytes: None) -> None:
         """progress: told the bytes of each finished unit, those that an earlier run finished included.
 
-        Raises ConvertError if the target cannot be written; whatever making a unit raises goes through.
+        Raises ConvertError if the target cannot be written, or is there; whatever making a unit raises goes through.
         """
         finished = self._finished() if self._resume else set()
         try:
-            self._check_space(bool(finished))
+            if not finished:
+                self._check_space()
             self._write(finished, progress)
         except OSError as error:
             self._give_up()
-            raise ConvertError(self._words(error)) from error
+            raise ConvertError(words(self._target, error)) from error
         except KeyboardInterrupt:
             raise
         except BaseException:
@@ -69,7 +88,6 @@ class Writer:
             raise
 
     def _write(self, finished: set[str], progress: Callable[[int], None]) -> None:
-        self._target.parent.mkdir(parents=True, exist_ok=True)
         if not finished:
             self._remove()
             if not self._single:
@@ -80,9 +98,20 @@ class Writer:
             for name, units in self._contents.items():
                 self._write_file(self._files[name], units, finished, journal, progress)
         if not self._single:
-            (self._partial / packages.INDEX).write_bytes(packages.index(self._contents))
+            with (self._partial / packages.INDEX).open("wb") as file:
+                file.write(packages.index(self._contents))
+                file.flush()
+                os.fsync(file.fileno())
+        self._check_free()
         os.replace(self._partial, self._target)
         self._journal.unlink()
+
+    def _check_free(self) -> None:
+        """What came there since the caller has looked is not replaced."""
+        if not self._single and self._target.is_dir() and not any(self._target.iterdir()):
+            self._target.rmdir()  # Windows renames no folder to the name of another one
+        if os.path.lexists(self._target) and not self._overwrite:
+            raise ConvertError(f"{self._target} is there already, since a moment ago. Choose another name.")
 
     def _write_file(self, file: TensorFile, units: list[Unit], finished: set[str], journal, progress) -> None:
         file.open(fresh=not file.matches() or not finished)
@@ -108,21 +137,13 @@ class Writer:
         begun = {name for name, units in self._contents.items() if any(unit.name in done for unit in units)}
         return done if all(self._files[name].matches() for name in begun) else set()
 
-    def _check_space(self, continued: bool) -> None:
-        folder = next(parent for parent in self._target.absolute().parents if parent.is_dir())
-        free = shutil.disk_usage(folder).free
-        if free < self.bytes and not continued:
-            raise OSError(errno.ENOSPC, f"{amount(self.bytes)} are needed, {amount(free)} are free")
-
-    def _words(self, error: OSError) -> str:
-        if error.errno == errno.ENOSPC:
-            detail = f": {error.strerror}" if "needed" in (error.strerror or "") else ""
-            return f"{self._target} does not fit on its disk{detail}. Make room, or choose another target."
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            return f"{self._target} cannot be written: {error.strerror}. Choose a folder that you may write to."
-        if isinstance(error, (FileExistsError, NotADirectoryError)):
-            return f"{self._target} cannot be written: {self._target.parent} is no folder. Check the path."
-        return f"{self._target} cannot be written: {error.strerror or error}. Check the path and its disk."
+    def _check_space(self) -> None:
+        free = shutil.disk_usage(self._target.parent).free
+        if free < self.bytes:
+            raise ConvertError(
+                f"{self._target} does not fit on its disk: {amount(self.bytes)} are needed, {amount(free)} are free. "
+                "Make room, or choose another target."
+            )
 
     def _give_up(self) -> None:
         """A place that cannot be written may not be cleared either: what stopped the writing is what a user is told."""
@@ -134,12 +155,17 @@ class Writer:
         """What is not finished, as far as there is any."""
         for file in self._files.values():
             file.close(sync=False)
-        if not self._target.parent.is_dir():
-            return
         if self._partial.is_dir():
             shutil.rmtree(self._partial)
         self._partial.unlink(missing_ok=True)
         self._journal.unlink(missing_ok=True)
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    """The innermost first, up to one that has something in it."""
+    with contextlib.suppress(OSError):
+        for folder in folders:
+            folder.rmdir()
 
 
 def _note(journal: TextIO, line: str) -> None:

@@ -9,6 +9,7 @@ from server import PromptServer
 from ..calibrating import Calibration
 from ..calibrating.recorder import calibrated
 from ..calibrating.recordings import record, token
+from .output_files import below_output, numbered
 from .scheme import CATEGORY
 
 CALIBRATION = f"{CATEGORY}/calibration"
@@ -84,12 +85,10 @@ class FinishCalibration(io.ComfyNode):
 
 def _save(calibration: Calibration, filename_prefix: str) -> dict[str, str]:
     """Into ComfyUI's output folder, numbered as core numbers what it saves -> where it is, as core tells it."""
-    folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(
-        filename_prefix, folder_paths.get_output_directory()
-    )
-    file = f"{name}_{counter:05}_.safetensors"
-    calibration.save(Path(folder) / file)
-    return {"filename": file, "subfolder": subfolder, "type": "output"}
+    target = numbered(filename_prefix, ".safetensors")
+    calibration.save(target)
+    folder, _, name = below_output(target).rpartition("/")
+    return {"filename": name, "subfolder": folder, "type": "output"}
 
 
 def calibration_names() -> list[str]:

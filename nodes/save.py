@@ -4,7 +4,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import comfy.utils
-import folder_paths
 from comfy_api.latest import io, ui
 
 from ..converting import packages
@@ -12,6 +11,7 @@ from ..converting.outputs import COMFYUI, DIALECTS, X2V
 from ..core_features import reads_int8
 from ..quantizing.saving import Progress, save_clip, save_model
 from ..sizes import amount
+from .output_files import below_output, numbered
 from .scheme import CATEGORY
 
 ALIASES = ["x2v", "lightx2v", "export", "convert", "int8", "fp8"]
@@ -31,11 +31,12 @@ def _where_inputs(prefix: str):
 
 def _saved(filename_prefix: str, ending: str, dialect: str, save: Callable[[Path, Progress], int]):
     """What a node shows after save(target, progress), numbered as core numbers what it saves."""
-    folder, name, counter, _, _ = folder_paths.get_save_image_path(filename_prefix, folder_paths.get_output_directory())
-    target = Path(folder) / f"{name}_{counter:05}_{ending}"
+    target = numbered(filename_prefix, ending)
     bar = comfy.utils.ProgressBar(1)
     written = save(target, lambda done, total: bar.update_absolute(done, total))
-    return io.NodeOutput(ui=ui.PreviewText(f"{target} ({amount(written)}){_not_read_here(dialect)}"))
+    return io.NodeOutput(
+        ui=ui.PreviewText(f"output/{below_output(target)} ({amount(written)}){_not_read_here(dialect)}")
+    )
 
 
 def _not_read_here(dialect: str) -> str:

@@ -19,7 +19,7 @@ from ..checkpoints.originals import original
 from ..converting import packages
 from ..converting.outputs import COMFYUI, LIGHTX2V
 from ..converting.units import Spec, Unit
-from ..converting.writer import Writer
+from ..converting.writer import Writer, reserved
 from .errors import QuantizeError
 from .model import DIFFUSION_MODEL
 from .patchers import unload
@@ -86,7 +86,8 @@ def _write(units: Sequence[Unit], target: Path, package: str, metadata: dict[str
         done += nbytes
         progress(done, total)
 
-    writer.write(advance)
+    with reserved(target):
+        writer.write(advance)
     return writer.bytes
 
 

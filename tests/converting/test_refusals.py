@@ -3,6 +3,7 @@
 import hashlib
 import os
 import shutil
+import sys
 
 import pytest
 import torch
@@ -14,6 +15,9 @@ from x2v_quant.converting import ConvertError, command
 from x2v_quant.converting.convert import convert
 from x2v_quant.converting.options import Options
 from x2v_quant.layer_rules import RuleError, parse_overrides
+from x2v_quant.writing import WriteError, beside, only_writer
+
+LINKS = pytest.mark.skipif(os.name == "nt", reason="links take a right on Windows")
 
 
 def digest(path):
@@ -82,6 +86,85 @@ def test_no_space(source, refused, monkeypatch):
     refused(ConvertError, "does not fit on its disk: .* MB are needed, 5 bytes are free. Make room")
 
 
+@LINKS
+def test_the_source_under_another_name(source, tmp_path, refused):
+    (tmp_path / "link.safetensors").symlink_to(source)
+    refused(ConvertError, "is the source itself", target="link.safetensors", overwrite=True)
+
+
+def test_a_lora_that_is_merged(source, tmp_path, refused):
+    lora = tmp_path / "lora.safetensors"
+    lora.write_bytes(b"mine")
+    refused(ConvertError, "is the source itself", target=lora.name, overwrite=True, loras=((lora, 1.0),))
+
+
+def test_among_the_files_of_the_source(tmp_path, converted, source):
+    folder = converted(source, "blocks", format="int8-channel", package="blocks")
+    before = sorted(folder.iterdir())
+    with pytest.raises(ConvertError, match="would lie among the files of the source: choose a place outside blocks/"):
+        converted(folder, "blocks/out.safetensors", format="int8-channel")
+    assert sorted(folder.iterdir()) == before
+
+
+@LINKS
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("leads", ["loop.safetensors", "nowhere", "mine"])
+def test_links_as_target(leads, overwrite, source, tmp_path, converted, refused):
+    """A link is there already, wherever it leads; what it leads to is never written."""
+    link, mine = tmp_path / "loop.safetensors", tmp_path / "mine"
+    mine.write_bytes(b"mine")
+    link.symlink_to(tmp_path / leads)
+    if overwrite:
+        converted(source, link.name, format="int8-channel", overwrite=True)
+        assert link.is_file() and not link.is_symlink()
+    else:
+        refused(ConvertError, "is there already: choose another name, or say --overwrite", target=link.name)
+    assert mine.read_bytes() == b"mine" and not (tmp_path / "nowhere").exists()
+
+
+@LINKS
+def test_a_link_to_a_folder_as_target(tmp_path, refused):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "out").symlink_to("empty", target_is_directory=True)
+    refused(ConvertError, "is a folder that is there already", target="out", package="shards")
+
+
+@LINKS
+def test_links_in_a_circle_on_the_way(tmp_path, refused):
+    (tmp_path / "loop").symlink_to("loop")
+    refused(ConvertError, "a link in its path leads back to itself", target="loop/deeper/out.safetensors")
+
+
+@pytest.mark.parametrize(
+    "name,cause",
+    [
+        ("x" * 261 + ".safetensors", "it is 273 bytes long, and disks take 255. Choose another one"),
+        ("CON.safetensors", "Windows has a device called CON"),
+        ("a:b.safetensors", "Windows takes no : in names"),
+        ("aux/out.safetensors", "Windows has a device called AUX"),
+        ("a\nb.safetensors", "it holds a control character"),
+    ],
+)
+def test_names_that_not_every_system_takes(name, cause, refused):
+    refused(WriteError, cause, target=name)
+
+
+@pytest.mark.parametrize("name", ["x" * 229 + ".safetensors", "x" * 243 + ".safetensors", "x" * 200])
+def test_names_as_long_as_disks_take_them(name, source, tmp_path, converted):
+    package = {} if name.endswith(".safetensors") else {"package": "shards"}
+    target = converted(source, name, format="int8", **package)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["source", target.name]
+
+
+def test_another_run_is_writing(tmp_path, refused):
+    with only_writer(tmp_path / "out.safetensors"):
+        refused(WriteError, r"is being written by another run or server\. Wait until it is done, or choose another")
+
+
+def test_a_refused_run_leaves_no_folder(refused):
+    refused(RuleError, "is neither a format nor a scheme", target="new/folder/out.safetensors", format="int9")
+
+
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may write to every folder")
 def test_a_folder_that_cannot_be_written(tmp_path, refused):
     (tmp_path / "mine").mkdir(mode=0o500)
@@ -144,15 +227,28 @@ def test_the_command_converts_and_says_what_it_did(source, tmp_path, capsys):
     assert "kept: " in said and "the rule 'blocks.0.* = keep'" in said
 
 
-def test_an_interruption_says_how_to_go_on(source, tmp_path, capsys, monkeypatch):
+@pytest.mark.parametrize(
+    "moment,words",
+    [
+        ("Job", "{} is not begun: interrupted. Nothing was written."),
+        ("Bars", "{} is not finished: interrupted. Say --resume to go on from here, or delete {}.partial and"),
+    ],
+)
+@pytest.mark.parametrize("name", ["out.safetensors", "x" * 240 + ".safetensors"])
+def test_an_interruption_says_how_to_go_on(moment, words, name, source, tmp_path, capsys, monkeypatch):
     def interrupted(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(command, "convert", interrupted)
+    module = sys.modules["x2v_quant.converting.convert"]
+    monkeypatch.setattr(*{"Job": (module, "Job"), "Bars": (command.Bars, "__call__")}[moment], interrupted)
     with pytest.raises(SystemExit) as stopped:
-        main(["convert", str(source), str(tmp_path / "out.safetensors"), "--format", "int8"])
+        main(["convert", str(source), str(tmp_path / name), "--format", "int8"])
     assert stopped.value.code == 1
-    assert "out.safetensors is not finished: interrupted. Say --resume to go on" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    partial = beside(tmp_path / name, "").name
+    assert words.format(name, partial) in said
+    for file in tmp_path.glob(f"{partial}.*"):
+        assert file.name in said
 
 
 @pytest.mark.parametrize(

@@ -92,12 +92,22 @@ CASES = {
         "The model has no blocks (blocks.0, blocks.1, ...): write one file or shards instead.",
         package="blocks",
     ),
-    "name": saved(
+    "a long name": saved(
         quantized(),
-        f"{LONG}_00001_.safetensors cannot be written: File name too long. Check the path and its disk.",
+        f"'{LONG}_00001_.safetensors' is no name for a file: it is 259 bytes long, and disks take 255. Choose another",
         filename_prefix=f"errors/{LONG}",
-        linux=True,
     ),
+    **{
+        f"a name: {prefix!r}": saved(
+            quantized(), f" is no name for a file: {cause}. Choose another one.", filename_prefix=prefix
+        )
+        for prefix, cause in (
+            ("errors/AUX/model", "Windows has a device called AUX"),
+            ("errors/a:b", "Windows takes no : in names"),
+            ("errors/end./model", "Windows drops the dot or space at its end"),
+            ("errors/a\nb", "it holds a control character"),
+        )
+    },
     "ComfyUI's own format": saved(
         cores_own,
         f"Layer {OUTLIER} is float8_e5m2, which no file of this pack holds. Use ComfyUI's ModelSave or CLIPSave.",

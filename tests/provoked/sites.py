@@ -16,13 +16,14 @@ MAKERS = {"Problem", "_blame", "_problem", "Marker"}
 WORDS = {
     "checkpoints/foreign.py": {"scale_looks_like", "codes_look_like", "_gptq_or_awq", "_grouped", "_int4"},
     "checkpoints/joining.py": {"_twice", "_unfit"},
-    "converting/writer.py": {"_words"},
     "layer_rules/format_names.py": {"format_named"},
     "layer_rules/shapes.py": {"why_not"},
     "lightx2v_config/diffusion.py": {"_not_found"},
     "linear.py": {"_load_from_state_dict"},
     "loras/translate.py": {"_nothing"},
     "nodes/experts.py": {"expert_names"},
+    "writing/errors.py": {"words"},
+    "writing/names.py": {"_cause"},
 }
 # tables of words, by the name of the module's constant
 TABLES = {

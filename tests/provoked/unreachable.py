@@ -56,13 +56,16 @@ UNREACHABLE = (
     Row("converting/outputs.py", "equal parts that LightX2V has of it", CONVERT, True),
     Row("converting/rows.py", "holds {what}", CONVERT, True),
     Row("converting/smooth.py", "ComfyUI's dialect has no place", CONVERT, True),
-    Row("converting/writer.py", "errno.ENOSPC", "takes a full disk; tests/converting/test_refusals.py"),
-    Row("converting/writer.py", "does not fit on its disk", "takes a full disk; tests/converting/test_refusals.py"),
-    Row("converting/writer.py", "that you may write to", "takes a user who may not; tests/converting/test_refusals.py"),
-    Row("converting/writer.py", "is no folder", "ComfyUI makes the folder first; tests/quantizing/test_saving.py"),
+    Row("converting/writer.py", "", "takes a disk that refuses, or two processes; tests/converting, tests/quantizing"),
     Row("writing/errors.py", "", "takes a disk that refuses; tests/writing, tests/converting/test_refusals.py"),
     Row("writing/locking.py", "", "takes two processes; tests/writing/test_whole.py, tests/converting/test_locked.py"),
     Row("writing/whole.py", "", "takes a disk that refuses, or two processes; tests/writing/test_whole.py"),
+    Row(
+        "writing/names.py",
+        "it is empty or leads elsewhere",
+        "a prefix gets a number; tests/writing/test_names.py",
+    ),
+    Row("writing/names.py", "words(path, error)", "takes a disk with shorter names; tests/writing/test_names.py"),
     Row("formats/int4_marlin.py", "", f"{GUARD}: kernels for Marlin's order refuse other shapes"),
     *(
         Row(f"kernels/{file}.py", "LacksError", LIBRARY)

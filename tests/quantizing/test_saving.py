@@ -14,6 +14,7 @@ from x2v_quant.loading import load_dit
 from x2v_quant.quantizing import QuantizeError
 from x2v_quant.quantizing.saving import save_model
 from x2v_quant.schemes import SchemeChoice
+from x2v_quant.writing import WriteError, only_writer
 
 pytestmark = pytest.mark.usefixtures("inference")
 FP32 = SchemeChoice(compute_dtype="fp32")
@@ -95,3 +96,18 @@ def test_a_place_that_cannot_be_written(dense, quantize, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(ConvertError, match="is no folder"):
         save_model(quantize(dense()), tmp_path / "file" / "model.safetensors", LIGHTX2V)
+
+
+@pytest.mark.parametrize("package,name", [("file", "model.safetensors"), ("shards", "model")])
+def test_another_server_or_a_conversion_is_writing_it(package, name, dense, quantize, tmp_path):
+    with only_writer(tmp_path / name), pytest.raises(WriteError, match="is being written by another run or server"):
+        save_model(quantize(dense()), tmp_path / name, LIGHTX2V, package)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_another_server_has_saved_meanwhile_is_kept(dense, quantize, tmp_path):
+    """Two servers that counted the same files take the same number."""
+    path = tmp_path / "model.safetensors"
+    with pytest.raises(ConvertError, match=r"is there already, since a moment ago\. Choose another name"):
+        save_model(quantize(dense()), path, LIGHTX2V, progress=lambda *_: path.write_bytes(b"theirs"))
+    assert path.read_bytes() == b"theirs" and list(tmp_path.iterdir()) == [path]

@@ -111,8 +111,9 @@ def test_a_saved_model_is_the_one_that_was_quantized(dense_graph, run, server):
     prompt, _ = dense_graph(quantize)
     saved = {"model": ["behind0", 0], "filename_prefix": "diffusion_models/saved", "dialect": "lightx2v"}
     prompt["save"] = {"class_type": "X2VSaveModel", "inputs": {**saved, "package": "file"}}
-    expected, _ = run(prompt)
+    expected, told = run(prompt)
     (path,) = (server.base / "output" / "diffusion_models").glob("saved_*.safetensors")
+    assert f"output/diffusion_models/{path.name} (" in told and str(server.base) not in told
     path.rename(server.base / "models" / "diffusion_models" / path.name)
     prompt, _ = dense_graph()
     loader = node_of(prompt, "UNETLoader")
