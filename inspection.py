@@ -1,10 +1,10 @@
-"""What a checkpoint is, as data and in words, from its headers alone."""
+"""What a checkpoint is, as data and in words, from its headers and its small tensors."""
 
 import re
 from dataclasses import asdict
 from pathlib import Path
 
-from .checkpoints import Checkpoint, CheckpointError, Problem, open_checkpoint
+from .checkpoints import Checkpoint, CheckpointError, Outline, Problem, open_checkpoint, read_outline
 from .formats import family
 from .kernels import why_not
 from .machine import Machine, default_device, describe
@@ -18,7 +18,8 @@ MOST_PROBLEMS = 20
 
 def inspect(path: str | Path) -> dict:
     """{"path", "kind", "model", "formats": {format: layers}, "schemes", "problems": [{file, key, cause, remedy}],
-    "notes", "files": [{name, bytes}], "bytes": {total, quantized, kept}, "layer_groups", "kept"}.
+    "notes", "files": [{name, bytes}], "bytes": {total, quantized, kept}, "unread": {tensors, bytes}, "layer_groups",
+    "kept"}. `unread`: unquantized tensors that are too large for a look at their values; codes are never looked at.
 
     `formats` counts layers as the file has them; `schemes` are those for this file's format, first those whose own
     kernel runs on this machine, and `fallbacks` says of the rest why another kernel stands in ({scheme: reason}); both
@@ -39,6 +40,7 @@ def inspect(path: str | Path) -> dict:
             "notes": [],
             "files": [],
             "bytes": {"total": 0, "quantized": 0, "kept": 0},
+            "unread": {"tensors": 0, "bytes": 0},
             "layer_groups": [],
             "kept": [],
         }
@@ -46,28 +48,33 @@ def inspect(path: str | Path) -> dict:
 
 def _report(checkpoint: Checkpoint) -> dict:
     groups, kept = _layer_groups(checkpoint), _kept_groups(checkpoint)
+    outline = Outline(problems=checkpoint.problems) if checkpoint.problems else read_outline(checkpoint)
     return {
         "path": str(checkpoint.path),
         "kind": checkpoint.kind,
         "model": checkpoint.model,
         "formats": checkpoint.formats,
-        **_schemes(checkpoint),
-        "problems": [asdict(problem) for problem in checkpoint.problems],
-        "notes": checkpoint.notes,
+        **_schemes(checkpoint, outline.problems),
+        "problems": [asdict(problem) for problem in outline.problems],
+        "notes": checkpoint.notes + outline.notes,
         "files": [{"name": file.name, "bytes": file.stat().st_size} for file in checkpoint.files],
         "bytes": {
             "total": sum(info.nbytes for info in checkpoint.tensors.values()),
             "quantized": sum(group["bytes"] for group in groups),
             "kept": sum(group["bytes"] for group in kept),
         },
+        "unread": {
+            "tensors": len(outline.unread),
+            "bytes": sum(checkpoint.tensors[key].nbytes for key in outline.unread),
+        },
         "layer_groups": groups,
         "kept": kept,
     }
 
 
-def _schemes(checkpoint: Checkpoint) -> dict:
+def _schemes(checkpoint: Checkpoint, problems: list[Problem]) -> dict:
     """{"schemes": [...], "fallbacks": {...}}, both empty if there is a problem."""
-    if checkpoint.problems:
+    if problems:
         return {"schemes": [], "fallbacks": {}}
     component = COMPONENTS[checkpoint.kind]
     machine = describe(default_device())
@@ -134,6 +141,11 @@ def lines(report: dict) -> list[str]:
         tail.append(f"schemes that fit here: {', '.join(own)}")
     if report["fallbacks"]:
         tail.append(f"schemes that fit the file, computed by another kernel here: {', '.join(report['fallbacks'])}")
+    if report["unread"]["tensors"]:
+        unread = report["unread"]
+        tail.append(
+            f"not looked at: the codes, and the values of {unread['tensors']} large tensors ({amount(unread['bytes'])})"
+        )
     if not problems:
         tail.append("problems: none" if report["layer_groups"] else "problems: none, but nothing is quantized")
     tail += [f"problem: {Problem(**problem)}" for problem in problems[:MOST_PROBLEMS]]

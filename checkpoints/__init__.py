@@ -3,15 +3,18 @@
 from .checkpoint import Checkpoint, QuantizedLayer, Weights, open_checkpoint
 from .errors import CheckpointError, Problem
 from .folder import is_part
+from .outline import Outline, read_outline
 from .tensor_info import TensorInfo
 
 __all__ = [
     "Checkpoint",
     "CheckpointError",
+    "Outline",
     "Problem",
     "QuantizedLayer",
     "TensorInfo",
     "Weights",
     "is_part",
     "open_checkpoint",
+    "read_outline",
 ]

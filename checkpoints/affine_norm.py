@@ -41,7 +41,7 @@ class AffineNorm:
     def fold(self, key: str, tensors: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """The unquantized weight [N, K] called `key` as it was before it was smoothed: its columns times the factor, in
         float32, rounded to its own dtype. Raises WrongValueError for vectors that are no factor."""
-        factor = affine_factor(tensors[self.weight], tensors[self.bias])
+        factor = affine_factor(tensors[self.weight], tensors[self.bias]).to(tensors[key].device)
         return (tensors[key].to(torch.float32) * factor).to(tensors[key].dtype)
 
     def key_of(self, role: str) -> str:

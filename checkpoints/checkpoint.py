@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from . import joining, names
+from . import joining, names, plain_values, silence
 from .added import find_added
 from .affine_norm import AffineNorm
 from .errors import CheckpointError, Problem
@@ -35,7 +35,8 @@ class Checkpoint:
     """Everything that the headers tell. `kind`: "dit", "t5", "clip_vision" or "unknown"; `tensors` and `kept` (what
     stays unquantized) are under the file's names, `layers` under ComfyUI's, but for a family that `joins`, whose
     layers get those in `load`; `prefix` stands before the former. `folded`: those of `kept` that are the weights of
-    smoothed layers -> what is folded into them. `added`: those of `kept` that the files lack -> their values."""
+    smoothed layers -> what is folded into them. `added`: those of `kept` that the files lack -> their values. `aloud`:
+    those of `notes` that whoever loads the model is told as well."""
 
     path: Path
     files: list[Path]
@@ -50,6 +51,7 @@ class Checkpoint:
     notes: list[str]
     folded: dict[str, AffineNorm] = field(default_factory=dict)
     added: dict[str, torch.Tensor] = field(default_factory=dict)
+    aloud: list[str] = field(default_factory=list)
 
     @property
     def kind(self) -> str:
@@ -89,13 +91,18 @@ class Checkpoint:
         tensors = dict(self.added)
         for file in self.files:
             tensors.update((read_file if read is None or file in ours else read)(file))
-        weights = Weights(metadata=dict(self.metadata), spiece_model=tensors.get(SPIECE))
+        return self.weights_of(tensors)
+
+    def weights_of(self, tensors: dict[str, torch.Tensor]) -> Weights:
+        """What `load` returns, of tensors that were read already, by the file's names."""
+        weights = Weights(metadata=dict(self.metadata), spiece_model=tensors.get(SPIECE), notes=list(self.aloud))
+        weights.notes += plain_values.note(plain_values.not_numbers({key: tensors[key] for key in self.kept}))
         for key in self.kept:
             for target in names.targets(self.family.names, key.removeprefix(self.prefix)):
                 weights.plain[target.name] = target.take(self._plain(key, tensors))
         for _, layers in itertools.groupby(self.layers.values(), key=lambda layer: layer.weight_key):
             layers = list(layers)
-            whole = self._whole(layers[0].stored, tensors)
+            whole = self.read_layer(layers[0].stored, tensors)
             for layer in layers:
                 weights.quantized[layer.name] = HeldWeight(layer.format, layer.shape, layer.share(whole))
         if not self.family.joins:
@@ -111,11 +118,15 @@ class Checkpoint:
         except WrongValueError as error:
             raise self._wrong(self.folded[key].key_of(error.role), error) from error
 
-    def _whole(self, stored: StoredLayer, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """The tensors of a stored layer, by the names of its format."""
+    def read_layer(self, stored: StoredLayer, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """The tensors of a stored layer, by the names of its format. Raises CheckpointError for values that cannot be
+        used; codes on the meta device are not looked at."""
         parts = {role: tensors[key] for role, key in stored.keys.items()}
         try:
-            return stored.spelling.read(parts, stored.shape)
+            whole = stored.spelling.read(parts, stored.shape)
+            if not whole["codes"].is_meta:
+                silence.check(stored.spelling.format, whole, stored.shape)
+            return whole
         except WrongValueError as error:
             raise self._wrong(stored.keys[error.role], error) from error
 

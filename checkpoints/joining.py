@@ -55,7 +55,7 @@ def find_problems(
 def join(weights: Weights, table: str, layers: Layers, file: str) -> Weights:
     """`weights` under ComfyUI's names. layers: those of `weights.quantized`. Raises CheckpointError if a piece of a
     layer is not there, or if pieces of a quantized one differ in what they have one of (nvfp4's scale)."""
-    result = Weights(metadata=weights.metadata, spiece_model=weights.spiece_model)
+    result = Weights(metadata=weights.metadata, spiece_model=weights.spiece_model, notes=weights.notes)
     for name, parts in _places(table, [*weights.plain, *_weights(weights.quantized)]).items():
         count = parts[0].target.pieces
         if len(parts) != count:

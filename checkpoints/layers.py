@@ -10,12 +10,13 @@ from ..formats import FORMATS
 from . import affine_norm, markers
 from .errors import Problem
 from .foreign import codes_look_like, meaning, scale_looks_like
+from .plain_values import INTEGERS, is_no_weight
 from .spellings import CODES, INPUT_SCALES, MARKS, SCALES, WHAT_IS_READ, Match, find
 from .stored import StoredLayer, codes_of
 from .tensor_info import MARKER_SUFFIX, Contents, TensorInfo
 
 SCALE_DTYPES = ("float32", "bfloat16", "float16", "float64")
-PLAIN_DTYPES = (*SCALE_DTYPES, "bool", "int16", "int32", "int64")
+PLAIN_DTYPES = (*SCALE_DTYPES, *INTEGERS)
 # what a plain tensor of the same name never is
 CODES_ONLY = ("int8", "float8_e4m3fn")
 
@@ -241,6 +242,9 @@ class _Search:
             return False
         if COMPANION.fullmatch(key):
             self._companion(layer, key)
+            return False
+        if is_no_weight(key, info):
+            self._blame(key, f"has dtype {info.dtype}, which no unquantized weight, norm or bias has", DAMAGED)
             return False
         return True
 

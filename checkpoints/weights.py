@@ -54,9 +54,10 @@ class HeldWeight:
 @dataclass
 class Weights:
     """Under ComfyUI's names. `plain`: unquantized, in the file's dtypes. `quantized`: by layer. `spiece_model`: the
-    tokenizer's bytes (uint8), if the file carries them."""
+    tokenizer's bytes (uint8), if the file carries them. `notes`: what whoever loads them has to be told."""
 
     plain: dict[str, torch.Tensor] = field(default_factory=dict)
     quantized: dict[str, HeldWeight] = field(default_factory=dict)
     metadata: dict[str, str] = field(default_factory=dict)
     spiece_model: torch.Tensor | None = None
+    notes: list[str] = field(default_factory=list)

@@ -77,6 +77,9 @@ def state_dict(weights: Weights, plan: Plan) -> dict[str, torch.Tensor]:
     Raises SchemeMismatchError for a layer whose shape the scheme's format cannot hold, NoKernelError as `Plan.assign`.
     """
     result = dict(weights.plain)
+    plan.notes += weights.notes
+    for note in weights.notes:
+        log.warning("%s: %s", plan.title, note)
     entries = {layer: plan.assign(layer, held.format, held.shape) for layer, held in weights.quantized.items()}
     converting = sum(entry.converted for entry in entries.values())
     progress = comfy.utils.ProgressBar(converting) if converting else None

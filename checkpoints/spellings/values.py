@@ -63,7 +63,7 @@ def padded(codes: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
     """`codes` (one byte each) with zeros up to rows x columns; itself if there is nothing to add."""
     if codes.shape == (rows, columns):
         return codes
-    result = torch.zeros((rows, columns), dtype=torch.uint8)
+    result = torch.zeros((rows, columns), dtype=torch.uint8, device=codes.device)
     result[: codes.shape[0], : codes.shape[1]] = codes.view(torch.uint8)
     return result.view(codes.dtype)
 

@@ -32,7 +32,7 @@ def test_the_three_are_the_rows_of_the_whole(kind, tmp_path):
     assert sum(checkpoint.formats.values()) == 1
     weights = checkpoint.load()
     stored = checkpoint.layers[LAYER.format("q")].stored
-    whole = checkpoint._whole(stored, torch.load(checkpoint.path, weights_only=True))
+    whole = checkpoint.read_layer(stored, torch.load(checkpoint.path, weights_only=True))
     expected = FORMATS[stored.spelling.format].wrap(whole, torch.float32, stored.shape).dequantize()
     for i, name in enumerate("qkv"):
         held = weights.quantized[LAYER.format(name)]

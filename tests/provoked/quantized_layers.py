@@ -147,6 +147,12 @@ CASES = {
         weight=zeros(8, 96, dtype=torch.uint8),
         weight_scale=None,
     ),
+    "bias of integers": small(
+        "bias",
+        "has dtype int16, which no unquantized weight, norm or bias has",
+        DAMAGED,
+        bias=torch.ones(8, dtype=torch.int16),
+    ),
     "plain weight": small(
         "weight_scale", "is a scale, but its weight is not quantized (float32)", DAMAGED, weight=torch.ones(8, 16)
     ),

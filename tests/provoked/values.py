@@ -2,6 +2,8 @@
 
 import torch
 
+from x2v_quant.checkpoints import silence
+
 from .case import Case, file
 from .wan import LAYER, made, wan
 
@@ -23,6 +25,7 @@ CASES = {
         "int4", "weight_scale", lambda t: t[3].fill_(float("inf")), "holds a scale that is not a number"
     ),
     "one scale": held("nvfp4", "weight_global_scale", lambda t: t.fill_(0.0), "is 0, not a positive number"),
+    "scale of zero": held("fp8", "weight_scale", lambda t: t[3].zero_(), silence.CAUSE),
     "block scale": held(
         "mxfp8",
         "weight_scale",

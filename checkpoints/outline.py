@@ -1,0 +1,47 @@
+"""A checkpoint as loading will read it, but for what is large: of that only types and shapes are there."""
+
+from dataclasses import dataclass, field
+
+import torch
+
+from . import plain_values, silence
+from .checkpoint import Checkpoint
+from .errors import CheckpointError, Problem
+from .reader import read_file
+from .weights import Weights
+
+
+@dataclass
+class Outline:
+    """`weights`: what `Checkpoint.load` returns, codes and large tensors on the meta device; None if there are
+    `problems`. `notes`: what the values alone tell. `unread`: keys of the unquantized tensors whose values were not
+    looked at."""
+
+    weights: Weights | None = None
+    problems: list[Problem] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    unread: list[str] = field(default_factory=list)
+
+
+def read_outline(checkpoint: Checkpoint) -> Outline:
+    """Read the scales and the other small tensors of a checkpoint whose headers are sound, by the functions that
+    loading reads them with. The codes of a layer are only read where one of its scales is zero."""
+    tensors: dict[str, torch.Tensor] = dict(checkpoint.added)
+    for file in checkpoint.files:
+        tensors.update(read_file(file))
+    stored = {layer.weight_key: layer.stored for layer in checkpoint.layers.values()}
+    beside = {key for layer in stored.values() for role, key in layer.keys.items() if role != "codes"}
+    outlined = {
+        key: tensor if key in beside or (key not in stored and plain_values.is_small(tensor)) else tensor.to("meta")
+        for key, tensor in tensors.items()
+    }
+    outline = Outline(unread=[key for key in checkpoint.kept if outlined[key].is_meta])
+    try:
+        for layer in stored.values():
+            if silence.has_zeros(checkpoint.read_layer(layer, outlined)):
+                checkpoint.read_layer(layer, tensors)
+        outline.weights = checkpoint.weights_of(outlined)
+        outline.notes = [note for note in outline.weights.notes if note not in checkpoint.aloud]
+    except CheckpointError as error:
+        outline.problems.append(error.problem)
+    return outline

@@ -1,0 +1,57 @@
+"""Scales of zero over codes that are not: what they silence is not what was quantized."""
+
+from collections.abc import Mapping
+
+import torch
+
+from ..formats import FORMATS
+from .spellings import WrongValueError
+
+BLOCK_SCALE, FACTOR = "block_scale", "pre_quant_scale"
+# a scale of one, by the bits of the types that have one byte
+ONES = {torch.float8_e8m0fnu: 0x7F, torch.float8_e4m3fn: 0x38}
+# below the smallest code of any format; what is left of a scale that cannot be exactly zero lies below
+NOTHING = 2.0**-20
+CAUSE = "is zero for weights that are not, which would be silenced"
+REMEDY = "The file is damaged: download it again."
+
+Tensors = Mapping[str, torch.Tensor]
+
+
+def has_zeros(tensors: Tensors) -> bool:
+    """Whether one of a layer's scales is zero, as it is for rows that are zero as well; False for a scale on meta."""
+    scale = tensors[_name(tensors)]
+    return not scale.is_meta and bool(_zero(scale).any())
+
+
+def check(format_name: str, tensors: Tensors, shape: tuple[int, int]) -> None:
+    """Raise WrongValueError if a scale of zero stands over codes that are not zero. `tensors` of a layer of `shape`
+    (N, K) as FORMATS names them.
+
+    Scales in e4m3 round to zero where a block is quiet beside the rest of its layer: there it takes a whole row.
+    """
+    if not has_zeros(tensors):
+        return
+    name = _name(tensors)
+    zero = _zero(tensors[name])
+    bits = ONES.get(tensors[name].dtype)
+    ones = zero.to(tensors[name].dtype) if bits is None else (zero.to(torch.uint8) * bits).view(tensors[name].dtype)
+    neutral = {other: torch.ones_like(tensors[other]) for other in ("scale", FACTOR) if other in tensors}
+    hidden = _values(format_name, {**tensors, **neutral, name: ones}, shape).abs() > NOTHING
+    silenced = hidden.any(dim=1)
+    if name == BLOCK_SCALE:
+        silenced &= ~(_values(format_name, tensors, shape) != 0).any(dim=1)
+    if bool(silenced.any()):
+        raise WrongValueError("scale", CAUSE, REMEDY)
+
+
+def _name(tensors: Tensors) -> str:
+    return BLOCK_SCALE if BLOCK_SCALE in tensors else "scale"
+
+
+def _zero(scale: torch.Tensor) -> torch.Tensor:
+    return scale.view(torch.uint8) == 0 if scale.dtype in ONES else scale == 0
+
+
+def _values(format_name: str, tensors: Tensors, shape: tuple[int, int]) -> torch.Tensor:
+    return FORMATS[format_name].wrap(dict(tensors), torch.float32, shape).dequantize()
