@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from pathlib import Path
 
 from .. import limits
@@ -33,6 +34,9 @@ DTYPES = {
     "F6_E3M2": ("float6_e3m2", 6),
     "F4": ("float4_e2m1fn_x2", 4),
 }
+
+# what "\\ud800" in JSON becomes; the library that reads the weights takes none
+SURROGATE = re.compile("[\ud800-\udfff]")
 
 AGAIN = "Download it again."
 # how a file begins that is something else -> (what it is, remedy)
@@ -85,8 +89,9 @@ def _damaged(path: Path, key: str, cause: str) -> CheckpointError:
 
 
 def _parse(path: Path, text: bytes) -> dict:
+    """As strict as the library that reads the weights: UTF-8, no NaN."""
     try:
-        header = json.loads(text)
+        header = json.loads(text.decode(), parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         raise _damaged(path, "", "has a header that is no JSON") from error
     if not isinstance(header, dict) or not all(key.isprintable() for key in header):
@@ -94,9 +99,15 @@ def _parse(path: Path, text: bytes) -> dict:
     return header
 
 
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
+
+
 def _metadata(path: Path, metadata: object) -> dict[str, str]:
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise _damaged(path, "__metadata__", "is no table of texts")
+    if any(SURROGATE.search(text) for text in (*metadata, *metadata.values())):
+        raise _damaged(path, "__metadata__", "holds half a character")
     return metadata
 
 

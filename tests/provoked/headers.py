@@ -39,6 +39,9 @@ CASES = {
     "no json": file(b"\x02\0\0\0\0\0\0\0{x", f"{FILE} has a header that is no JSON. {DAMAGED}"),
     "no table": file(header([]), f"{FILE} has a header that is no table of tensors. {DAMAGED}"),
     "metadata": file(header({"__metadata__": {"a": 1}}), f"{FILE}: __metadata__ is no table of texts. {DAMAGED}"),
+    "half a character": file(
+        header({"__metadata__": {"a": "\ud800"}}), f"{FILE}: __metadata__ holds half a character. {DAMAGED}"
+    ),
     "entry": file(header({"a": []}), f"{FILE}: a has no valid dtype, shape and place. {DAMAGED}"),
     "size": file(
         header({"a": tensor(0, 4, "F32", [2])}, bytes(4)),
