@@ -4,11 +4,11 @@
 HEADER_BYTES = 100_000_000  # of a safetensors header: the format's own upper bound
 DIMENSIONS = 64  # of a tensor: torch's own limit
 MARKER_BYTES = 4096  # of a layer's marker, which is a few dozen bytes of JSON
-SMALL_TENSOR_BYTES = (
-    1 << 20
-)  # of an unquantized tensor whose values are looked at: norms, biases and modulations have less
+SMALL_TENSOR_BYTES = 1 << 20  # of an unquantized tensor whose values are looked at: norms and biases have less
 MODEL_SIZE = 1 << 20  # of a width in the metadata's configuration: 30 times the widest model's
 MODEL_LAYERS = 1000  # of a count of layers there: ten times the deepest model's
+INDEX_BYTES = 32_000_000  # of the index of a model in shards: 100 bytes a tensor, and the largest have 100,000
+INDEXES_KEPT = 256  # indexes whose names stay in memory: as many models in shards have few
 
 # files that are written
 NAME_BYTES = 255  # of a file's name: what ext4, NTFS, APFS and exFAT take

@@ -2,7 +2,7 @@
 
 from .checkpoint import Checkpoint, QuantizedLayer, Weights, open_checkpoint
 from .errors import CheckpointError, Problem
-from .folder import is_part
+from .folder import is_part, part_names
 from .outline import Outline, read_outline
 from .tensor_info import TensorInfo
 
@@ -16,5 +16,6 @@ __all__ = [
     "Weights",
     "is_part",
     "open_checkpoint",
+    "part_names",
     "read_outline",
 ]

@@ -1,15 +1,17 @@
 """Which files make up the model at a path: one file, the shards an index names, or LightX2V's blocks."""
 
-import json
+import contextlib
+import os
 import re
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .errors import Problem
+from .errors import CheckpointError, Problem
+from .index_file import INDEX_SUFFIX, indexes, named_files, weight_map
 
 SAFETENSORS = (".safetensors", ".sft")
 TORCH = (".pth", ".pt", ".ckpt", ".bin")
-INDEX_SUFFIX = ".safetensors.index.json"
 BLOCK = re.compile(r"block_(\d+)\.safetensors")
 NON_BLOCK = "non_block.safetensors"
 SHARD = re.compile(r".+-\d{5}-of-(\d{5})\.safetensors|(.+)_part\d+\.safetensors")
@@ -43,29 +45,43 @@ def model_files(path: Path) -> ModelFiles:
 
 def is_part(path: Path) -> bool:
     """Whether a file is only a block or a shard of its folder's model. Raises CheckpointError for a broken index."""
-    if path.name == NON_BLOCK or BLOCK.fullmatch(path.name):
+    if path.name in _parts_by_name(os.listdir(path.parent)):
         return True
-    shard = SHARD.fullmatch(path.name)
-    if shard and shard[1]:
-        return int(shard[1]) > 1
-    if shard and len(list(path.parent.glob(f"{_escaped(shard[2])}_part*.safetensors"))) > 1:
-        return True
-    named = [set(_weight_map(index).values()) for index in path.parent.glob(f"*{INDEX_SUFFIX}")]
-    return any(path.name in names and len(names) > 1 for names in named)
+    return any(path.name in names for names in map(_named_parts, indexes(path.parent)))
 
 
-def _escaped(name: str) -> str:
-    """For glob: square brackets in a file name mean themselves."""
-    return re.sub(r"([*?[])", r"[\1]", name)
+def part_names(folder: Path) -> set[str]:
+    """The files of a folder that are only blocks or shards of its model; a broken index tells of none."""
+    there = os.listdir(folder)
+    found = _parts_by_name(there)
+    for index in indexes(folder):
+        with contextlib.suppress(CheckpointError):  # for a loader to refuse, not for a list
+            found |= _named_parts(index).intersection(there)
+    return found
+
+
+def _parts_by_name(names: list[str]) -> set[str]:
+    shards = {name: match for name in names if (match := SHARD.fullmatch(name))}
+    pieces = Counter(match[2] for match in shards.values() if match[2])
+    blocks = {name for name in names if name == NON_BLOCK or BLOCK.fullmatch(name)}
+    return blocks | {
+        name for name, match in shards.items() if (int(match[1]) > 1 if match[1] else pieces[match[2]] > 1)
+    }
+
+
+def _named_parts(index: Path) -> frozenset[str]:
+    """The files that make up a model together."""
+    names = named_files(index)
+    return names if len(names) > 1 else frozenset()
 
 
 def _folder(folder: Path) -> ModelFiles:
     models = sorted(f for f in folder.iterdir() if f.suffix.lower() in SAFETENSORS + TORCH and f.is_file())
-    indexes = sorted(folder.glob(f"*{INDEX_SUFFIX}"))
-    if len(indexes) > 1:
-        raise _two_models(folder, indexes)
-    if indexes:
-        return _indexed(folder, indexes[0], models)
+    found = indexes(folder)
+    if len(found) > 1:
+        raise _two_models(folder, found)
+    if found:
+        return _indexed(folder, found[0], models)
     if not models:
         raise Problem(folder.name, "", "is a folder without a model file", "Pick another one.").error()
     if any(f.name == NON_BLOCK or BLOCK.fullmatch(f.name) for f in models):
@@ -85,7 +101,7 @@ def _two_models(folder: Path, files: list[Path]):
 
 
 def _indexed(folder: Path, path: Path, models: list[Path]) -> ModelFiles:
-    index = _weight_map(path)
+    index = weight_map(path)
     names = sorted(set(index.values()))
     if not names or any(Path(name).name != name or Path(name).suffix not in SAFETENSORS for name in names):
         raise Problem(path.name, "", "names no safetensors files of its own folder", "Download it again.").error()
@@ -99,26 +115,14 @@ def _indexed(folder: Path, path: Path, models: list[Path]) -> ModelFiles:
     return ModelFiles([folder / name for name in names], index, notes)
 
 
-def _weight_map(path: Path) -> dict[str, str]:
-    try:
-        index = json.loads(path.read_bytes())
-    except OSError as error:
-        cause = f"cannot be read: {error.strerror}"
-        raise Problem(path.name, "", cause, "Check the file and its permissions.").error() from error
-    except (ValueError, RecursionError) as error:
-        raise Problem(path.name, "", "is no JSON", "Download it again.").error() from error
-    names = index.get("weight_map") if isinstance(index, dict) else None
-    if not isinstance(names, dict) or not all(isinstance(name, str) for name in names.values()):
-        raise Problem(path.name, "weight_map", "is no table of file names", "Download it again.").error()
-    return names
-
-
 def _blocks(folder: Path, models: list[Path]) -> ModelFiles:
     numbers = {int(match[1]): f for f in models if (match := BLOCK.fullmatch(f.name))}
-    others = [f for f in models if f not in numbers.values() and f.name != NON_BLOCK]
+    blocks = set(numbers.values())
+    others = [f for f in models if f not in blocks and f.name != NON_BLOCK]
     if others:
-        raise _two_models(folder, [others[0], *(f for f in models if f not in others)])
-    wanted = [NON_BLOCK, *(f"block_{i}.safetensors" for i in range(max(numbers, default=0) + 1))]
+        raise _two_models(folder, [others[0], *(f for f in models if f in blocks)])
+    # as many names as there are files: a number may be any
+    wanted = [NON_BLOCK, *(f"block_{i}.safetensors" for i in range(len(numbers) or 1))]
     present = {f.name for f in models}
     for name in wanted:
         if name not in present:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..checkpoints import Checkpoint, is_part, open_checkpoint
+from ..checkpoints import Checkpoint, open_checkpoint, part_names
 from ..checkpoints.expert_names import HIGH, LOW, SUBFOLDERS, expert_of
 from ..formats.convert import serves
 from ..schemes import DIT
@@ -109,7 +109,8 @@ def models_in(folder: Path, expert: str | None) -> list[Path]:
     if not folder.is_dir():
         return []
     files = sorted(folder.glob("*.safetensors"))
-    singles = [file for file in files if not is_part(file)]
+    parts = part_names(folder)
+    singles = [file for file in files if file.name not in parts]
     if expert is not None and folder.name != SUBFOLDERS[expert]:
         return [file for file in singles if expert_of(file.name) == expert]
     return ([folder] if len(singles) < len(files) else []) + singles

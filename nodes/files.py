@@ -5,26 +5,26 @@ from pathlib import Path
 
 import folder_paths
 
-from ..checkpoints import CheckpointError, is_part
+from ..checkpoints import part_names
 from ..loading.tokenizer import SPIECE
 
 
 def model_names(kind: str) -> list[str]:
     """Names in core's folder `kind` ("diffusion_models", ...): single files, and folders as "name/" in place of their
     parts."""
+    parts: dict[Path, set[str]] = {}
     names: dict[str, None] = {}
     for name in folder_paths.get_filename_list(kind):
         folder = os.path.dirname(name)
-        names[f"{folder}/" if folder and _is_part(kind, name) else name] = None
+        path = folder_paths.get_full_path(kind, name) if folder else None
+        if path is None:
+            names[name] = None
+            continue
+        path = Path(path)
+        if path.parent not in parts:
+            parts[path.parent] = part_names(path.parent)
+        names[f"{folder}/" if path.name in parts[path.parent] else name] = None
     return list(names)
-
-
-def _is_part(kind: str, name: str) -> bool:
-    path = folder_paths.get_full_path(kind, name)
-    try:
-        return path is not None and is_part(Path(path))
-    except CheckpointError:  # a broken index is for the loader to refuse, not for the list
-        return False
 
 
 def model_path(kind: str, name: str) -> str:

@@ -49,7 +49,7 @@ def _existing(name: str) -> Path:
 
 def config_files() -> dict[str, Path]:
     """What the node calls a JSON -> the file: those in ComfyUI's input folder and in the model folders."""
-    return {name: path for name, path in _json_files() if not name.endswith(INDEX)}
+    return {name: path for name, path in _json_files() if not name.endswith(INDEX) and path.is_file()}
 
 
 def _json_files() -> Iterator[tuple[str, Path]]:

@@ -1,11 +1,14 @@
 """Models in several files."""
 
 import json
+import os
+import time
 
 import pytest
 import torch
 
-from x2v_quant.checkpoints import CheckpointError, open_checkpoint
+from x2v_quant import limits
+from x2v_quant.checkpoints import CheckpointError, index_file, is_part, open_checkpoint, part_names
 
 INDEX = "diffusion_pytorch_model.safetensors.index.json"
 SHARDS = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors")
@@ -175,3 +178,67 @@ def test_brackets_in_a_name_are_only_brackets(write):
     path = write({"a_part1": torch.zeros(1)}, "x[1]_part1.safetensors")
     write({"b": torch.zeros(1)}, "x1_part2.safetensors")
     assert open_checkpoint(path).files == [path]
+
+
+def test_a_number_of_a_block_may_be_any(folder, write):
+    """Names of all blocks up to the highest number were 50 TB."""
+    path = folder(BLOCKS, index=False)
+    write({"other": torch.zeros(1)}, f"wan/block_{10**12}.safetensors")
+    with pytest.raises(CheckpointError, match=r"wan lacks block_2\.safetensors"):
+        open_checkpoint(path)
+
+
+def test_an_index_is_read_once_for_all_files_beside_it(folder, write, monkeypatch):
+    path = folder(SHARDS)
+    for number in range(20):
+        write({"other": torch.zeros(1)}, f"wan/{number}.safetensors")
+    read, parsed = [], index_file.json.loads
+    monkeypatch.setattr(index_file.json, "loads", lambda text: read.append(1) or parsed(text))
+    for _ in range(3):
+        assert sum(is_part(file) for file in path.glob("*.safetensors")) == 2
+        assert part_names(path) == set(SHARDS)
+    assert len(read) == 1
+
+
+def test_an_index_that_has_changed_is_read_anew(folder):
+    path = folder(("a.safetensors", "b.safetensors", "c.safetensors"))
+    assert len(part_names(path)) == 3
+    (path / INDEX).write_text(json.dumps({"weight_map": {"x": "a.safetensors", "y": "b.safetensors"}}))
+    assert part_names(path) == {"a.safetensors", "b.safetensors"}
+
+
+@pytest.mark.parametrize("index", [b"{", b'{"weight_map": []}', b"[" * 100_000, b" " * (limits.INDEX_BYTES + 1)])
+def test_a_broken_index_is_no_reason_to_list_nothing(index, folder):
+    path = folder(("x.safetensors", "y.safetensors", "block_0.safetensors"))
+    assert len(part_names(path)) == 3
+    (path / INDEX).write_bytes(index)
+    assert part_names(path) == {"block_0.safetensors"}
+
+
+def test_an_index_larger_than_any(folder):
+    path = folder(SHARDS)
+    with (path / INDEX).open("r+b") as file:
+        file.truncate(limits.INDEX_BYTES + 1)
+    with pytest.raises(CheckpointError, match=r"is 32\.0 MB large; the index of a model has at most 32\.0 MB\. Remove"):
+        open_checkpoint(path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no such files")
+@pytest.mark.timeout(20)
+def test_a_pipe_called_an_index_is_none(folder):
+    path = folder(BLOCKS, index=False)
+    os.mkfifo(path / INDEX)
+    open_checkpoint(path)
+    assert part_names(path) == set(BLOCKS)
+
+
+def test_a_folder_of_many_files_is_looked_through_once(tmp_path):
+    """A second for 20,000 files; each of them looked through the folder, and blocks through each other."""
+    for number in range(10_000):
+        (tmp_path / f"block_{number}.safetensors").touch()
+        (tmp_path / f"{number}_part1.safetensors").touch()
+    begun = time.perf_counter()
+    assert len(part_names(tmp_path)) == 10_000
+    with pytest.raises(CheckpointError, match="holds more than one model: 0_part1"):
+        open_checkpoint(tmp_path)
+    assert time.perf_counter() - begun < 5

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import torch
 
+from x2v_quant import limits
+
 from .case import file, folder
 from .configurations import configured
 from .place import demo
@@ -63,11 +65,9 @@ CASES = {
     ),
     "index": index("{", f"{INDEX} is no JSON. Download it again."),
     "weight_map": index('{"weight_map": []}', f"{INDEX}: weight_map is no table of file names. Download it again."),
-    "unreadable index": folder(
-        {SINGLE: WHOLE, f"{INDEX}/note.txt": "a folder in its place"},
-        f"{INDEX} cannot be read: Is a directory. Check the file and its permissions.",
-        pick=SINGLE,
-        linux=True,
+    "a large index": index(
+        " " * (limits.INDEX_BYTES + 1),
+        f"{INDEX} is 32.0 MB large; the index of a model has at most 32.0 MB. Remove it, or get the model's own.",
     ),
     "unreadable": file(
         FAILS,

@@ -49,6 +49,7 @@ GUARD = "guards against a mistake in this pack's own tables"
 UNREACHABLE = (
     Row("__init__.py", "needs ComfyUI", "takes an older ComfyUI; tests/test_import.py"),
     Row("checkpoints/folder.py", "is a folder without a model file", LISTED, True),
+    Row("checkpoints/index_file.py", "cannot be read", "takes a user who may not"),
     Row("checkpoints/layers.py", "the header marks", "a note, no error"),
     Row("checkpoints/torch_file.py", "unsupported global", "torch's own words, which are looked for"),
     Row("comparing/metrics.py", "SSIM needs frames", "Compare asks for none of smaller frames"),
