@@ -3,183 +3,34 @@
 import argparse
 import json
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 
-from . import inspection, report, scheme_table
-from .benchmarks import run as bench
-from .benchmarks.fidelity import command as fidelity
-from .benchmarks.fidelity import table as fidelity_table
-from .benchmarks.fidelity.errors import FidelityError
-from .calibrating import CalibrationError
-from .checkpoints import CheckpointError
-from .comparing import CompareError
-from .comparing import command as comparing
-from .converting import ConvertError
-from .converting import command as converting
-from .demo import install as demo_models
-from .headless import run as running
-from .headless import swap as swapping
-from .headless.client import ServerError
-from .headless.server import StartError
-from .headless.workflow import WorkflowError
-from .layer_rules import RuleError
-from .writing import WriteError
+from . import ending
 
-
-@dataclass(frozen=True)
-class Command:
-    """`arguments` adds to the subcommand's parser; `run` makes its report, one object for --json; `lines` is that
-    report for a person; `ok` decides the exit status."""
-
-    name: str
-    help: str
-    arguments: Callable[[argparse.ArgumentParser], object]
-    run: Callable[[argparse.Namespace], dict]
-    lines: Callable[[dict], list[str]]
-    ok: Callable[[dict], bool]
-
-
-def _bench_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--part", action="append", choices=bench.PARTS, help="only this part; may be given several times"
-    )
-    parser.add_argument(
-        "--kernels",
-        nargs="?",
-        const="",
-        metavar="MODEL",
-        help="every kernel that runs here at the shapes of this model file, by default at those of Wan",
-    )
-    parser.add_argument("--tokens", type=int, help="with --kernels: rows of x; default 32760 on a GPU, 1024 on a CPU")
-    parser.add_argument("--save", action="store_true", help="with --kernels: scheme auto takes the winners from now on")
-    parser.add_argument("--quick", action="store_true", help="small sizes: see that it runs, not how fast")
-    parser.add_argument("--results", metavar="FOLDER", help="also write the figures there, under the machine's name")
-
-
-def _bench(options: argparse.Namespace) -> dict:
-    if options.kernels is None:
-        found = bench.report(options.part or bench.PARTS, options.quick)
-    else:
-        found = bench.kernel_report(options.kernels or None, options.tokens, options.save, options.quick)
-    if options.results:
-        bench.write(found, options.results)
-    return found
-
-
-COMMANDS = (
-    Command(
-        "inspect",
-        "say what a model file or folder is, and what is wrong with it, without loading its weights",
-        lambda parser: parser.add_argument("file", help="a model file, or the folder of a model in several files"),
-        lambda options: inspection.inspect(options.file),
-        inspection.lines,
-        lambda found: not found["problems"],
-    ),
-    Command(
-        "convert",
-        "quantize a model's file, or change the format or dialect of a quantized one",
-        converting.arguments,
-        converting.run,
-        converting.lines,
-        lambda found: True,
-    ),
-    Command(
-        "compare",
-        "sample two forms of a model with the same noise: what each step and each layer of the second one loses",
-        comparing.arguments,
-        comparing.run,
-        comparing.lines,
-        comparing.ok,
-    ),
-    Command(
-        "doctor",
-        "say which kernels this machine can run, and why not the rest",
-        lambda parser: None,
-        lambda options: report.machine_report(),
-        report.machine_lines,
-        lambda found: True,
-    ),
-    Command(
-        "schemes",
-        "every scheme, its format, what its own kernel needs and whether it runs here",
-        lambda parser: None,
-        lambda options: scheme_table.table(),
-        scheme_table.lines,
-        lambda found: True,
-    ),
-    Command(
-        "run",
-        "run a saved workflow without a browser, on a server of its own or on one that runs already",
-        running.arguments,
-        running.run,
-        running.lines,
-        lambda found: True,
-    ),
-    Command(
-        "swap",
-        "put this pack's loaders into a workflow in place of ComfyUI's, where they can stand in",
-        swapping.arguments,
-        swapping.run,
-        swapping.lines,
-        swapping.ok,
-    ),
-    Command(
-        "bench",
-        "measure speed and memory against what ComfyUI and torch do by themselves",
-        _bench_arguments,
-        _bench,
-        bench.lines,
-        lambda found: all(case["met"] is not False for case in found["cases"]),
-    ),
-    Command(
-        "fidelity",
-        "measure what each format and kernel costs in quality, on the demo's model, against ComfyUI's bf16",
-        fidelity.arguments,
-        fidelity.run,
-        fidelity_table.lines,
-        fidelity.ok,
-    ),
-    Command(
-        "demo-models",
-        "write the demo's small models into the models folder of a ComfyUI",
-        demo_models.arguments,
-        lambda options: demo_models.install(options.folder),
-        demo_models.lines,
-        lambda found: True,
-    ),
-)
-
-
-ERRORS = (
-    *(StartError, ServerError, WorkflowError),
-    *(CalibrationError, CheckpointError, CompareError, ConvertError, FidelityError, RuleError, WriteError),
-)
-
-
-INTERRUPTED = 130  # as a shell says it
+NAME = "x2v-quant"
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Exit status: 0 if all is well, 1 if the report says otherwise, 2 for a wrong command line, 130 after Ctrl-C."""
-    parser = argparse.ArgumentParser("x2v-quant", description="LightX2V's quantized checkpoints in ComfyUI.")
-    subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
-    for command in COMMANDS:
-        subparser = subparsers.add_parser(command.name, help=command.help, description=command.help)
-        subparser.add_argument("--json", action="store_true", help="one JSON object on standard output")
-        command.arguments(subparser)
-        subparser.set_defaults(command=command)
-    options = parser.parse_args(arguments)
-    try:
-        found = options.command.run(options)
-    except ERRORS as error:
-        parser.exit(1, f"x2v-quant: {error}\n")
-    except KeyboardInterrupt:
-        parser.exit(INTERRUPTED, "x2v-quant: stopped\n")
-    # a console may lack the characters of a file's name
-    sys.stdout.reconfigure(errors="backslashreplace")
-    print(json.dumps(found) if options.json else "\n".join(options.command.lines(found)))
-    return 0 if options.command.ok(found) else 1
+    """Exit status: 0 if all is well, 1 if the report says otherwise, 2 for a wrong command line, 130 after Ctrl-C, 141
+    if nobody reads on."""
+    with ending.quiet(NAME):
+        with ending.at_once(NAME):
+            # here, for torch takes seconds in which Ctrl-C has to be answered
+            from .commands import COMMANDS, ERRORS
+        parser = argparse.ArgumentParser(NAME, description="LightX2V's quantized checkpoints in ComfyUI.")
+        subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
+        for command in COMMANDS:
+            subparser = subparsers.add_parser(command.name, help=command.help, description=command.help)
+            subparser.add_argument("--json", action="store_true", help="one JSON object on standard output")
+            command.arguments(subparser)
+            subparser.set_defaults(command=command)
+        options = parser.parse_args(arguments)
+        with ending.in_time(NAME):
+            try:
+                found = options.command.run(options)
+            except ERRORS as error:
+                parser.exit(1, f"{NAME}: {error}\n")
+            ending.write(NAME, [json.dumps(found)] if options.json else options.command.lines(found))
+        return 0 if options.command.ok(found) else 1
 
 
 if __name__ == "__main__":

@@ -18,3 +18,6 @@ CONNECT_SECONDS = 10  # to be connected: another continent takes one
 ANSWER_SECONDS = 120  # silence before or within an answer: the first /object_info imports a lot, a busy GIL delays more
 START_SECONDS = 300  # until a server of ours answers: 15 on two cores, minutes with a cold disk and many custom nodes
 STOP_SECONDS = 10  # until a server of ours that was asked to end is killed: it has nothing to save
+
+# a command
+END_SECONDS = 20  # from Ctrl-C to the end, whatever hangs: a server is asked to stop for ten, then killed

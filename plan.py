@@ -8,6 +8,7 @@ import torch
 from .formats import SMOOTHED, family, like
 from .kernels import Choice, Kernel, NoKernelError, choose
 from .machine import Machine, describe
+from .printable import PrintableError
 from .schemes import AUTO, Scheme
 
 # format -> what it may become at load where it cannot be multiplied as it is, and what that adds to the error of the
@@ -17,7 +18,7 @@ TRANSCODES[SMOOTHED["fp8-channel"]] = (SMOOTHED["int8-channel"], "about 1 %")
 SMALLEST_TOLD = 0.001
 
 
-class SchemeMismatchError(ValueError):
+class SchemeMismatchError(PrintableError, ValueError):
     """The scheme is for another format than the file's, and transcoding was not allowed."""
 
 

@@ -15,3 +15,10 @@ def printable(text: str) -> str:
     return "".join(
         char.encode("unicode_escape").decode("ascii") if unicodedata.category(char) in HIDDEN else char for char in text
     )
+
+
+class PrintableError(Exception):
+    """An error whose message is one line, whatever is in the names and values that it quotes."""
+
+    def __str__(self) -> str:
+        return printable(super().__str__())

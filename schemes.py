@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from .printable import PrintableError
+
 DIT, T5, CLIP = "dit", "t5", "clip"
 EVERYWHERE = (DIT, T5, CLIP)
 AUTO = "auto"
@@ -19,7 +21,7 @@ class Scheme:
     aliases: tuple[str, ...] = ()
 
 
-class UnknownSchemeError(ValueError):
+class UnknownSchemeError(PrintableError, ValueError):
     """The name is no scheme, or not one of this loader."""
 
 

@@ -7,6 +7,7 @@ import safetensors
 import safetensors.torch
 import torch
 
+from ..printable import PrintableError
 from ..writing import whole_file
 
 FORMAT = "x2v-quant calibration 1"
@@ -18,7 +19,7 @@ MAXIMA, SQUARES, TOKENS = ".maxima", ".squares", ".tokens"
 DEVIATIONS = 4.0
 
 
-class CalibrationError(ValueError):
+class CalibrationError(PrintableError, ValueError):
     """The calibration cannot be used. The message says why and what to do."""
 
 

@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 
+from ..printable import PrintableError
 
-class CheckpointError(ValueError):
+
+class CheckpointError(PrintableError, ValueError):
     """The file cannot be used. The message names file, key, cause and remedy; `problem` has them apart, if known."""
 
     def __init__(self, message: str, problem: "Problem | None" = None):

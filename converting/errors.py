@@ -1,5 +1,7 @@
 """Why a model cannot be converted, in words for the person who asked for it."""
 
+from ..printable import PrintableError
 
-class ConvertError(ValueError):
+
+class ConvertError(PrintableError, ValueError):
     """The message names file, key, cause and remedy in one or two sentences."""

@@ -2,8 +2,6 @@
 
 import argparse
 import json
-import signal
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -12,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core_features import takes_models_directory
+from ..ending import signals_as_exits
 from .client import Client, Result, ServerError
 from .progress import Progress
 from .server import Server, answers, find_comfyui, serve
@@ -53,12 +52,10 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
 
     Raises WorkflowError, ServerError (with the sentence of the node that failed) or StartError.
     """
-    # as an exception, so that the server is stopped on the way out
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     workflow = read_workflow(options.workflow)
     with writing(options.output):
         options.output.mkdir(parents=True, exist_ok=True)
-    with server_of(options) as (client, local):
+    with signals_as_exits(), server_of(options) as (client, local):
         info = client.object_info()
         prompt = to_prompt(workflow, info)
         for text in options.settings:
@@ -83,7 +80,9 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
 
 def lines(report: dict[str, Any]) -> list[str]:
     """The report for a person."""
-    shown = [f"{node}:\n{text}" for node, found in report["texts"].items() for text in found]
+    shown = [
+        line for node, found in report["texts"].items() for text in found for line in (f"{node}:", *text.split("\n"))
+    ]
     return [*shown, *report["files"], f"{report['workflow']} finished in {report['seconds']:.1f} s"]
 
 

@@ -4,13 +4,14 @@ from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any
 
+from ..printable import PrintableError
 from .graph import Graph
 from .widgets import all_specs
 
 Prompt = dict[str, dict[str, Any]]
 
 
-class WorkflowError(ValueError):
+class WorkflowError(PrintableError, ValueError):
     """A workflow or an override that cannot become a prompt; the message names the node and the remedy."""
 
 

@@ -6,6 +6,7 @@ import torch
 
 from ..formats import repackings
 from ..machine import Machine
+from ..printable import PrintableError
 from .kernel import Kernel
 from .order import ranking
 from .probe import failure
@@ -13,7 +14,7 @@ from .probe import failure
 KERNELS: list[Kernel] = []
 
 
-class NoKernelError(RuntimeError):
+class NoKernelError(PrintableError, RuntimeError):
     """No kernel, or not the one that was insisted on, can compute a format here. The message gives every reason."""
 
 

@@ -1,5 +1,7 @@
 """What is wrong with a choice of layers or formats."""
 
+from ..printable import PrintableError
 
-class RuleError(ValueError):
+
+class RuleError(PrintableError, ValueError):
     """The message is for a person: the line or layer, the cause and the remedy."""

@@ -4,13 +4,15 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..printable import PrintableError
+
 UNQUANTIZED = "default"  # Default and Default-Force-FP32, which name no quantization
 # what the shipped examples say where a user is to put a path
 PLACEHOLDERS = ("/path/to", "path/to", "path to")
 KINDS = {str: "a text", int: "a number", (int, float): "a number", bool: "true or false", list: "a list"}
 
 
-class ConfigError(ValueError):
+class ConfigError(PrintableError, ValueError):
     """The configuration, or the folder it is about, cannot be used. The message names file, key, cause and remedy."""
 
 

@@ -1,6 +1,5 @@
 """What the three loaders share: the plan for a checkpoint, its state dict, and the check that nothing is left over."""
 
-import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,11 +13,10 @@ from ..checkpoints import Checkpoint, CheckpointError, Weights
 from ..formats import FORMATS, family
 from ..formats.convert import added_error, convert, serves
 from ..linear import QuantLinear
+from ..log import log
 from ..machine import cpu_has_bf16, describe
 from ..plan import Plan, SchemeMismatchError
 from ..schemes import AUTO, SchemeChoice, resolve, schemes_for
-
-log = logging.getLogger("x2v-quant")
 
 INCOMPLETE = "The file is incomplete or was made for another version of this model: download it again."
 # torch's words for a tensor of another shape, and QuantLinear's

@@ -1,6 +1,5 @@
 """A LoRA on a loaded model: merged into the weights or beside them, by core's own code."""
 
-import logging
 from collections.abc import Mapping
 
 import comfy.lora
@@ -8,12 +7,11 @@ import torch
 from comfy_kitchen.tensor import QuantizedTensor
 
 from ..formats import FORMAT_OF_LAYOUT
+from ..log import log
 from .apart import core_patches, replace
 from .bypass import add_beside
 from .places import WEIGHT, Places, Target
 from .translate import Translated, is_adapter, translate
-
-log = logging.getLogger("x2v-quant")
 
 AUTO, MERGE, BYPASS = "auto", "merge", "bypass"
 MODES = (AUTO, MERGE, BYPASS)

@@ -1,20 +1,18 @@
 """Offload settings applied to what a loader gave: a MODEL, a CLIP or a CLIP_VISION."""
 
 import functools
-import logging
 
 import comfy.model_management
 import torch
 from comfy.patcher_extension import CallbacksMP, WrappersMP
 
+from ..log import log
 from .blocks import Block, blocks_of, phases_of
 from .budget import Budgeted
 from .dynamic import DynamicBudgeted
 from .settings import AUTO, DISK, MODEL, PHASE, OffloadSettings
 from .steered import ATTACHMENT, Steered, steered
 from .steering import Prefetching, Streaming
-
-log = logging.getLogger("x2v-quant")
 
 KEY = "x2v_quant.offload"
 

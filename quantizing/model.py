@@ -1,7 +1,6 @@
 """MODEL -> MODEL and CLIP -> CLIP: a copy of a loaded model whose selected linear layers are quantized."""
 
 import functools
-import logging
 from collections.abc import Callable
 
 import comfy.model_management
@@ -13,6 +12,7 @@ from ..calibrating.recorder import WRAPPER_KEY
 from ..layer_rules import Selection
 from ..linear import operations
 from ..loading.common import announce, compute_dtype
+from ..log import log
 from ..plan import Plan
 from ..schemes import DIT, T5, SchemeChoice
 from .copying import Copier
@@ -23,8 +23,6 @@ from .patchers import successor, unload
 from .planning import plan_for
 from .smoother import Smoother, sentences
 from .weights import is_foreign, is_ours, linear_layers
-
-log = logging.getLogger("x2v-quant")
 
 # where the layers of a selection are: the part of core's MODEL that the sampler calls, all of a CLIP
 DIFFUSION_MODEL = "diffusion_model"

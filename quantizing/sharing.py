@@ -1,6 +1,5 @@
 """Smoothing that LightX2V's files have a place for: one factor for all layers behind a norm, none for other layers."""
 
-import logging
 from collections.abc import Mapping
 
 import comfy.lora
@@ -15,13 +14,12 @@ from ..converting.units import Unit
 from ..formats import FORMAT_OF_LAYOUT
 from ..formats.format import Format
 from ..layer_rules import Selection
+from ..log import log
 from .errors import QuantizeError
 from .held import in_our_layout
 from .patchers import unload
 from .smoother import Smoother
 from .weights import linear_layers, read, shape_of
-
-log = logging.getLogger("x2v-quant")
 
 MODEL = "diffusion_model"
 # what Quantize Model calls it

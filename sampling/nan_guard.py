@@ -1,11 +1,12 @@
 """Stops a run at the step whose model output is not finite, and says which layer began it and what to try."""
 
+from ..printable import PrintableError
 from .nan_search import NanSearch
 from .nan_words import sentence
 from .run import Follower
 
 
-class NonFiniteError(RuntimeError):
+class NonFiniteError(PrintableError, RuntimeError):
     """A model evaluation gave NaN or infinity. The message names step, layer and plan, and what to try."""
 
 

@@ -5,12 +5,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from ..layer_rules.overrides import KEEP, Override, near, parse_overrides
+from ..printable import PrintableError
 
 # a comma that is not one of the characters in [...]
 COMMA = re.compile(r",(?![^\[\]]*\])")
 
 
-class ScheduleError(ValueError):
+class ScheduleError(PrintableError, ValueError):
     """The precision schedule cannot be followed. The message says why and what to write instead."""
 
 

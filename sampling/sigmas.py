@@ -5,9 +5,10 @@ from itertools import pairwise
 import torch
 
 from ..lightx2v_config.sampling import TRAINING_STEPS, shifted
+from ..printable import PrintableError
 
 
-class SigmasError(ValueError):
+class SigmasError(PrintableError, ValueError):
     """The schedule cannot be made. The message says why and what to write instead."""
 
 

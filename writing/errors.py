@@ -3,8 +3,10 @@
 import errno
 from pathlib import Path
 
+from ..printable import PrintableError
 
-class WriteError(ValueError):
+
+class WriteError(PrintableError, ValueError):
     """The message names file, cause and remedy in one or two sentences."""
 
 

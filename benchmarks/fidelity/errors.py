@@ -1,5 +1,7 @@
 """What stops the comparison as a whole."""
 
+from ...printable import PrintableError
 
-class FidelityError(RuntimeError):
+
+class FidelityError(PrintableError, RuntimeError):
     """The message is one or two sentences for the person who started it, with the remedy."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 COMMAND_LINE = (
     "benchmarks/",
     "cli.py",
+    "commands.py",
     "comparing/command.py",
     "comparing/files.py",
     "comparing/synthetic.py",
@@ -20,11 +21,12 @@ COMMAND_LINE = (
     "converting/weights.py",
     "demo/",
     "dev.py",
+    "ending.py",
     "headless/",
     "inspection.py",
 )
 # of those what has tests of every error by itself: beside a file of the pack, or what needs servers and trained models
-TESTED_ELSEWHERE = ("benchmarks/", "cli.py", "demo/", "dev.py", "headless/", "inspection.py")
+TESTED_ELSEWHERE = ("benchmarks/", "cli.py", "demo/", "dev.py", "ending.py", "headless/", "inspection.py")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,15 @@
+"""The pack's log: each message is one line, whatever is in the names that it quotes."""
+
+import logging
+
+from .printable import printable
+
+log = logging.getLogger("x2v-quant")
+
+
+def _one_line(record: logging.LogRecord) -> bool:
+    record.msg, record.args = printable(record.getMessage()), ()
+    return True
+
+
+log.addFilter(_one_line)
