@@ -16,6 +16,7 @@ from ..formats import FORMATS, SMOOTHED, family, repackings
 from ..layer_rules import select
 from ..layer_rules.overrides import KEEP
 from . import search, smooth
+from .casting import cast
 from .dialects import layer_specs, layer_tensors, needed, writable
 from .errors import ConvertError
 from .measuring import Layer, Measured, candidates, measure, stored_bytes
@@ -292,10 +293,8 @@ class Job:
         kept = KEPT[self._options.kept] if self._options.kept and castable else stored
 
         def parts() -> Iterator[tuple[str, torch.Tensor]]:
-            if self._merges(output):
-                yield output.name, self._whole(output).to(kept)
-                return
-            for values in self._weights.plain(output):
-                yield output.name, values.to(kept)
+            found = [self._whole(output)] if self._merges(output) else self._weights.plain(output)
+            for values in cast(found, kept, self._place(output)):
+                yield output.name, values
 
         return Unit(output.name, {output.name: Spec(kept, output.shape)}, parts)

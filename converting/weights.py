@@ -154,11 +154,7 @@ class Weights:
         return "fp8-tensor" if one else name
 
     def _read(self, stored: StoredLayer) -> dict[str, torch.Tensor]:
-        parts = {role: self._source.read(key) for role, key in stored.keys.items()}
-        try:
-            return stored.spelling.read(parts, stored.shape)
-        except WrongValueError as error:
-            raise self._wrong(stored.keys[error.role], error) from error
+        return self._source.checkpoint.read_layer(stored, {key: self._source.read(key) for key in stored.keys.values()})
 
 
 def _repacked(held: HeldWeight, format_name: str) -> HeldWeight:

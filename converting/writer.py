@@ -12,6 +12,7 @@ from ..writing import beside, check_path, only_writer, words
 from . import packages
 from .behind import Behind
 from .errors import ConvertError
+from .finite import check
 from .tensor_file import TensorFile
 from .units import Unit
 
@@ -71,7 +72,8 @@ class Writer:
     def write(self, progress: Callable[[int], None] = lambda nbytes: None) -> None:
         """progress: told the bytes of each finished unit, those that an earlier run finished included.
 
-        Raises ConvertError if the target cannot be written, or is there; whatever making a unit raises goes through.
+        Raises ConvertError if the target cannot be written, or is there, and for NaN and infinity; whatever making a
+        unit raises goes through.
         """
         finished = self._finished() if self._resume else set()
         try:
@@ -120,6 +122,7 @@ class Writer:
                 for unit in units:
                     if unit.name not in finished:
                         for name, values in unit.parts():
+                            check(values, f"{self._target.name}: {name}")
                             behind.call(values.nbytes, file.append, name, values)
                         behind.call(0, _note, journal, unit.name)
                     progress(unit.nbytes)

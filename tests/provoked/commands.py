@@ -9,6 +9,7 @@ from family_files import write as write_family
 
 from x2v_quant.demo import assets
 
+from . import kept_types
 from .calibrations import LAYER, maxima
 from .desk import MODEL, OUT, Desk, Typed, compare, convert
 from .headers import header
@@ -83,6 +84,7 @@ def infinite_scale() -> dict:
 WRONG = "knows none of the model's layers, "
 OTHER_MODEL = "it was recorded on another model. Calibrate this one."
 TYPED = {
+    **kept_types.TYPED,
     "convert: nowhere": Typed(
         lambda desk: ["convert", NOWHERE, OUT], (f"{NOWHERE} does not exist. Pick another file.",)
     ),

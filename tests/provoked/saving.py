@@ -68,7 +68,16 @@ def encoders(dialect: str, *words: str, two: bool = False) -> Case:
     return Case(SAVE_CLIP, lambda place: prompt, words)
 
 
+def with_nan(place: Place) -> Prompt:
+    def change(tensors) -> None:
+        tensors["blocks.0.norm3.weight"][1] = float("nan")
+
+    name = place.put("diffusion_models", "nan.safetensors", demo("t2v", change, "bf16"))
+    return behind(dense(name), "ModelSamplingSD3", shift=5.0)
+
+
 CASES = {
+    "no number": saved(with_nan, "blocks.0.norm3.weight holds NaN. The model is damaged: download it again, or merge"),
     "format": saved(
         quantized("fp8-channel"),
         "Layer blocks.0.",

@@ -10,6 +10,7 @@ COMMAND_LINE = (
     "comparing/command.py",
     "comparing/files.py",
     "comparing/synthetic.py",
+    "converting/casting.py",
     "converting/command.py",
     "converting/convert.py",
     "converting/job.py",

@@ -51,6 +51,15 @@ def test_a_lora_is_in_the_file(dense, quantize, with_lora, sample, distance, tmp
     assert distance(saved, expected) < 0.02 < 0.2 < distance(without, expected)
 
 
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_a_norm_that_is_no_number_is_not_saved(dialect, dense, quantize, tmp_path):
+    model = quantize(dense())
+    model.model.diffusion_model.blocks[0].norm3.weight.data[1] = float("nan")
+    with pytest.raises(ConvertError, match=r"^model\.safetensors: \S*blocks\.0\.norm3\.weight holds NaN\. "):
+        save_model(model, tmp_path / "model.safetensors", dialect)
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_model_goes_on_as_it_was(dense, quantize, with_lora, sample, tmp_path):
     model = with_lora(quantize(dense()))
     before = sample(model)
