@@ -211,3 +211,25 @@ LIGHTX2V_RULES: dict[str, tuple[Rule, ...]] = {
     "to hunyuan-video 1.5": from_comfyui((_APART, *_HUNYUAN_VIDEO)),
     "to minimax-h3": (*from_comfyui(_MINIMAX_H3), *_dropped("minimax-h3")),
 }
+
+_REFINERS = ("txt_in.individual_token_refiner.blocks.#.", "context_embedder.token_refiner.refiner_blocks.#.")
+# beside the blocks, which are Flux' with the same names
+_DIFFUSERS_HUNYUAN = (
+    *pairs(
+        *_REFINERS,
+        {
+            "self_attn.qkv": ("attn.to_q", "attn.to_k", "attn.to_v"),
+            "self_attn.proj": "attn.to_out.0",
+            "mlp.0": "ff.net.0.proj",
+            "mlp.2": "ff.net.2",
+            "adaLN_modulation.1": "norm_out.linear",
+        },
+    ),
+    *_embedders("context_embedder.time_text_embed", {"txt_in.t_embedder": "timestep"}),
+    *pairs("txt_in.", "context_embedder.", {"input_embedder": "proj_in"}),
+    *_embedders("context_embedder.time_text_embed", {"txt_in.c_embedder": "text"}),
+)
+# table -> its rules, ComfyUI's names -> those of diffusers' models that no file of LightX2V's has
+DIFFUSERS_RULES: dict[str, tuple[Rule, ...]] = {
+    "to diffusers' hunyuan-video": from_comfyui((*_DIFFUSERS_HUNYUAN, *_FLUX, *_FLUX_1)),
+}

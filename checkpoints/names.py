@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from .dit_names import DIT_RULES, LIGHTX2V_RULES
+from .dit_names import DIFFUSERS_RULES, DIT_RULES, LIGHTX2V_RULES
 from .rules import Change, Piece, Rule
 
 
@@ -115,6 +115,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
     ),
     **DIT_RULES,
     **LIGHTX2V_RULES,
+    **DIFFUSERS_RULES,
 }
 
 

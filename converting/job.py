@@ -9,6 +9,7 @@ import torch
 
 from ..checkpoints.checkpoint import HeldWeight
 from ..checkpoints.dit_names import CONSTANTS
+from ..checkpoints.expert_names import expert_of
 from ..checkpoints.kinds import DIT
 from ..checkpoints.lightx2v_names import naming
 from ..checkpoints.markers import HEADER_KEY
@@ -96,7 +97,8 @@ class Job:
             raise ConvertError(f"{self._checkpoint.path.name} is no diffusion model: LoRAs are merged into those only.")
         from .lora import LoRAs
 
-        loras = LoRAs(self._options.loras, {output.whole.name: output.whole for output in self._outputs.values()})
+        whole = {output.whole.name: output.whole for output in self._outputs.values()}
+        loras = LoRAs(self._options.loras, whole, expert_of(str(self._checkpoint.path)))
         self.notes += loras.notes
         return loras
 

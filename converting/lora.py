@@ -6,30 +6,33 @@ from pathlib import Path
 import comfy.lora
 import torch
 
-from ..loras import LoRAError, Places, read_lora, translate
+from ..loras import LoRAError, Places, name_of, part_for, read_lora, translate
 from .errors import ConvertError
 from .outputs import Output
 
 
 class LoRAs:
     """What LoRA files add to a model's tensors. `outputs`: all of them, as ComfyUI calls them, without a prefix.
+    expert: of Wan 2.2's, that the model is; None if its name does not say.
 
     Raises ConvertError for a file that cannot be read or has nothing for this model.
     """
 
-    def __init__(self, files: Sequence[tuple[Path, float]], outputs: Mapping[str, Output]):
+    def __init__(self, files: Sequence[tuple[Path, float]], outputs: Mapping[str, Output], expert: str | None = None):
         places = Places({name: output.shape for name, output in outputs.items()})
         self.notes: list[str] = []
         self._patches: dict[str, list[tuple]] = {}
         for file, strength in files:
             try:
-                found = translate(file.name, read_lora(file), places)
+                tensors, parts = part_for(file.name, read_lora(file), expert)
+                found = translate(file.name, tensors, places)
             except LoRAError as error:
                 raise ConvertError(str(error)) from error
-            for name, patch in found.patches.items():
-                self._patches.setdefault(name, []).append((strength, patch, 1.0, None, None))
+            for target, patch in found.patches.items():
+                rows, change = (*target[1:], None)[:2] if isinstance(target, tuple) else (None, None)
+                self._patches.setdefault(name_of(target), []).append((strength, patch, 1.0, rows, change))
             self.notes.append(f"{file.name} merged into {len(found.patches)} tensors at strength {strength:g}")
-            self.notes += found.lines(places)
+            self.notes += [*parts, *found.lines(places)]
 
     def __contains__(self, name: str) -> bool:
         return name in self._patches

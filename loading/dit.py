@@ -8,6 +8,7 @@ import comfy.sd
 import torch
 
 from ..checkpoints import CheckpointError, open_checkpoint
+from ..checkpoints.expert_names import expert_of
 from ..linear import operations
 from ..loras import stackable
 from ..schemes import DIT, SchemeChoice
@@ -51,6 +52,7 @@ def load_dit(path: str, choice: SchemeChoice | None = None, unquantized: bool = 
     check_complete(patcher.model.diffusion_model, given, name)
     patcher.model.manual_cast_dtype = dtype
     patcher.model.x2v_plan = plan
+    patcher.model.x2v_expert = expert_of(str(path))
     patcher.cached_patcher_init = (load_dit, (path, choice, unquantized))
     stackable(patcher)
     announce(plan)

@@ -27,6 +27,8 @@ def load_experts(high: str, low: str, choice: SchemeChoice | None = None, unquan
     """
     check_pair(Path(high), Path(low))
     models = load_dit(high, choice, unquantized=unquantized), load_dit(low, choice, unquantized=unquantized)
+    for model, expert in zip(models, (HIGH, LOW), strict=True):
+        model.model.x2v_expert = expert
     make_room_for_each_other(*models)
     return models
 

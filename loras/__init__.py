@@ -3,14 +3,16 @@
 from .apply import AUTO, BYPASS, MERGE, MODES, apply_lora, places_of
 from .bypass import add_beside, make_room, move, stackable
 from .errors import LoRAError
+from .experts import EXPERT_CHOICES, part_for
 from .file import read_lora
-from .places import Places
+from .places import Places, name_of
 from .spellings import spelled
 from .translate import Translated, translate
 
 __all__ = [
     "AUTO",
     "BYPASS",
+    "EXPERT_CHOICES",
     "MERGE",
     "MODES",
     "LoRAError",
@@ -20,6 +22,8 @@ __all__ = [
     "apply_lora",
     "make_room",
     "move",
+    "name_of",
+    "part_for",
     "places_of",
     "read_lora",
     "spelled",

@@ -10,6 +10,7 @@ from ..formats import FORMAT_OF_LAYOUT
 from ..log import log
 from .apart import core_patches, replace
 from .bypass import add_beside
+from .experts import expert_in, part_for
 from .places import WEIGHT, Places, Target
 from .translate import Translated, is_adapter, translate
 
@@ -24,14 +25,23 @@ BESIDE = frozenset({"lora", "loha", "lokr"})
 NEED_THE_WEIGHT = frozenset({"dora_scale", "reshape_weight"})
 
 
-def apply_lora(patcher, tensors: Mapping[str, torch.Tensor], file: str, strength: float = 1.0, mode: str = AUTO):
+def apply_lora(
+    patcher,
+    tensors: Mapping[str, torch.Tensor],
+    file: str,
+    strength: float = 1.0,
+    mode: str = AUTO,
+    expert: str = AUTO,
+):
     """ModelPatcher -> (a clone of it with the LoRA, report). `tensors`: of the file called `file`.
 
     mode: "merge" adds to the weights, which are requantized with fresh scales; "bypass" adds to the layers' outputs
-    what can be and leaves those weights alone; "auto" does that for weights of 4 bits only. Raises LoRAError.
+    what can be and leaves those weights alone; "auto" does that for weights of 4 bits only. expert: whose part of a
+    file for both of Wan 2.2's is used, "high" or "low"; "auto" is what the model is. Raises LoRAError.
     """
     parameters = dict(patcher.model.named_parameters())
     places = places_of(patcher.model)
+    tensors, parts = part_for(file, tensors, expert_in(patcher), expert)
     translated = translate(file, tensors, places)
     beside = {
         name: patch
@@ -53,9 +63,9 @@ def apply_lora(patcher, tensors: Mapping[str, torch.Tensor], file: str, strength
     )
     unused = translated.lines(places)
     log.info(summary)
-    for line in unused:
+    for line in [*parts, *unused]:
         log.warning("%s: %s", file, line)
-    return made, "\n".join([summary, *unused])
+    return made, "\n".join([summary, *parts, *unused])
 
 
 def places_of(model: torch.nn.Module) -> Places:

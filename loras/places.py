@@ -2,14 +2,14 @@
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from ..checkpoints.names import RULES
-from .spellings import flat, without_prefixes
+from .aliases import Part, aliases
+from .spellings import flat, without_wrappers
 
-WEIGHT = ".weight"
-# core's way to name a part of a tensor: (name, (dimension, start, length), ...)
-Target = str | tuple
+WEIGHT, BIAS = ".weight", ".bias"
+Target = Part
 
 # diffusers' names of Wan's layers, for names with "_" in place of dots
 _DIFFUSERS = tuple(
@@ -29,33 +29,69 @@ class Places:
         known: Mapping[str, Target] | None = None,
     ):
         self._shapes = {root + name: shape for name, shape in shapes.items()}
-        self._known = known or {}
-        self._layers = {flat(name.removesuffix(WEIGHT)): root + name for name in shapes}
-        self._named = [name for name in self._layers if not name.endswith("_bias")]
+        self._known = {key: target for key, target in (known or {}).items() if target in self}
         self._root = root
+        self._own = {flat(name.removesuffix(WEIGHT)): root + name for name in shapes}
+        self._layers: dict[str, Target] = dict(self._own)
+        for name, target in self._others(shapes):
+            self._layers.setdefault(name, target)
+
+    def _others(self, shapes: Mapping[str, tuple[int, ...] | None]) -> Iterator[tuple[str, Target]]:
+        """(flat name, target) by the tables of the family and by core's."""
+        for alias, part in aliases(shapes):
+            if alias.endswith(WEIGHT):
+                yield flat(alias.removesuffix(WEIGHT)), _rooted(part, self._root)
+        for key, target in self._known.items():
+            names = without_wrappers(key) if "." in key else [flat(key)]
+            yield from ((name, target) for name in names)
 
     def __contains__(self, name: Target) -> bool:
-        return (name if isinstance(name, str) else name[0]) in self._shapes
+        return name_of(name) in self._shapes
 
     def find(self, layer: str) -> Target | None:
         """The tensor that a file calls `layer`, None if there is none."""
-        if layer in self._known and self._known[layer] in self:
+        if layer in self._known:
             return self._known[layer]
-        for name in without_prefixes(layer):
+        for name in without_wrappers(layer):
             for spelling in (name, _wans(name)):
                 if spelling in self._layers:
                     return self._layers[spelling]
         return None
 
     def shape(self, target: Target) -> tuple[int, ...] | None:
-        """None for a part of a tensor, and where the shape is not known."""
-        return self._shapes.get(target) if isinstance(target, str) else None
+        """None where it is not known."""
+        shape = self._shapes.get(name_of(target))
+        if shape is None or rows_of(target) is None:
+            return shape
+        _, _, length = rows_of(target)
+        return (length, *shape[1:])
 
     def nearest(self, layer: str) -> str:
         """The layer of the model whose name is most like `layer`, without `root`."""
-        name = _wans(without_prefixes(layer)[-1])
-        found = difflib.get_close_matches(name, self._named, n=1, cutoff=0.0)
-        return self._layers[found[0]].removeprefix(self._root).removesuffix(WEIGHT)
+        name = _wans(without_wrappers(layer)[-1])
+        named = [own for own in self._own if not own.endswith("_bias")]
+        found = difflib.get_close_matches(name, named, n=1, cutoff=0.0)
+        return self._own[found[0]].removeprefix(self._root).removesuffix(WEIGHT)
+
+
+def name_of(target: Target) -> str:
+    """Of the whole tensor."""
+    return target if isinstance(target, str) else target[0]
+
+
+def rows_of(target: Target) -> tuple[int, int, int] | None:
+    """(dimension, start, length), None for the whole tensor."""
+    return None if isinstance(target, str) else target[1]
+
+
+def bias_of(target: Target) -> Target:
+    """The same rows of the layer's bias."""
+    bias = f"{name_of(target).removesuffix(WEIGHT)}{BIAS}"
+    return bias if isinstance(target, str) else (bias, *target[1:])
+
+
+def _rooted(part: Part, root: str) -> Target:
+    return root + part if isinstance(part, str) else (root + part[0], *part[1:])
 
 
 def _wans(name: str) -> str:

@@ -1,6 +1,9 @@
 """How LoRA files spell the same thing: the tables, as data. A new spelling is a row."""
 
 import re
+from collections.abc import Iterator
+
+from ..checkpoints.expert_names import HIGH, LOW
 
 # the end of a file's key -> how core spells it; the first row that fits counts
 ENDINGS = (
@@ -21,10 +24,28 @@ SUFFIX = re.compile(
     r"|diff|diff_b|set_weight|w_norm|b_norm"
     r"|hada_w[12]_[ab]|hada_t[12]|lokr_w[12](?:_[ab])?|lokr_t2|[ab][12]\.weight|oft_blocks|rescale)"
 )
-# what may stand before a layer's name, one after the other, "_" for every dot
-PREFIX = re.compile(
-    r"(?:base_model|model|diffusion_model|transformer|unet|pipe_dit|dit|lora_unet|lora_transformer|lycoris)_{1,2}"
+# the name of peft's adapter, which stands between the matrix and "weight"
+ADAPTER = re.compile(r"\.lora_(?:[AB]|magnitude_vector)\.(?P<adapter>[^.]+)(?:\.(?:weight|bias))$")
+# one of the two matrices, spelled in another way than core's
+MATRIX = re.compile(r"(\.lora_(?=[AB])|[._]lora\.|\.lora_linear_layer\.)(?:[AB]|up|down)((?:\.[^.]+)?(?:\.weight)?)$")
+# first words of the layers of one of Wan 2.2's experts -> which one
+EXPERTS = {
+    **dict.fromkeys(("transformer_2", "transformer2", "unet_2", "dit2", "dit_2", "model_2"), LOW),
+    **dict.fromkeys(("low_noise_model", "low_noise_transformer", "low_noise"), LOW),
+    **dict.fromkeys(("high_noise_model", "high_noise_transformer", "high_noise"), HIGH),
+}
+# what may stand before a layer's name, any of them one behind the other
+WRAPPERS = (
+    *("base_model", "model", "diffusion_model", "transformer", "unet", "pipe", "dit", "net", "module", "denoiser"),
+    *("generator", "generator_ema", "student", "ema", "model_ema", "lora", "lycoris", "_orig_mod"),
+    *EXPERTS,
 )
+# the same where there are no dots: the longest first
+_FLAT_WRAPPER = re.compile("(" + "|".join(sorted((word.strip("_") for word in WRAPPERS), key=len, reverse=True)) + ")_")
+# before a name with dots there may be these of a trainer that else writes none
+_TRAINERS = re.compile(r"(lora_unet|lora_transformer|lora|lycoris)_+")
+# what training puts around any module
+_AROUND = re.compile(r"(?:(?<=_)|^)(?:orig_mod|checkpoint_wrapped_module|fsdp_wrapped_module|processor)_")
 
 
 def spelled(key: str) -> tuple[str, str] | None:
@@ -37,16 +58,42 @@ def spelled(key: str) -> tuple[str, str] | None:
     return None if match is None else (match["layer"], match["suffix"])
 
 
+def way(key: str) -> str:
+    """How a key spells one of a layer's two matrices, the same text for both; "" for all that is spelled as core
+    does."""
+    match = MATRIX.search(key)
+    return f"{match[1]}#{match[2]}" if match else ""
+
+
+def adapter(key: str) -> str:
+    """The name of peft's adapter in a key, "" without one."""
+    match = ADAPTER.search(key)
+    return match["adapter"] if match else ""
+
+
 def flat(layer: str) -> str:
-    """A layer's name as LoRAs without dots have it."""
-    return layer.replace(".", "_")
+    """A layer's name as LoRAs without dots have it, without what training put around modules."""
+    name = re.sub("_+", "_", layer.replace(".", "_")).strip("_")
+    return _AROUND.sub("", f"{name}_").rstrip("_")
 
 
-def without_prefixes(layer: str) -> list[str]:
-    """The flat name as it is, then with one prefix after the other taken off."""
-    name = flat(layer)
-    names = [name]
-    while match := PREFIX.match(name):
-        name = name[match.end() :]
-        names.append(name)
-    return names
+def peeled(layer: str) -> Iterator[tuple[str, str]]:
+    """(the wrapper's word that was taken off last, "" at first; the flat name that is left), one after the other."""
+    word: str | None = ""
+    while word is not None:
+        yield word, flat(layer)
+        word, layer = _peel(layer)
+
+
+def _peel(layer: str) -> tuple[str | None, str]:
+    """(the first word if it is a wrapper's, else None; the rest)."""
+    first, dot, rest = layer.partition(".")
+    if dot and first in WRAPPERS:
+        return first, rest
+    match = _TRAINERS.match(layer) if dot else _FLAT_WRAPPER.match(flat(layer))
+    return (match[1], match.string[match.end() :]) if match else (None, layer)
+
+
+def without_wrappers(layer: str) -> list[str]:
+    """The flat name as it is, then with one wrapper after the other taken off."""
+    return [name for _, name in peeled(layer)]

@@ -9,31 +9,18 @@ import comfy.lora_convert
 import torch
 from comfy.weight_adapter import WeightAdapterBase
 
+from .deltas import Delta, once
 from .errors import LoRAError
-from .places import WEIGHT, Places, Target
-from .shapes import BIAS, WHOLE, matrix, product
-from .spellings import spelled
+from .finite import check_numbers
+from .parts import Parts, check_parts, misfits
+from .places import Places, Target, bias_of
+from .shapes import BIAS, WHOLE
+from .spellings import spelled, way
 
-# suffix -> what has to stand beside it, any of these
-PARTNERS = {
-    "lora_up.weight": ("lora_down.weight",),
-    "lora_down.weight": ("lora_up.weight",),
-    "hada_w1_a": ("hada_w1_b",),
-    "hada_w1_b": ("hada_w2_a",),
-    "hada_w2_a": ("hada_w2_b",),
-    "hada_w2_b": ("hada_w1_a",),
-    "lokr_w1": ("lokr_w2", "lokr_w2_a"),
-    "lokr_w1_a": ("lokr_w1_b",),
-    "lokr_w1_b": ("lokr_w2", "lokr_w2_a"),
-    "lokr_w2": ("lokr_w1", "lokr_w1_a"),
-    "lokr_w2_a": ("lokr_w2_b",),
-    "lokr_w2_b": ("lokr_w1", "lokr_w1_a"),
-}
 PLACE = "place"
 SHOWN = 5  # keys of each kind in a report; a file for another model has thousands
-
-# suffix -> (key in the file, tensor)
-Parts = dict[str, tuple[str, torch.Tensor]]
+# what a layer's factors share where a file spells them in two ways
+SHARED = ("alpha", "dora_scale")
 
 
 @dataclass
@@ -63,20 +50,25 @@ class Translated:
 
 
 def translate(file: str, tensors: Mapping[str, torch.Tensor], places: Places) -> Translated:
-    """`file`: its name, for messages. Raises LoRAError for a file of which nothing fits this model, or with a
-    matrix missing that belongs to another, or an alpha of several values."""
+    """`file`: its name, for messages. Raises LoRAError for a file of which nothing fits this model, with a matrix
+    missing that belongs to another, an alpha of several values, numbers that are none or that 16 bits cannot hold, and
+    two different changes of one weight."""
     tensors = comfy.lora_convert.convert_lora(tensors)
     made = Translated(len(tensors))
-    for target, parts in _by_place(tensors, places, made).items():
-        _check_parts(file, parts)
+    found: list[Delta] = []
+    for target, parts in _by_layer(tensors, places, made):
+        check_parts(file, parts)
         _drop_misfits(target, parts, places, made)
-        held = {f"{PLACE}.{suffix}": tensor for suffix, (_, tensor) in parts.items()}
-        patches = comfy.lora.load_lora(held, {PLACE: target}, log_missing=False)
-        if not patches:
-            made.unused |= {key: "goes with nothing else in the file" for key, _ in parts.values()}
-        for name, patch in patches.items():
-            made.patches[name] = patch
-            made.parts[name] = frozenset(parts)
+        check_numbers(file, parts)
+        deltas = list(_deltas(target, parts))
+        found += deltas
+        used = {key for delta in deltas for key in delta.keys}
+        made.unused |= {key: "goes with nothing else in the file" for key, _ in parts.values() if key not in used}
+    kept, again = once(file, found, places)
+    used = {key for delta in kept for key in delta.keys}
+    made.unused |= {key: why for key, why in again.items() if key not in used}
+    made.patches = {delta.target: delta.patch for delta in kept}
+    made.parts = {delta.target: delta.suffixes for delta in kept}
     if not made.patches:
         raise LoRAError(_nothing(file, places, made))
     return made
@@ -87,72 +79,52 @@ def _lines(reasons: Mapping[str, str], count: int) -> list[str]:
     return [*lines, f"not used: {count - SHOWN} more keys"] if count > SHOWN else lines
 
 
-def _by_place(tensors: Mapping[str, torch.Tensor], places: Places, made: Translated) -> dict[Target, Parts]:
-    found: dict[Target, Parts] = {}
+def _by_layer(tensors: Mapping[str, torch.Tensor], places: Places, made: Translated) -> Iterator[tuple[Target, Parts]]:
+    """What the file has for each layer, once for each name and each way to spell its factors."""
+    layers: dict[str, dict[str, Parts]] = {}
     for key, tensor in tensors.items():
         named = spelled(key)
         if named is None:
             made.unused[key] = "is no tensor of a LoRA"
             continue
         layer, suffix = named
-        target = places.find(layer)
-        if target is None:
+        if places.find(layer) is None:
             made.unmatched[key] = layer
-            continue
-        parts = found.setdefault(target, {})
-        if suffix in parts:
-            made.unused[key] = f"is for the same tensor as {parts[suffix][0]}"
             continue
         # peft keeps a magnitude per row as a vector, core as a column
         vector = suffix == "dora_scale" and tensor.ndim == 1
+        parts = layers.setdefault(layer, {}).setdefault(way(key), {})
         parts[suffix] = (key, tensor.unsqueeze(1) if vector else tensor)
-    return found
+    for layer, ways in layers.items():
+        cores = ways.pop("", {})
+        if "lora_up.weight" in cores or not ways:
+            yield places.find(layer), cores
+            cores = {suffix: cores[suffix] for suffix in SHARED if suffix in cores}
+        for parts in ways.values():
+            yield places.find(layer), cores | parts
+            cores = {suffix: cores[suffix] for suffix in SHARED if suffix in cores}
 
 
-def _check_parts(file: str, parts: Parts) -> None:
-    for suffix, partners in PARTNERS.items():
-        if suffix in parts and not any(partner in parts for partner in partners):
-            beside = " or ".join(partners)
-            raise LoRAError(f"{file}: {parts[suffix][0]} has no {beside} beside it. Download the file again.")
-    if "alpha" in parts and parts["alpha"][1].numel() != 1:
-        key, alpha = parts["alpha"]
-        raise LoRAError(f"{file}: {key} has shape {list(alpha.shape)}, not one value. Download the file again.")
+def _deltas(target: Target, parts: Parts) -> Iterator[Delta]:
+    """The factors' product, and each tensor that is added or put in place as it is."""
+    alone = [suffix for suffix in (*WHOLE, *BIAS) if suffix in parts]
+    for suffixes in ([suffix for suffix in parts if suffix not in alone], *([suffix] for suffix in alone)):
+        keys = tuple(parts[suffix][0] for suffix in suffixes)
+        if suffixes and suffixes[0] in BIAS:
+            yield Delta(bias_of(target), ("diff", (parts[suffixes[0]][1],)), keys, frozenset(suffixes))
+            continue
+        held = {f"{PLACE}.{suffix}": parts[suffix][1] for suffix in suffixes}
+        for name, patch in comfy.lora.load_lora(held, {PLACE: target}, log_missing=False).items():
+            yield Delta(name, patch, keys, frozenset(suffixes))
 
 
 def _drop_misfits(target: Target, parts: Parts, places: Places, made: Translated) -> None:
     """Take out of `parts` what has another shape than its place in the model, or no place."""
-    for suffixes, reason, is_size in _misfits(target, parts, places):
+    for suffixes, reason, is_size in list(misfits(target, parts, places)):
         made.unused |= {parts[suffix][0]: reason for suffix in suffixes}
         made.misfits += is_size
         for suffix in suffixes:
             del parts[suffix]
-
-
-def _misfits(target: Target, parts: Parts, places: Places) -> Iterator[tuple[list[str], str, bool]]:
-    """(suffixes, why they do not fit, whether it is for their size)."""
-    shape = places.shape(target)
-    factors = [suffix for suffix in parts if suffix not in (*WHOLE, *BIAS)]
-    if shape is not None:
-        try:
-            given = product({suffix: parts[suffix][1] for suffix in factors})
-        except ValueError as error:
-            yield factors, str(error), False
-        else:
-            if given is not None and given != matrix(shape):
-                yield factors, _sizes(given, matrix(shape)), True
-        for suffix in [s for s in WHOLE if s in parts and parts[s][1].shape != shape]:
-            yield [suffix], _sizes(parts[suffix][1].shape, shape), True
-    for suffix in [s for s in BIAS if s in parts]:
-        bias = f"{target.removesuffix(WEIGHT)}.bias" if isinstance(target, str) else target
-        wanted = places.shape(bias)
-        if not isinstance(target, str) or bias not in places:
-            yield [suffix], "is for a bias, and the layer has none", False
-        elif wanted is not None and parts[suffix][1].shape != wanted:
-            yield [suffix], _sizes(parts[suffix][1].shape, wanted), True
-
-
-def _sizes(given, wanted) -> str:
-    return f"is for a tensor of {list(given)}, the model has {list(wanted)}"
 
 
 def _nothing(file: str, places: Places, made: Translated) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 import folder_paths
 from comfy_api.latest import io
 
-from ..loras import AUTO, MODES, apply_lora, read_lora
+from ..loras import AUTO, EXPERT_CHOICES, MODES, apply_lora, read_lora
 from .scheme import CATEGORY
 
 KIND = "loras"
@@ -39,6 +39,14 @@ class LoadLoRA(io.ComfyNode):
                     tooltip="'merge' adds to the weights and quantizes them anew; 'bypass' leaves quantized weights as "
                     "they are, at a little time per step; 'auto' bypasses weights of 4 bits and merges the others.",
                 ),
+                io.Combo.Input(
+                    "expert",
+                    options=list(EXPERT_CHOICES),
+                    default=AUTO,
+                    optional=True,
+                    advanced=True,
+                    tooltip="Whose part of a LoRA for both experts of Wan 2.2 is used; 'auto': the model's own.",
+                ),
             ],
             outputs=[io.Model.Output(), io.String.Output(display_name="report")],
         )
@@ -49,9 +57,9 @@ class LoadLoRA(io.ComfyNode):
         return f"{lora_name}:{held.st_size}:{held.st_mtime_ns}"
 
     @classmethod
-    def execute(cls, model, lora_name, strength=1.0, mode=AUTO):
+    def execute(cls, model, lora_name, strength=1.0, mode=AUTO, expert=AUTO):
         path = _path(lora_name)
-        return io.NodeOutput(*apply_lora(model, read_lora(path), path.name, strength, mode))
+        return io.NodeOutput(*apply_lora(model, read_lora(path), path.name, strength, mode, expert))
 
 
 def _path(name: str) -> Path:

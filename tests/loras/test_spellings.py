@@ -1,5 +1,7 @@
 """Every spelling of a key leads to the layer that it was made from."""
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -42,8 +44,36 @@ DOTTED = (
     "pipe.dit.",
     "base_model.model.",
     "base_model.model.transformer.",
+    "module.",
+    "_orig_mod.",
+    "net.",
+    "model.",
+    "model.net.",
+    "transformer_2.",
+    "module._orig_mod.transformer_2.",
+    "transformer.module._orig_mod.",
+    "_orig_mod.module.model.diffusion_model.",
+    "net.base_model.model.",
+    "model.model.model.",
+    "generator.model.",
+    "_orig_mod._fsdp_wrapped_module.",
+    "lora_unet_",
+    "lycoris_",
 )
-FLAT = ("lora_unet_", "lora_unet__", "lycoris_", "lora_transformer_")
+FLAT = (
+    *(
+        "lora_unet_",
+        "lora_unet__",
+        "lycoris_",
+        "lora_transformer_",
+        "lora_transformer_2_",
+        "lora_transformer__orig_mod_",
+    ),
+    *("module.lora_unet_", "diffusion_model.lora_unet_", "transformer_2_", "net_", "lora_"),
+)
+# behind a name without dots, and what training leaves in the middle of one with dots
+TRAILING = ("", "_", "__")
+AROUND = ("", "_checkpoint_wrapped_module.", "_orig_mod.", "_fsdp_wrapped_module._checkpoint_wrapped_module.")
 # ending of the file -> suffix as core spells it
 ENDINGS = {
     "lora_up.weight": "lora_up.weight",
@@ -78,10 +108,18 @@ def tensor_name(layer):
 PLACES = Places({tensor_name(layer): None for layer in LAYERS}, "diffusion_model.")
 
 
-@given(st.sampled_from(sorted(LAYERS)), st.booleans(), st.sampled_from(DOTTED + FLAT), st.sampled_from(sorted(ENDINGS)))
-def test_every_form_comes_back(layer, diffusers, prefix, ending):
+@given(
+    st.sampled_from(sorted(LAYERS)),
+    st.booleans(),
+    st.sampled_from(DOTTED + FLAT),
+    st.sampled_from(TRAILING),
+    st.sampled_from(AROUND),
+    st.sampled_from(sorted(ENDINGS)),
+)
+def test_every_form_comes_back(layer, diffusers, prefix, trailing, around, ending):
     name = LAYERS[layer] if diffusers else layer
-    name = name.replace(".", "_") if prefix in FLAT else name
+    name = re.sub(r"(?<=blocks\.\d)\.", f".{around}", name)
+    name = f"{name.replace('.', '_')}{trailing}" if prefix in FLAT else name
     found, suffix = spelled(f"{prefix}{name}.{ending}")
     assert suffix == ENDINGS[ending]
     assert PLACES.find(found) == f"diffusion_model.{tensor_name(layer)}"
@@ -124,3 +162,8 @@ def test_what_core_knows_comes_first():
     places = Places({"double.qkv.weight": (6, 2)}, "m.", {"odd.to_q": ("m.double.qkv.weight", (0, 0, 2))})
     assert places.find("odd.to_q") == ("m.double.qkv.weight", (0, 0, 2))
     assert places.find("odd.to_k") is None
+
+
+@pytest.mark.parametrize("layer", ["transformer_blocks.0.attn1.to_q", "lora_unet_down_blocks_0_attn1_to_q"])
+def test_a_layer_of_another_model_is_not_found(layer):
+    assert PLACES.find(layer) is None

@@ -16,9 +16,9 @@ def pair(layer: str = LAYER, n: int = 512, k: int = 128, up: int = 4, down: int 
     return {f"{layer}.lora_A.weight": torch.ones(down, k), f"{layer}.lora_B.weight": torch.ones(n, up)}
 
 
-def lora(content, *words: str, name: str = FILE) -> Case:
+def lora(content, *words: str, name: str = FILE, **inputs) -> Case:
     def make(place: Place):
-        return behind(ours(), NODE, lora_name=place.put("loras", name, content), strength=1.0, mode="auto")
+        return behind(ours(), NODE, lora_name=place.put("loras", name, content), strength=1.0, mode="auto", **inputs)
 
     return Case(NODE, make, words)
 
@@ -73,5 +73,28 @@ CASES = {
     "alphas": lora(
         {**pair(), f"{LAYER}.alpha": torch.ones(2)},
         f"{FILE}: {LAYER}.alpha has shape [2], not one value. Download the file again.",
+    ),
+    "no number": lora(
+        {**pair(), f"{LAYER}.alpha": torch.tensor(float("nan"))},
+        f"{FILE}: {LAYER}.alpha holds NaN or infinite values. The file is damaged or its training broke: pick another",
+    ),
+    "large": lora(
+        {**pair(), f"{LAYER}.diff_b": torch.full((512,), 7e4)},
+        f"{FILE}: {LAYER}.diff_b holds 7e+04, and 16 bits hold 65504 at most. The file is damaged or its training",
+    ),
+    "overflow": lora(
+        {key: tensor * 300 for key, tensor in pair().items()},
+        f"{FILE}: {LAYER}.lora_",
+        "multiply to 3.6e+05, and 16 bits hold 65504 at most.",
+    ),
+    "two changes": lora(
+        {**pair(), f"{LAYER}.lora_up.weight": torch.zeros(512, 4), f"{LAYER}.lora_down.weight": torch.ones(4, 128)},
+        f"{FILE}: {LAYER}.lora_",
+        "change the same weight in different ways, and a file holds one LoRA. Take the tensors of one of the two",
+    ),
+    "the other expert": lora(
+        pair("transformer_2.blocks.0.ffn.0"),
+        f"{FILE} has nothing for the high-noise expert, only for the low-noise one. Pick the expert 'auto' on the node",
+        expert="high",
     ),
 }

@@ -1,0 +1,69 @@
+"""LoRA files for both experts of Wan 2.2, and which of the two a MODEL is."""
+
+import os
+from collections.abc import Iterator, Mapping
+
+import torch
+
+from ..checkpoints.expert_names import HIGH, LOW, expert_of
+from .errors import LoRAError
+from .spellings import EXPERTS, adapter, peeled, spelled
+
+EXPERT_CHOICES = ("auto", HIGH, LOW)
+AUTO = EXPERT_CHOICES[0]
+SAY = "Load LoRA's input expert does, or the word low or high in the model file's name."
+
+
+def expert_in(patcher) -> str | None:
+    """HIGH or LOW for a MODEL that says so, by how it was loaded or by its file's name."""
+    told = getattr(patcher.model, "x2v_expert", None)
+    return told or next(filter(None, map(expert_of, _paths(patcher.cached_patcher_init))), None)
+
+
+def part_for(
+    file: str, tensors: Mapping[str, torch.Tensor], expert: str | None, asked: str = AUTO
+) -> tuple[Mapping[str, torch.Tensor], list[str]]:
+    """(the tensors that are for the expert, lines that say so). expert: that the MODEL is, None if it does not say;
+    asked: that the user wants. A file that names no expert is for either. Raises LoRAError for a part that is asked
+    for and not there."""
+    marks = {key: _mark(key) for key in tensors}
+    named = {mark for mark in marks.values() if mark is not None}
+    if not named:
+        return tensors, []
+    if named == {LOW}:  # diffusers' transformer and transformer_2
+        marks = {key: mark or HIGH for key, mark in marks.items()}
+    there = set(marks.values()) - {None}
+    wanted = expert if asked == AUTO else asked
+    if asked != AUTO and asked not in there:
+        raise LoRAError(
+            f"{file} has nothing for the {asked}-noise expert, only for the {there.pop()}-noise one. Pick the expert "
+            f"'{AUTO}' on the node, or another LoRA."
+        )
+    taken = wanted if wanted in there else HIGH if HIGH in there else LOW
+    part = {key: tensor for key, tensor in tensors.items() if marks[key] in (taken, None)}
+    return part, [_told(file, tensors, part, taken, wanted, len(there) == 1)]
+
+
+def _told(file: str, tensors: Mapping, part: Mapping, taken: str, wanted: str | None, alone: bool) -> str:
+    said = f"{len(part)} of {len(tensors)} keys are for the {taken}-noise expert and used"
+    if wanted is None:
+        return f"{said}; the model does not say which expert it is." + ("" if alone else f" {SAY}")
+    if taken != wanted:
+        return f"{said}, though the model is the {wanted}-noise expert."
+    return f"{said}."
+
+
+def _mark(key: str) -> str | None:
+    """The expert that a key names before its layer, or as peft's adapter."""
+    named = spelled(key)
+    words = [] if named is None else [EXPERTS[word] for word, _ in peeled(named[0]) if word in EXPERTS]
+    return words[0] if words else expert_of(adapter(key))
+
+
+def _paths(value: object) -> Iterator[str]:
+    """Full paths in the arguments that core loads a model anew with."""
+    if isinstance(value, str) and os.path.isabs(value):
+        yield value
+    elif isinstance(value, tuple | list):
+        for held in value:
+            yield from _paths(held)

@@ -1,0 +1,88 @@
+"""LoRAs under diffusers' and LightX2V's names of models whose layers ComfyUI has joined, with dots and without."""
+
+import comfy.lora
+import pytest
+import torch
+from family_files import FAMILIES, core_model, lightx2vs
+
+from x2v_quant.loras import LoRAError, Places, translate
+
+pytestmark = pytest.mark.usefixtures("inference")
+ROOT = "diffusion_model."
+NAMES = sorted(set(FAMILIES) - {"ltx-2"})  # core's model wants its configuration
+SPELLINGS = {
+    "kohya": lambda layer: f"lora_unet_{layer.replace('.', '_')}",
+    "trailing": lambda layer: f"lora_unet_{layer.replace('.', '_')}_",
+    "onetrainer": lambda layer: f"lora_transformer_{layer.replace('.', '_')}",
+    "lycoris": lambda layer: f"lycoris_{layer.replace('.', '_')}",
+    "dotted": lambda layer: f"transformer.{layer}",
+    "wrapped": lambda layer: f"module._orig_mod.base_model.model.{layer}",
+}
+
+
+@pytest.fixture(scope="module")
+def shapes():
+    return {name: {key: tuple(t.shape) for key, t in core_model(name).state_dict().items()} for name in NAMES}
+
+
+def summed(patches, shape, name):
+    """What all patches of one tensor add to it."""
+    held = [((target, None, None) if isinstance(target, str) else target, patch) for target, patch in patches.items()]
+    rows = [(1.0, patch, 1.0, (*target, None)[1], (*target, None)[2]) for target, patch in held if target[0] == name]
+    return comfy.lora.calculate_weight(rows, torch.zeros(shape), name)
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+@pytest.mark.parametrize("name", NAMES)
+def test_every_weight_of_the_other_names_arrives_where_it_belongs(name, spelling, shapes):
+    own, generator = shapes[name], torch.Generator().manual_seed(0)
+    added = {key: torch.randn(shape, generator=generator) for key, shape in own.items() if key.endswith(".weight")}
+    theirs = {key: tensor for key, tensor in lightx2vs(name, dict(added)).items() if key.endswith(".weight")}
+    tensors = {f"{SPELLINGS[spelling](key.removesuffix('.weight'))}.diff": tensor for key, tensor in theirs.items()}
+    made = translate("lora.safetensors", tensors, Places(own, ROOT))
+    assert (made.unmatched, made.unused) == ({}, {})
+    for key, tensor in added.items():
+        assert torch.equal(summed(made.patches, own[key], ROOT + key), tensor), key
+
+
+@pytest.mark.parametrize(
+    "theirs,ours,rows",
+    [
+        ("transformer_blocks.0.attn.to_k", "double_blocks.0.img_attn.qkv", (0, 256, 256)),
+        ("transformer_blocks.1.attn.add_v_proj", "double_blocks.1.txt_attn.qkv", (0, 512, 256)),
+        ("transformer_blocks.0.attn.to_out.0", "double_blocks.0.img_attn.proj", None),
+        ("transformer_blocks.0.ff_context.net.2", "double_blocks.0.txt_mlp.2", None),
+        (
+            "context_embedder.token_refiner.refiner_blocks.1.attn.to_q",
+            "txt_in.individual_token_refiner.blocks.1.self_attn.qkv",
+            (0, 0, 256),
+        ),
+        (
+            "context_embedder.token_refiner.refiner_blocks.0.ff.net.0.proj",
+            "txt_in.individual_token_refiner.blocks.0.mlp.0",
+            None,
+        ),
+        ("single_transformer_blocks.2.proj_mlp", "single_blocks.2.linear1", (0, 768, 1024)),
+        ("single_transformer_blocks.2.proj_out", "single_blocks.2.linear2", None),
+        ("x_embedder.proj", "img_in.proj", None),
+    ],
+)
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_diffusers_hunyuan_video(theirs, ours, rows, spelling, shapes):
+    found = Places(shapes["hunyuan"], ROOT).find(SPELLINGS[spelling](theirs))
+    assert found == (f"{ROOT}{ours}.weight" if rows is None else (f"{ROOT}{ours}.weight", rows))
+
+
+def test_a_bias_of_a_part_is_for_its_rows_of_the_bias(shapes):
+    added = torch.randn(256)
+    tensors = {"lora_unet_transformer_blocks_0_attn_to_k.diff_b": added}
+    made = translate("lora.safetensors", tensors, Places(shapes["flux"], ROOT))
+    bias = f"{ROOT}double_blocks.0.img_attn.qkv.bias"
+    wanted = torch.cat([torch.zeros(256), added, torch.zeros(256)])
+    assert torch.equal(summed(made.patches, (768,), bias), wanted)
+
+
+def test_a_part_of_another_size_is_refused(shapes):
+    tensors = {"transformer.transformer_blocks.0.attn.to_k.diff": torch.ones(512, 256)}
+    with pytest.raises(LoRAError, match=r"another size: .*is for a tensor of \[512, 256\], the model has \[256, 256\]"):
+        translate("lora.safetensors", tensors, Places(shapes["flux"], ROOT))
