@@ -14,7 +14,7 @@ import folder_paths
 import torch
 from comfy_api.latest import ComfyExtension, io
 
-from .other_packs import CompiledBlock, SmallEncoders
+from .other_packs import CompiledBlock, LiveTensors, SmallEncoders
 from .text import ReferenceText
 
 T5_NAMES = (
@@ -139,7 +139,7 @@ class ReferenceCLIPVision(io.ComfyNode):
 
 class ReferencePack(ComfyExtension):
     async def get_node_list(self):
-        return [ReferenceT5, ReferenceCLIPVision, ReferenceText, CompiledBlock, SmallEncoders]
+        return [ReferenceT5, ReferenceCLIPVision, ReferenceText, CompiledBlock, SmallEncoders, LiveTensors]
 
 
 async def comfy_entrypoint():
