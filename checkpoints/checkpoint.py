@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from . import joining, names, plain_values, silence
+from . import joining, names, plain_values, silence, unscaled
 from .added import find_added
 from .affine_norm import AffineNorm
 from .errors import CheckpointError, Problem
@@ -91,7 +91,14 @@ class Checkpoint:
         tensors = dict(self.added)
         for file in self.files:
             tensors.update((read_file if read is None or file in ours else read)(file))
+        self.check_unscaled(tensors)
         return self.weights_of(tensors)
+
+    def check_unscaled(self, tensors: dict[str, torch.Tensor]) -> None:
+        """Raise CheckpointError if codes that are read without a scale are those of weights with one."""
+        wrong = unscaled.check_range([layer.stored for layer in self.layers.values()], tensors)
+        if wrong is not None:
+            raise self._wrong(*wrong) from wrong[1]
 
     def weights_of(self, tensors: dict[str, torch.Tensor]) -> Weights:
         """What `load` returns, of tensors that were read already, by the file's names."""
@@ -110,9 +117,10 @@ class Checkpoint:
         return joining.join(weights, self.family.joins, self.layers, self.path.name)
 
     def _plain(self, key: str, tensors: dict[str, torch.Tensor]) -> torch.Tensor:
-        """An unquantized tensor, without the smoothing that it may have been given."""
+        """An unquantized tensor, without the smoothing that it may have been given; fp8 as bfloat16, which has all of
+        its values."""
         if key not in self.folded:
-            return tensors[key]
+            return tensors[key].to(torch.bfloat16) if self.tensors[key].dtype in unscaled.FP8 else tensors[key]
         try:
             return self.folded[key].fold(key, tensors)
         except WrongValueError as error:
@@ -182,6 +190,7 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
         notes,
         found.folded,
         added.values,
+        found.aloud,
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from .tensor_info import TensorInfo
 
 BLOCK = 128
-SHORT = {"float8_e4m3fn": "fp8", "int8": "int8"}
+SHORT = {"float8_e4m3fn": "fp8", "float8_e5m2": "fp8-e5m2", "int8": "int8"}
 FLOATS = ("float32", "bfloat16", "float16", "float64")
 E8M0 = ("float8_e8m0fnu", "uint8")
 # bytes of packed codes per scale of 32 values -> format
@@ -40,8 +40,6 @@ def scale_looks_like(weight: TensorInfo, scale: TensorInfo) -> str | None:
 def codes_look_like(end: str, weight: TensorInfo, layer: Layer) -> str | None:
     """The format of a weight that is stored as no int8 and no fp8; `end`: of its name, `layer`: the layer's tensors by
     the end of theirs. None if unknown."""
-    if weight.dtype == "float8_e5m2":
-        return "fp8 e5m2"
     if weight.dtype == "float4_e2m1fn_x2" or layer.keys() & {"weight_global_scale", "weight_scale_2"}:
         return "nvfp4, and not LightX2V's or ComfyUI's"
     if len(weight.shape) != 2:

@@ -2,23 +2,23 @@
 
 import difflib
 import re
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from ..formats import FORMATS
-from . import affine_norm, markers
+from . import affine_norm, layer_notes, markers, unscaled
 from .errors import Problem
 from .foreign import codes_look_like, meaning, scale_looks_like
 from .plain_values import INTEGERS, is_no_weight
 from .spellings import CODES, INPUT_SCALES, MARKS, SCALES, WHAT_IS_READ, Match, find
+from .spellings.channel import UNSCALED
 from .stored import StoredLayer, codes_of
 from .tensor_info import MARKER_SUFFIX, Contents, TensorInfo
+from .unscaled import FP8
 
 SCALE_DTYPES = ("float32", "bfloat16", "float16", "float64")
 PLAIN_DTYPES = (*SCALE_DTYPES, *INTEGERS)
 # what a plain tensor of the same name never is
-CODES_ONLY = ("int8", "float8_e4m3fn")
+CODES_ONLY = ("int8", *FP8)
 
 WEIGHT = ".weight"
 SPIECE = "spiece_model"
@@ -32,22 +32,18 @@ GUESSES = 16
 
 DAMAGED = "The file is damaged or mixed from two models: download it again."
 LATER = "It needs a later version of this pack, or ComfyUI's own loader."
-CALIBRATED = (
-    "static input scales: activations are divided by them, or by their own maximum where one is exactly 1, which files "
-    "have for none"
-)
-SMOOTHED = "smoothed layers (SmoothQuant): activations are multiplied by a factor per channel before they are quantized"
-FOLDED = "unquantized weights are smoothed as well: the factor is folded back into them"
 
 
 @dataclass
 class Findings:
     """`consumed`: every key that is no plain tensor, whether its layer is sound or not. `folded`: key of an unquantized
-    weight -> the affine_norm whose factor it is to be multiplied by."""
+    weight -> the affine_norm whose factor it is to be multiplied by. `aloud`: those of `notes` that loading
+    tells too."""
 
     layers: list[StoredLayer] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    aloud: list[str] = field(default_factory=list)
     consumed: set[str] = field(default_factory=set)
     folded: dict[str, affine_norm.AffineNorm] = field(default_factory=dict)
 
@@ -70,6 +66,7 @@ class _Search:
             layer, _, end = key.rpartition(".")
             self.siblings.setdefault(layer, {})[end] = self.tensors[key]
         self.markers = self._read_markers(contents)
+        self.unscaled = unscaled.find_unscaled(self.siblings, self.markers)
 
     def run(self) -> Findings:
         for layer in self.markers:
@@ -83,7 +80,9 @@ class _Search:
         for key in sorted(self.keys, key=lambda key: not key.endswith(("weight", "weight_packed"))):
             if key not in self.found.consumed and not self._plain(key):
                 self.found.consumed.add(key)
-        self._note()
+        upcast = sum(self.tensors[key].dtype in FP8 for key in self.keys if key not in self.found.consumed)
+        self.found.aloud += unscaled.notes(self.found.layers, upcast)
+        self.found.notes += [*layer_notes.notes(self.found.layers, self.found.folded, self.markers), *self.found.aloud]
         return self.found
 
     def _smooth(self) -> None:
@@ -136,9 +135,14 @@ class _Search:
     def _layer(self, layer: str, key: str) -> None:
         """Take the layer whose codes are `key`, or blame it; an int32 or uint8 tensor that only might be codes and has
         nothing of a layer beside it is left to the search for plain ones."""
-        siblings, marker = self.siblings[layer], self.markers.get(layer)
+        siblings, marker, weight = self.siblings[layer], self.markers.get(layer), self.tensors[key]
+        if layer in self.unscaled.layers:
+            self.found.consumed.add(key)
+            self.found.layers.append(StoredLayer(layer, UNSCALED[weight.dtype], {"codes": key}, (), weight.shape))
+        if layer in self.unscaled.layers or key in self.unscaled.plain:
+            return
         hit = find(siblings, marker.format, marker.shape) if marker else find(siblings, None)
-        if hit is None and self.tensors[key].dtype not in CODES_ONLY:
+        if hit is None and weight.dtype not in CODES_ONLY:
             return
         self.found.consumed.add(key)
         if hit is not None:
@@ -203,10 +207,7 @@ class _Search:
     def _scale_remedy(self, near: str | None) -> str:
         if near or any(key.rpartition(".")[2] in SCALES for key in self.keys):
             return f"Without it the layer gives noise. {DAMAGED}"
-        return (
-            "Without scales the model gives noise: download the file again. If it was made without any (a plain cast "
-            "to 8 bits), load it with ComfyUI's own loader."
-        )
+        return "Without scales the model gives noise: download the file again."
 
     def _nearest(self, layer: str) -> str | None:
         """The key that may be the missing scale under another name; only looked for while there are few missing."""
@@ -236,6 +237,8 @@ class _Search:
             return False
         if end in INPUT_SCALES and self._has_codes(layer):
             return False
+        if info.dtype in FP8 and self._is_cast(key):
+            return True
         packed = end in CODES and info.dtype in ("int32", "uint8") and len(info.shape) == 2
         if packed or info.dtype not in PLAIN_DTYPES:
             self._foreign(key, info)
@@ -247,6 +250,13 @@ class _Search:
             self._blame(key, f"has dtype {info.dtype}, which no unquantized weight, norm or bias has", DAMAGED)
             return False
         return True
+
+    def _is_cast(self, key: str) -> bool:
+        """Whether an fp8 tensor is a plain one that was cast: a weight that is found to be, and what is no weight."""
+        layer, _, end = key.rpartition(".")
+        if end == "weight" and (len(self.tensors[key].shape) == 2 or self.siblings[layer].keys() & set(SCALES)):
+            return key in self.unscaled.plain
+        return not COMPANION.fullmatch(key)
 
     def _foreign(self, key: str, info: TensorInfo) -> None:
         layer, _, end = key.rpartition(".")
@@ -279,15 +289,3 @@ class _Search:
         else:
             words = meaning(key) or "is part of a quantized layer in a format that is not known here"
             self._blame(key, words, WHAT_IS_READ)
-
-    def _note(self) -> None:
-        ignored = Counter(text for layer in self.found.layers for text in layer.notes)
-        self.found.notes += [f"{count} {text}" for text, count in ignored.items()]
-        static = sum("input_scale" in layer.keys for layer in self.found.layers)
-        if static:
-            self.found.notes.append(f"{static} {CALIBRATED}")
-        smoothed = sum(FORMATS[layer.spelling.format].smooth for layer in self.found.layers)
-        counted = {SMOOTHED: smoothed, FOLDED: len(self.found.folded)}
-        self.found.notes += [f"{count} {text}" for text, count in counted.items() if count]
-        if any(marker.full_precision for marker in self.markers.values()):
-            self.found.notes.append("the markers ask for full-precision matmul: pick a dequant scheme for that")

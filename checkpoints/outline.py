@@ -37,6 +37,7 @@ def read_outline(checkpoint: Checkpoint) -> Outline:
     }
     outline = Outline(unread=[key for key in checkpoint.kept if outlined[key].is_meta])
     try:
+        checkpoint.check_unscaled(tensors)
         for layer in stored.values():
             if silence.has_zeros(checkpoint.read_layer(layer, outlined)):
                 checkpoint.read_layer(layer, tensors)

@@ -19,7 +19,7 @@ def cast(parts: Iterable[torch.Tensor], dtype: torch.dtype, place: str) -> Itera
     """
     there = left = False
     for values in parts:
-        check(values, place)
+        check(values.float() if values.itemsize == 1 else values, place)
         result = values.to(dtype)
         if result.dtype != values.dtype and why_no_number(result):
             raise ConvertError(f"{place} holds {_largest(values):g}, which {_name(dtype)} does not reach. {OTHER_TYPE}")

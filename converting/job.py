@@ -13,6 +13,7 @@ from ..checkpoints.expert_names import expert_of
 from ..checkpoints.kinds import DIT
 from ..checkpoints.lightx2v_names import naming
 from ..checkpoints.markers import HEADER_KEY
+from ..checkpoints.unscaled import FP8
 from ..formats import FORMATS, SMOOTHED, family, repackings
 from ..layer_rules import select
 from ..layer_rules.overrides import KEEP
@@ -35,7 +36,7 @@ WEIGHT = ".weight"
 STATIC = "fp8-tensor"
 # type of LightX2V's affine_norms
 NORMS = torch.bfloat16
-FLOATS = ("float32", "bfloat16", "float16", "float64")
+FLOATS = ("float32", "bfloat16", "float16", "float64", *FP8)
 # stands for what a search will find: every shape can be it
 ANY_SHAPE = "int8-channel"
 
@@ -290,13 +291,12 @@ class Job:
 
     def _plain(self, output: Output) -> Unit:
         info = self._source.info(output.pieces[0].key)
-        stored = getattr(torch, info.dtype)
-        castable = stored.is_floating_point and output.name not in CONSTANTS
-        kept = KEPT[self._options.kept] if self._options.kept and castable else stored
+        kept = torch.bfloat16 if info.dtype in FP8 else getattr(torch, info.dtype)
+        if self._options.kept and kept.is_floating_point and output.name not in CONSTANTS:
+            kept = KEPT[self._options.kept]
 
         def parts() -> Iterator[tuple[str, torch.Tensor]]:
             found = [self._whole(output)] if self._merges(output) else self._weights.plain(output)
-            for values in cast(found, kept, self._place(output)):
-                yield output.name, values
+            yield from ((output.name, values) for values in cast(found, kept, self._place(output)))
 
         return Unit(output.name, {output.name: Spec(kept, output.shape)}, parts)

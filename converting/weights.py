@@ -150,7 +150,8 @@ class Weights:
     def _format(self, stored: StoredLayer) -> str:
         """The loaders give each row a scale of its own where the file has one for all, a dialect must not."""
         name = stored.spelling.format
-        one = name == "fp8-channel" and not math.prod(self._source.info(stored.keys["scale"]).shape) > 1
+        as_stored = name == "fp8-channel" and "scale" in stored.keys and not stored.spelling.rescaled
+        one = as_stored and not math.prod(self._source.info(stored.keys["scale"]).shape) > 1
         return "fp8-tensor" if one else name
 
     def _read(self, stored: StoredLayer) -> dict[str, torch.Tensor]:

@@ -17,6 +17,7 @@ SPELLINGS = (
     fp8_tensor.STATIC,
     fp8_tensor.UNCALIBRATED,
     channel.FP8,
+    channel.E5M2,
     fp8_block128.BLOCK128,
     int4.PLAIN,
     compressed_tensors.PACKED,

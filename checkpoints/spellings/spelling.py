@@ -29,6 +29,7 @@ class Spelling:
     `marks`: the names of a format in a marker that mean this row; `unmarked`: it is told without a marker as well.
     `ignored`: ends of further tensors that are passed over -> the note on them, "" for none. `rows`: how many of them
     are stored as one and can only be split off together, and `row_axis`: where the tensors that come out have them.
+    `rescaled`: what comes out has other codes and scales than the file.
     """
 
     format: str
@@ -40,6 +41,7 @@ class Spelling:
     ignored: Mapping[str, str] = field(default_factory=dict)
     rows: int = 1
     row_axis: int = 0
+    rescaled: bool = False
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,16 @@ def held(kind: str, end: str, change, cause: str, remedy: str = AGAIN) -> Case:
     return file(wan(None, **layer), f"model.safetensors: {LAYER}.{end} {cause}. {remedy}")
 
 
+E5M2 = torch.float8_e5m2
 CASES = {
+    "scales that got lost": file(
+        wan(None, weight=torch.full((8, 16), 448.0).to(torch.float8_e4m3fn)),
+        f"model.safetensors: {LAYER}.weight has no scale, and codes up to 448, as weights with one have. Without it",
+    ),
+    "e5m2": file(
+        wan(None, weight=torch.full((8, 16), float("inf")).to(E5M2), weight_scale=torch.ones(1)),
+        f"model.safetensors: {LAYER}.weight holds NaN or infinity. {AGAIN}",
+    ),
     "scale": held(
         "int8", "weight_scale", lambda t: t[3].fill_(float("nan")), "holds a scale that is negative or not a number"
     ),
