@@ -3,7 +3,7 @@
 import itertools
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -13,13 +13,14 @@ from .added import find_added
 from .affine_norm import AffineNorm
 from .errors import CheckpointError, Problem
 from .kinds import LOADERS, UNKNOWN, Family, find_prefix, identify
-from .layers import SPIECE, WEIGHT, Findings, find_layers
+from .layers import Findings, find_layers
 from .markers import WHOLE_FILE, profile_note
 from .reader import read_contents, read_file
 from .spellings import WrongValueError
-from .stored import StoredLayer, codes_of
-from .tensor_info import TensorInfo
+from .stored import StoredLayer
+from .tensor_info import SPIECE, WEIGHT, TensorInfo
 from .weights import HeldWeight, QuantizedLayer, Weights
+from .wrapper import model_shapes, unwrap
 
 # lookup tables, which no kernel for linear layers computes
 EMBEDDING = re.compile(r"(.*\.)?(shared|embed_tokens|\w*_embedding|relative_attention_bias)")
@@ -33,10 +34,11 @@ Read = Callable[[Path], dict[str, torch.Tensor]]
 @dataclass
 class Checkpoint:
     """Everything that the headers tell. `kind`: "dit", "t5", "clip_vision" or "unknown"; `tensors` and `kept` (what
-    stays unquantized) are under the file's names, `layers` under ComfyUI's, but for a family that `joins`, whose
-    layers get those in `load`; `prefix` stands before the former. `folded`: those of `kept` that are the weights of
-    smoothed layers -> what is folded into them. `added`: those of `kept` that the files lack -> their values. `aloud`:
-    those of `notes` that whoever loads the model is told as well."""
+    stays unquantized) are under the file's names without what wrappers added to them, `keys` are those -> the names as
+    they are in the files; `layers` are under ComfyUI's, but for a family that `joins`, whose layers get those in
+    `load`; `prefix` stands before the former. `folded`: those of `kept` that are the weights of smoothed layers -> what
+    is folded into them. `added`: those of `kept` that the files lack -> their values. `aloud`: those of `notes` that
+    whoever loads the model is told as well. `nested`: see Contents."""
 
     path: Path
     files: list[Path]
@@ -52,6 +54,8 @@ class Checkpoint:
     folded: dict[str, AffineNorm] = field(default_factory=dict)
     added: dict[str, torch.Tensor] = field(default_factory=dict)
     aloud: list[str] = field(default_factory=list)
+    keys: dict[str, str] = field(default_factory=dict)
+    nested: set[Path] = field(default_factory=set)
 
     @property
     def kind(self) -> str:
@@ -88,11 +92,16 @@ class Checkpoint:
         the file has as the format does are the tensors that were read or views of their rows. Raises CheckpointError
         for values that cannot be used, such as a scale that is not a number."""
         ours = {info.file for info in self.tensors.values() if info.dtype == UNKNOWN_TO_CORE}
-        tensors = dict(self.added)
+        stored: dict[str, torch.Tensor] = {}
         for file in self.files:
-            tensors.update((read_file if read is None or file in ours else read)(file))
+            stored.update((read_file if read is None or file in ours | self.nested else read)(file))
+        tensors = self.named(stored)
         self.check_unscaled(tensors)
         return self.weights_of(tensors)
+
+    def named(self, stored: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Tensors by the keys of the files -> by their names here, with those that are added."""
+        return self.added | {name: stored[key] for name, key in self.keys.items()}
 
     def check_unscaled(self, tensors: dict[str, torch.Tensor]) -> None:
         """Raise CheckpointError if codes that are read without a scale are those of weights with one."""
@@ -101,7 +110,7 @@ class Checkpoint:
             raise self._wrong(*wrong) from wrong[1]
 
     def weights_of(self, tensors: dict[str, torch.Tensor]) -> Weights:
-        """What `load` returns, of tensors that were read already, by the file's names."""
+        """What `load` returns, of tensors that were read already, by their names here."""
         weights = Weights(metadata=dict(self.metadata), spiece_model=tensors.get(SPIECE), notes=list(self.aloud))
         weights.notes += plain_values.note(plain_values.not_numbers({key: tensors[key] for key in self.kept}))
         for key in self.kept:
@@ -139,7 +148,7 @@ class Checkpoint:
             raise self._wrong(stored.keys[error.role], error) from error
 
     def _wrong(self, key: str, error: WrongValueError) -> CheckpointError:
-        return Problem(self.tensors[key].file.name, key, error.cause, error.remedy).error()
+        return Problem(self.tensors[key].file.name, self.keys[key], error.cause, error.remedy).error()
 
 
 def open_checkpoint(path: str | Path) -> Checkpoint:
@@ -149,13 +158,11 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
     """
     path = Path(path)
     files, contents = read_contents(path)
+    unwrapped = unwrap(contents)
+    contents = unwrapped.contents
     tensors = contents.tensors
     prefix = find_prefix(tensors)
-    shapes = {key.removeprefix(prefix): info.shape for key, info in tensors.items()}
-    codes = {layer: info.shape for key, info in tensors.items() if (layer := codes_of(key, info)) is not None}
-    # the layers of GPTQ files and of others have no tensor called weight, which is what models are told by
-    shapes.update({f"{layer.removeprefix(prefix)}{WEIGHT}": shape for layer, shape in codes.items()})
-    family, model = identify(shapes, bool(codes))
+    family, model = identify(*model_shapes(tensors))
     beside = [key for key in tensors if key.startswith(family.beside)]
     for key in beside:
         del tensors[key]
@@ -176,6 +183,7 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
         plain = {key.removeprefix(prefix): key for key in kept}
         unfit, joined = joining.find_problems(family.joins, layers, plain, tensors)
         problems, notes = problems + unfit, notes + joined
+    problems = [replace(problem, key=unwrapped.keys.get(problem.key, problem.key)) for problem in problems]
     return Checkpoint(
         path,
         files,
@@ -190,7 +198,9 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
         notes,
         found.folded,
         added.values,
-        found.aloud,
+        aloud=contents.aloud + found.aloud,
+        keys=unwrapped.keys,
+        nested=contents.nested,
     )
 
 

@@ -1,6 +1,7 @@
 """What model a set of tensor names belongs to."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 DIT, T5, CLIP_VISION, UNKNOWN = "dit", "t5", "clip_vision", "unknown"
@@ -223,11 +224,21 @@ def find_prefix(keys) -> str:
 def identify(shapes: dict[str, tuple[int, ...]], quantized: bool) -> tuple[Family, str]:
     """Names without their prefix -> (family, model in words). quantized: there are quantized linear layers, which
     makes a model that no row describes a diffusion model."""
-    text = "\n".join(shapes)
-    for family in FAMILIES:
-        if all(re.search(f"^{sign}", text, re.MULTILINE) for sign in family.signs):
-            return family, next((v.model for v in family.variants if _is(v, shapes)), family.model)
+    family = recognise(shapes)
+    if family is not None:
+        return family, next((v.model for v in family.variants if _is(v, shapes)), family.model)
     return (UNKNOWN_DIT, UNKNOWN_DIT.model) if quantized else (UNRECOGNISED, UNRECOGNISED.model)
+
+
+def recognise(names: Iterable[str]) -> Family | None:
+    """The family of names without their prefix, None for one that has no row."""
+    text = "\n".join(names)
+    return next((family for family in FAMILIES if not missing_signs(family, text)), None)
+
+
+def missing_signs(family: Family, text: str) -> list[str]:
+    """Those of a family's signs that begin none of the names, one on each line of `text`."""
+    return [sign for sign in family.signs if not re.search(f"^{sign}", text, re.MULTILINE)]
 
 
 def _is(variant: Variant, shapes: dict[str, tuple[int, ...]]) -> bool:

@@ -12,16 +12,15 @@ from .plain_values import INTEGERS, is_no_weight
 from .spellings import CODES, INPUT_SCALES, MARKS, SCALES, WHAT_IS_READ, Match, find
 from .spellings.channel import UNSCALED
 from .stored import StoredLayer, codes_of
-from .tensor_info import MARKER_SUFFIX, Contents, TensorInfo
+from .tensor_info import MARKER_SUFFIX, SPIECE, WEIGHT, Contents, TensorInfo
 from .unscaled import FP8
+from .wrapper import layer_names
 
 SCALE_DTYPES = ("float32", "bfloat16", "float16", "float64")
 PLAIN_DTYPES = (*SCALE_DTYPES, *INTEGERS)
 # what a plain tensor of the same name never is
 CODES_ONLY = ("int8", *FP8)
 
-WEIGHT = ".weight"
-SPIECE = "spiece_model"
 # tensors that belong to a quantized weight and change what it means: never to be passed over
 COMPANION = re.compile(
     r"(.*\.)?(weight_(?!g$|v$|norm).+|scale_weight.*|(pre_quant|smooth|act|input|output|q|k|v)_(scale|inv_scale|global_scale)"
@@ -113,10 +112,10 @@ class _Search:
             self.found.problems.append(Problem(file, markers.HEADER_KEY, "is no JSON table of layers", DAMAGED))
             return found
         absent = []
-        for name, marker in table.items():
-            layer = name if self._weight(name) else self.prefix + name
-            if self._weight(layer):
-                found.setdefault(layer, marker)
+        for name, called in layer_names(table, contents, self.prefix).items():
+            layers = [one for one in called if self._weight(one)]
+            if layers:
+                found.setdefault(layers[0], table[name])
             else:
                 absent.append(name)
         if absent:

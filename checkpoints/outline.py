@@ -26,9 +26,10 @@ class Outline:
 def read_outline(checkpoint: Checkpoint) -> Outline:
     """Read the scales and the other small tensors of a checkpoint whose headers are sound, by the functions that
     loading reads them with. The codes of a layer are only read where one of its scales is zero."""
-    tensors: dict[str, torch.Tensor] = dict(checkpoint.added)
+    read: dict[str, torch.Tensor] = {}
     for file in checkpoint.files:
-        tensors.update(read_file(file))
+        read.update(read_file(file))
+    tensors = checkpoint.named(read)
     stored = {layer.weight_key: layer.stored for layer in checkpoint.layers.values()}
     beside = {key for layer in stored.values() for role, key in layer.keys.items() if role != "codes"}
     outlined = {

@@ -32,6 +32,9 @@ def _read_contents(path: Path) -> tuple[list[Path], Contents]:
         merged.tensors.update(contents.tensors)
         merged.metadata.update(contents.metadata)
         merged.markers.update(contents.markers)
+        merged.notes += contents.notes
+        merged.aloud += contents.aloud
+        merged.nested |= contents.nested
     for key, name in model.index.items():
         if key not in merged.tensors:
             raise Problem(name, key, "is named by the index but is not there", f"Download {name} again.").error()

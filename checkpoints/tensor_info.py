@@ -3,6 +3,9 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+WEIGHT = ".weight"
+# a text encoder's tokenizer, which its file may carry
+SPIECE = "spiece_model"
 MARKER_SUFFIX = ".comfy_quant"
 
 
@@ -21,9 +24,14 @@ class TensorInfo:
 @dataclass
 class Contents:
     """Of one file, or of all files of a folder. `markers`: the bytes of the tensors named "*.comfy_quant", empty for
-    one that is too large to be a marker."""
+    one that is too large to be a marker. `wrapper`: what stood before every name in the file and is taken off.
+    `nested`: PyTorch files with more in them than the model's tensors, of which core's reader takes others or none.
+    `aloud`: those of `notes` that whoever loads the model is told as well."""
 
     tensors: dict[str, TensorInfo] = field(default_factory=dict)
     metadata: dict[str, str] = field(default_factory=dict)
     markers: dict[str, bytes] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    aloud: list[str] = field(default_factory=list)
+    wrapper: str = ""
+    nested: set[Path] = field(default_factory=set)

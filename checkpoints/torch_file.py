@@ -1,22 +1,67 @@
 """PyTorch files (.pth, .pt) through weights_only: tensors and nothing that could run."""
 
 import pickle
+import re
+import threading
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 
 from .. import limits
 from .errors import CheckpointError, Problem
-from .tensor_info import MARKER_SUFFIX, Contents, TensorInfo
+from .tables import info_of, model_table
+from .tensor_info import MARKER_SUFFIX, Contents
+
+# classes that training code saves beside tensors and that are not needed: what a pickle makes of them does nothing
+HARMLESS = (
+    *(f"numpy{core}.multiarray.{name}" for core in (".core", "._core") for name in ("scalar", "_reconstruct")),
+    *(f"numpy{core}.numeric._frombuffer" for core in (".core", "._core")),
+    "numpy.dtype",
+    "numpy.ndarray",
+    "_codecs.encode",
+    "argparse.Namespace",
+    "types.SimpleNamespace",
+    "datetime.datetime",
+    "datetime.timedelta",
+    *(f"pathlib{module}.{name}" for module in ("", "._local") for name in ("Path", "PosixPath", "WindowsPath")),
+)
+# torch's word for a class that a pickle names and weights_only does not let it have
+GLOBAL = re.compile(r"GLOBAL ([\w.]{1,100})")
+
+
+LOCK = threading.Lock()
+
+
+class Inert:
+    """Stands for an object of a class in HARMLESS."""
+
+    def __new__(cls, *args, **kwargs):
+        return super().__new__(cls)
+
+    def __init__(self, *args, **kwargs):
+        pass
+
+    def __setstate__(self, state: object) -> None:
+        pass
+
+
+def _stand_in(name: str) -> type:
+    module, _, own = name.rpartition(".")
+    return type(own, (Inert,), {"__module__": module, "__qualname__": own})
+
+
+STAND_INS = [_stand_in(name) for name in HARMLESS]
 
 
 def read_tensors(path: Path) -> dict[str, torch.Tensor]:
-    """Key -> tensor, memory-mapped where the file allows it, out of {"state_dict": ...} or a dict in a dict.
+    """Key -> tensor of the one model in the file, memory-mapped where the file allows it; see tables.model_table.
 
     Raises CheckpointError if the file is damaged or holds anything but tensors and plain values.
     """
-    return {key: value for key, value in _unwrapped(path, _loaded(path)).items() if isinstance(value, torch.Tensor)}
+    return model_table(path, _loaded(path))[0]
 
 
 def read_tensor(path: Path, shape: tuple[int, ...], remedy: str) -> torch.Tensor:
@@ -30,13 +75,15 @@ def read_tensor(path: Path, shape: tuple[int, ...], remedy: str) -> torch.Tensor
 
 def read_infos(path: Path) -> Contents:
     """What the file holds. Weights stay on disk, except in files of before PyTorch 1.6, which only read as a whole."""
-    contents = Contents()
-    for key, tensor in read_tensors(path).items():
+    data = _loaded(path)
+    table, notes, aloud = model_table(path, data)
+    flat = isinstance(data, dict) and all(table.get(key) is value for key, value in data.items())
+    contents = Contents(notes=notes, aloud=aloud, nested=set() if flat else {path})
+    for key, tensor in table.items():
         if not _whole(tensor):
             cause = "is sparse, or has no data of its own for every value"
             raise Problem(path.name, key, cause, "Get the model as .safetensors.").error()
-        dtype = str(tensor.dtype).removeprefix("torch.")
-        contents.tensors[key] = TensorInfo(tuple(tensor.shape), dtype, tensor.nbytes, path)
+        contents.tensors[key] = info_of(tensor, path)
         if key.endswith(MARKER_SUFFIX):
             small = tensor.dtype == torch.uint8 and tensor.nbytes <= limits.MARKER_BYTES
             contents.markers[key] = bytes(tensor.flatten().tolist()) if small else b""
@@ -46,9 +93,24 @@ def read_infos(path: Path) -> Contents:
 def _loaded(path: Path) -> object:
     archive = zipfile.is_zipfile(path)
     try:
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=archive)
+        with _only_harmless():
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=archive)
     except Exception as error:  # a foreign or damaged pickle makes torch raise nearly anything
         raise _unreadable(path, archive, error) from error
+
+
+@contextmanager
+def _only_harmless() -> Iterator[None]:
+    """Let pickles name the classes in HARMLESS and, whatever others allowed in this process, none beside torch's."""
+    with LOCK:
+        allowed = torch.serialization.get_safe_globals()
+        torch.serialization.clear_safe_globals()
+        torch.serialization.add_safe_globals(STAND_INS)
+        try:
+            yield
+        finally:
+            torch.serialization.clear_safe_globals()
+            torch.serialization.add_safe_globals(allowed)
 
 
 def _whole(tensor: torch.Tensor) -> bool:
@@ -57,20 +119,13 @@ def _whole(tensor: torch.Tensor) -> bool:
     return ordinary and tensor.nbytes <= tensor.untyped_storage().nbytes()
 
 
-def _unwrapped(path: Path, data: object) -> dict:
-    if isinstance(data, dict) and isinstance(data.get("state_dict"), dict):
-        data = data["state_dict"]
-    elif isinstance(data, dict) and len(data) == 1 and isinstance(next(iter(data.values())), dict):
-        data = next(iter(data.values()))
-    if not isinstance(data, dict) or not all(isinstance(key, str) and key.isprintable() for key in data):
-        raise Problem(path.name, "", "holds no table of named tensors", "Pick the file of a model.").error()
-    return data
-
-
 def _unreadable(path: Path, archive: bool, error: Exception) -> CheckpointError:
     refused = isinstance(error, pickle.UnpicklingError)
     if refused and (archive or "unsupported global" in str(error).lower()):
-        cause = "holds pickled Python objects, which can run code and are not read"
-        return Problem(path.name, "", cause, "Get the model as .safetensors.").error()
+        named = GLOBAL.search(str(error))
+        words = f" ({named[1]})" if named else ""
+        cause = f"holds pickled Python objects{words}, which can run code and are not read"
+        remedy = "Get the model as .safetensors, or have it saved again with its tensors alone."
+        return Problem(path.name, "", cause, remedy).error()
     cause = "is damaged" if archive else "is cut off or is no PyTorch file"
     return Problem(path.name, "", cause, "Download it again.").error()

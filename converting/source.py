@@ -69,7 +69,7 @@ class Source:
         with self._lock:
             if path not in self._mapped:
                 self._mapped[path] = read_tensors(path)
-        return self._mapped[path][key]
+        return self._mapped[path][self.checkpoint.keys[key]]
 
     def _bytes(self, info: TensorInfo, start: int, count: int) -> torch.Tensor:
         data = torch.empty(count, dtype=torch.uint8)

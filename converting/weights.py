@@ -130,7 +130,8 @@ class Weights:
             raise self._wrong(norm.key_of(error.role), error) from error
 
     def _wrong(self, key: str, error: WrongValueError) -> CheckpointError:
-        return Problem(self._source.info(key).file.name, key, error.cause, error.remedy).error()
+        file, stored = self._source.info(key).file.name, self._source.checkpoint.keys[key]
+        return Problem(file, stored, error.cause, error.remedy).error()
 
     def _cut(self, key: str, pieces: list[Piece], format_name: str) -> HeldWeight | None:
         """These rows of a quantized weight, None where they cannot be cut off as they are."""

@@ -65,11 +65,6 @@ def test_prefixes_are_stripped(prefix, old_marker, wan, opened):
     }
 
 
-def test_model_is_no_prefix(wan, opened):
-    checkpoint = opened({f"model.{key}": tensor for key, tensor in wan().items()})
-    assert (checkpoint.prefix, checkpoint.model) == ("", "unknown DiT")
-
-
 def test_a_checkpoint_with_more_than_the_diffusion_model_is_refused(wan, opened):
     tensors = {f"model.diffusion_model.{key}": tensor for key, tensor in wan().items()}
     (problem,) = opened({**tensors, "first_stage_model.x": ones(2)}).problems

@@ -7,7 +7,7 @@ import zipfile
 import torch
 
 from .case import file
-from .wan import wan
+from .wan import LAYER, wan
 
 FILE = "model.pth"
 
@@ -34,12 +34,26 @@ def archive() -> bytes:
 CASES = {
     "code": file(
         {**wan(), "x": Runs()},
-        f"{FILE} holds pickled Python objects, which can run code and are not read. Get the model as .safetensors.",
+        f"{FILE} holds pickled Python objects (",
+        ".getcwd), which can run code and are not read. Get the model as .safetensors, or have it saved again with its",
         name=FILE,
     ),
     "cut": file(saved(wan())[:-100], f"{FILE} is cut off or is no PyTorch file. Download it again.", name=FILE),
     "another archive": file(archive(), f"{FILE} is damaged. Download it again.", name=FILE),
     "list": file([1, 2], f"{FILE} holds no table of named tensors. Pick the file of a model.", name=FILE),
+    "several models": file(
+        {"generator": wan(), "critic": wan()},
+        f"{FILE} holds several tables of tensors: generator (Wan 2.1 t2v), critic (Wan 2.1 t2v). Save the one that you",
+        name=FILE,
+    ),
+    "one name": file(
+        {
+            **{f"net.{key}": tensor for key, tensor in wan().items()},
+            f"net._orig_mod.{LAYER}.weight_scale": torch.ones(1),
+        },
+        f"{FILE}: net._orig_mod.{LAYER}.weight_scale is the same tensor as net.{LAYER}.weight_scale. The file mixes two",
+        name=FILE,
+    ),
     "no data": file(
         {**wan(), "blocks.1.self_attn.v.weight": torch.zeros(1, dtype=torch.int8).expand(8, 8)},
         f"{FILE}: blocks.1.self_attn.v.weight is sparse, or has no data of its own for every value. Get the model as",

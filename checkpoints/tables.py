@@ -1,0 +1,58 @@
+"""Which of the tables that a PyTorch file may hold is the model: training files have it beside an optimizer's state, an
+average of its weights, and numbers."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import torch
+
+from .errors import Problem
+from .tensor_info import TensorInfo
+from .wrapper import choose, is_counter, is_training, locate
+
+Table = dict[str, torch.Tensor]
+
+# dicts and lists in one another; a training file has three or four
+DEEPEST = 8
+
+
+def model_table(path: Path, data: object) -> tuple[Table, list[str], list[str]]:
+    """(key -> tensor of the one model in what torch has read of a file, notes on that, those of them to say aloud).
+
+    Raises CheckpointError if there is none, or more than one and nothing that tells which.
+    """
+    tables = dict(_tables(data, "", DEEPEST, set()))
+    models = {}
+    for name, table in tables.items():
+        families = locate({key: info_of(tensor, path) for key, tensor in table.items()})
+        if families:
+            models[name] = next(iter(families.values()))
+    if not models:
+        models = dict.fromkeys(tables)
+    if not tables:
+        raise Problem(path.name, "", "holds no table of named tensors", "Pick the file of a model.").error()
+    name, aloud = choose(models, path.name)
+    others = ", ".join(repr(other) for other in tables if other != name)
+    notes = [*aloud, f"beside the model, {others} of the file are not read"] if others else aloud
+    return tables[name], notes, aloud
+
+
+def info_of(tensor: torch.Tensor, path: Path) -> TensorInfo:
+    return TensorInfo(
+        tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."), tensor.numel() * tensor.element_size(), path
+    )
+
+
+def _tables(data: object, name: str, depth: int, seen: set[int]) -> Iterator[tuple[str, Table]]:
+    """Where it is in `data` -> its tensors, of every dict with named ones; `seen`: what was looked at, for a pickle may
+    hold a thing in itself."""
+    if not isinstance(data, dict | list | tuple) or id(data) in seen or not depth:
+        return
+    seen.add(id(data))
+    entries = dict(data) if isinstance(data, Mapping) else dict(enumerate(data))
+    tensors = {key: value for key, value in entries.items() if isinstance(value, torch.Tensor)}
+    if all(isinstance(key, str) and key.isprintable() for key in tensors) and not all(map(is_counter, tensors)):
+        yield name, tensors
+    for key, value in entries.items():
+        if not is_training(str(key)):
+            yield from _tables(value, f"{name}.{key}".lstrip("."), depth - 1, seen)
