@@ -47,11 +47,8 @@ CASES = {
         name=FILE,
     ),
     "one name": file(
-        {
-            **{f"net.{key}": tensor for key, tensor in wan().items()},
-            f"net._orig_mod.{LAYER}.weight_scale": torch.ones(1),
-        },
-        f"{FILE}: net._orig_mod.{LAYER}.weight_scale is the same tensor as net.{LAYER}.weight_scale. The file mixes two",
+        {**{f"net.{key}": tensor for key, tensor in wan().items()}, f"module.net.{LAYER}.weight": torch.ones(1)},
+        f"{FILE}: module.net.{LAYER}.weight is the same tensor as net.{LAYER}.weight. The file mixes two ways of naming",
         name=FILE,
     ),
     "no data": file(
