@@ -48,7 +48,7 @@ CASES = {
     ),
     "one name": file(
         {**{f"net.{key}": tensor for key, tensor in wan().items()}, f"module.net.{LAYER}.weight": torch.ones(1)},
-        f"{FILE}: module.net.{LAYER}.weight is the same tensor as net.{LAYER}.weight. The file mixes two ways of naming",
+        f"{FILE}: module.net.{LAYER}.weight is the same tensor as net.{LAYER}.weight. The file mixes two ways",
         name=FILE,
     ),
     "no data": file(
