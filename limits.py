@@ -16,6 +16,20 @@ NAME_BYTES = 255  # of a file's name: what ext4, NTFS, APFS and exFAT take
 # a ComfyUI server, ours or one that somebody named
 CONNECT_SECONDS = 10  # to be connected: another continent takes one
 ANSWER_SECONDS = 120  # silence before or within an answer: the first /object_info imports a lot, a busy GIL delays more
+SLOW_SECONDS = 5  # without an answer until a person is told that we wait
+ANSWER_BYTES = 200_000_000  # of an answer in JSON: /object_info of a thousand nodes that list their files is ten
+FILE_BYTES = 100_000_000_000  # of a saved file: an hour of uncompressed video in HD is more, one that never ends too
+TRANSFER_SECONDS = 24 * 3600  # for one file: such a one over a home's connection
+FILES = 10_000  # that one prompt saved: frames of a video of minutes
+MESSAGE_BYTES = 64_000_000  # of a message over the websocket: nodes send whole pictures
+EVENT_CHARACTERS = 4_000_000  # of one that says how far a prompt is: what is longer is in the history as well
+EVENTS = 64  # that wait to be shown: what comes when all are taken is left out, as the history has the end
+HEARTBEAT_SECONDS = 30  # between two signs of life over a websocket: a proxy cuts what is silent for a minute
+RECONNECT_SECONDS = 1  # before a websocket that was cut is opened again
+POLL_SECONDS = 5  # without news of a prompt until the history is asked
+POLL_ANSWER_SECONDS = 30  # for an answer to that: a busy server takes some
+LOST_SECONDS = 600  # without any answer while a prompt runs: loading from a slow disk can hold a server up for minutes
+CANCEL_SECONDS = 3  # to take a prompt back after Ctrl-C: somebody waits for the end
 START_SECONDS = 300  # until a server of ours answers: 15 on two cores, minutes with a cold disk and many custom nodes
 STOP_SECONDS = 10  # until a server of ours that was asked to end is killed: it has nothing to save
 

@@ -22,3 +22,10 @@ class PrintableError(Exception):
 
     def __str__(self) -> str:
         return printable(super().__str__())
+
+
+class LinesError(PrintableError):
+    """An error with a message of several lines: what it quotes is made printable before they are joined."""
+
+    def __str__(self) -> str:
+        return "\n".join(map(printable, Exception.__str__(self).split("\n")))

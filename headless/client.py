@@ -1,31 +1,29 @@
-"""A client of a running ComfyUI server: its HTTP routes and the progress it reports over the websocket."""
+"""A client of a running ComfyUI server: its HTTP routes, and a prompt from queueing it to its results."""
 
-import asyncio
 import contextlib
+import json
+import queue
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import aiohttp
-import requests
 
 from .. import limits
+from .address import Address, shown
+from .complaints import refusal
+from .errors import LateError, ServerError, SilentError
+from .following import Event, follow, silently
+from .transport import Answer, Listener, ask
 
-FAILURES = ("execution_error", "execution_interrupted")
+__all__ = ["Client", "Event", "LateError", "Result", "ServerError", "SilentError"]
 
-
-class ServerError(RuntimeError):
-    """What the server, or a node in it, refused or failed at; the message names node, type and reason."""
-
-
-@dataclass(frozen=True)
-class Event:
-    """One websocket message about our prompt: `type` as ComfyUI names it ("progress", "executing", "executed" ...)."""
-
-    type: str
-    data: dict[str, Any]
+# what a proxy says of a server behind it that is not there
+AWAY = (502, 503, 504)
+# what /view has to know of a file
+FILE = ("filename", "subfolder", "type")
 
 
 @dataclass(frozen=True)
@@ -39,37 +37,72 @@ class Result:
         """Every saved file, as the mapping (filename, subfolder, type) that `Client.view` takes."""
         values = (value for output in self.outputs.values() for value in output.values())
         items = (item for value in values if isinstance(value, list) for item in value)
-        return [item for item in items if isinstance(item, dict) and "filename" in item]
+        return [item for item in items if isinstance(item, dict) and all(isinstance(item.get(k), str) for k in FILE)]
 
 
 class Client:
-    """Talks to the server at `url` (http://host:port). Raises ServerError, also if nothing or no ComfyUI answers."""
+    """Talks to the server at `url` (http://host:port, with name:password@ before the host where it asks for them).
+    is_running: whether its process is there, where that is known.
 
-    def __init__(self, url: str):
-        self.url = url.rstrip("/")
+    Raises ServerError, also for what is no address, and of it SilentError while nothing answers.
+    """
+
+    def __init__(self, url: str, is_running: Callable[[], bool] = lambda: True):
+        address = Address.of(url)
+        if address is None:
+            raise SilentError(f"{shown(url)} is no address of a server. Addresses are like http://127.0.0.1:8188.")
+        self._address = address
+        self.url = address.url
+        self.is_running = is_running
         self.id = uuid.uuid4().hex
-        self._http = requests.Session()
 
     def object_info(self) -> dict[str, Any]:
         """Every registered node: its inputs in order, outputs and flags."""
-        return self.get("/object_info")
+        found = self._mapping("/object_info")
+        if not all(isinstance(node, dict) and isinstance(node.get("input"), dict) for node in found.values()):
+            raise ServerError(f"{self.url} is no ComfyUI: its list of nodes has entries without inputs")
+        return found
 
     def system_stats(self) -> dict[str, Any]:
-        return self.get("/system_stats")
+        return self._mapping("/system_stats")
 
-    def history(self, prompt_id: str) -> dict[str, Any]:
+    def history(self, prompt_id: str, seconds: float | None = None) -> dict[str, Any]:
         """The record of a finished prompt; empty while it waits or runs."""
-        return self.get(f"/history/{prompt_id}").get(prompt_id, {})
+        return self._mapping(f"/history/{prompt_id}", seconds).get(prompt_id) or {}
+
+    def record(self, prompt_id: str) -> dict[str, Any]:
+        """As `history`, of a prompt that was queued. Raises ServerError if the server does not know it any more."""
+        for _ in range(2):
+            # it may finish between the two
+            found = self.history(prompt_id, limits.POLL_ANSWER_SECONDS)
+            if found or prompt_id in self._queued():
+                return found
+        raise ServerError(
+            f"{self.url} no longer knows prompt {prompt_id}: it was taken back there, or the server was started anew. "
+            "Run the workflow again"
+        )
+
+    def fetch(self, route: str) -> bytes:
+        return self._request("GET", route).body
 
     def view(self, file: dict[str, str]) -> bytes:
-        """The bytes of a file as `Result.files` lists it."""
-        keys = {key: file[key] for key in ("filename", "subfolder", "type")}
-        return self._request("GET", "/view", params=keys).content
+        """The bytes of a small file as `Result.files` lists it."""
+        return self._request("GET", "/view", params={key: file[key] for key in FILE}).body
+
+    def download(self, file: dict[str, str], to: BinaryIO) -> None:
+        """Writes such a file, of any size, to one of ours."""
+        self._request("GET", "/view", params={key: file[key] for key in FILE}, to=to, most=limits.FILE_BYTES)
 
     def upload_image(self, path: Path) -> str:
         """Puts an image into the server's input folder and returns the name LoadImage knows it by."""
         with path.open("rb") as image:
-            return self._request("POST", "/upload/image", files={"image": (path.name, image)}).json()["name"]
+            form = aiohttp.FormData(quote_fields=False)
+            form.add_field("image", image, filename=path.name)
+            answer = self._read(self._request("POST", "/upload/image", data=form))
+        name = answer.get("name") if isinstance(answer, dict) else None
+        if not isinstance(name, str):
+            raise ServerError(f"{self.url} took {path.name} and does not say under which name")
+        return name
 
     def free(self, unload_models: bool = True, free_memory: bool = True) -> None:
         """Unloads every model. free_memory: clears the cache of results too; core unloads for it in any case."""
@@ -78,100 +111,89 @@ class Client:
     def interrupt(self) -> None:
         self._request("POST", "/interrupt")
 
-    def cancel(self, prompt_id: str) -> None:
+    def cancel(self, prompt_id: str, seconds: float | None = None) -> None:
         """Takes one prompt back, waiting or running; others go on."""
-        self._request("POST", "/queue", json={"delete": [prompt_id]})
-        self._request("POST", "/interrupt", json={"prompt_id": prompt_id})
+        self._request("POST", "/queue", seconds, json={"delete": [prompt_id]})
+        self._request("POST", "/interrupt", seconds, json={"prompt_id": prompt_id})
 
-    def get(self, route: str) -> Any:
-        return self._read(self._request("GET", route))
+    def get(self, route: str, seconds: float | None = None) -> Any:
+        return self._read(self._request("GET", route, seconds))
 
-    def submit(self, prompt: dict[str, Any]) -> str:
-        """Queues an API prompt and returns its id. A prompt of which any output is invalid is refused as a whole."""
-        response = self._send("POST", "/prompt", json={"prompt": prompt, "client_id": self.id})
+    def submit(
+        self, prompt: dict[str, Any], workflow: dict[str, Any] | None = None, prompt_id: str | None = None
+    ) -> str:
+        """Queues an API prompt and returns its id. A prompt of which any output is invalid is refused as a whole.
+
+        workflow: the saved graph that it was made of; nodes write it into the files that they save. prompt_id: the one
+        that it shall have.
+        """
+        body = {"prompt": prompt, "client_id": self.id, "prompt_id": prompt_id or str(uuid.uuid4())}
+        if workflow is not None:
+            body["extra_data"] = {"extra_pnginfo": {"workflow": workflow}}
+        response = ask(self._address, "POST", "/prompt", json=body)
         answer = self._read(response)
-        if not response.ok or answer.get("node_errors"):
-            if response.ok:
-                self._request("POST", "/queue", json={"delete": [answer["prompt_id"]]})
+        queued = answer.get("prompt_id") if isinstance(answer, dict) else None
+        if isinstance(answer, dict) and (not response.ok or answer.get("node_errors")):
+            if response.ok and queued:
+                self._request("POST", "/queue", json={"delete": [queued]})
             raise ServerError(refusal(answer))
-        return answer["prompt_id"]
+        if not isinstance(queued, str):
+            raise ServerError(f"{self.url} is no ComfyUI: it took a prompt without giving it an id")
+        return queued
 
-    def run(self, prompt: dict[str, Any], on_event: Callable[[Event], None] | None = None) -> Result:
-        """Queues an API prompt, passes on each event, and returns when it has finished. Ctrl-C takes it back."""
-        try:
-            prompt_id = asyncio.run(self._follow(prompt, on_event or (lambda event: None)))
-        except aiohttp.ClientError as error:
-            raise ServerError(f"{self.url}/ws does not answer as ComfyUI does: {error}") from error
-        return Result(prompt_id, self.history(prompt_id)["outputs"])
+    def run(
+        self,
+        prompt: dict[str, Any],
+        on_event: Callable[[Event], None] = silently,
+        workflow: dict[str, Any] | None = None,
+        say: Callable[[str], None] = silently,
+    ) -> Result:
+        """Queues an API prompt (see `submit`), passes on each event, and returns when it has finished, whatever becomes
+        of the connection in between. Ctrl-C takes it back. say: is told what a person waits for."""
+        heard: queue.Queue[str | None] = queue.Queue(limits.EVENTS)
 
-    async def _follow(self, prompt: dict[str, Any], on_event: Callable[[Event], None]) -> str:
-        async with (
-            aiohttp.ClientSession() as session,
-            session.ws_connect(f"{self.url}/ws", params={"clientId": self.id}, max_msg_size=0) as socket,
-        ):
-            prompt_id = self.submit(prompt)
+        def hear(text: str | None) -> None:
+            with contextlib.suppress(queue.Full):
+                heard.put_nowait(text)
+
+        prompt_id = str(uuid.uuid4())
+        with Listener(self._address, self.id, hear):
             try:
-                return await self._wait(socket, prompt_id, on_event)
-            except (asyncio.CancelledError, KeyboardInterrupt):
+                prompt_id = self.submit(prompt, workflow, prompt_id)
+                return Result(prompt_id, follow(self, prompt_id, heard, on_event, say))
+            except (KeyboardInterrupt, SystemExit):
                 # a terminal's Ctrl-C reaches the server that was started too, which may be gone by now
                 with contextlib.suppress(ServerError):
-                    self.cancel(prompt_id)
+                    self.cancel(prompt_id, limits.CANCEL_SECONDS)
                 raise
 
-    async def _wait(
-        self, socket: aiohttp.ClientWebSocketResponse, prompt_id: str, on_event: Callable[[Event], None]
-    ) -> str:
-        async for message in socket:
-            if message.type != aiohttp.WSMsgType.TEXT:
-                continue  # previews are binary
-            event = Event(**{key: message.json()[key] for key in ("type", "data")})
-            if event.data.get("prompt_id") != prompt_id:
-                continue
-            on_event(event)
-            if event.type in FAILURES:
-                raise ServerError(failure(event))
-            # "execution_success" comes before the history is written, this after it
-            if event.type == "executing" and event.data["node"] is None:
-                return prompt_id
+    def _queued(self) -> set[str]:
+        """The ids of all prompts that wait or run."""
+        found = self._mapping("/queue", limits.POLL_ANSWER_SECONDS)
+        entries = [entry for name in ("queue_running", "queue_pending") for entry in found.get(name) or ()]
+        return {str(entry[1]) for entry in entries if isinstance(entry, list) and len(entry) > 1}
 
-        raise ServerError("the server closed the connection before the prompt had finished; its log says why")
+    def _mapping(self, route: str, seconds: float | None = None) -> dict[str, Any]:
+        found = self.get(route, seconds)
+        if not isinstance(found, dict):
+            raise ServerError(f"{self.url} is no ComfyUI: its answer to {route} is no table")
+        return found
 
-    def _request(self, method: str, route: str, **options: Any) -> requests.Response:
-        response = self._send(method, route, **options)
+    def _request(self, method: str, route: str, seconds: float | None = None, **options: Any) -> Answer:
+        response = ask(self._address, method, route, seconds, **options)
+        if response.status in AWAY:
+            raise SilentError(f"{self.url} does not answer: {response.status} {response.reason}")
         if not response.ok:
-            raise ServerError(f"{method} {route}: {response.status_code} {response.reason}. {response.text[:500]}")
+            said = response.body[:500].decode(errors="replace")
+            raise ServerError(f"{method} {route}: {response.status} {response.reason}. {said}")
         return response
 
-    def _send(self, method: str, route: str, **options: Any) -> requests.Response:
+    def _read(self, response: Answer) -> Any:
         try:
-            return self._http.request(
-                method, self.url + route, timeout=(limits.CONNECT_SECONDS, limits.ANSWER_SECONDS), **options
-            )
-        except requests.RequestException as error:
-            raise ServerError(f"{self.url} does not answer: {error}") from error
-
-    def _read(self, response: requests.Response) -> Any:
-        try:
-            return response.json()
+            return json.loads(response.body)
         except ValueError as error:
             raise ServerError(f"{self.url} is no ComfyUI: what answers there sends no JSON") from error
-
-
-def refusal(answer: dict[str, Any]) -> str:
-    """A refused prompt in words: one line per complaint, with node id and type."""
-    error = answer.get("error") or {}
-    summary = error if isinstance(error, str) else f"{error.get('message', '')} {error.get('details', '')}".strip()
-    lines = [f"the server refused the prompt: {summary}" if summary else "the server refused part of the prompt"]
-    for node, report in (answer.get("node_errors") or {}).items():
-        for complaint in report["errors"]:
-            text = f"{complaint['message']}: {complaint['details']}".rstrip(": ")
-            lines.append(f"node {node} ({report['class_type']}): {text}")
-    return "\n".join(lines)
-
-
-def failure(event: Event) -> str:
-    """A failed or interrupted prompt in words."""
-    where = f"node {event.data['node_id']} ({event.data['node_type']})"
-    if event.type == "execution_interrupted":
-        return f"interrupted in {where}"
-    return f"{where} failed with {event.data['exception_type']}: {event.data['exception_message'].strip()}"
+        except RecursionError as error:
+            raise ServerError(
+                f"{self.url} is no ComfyUI: what answers there sends JSON that is nested too deep"
+            ) from error

@@ -5,6 +5,7 @@ from typing import IO, Any
 
 from tqdm import tqdm
 
+from ..printable import printable
 from .client import Event
 
 
@@ -20,37 +21,40 @@ class Progress:
         self._begun: set[str] = set()
 
     def __call__(self, event: Event) -> None:
+        node = event.data.get("node")
         if event.type == "execution_cached":
-            self._begin(*event.data["nodes"])
-        elif event.type == "executing" and event.data["node"] is not None:
+            nodes = event.data.get("nodes")
+            self._begin(*(nodes if isinstance(nodes, list) else ()))
+        elif event.type == "executing" and isinstance(node, str):
             self._end_steps()
-            self._nodes.set_description(self._title(event.data["node"]), refresh=False)
-            self._begin(event.data["node"])
+            self._nodes.set_description(self._title(node), refresh=False)
+            self._begin(node)
         elif event.type == "progress":
-            self._step(event.data)
+            self._step(node, event.data.get("value"), event.data.get("max"))
 
     def close(self) -> None:
         self._end_steps()
         self._nodes.close()
 
-    def _begin(self, *nodes: str) -> None:
+    def _begin(self, *nodes: object) -> None:
         """Nodes of a subgraph that a node made while it ran are not counted."""
-        self._begun.update(node for node in nodes if node in self._prompt)
+        self._begun.update(node for node in nodes if isinstance(node, str) and node in self._prompt)
         self._nodes.update(len(self._begun) - self._nodes.n)
         self._nodes.refresh()
 
-    def _step(self, data: Mapping[str, Any]) -> None:
+    def _step(self, node: object, value: object, most: object) -> None:
+        if not isinstance(value, (int, float)) or not isinstance(most, (int, float)):
+            return
         if self._steps is None:
-            title = self._title(data.get("node"))
-            self._steps = tqdm(total=data["max"], desc=f"  {title}", unit="step", leave=False, **self._options)
-        self._steps.total = data["max"]
-        self._steps.update(data["value"] - self._steps.n)
+            self._steps = tqdm(total=most, desc=f"  {self._title(node)}", unit="step", leave=False, **self._options)
+        self._steps.total = most
+        self._steps.update(value - self._steps.n)
 
     def _end_steps(self) -> None:
         if self._steps is not None:
             self._steps.close()
         self._steps = None
 
-    def _title(self, node: str | None) -> str:
-        entry = self._prompt.get(node, {})
-        return entry.get("_meta", {}).get("title") or entry.get("class_type") or str(node)
+    def _title(self, node: object) -> str:
+        entry = self._prompt.get(node, {}) if isinstance(node, str) else {}
+        return printable(str(entry.get("_meta", {}).get("title") or entry.get("class_type") or node))

@@ -2,18 +2,27 @@
 
 import argparse
 import json
-import tempfile
+import os
+import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+from tqdm import tqdm
+
+from .. import limits
 from ..core_features import takes_models_directory
 from ..ending import signals_as_exits
-from .client import Client, Result, ServerError
+from ..printable import printable
+from ..writing import unfit, whole_file
+from .address import shown
+from .base_folder import base_folder
+from .client import Client, LateError, Result, ServerError, SilentError
 from .progress import Progress
-from .server import Server, answers, find_comfyui, serve
+from .server import Server, find_comfyui, serve
 from .settings import read_setting
 from .workflow import Prompt, WorkflowError, to_prompt
 
@@ -66,9 +75,10 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
             )
         began = time.monotonic()
         with closing(Progress(prompt)) as progress:
-            result = client.run(prompt, progress)
+            result = client.run(prompt, progress, say=say)
         seconds = time.monotonic() - began
-        files = [keep(client, file, options.output, local) for file in result.files() if file["type"] == SAVED]
+        saved = [file for file in result.files() if file["type"] == SAVED]
+        files = [keep(client, file, options.output, local) for file in saved[: limits.FILES]]
     return {
         "workflow": str(options.workflow),
         "prompt_id": result.prompt_id,
@@ -76,6 +86,11 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         "files": [str(file) for file in files],
         "texts": texts(result, prompt),
     }
+
+
+def say(text: str) -> None:
+    """Above the bars."""
+    tqdm.write(f"x2v-quant: {printable(text)}", file=sys.stderr)
 
 
 def lines(report: dict[str, Any]) -> list[str]:
@@ -126,21 +141,40 @@ def writing(path: Path) -> Iterator[None]:
 def server_of(options: argparse.Namespace) -> Iterator[tuple[Client, bool]]:
     """(client, whether the server writes into the output folder itself)."""
     if options.server:
-        if not answers(options.server.rstrip("/")):
-            raise ServerError(
-                f"No ComfyUI answers at {options.server}. Start it, or leave --server out. Addresses are like "
-                "http://127.0.0.1:8188."
-            )
-        yield Client(options.server), False
+        yield reached(options.server), False
         return
     comfyui = find_comfyui()
     folders = {"--input-directory": options.input or comfyui / "input", "--output-directory": options.output}
     arguments = [str(word) for name, folder in folders.items() for word in (name, folder.resolve())]
     # nothing is written into the user's ComfyUI: custom_nodes, temp and user lie here
-    with tempfile.TemporaryDirectory(prefix="x2v-quant-", ignore_cleanup_errors=True) as base:
-        arguments += models_in((options.models or comfyui / "models").resolve(), comfyui, Path(base))
-        with serve(Path(base), options.cpu, options.pack, comfyui, arguments) as server, its_log_if_it_died(server):
+    with base_folder() as base:
+        arguments += models_in((options.models or comfyui / "models").resolve(), comfyui, base)
+        with serve(base, options.cpu, options.pack, comfyui, arguments) as server, its_log_if_it_died(server):
             yield server.client, True
+
+
+def reached(url: str) -> Client:
+    """Of the server at an address that somebody typed. Raises ServerError if no ComfyUI is there."""
+    note = threading.Timer(
+        limits.SLOW_SECONDS,
+        say,
+        (f"{shown(url)} takes its time: waiting for an answer for up to {limits.ANSWER_SECONDS} s",),
+    )
+    note.daemon = True
+    note.start()
+    try:
+        client = Client(url)
+        client.system_stats()
+    except LateError as error:
+        raise ServerError(f"{error}. It is busy, or no ComfyUI: try again, or look at its log") from error
+    except SilentError as error:
+        raise ServerError(
+            f"No ComfyUI answers at {shown(url)}. Start it, or leave --server out. Addresses are like "
+            "http://127.0.0.1:8188."
+        ) from error
+    finally:
+        note.cancel()
+    return client
 
 
 def models_in(folder: Path, comfyui: Path, base: Path) -> list[str]:
@@ -157,34 +191,45 @@ def models_in(folder: Path, comfyui: Path, base: Path) -> list[str]:
 def its_log_if_it_died(server: Server) -> Iterator[None]:
     try:
         yield
-    except ServerError as error:
-        if answers(server.url):  # the process of one that dies is there for a moment longer
-            raise
+    except SilentError as error:
         raise ServerError(f"{error}\n{server.log_tail()}") from error
 
 
 def keep(client: Client, file: dict[str, str], output: Path, local: bool) -> Path:
     """The path of a saved file in the output folder; fetched from the server if it is not the one that wrote it there.
 
-    A file that is there already stays: the new one gets a number.
+    A file that is there already stays: the new one gets a number. Raises ServerError for a name that leads elsewhere,
+    hides the file or is none on some system.
     """
-    place = output.joinpath(file["subfolder"], file["filename"])
+    # a server on Windows has its own separators
+    folders = [part for part in file["subfolder"].replace("\\", "/").split("/") if file["subfolder"]]
+    place = output.joinpath(*folders, file["filename"])
     if local:
         return place
+    for name in (*folders, file["filename"]):
+        check_fetched(name)
+    place = unused(place)
     if not place.resolve().is_relative_to(output.resolve()):
         raise ServerError(f"the server saved a file outside its output folder, {place}: it is not fetched")
-    found = client.view(file)
-    with writing(place):
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place = unused(place)
-        place.write_bytes(found)
+    with whole_file(place) as target:
+        client.download(file, target)
     return place
+
+
+def check_fetched(name: str) -> None:
+    """Raises ServerError if a file or folder that a server names is not to be written here."""
+    cause = unfit(name) or ("it would be hidden" if name.startswith(".") else "")
+    if cause:
+        raise ServerError(
+            f"the server saved a file as {name!r}, which is not fetched: {cause}. Give the node that saves it another "
+            "filename_prefix, with --set"
+        )
 
 
 def unused(path: Path) -> Path:
     """The path, or the first of name-2, name-3, ... that is not there."""
     number, free = 1, path
-    while free.exists():
+    while os.path.lexists(free):
         number += 1
         free = path.with_stem(f"{path.stem}-{number}")
     return free
@@ -195,6 +240,6 @@ def texts(result: Result, prompt: Prompt) -> dict[str, list[str]]:
     found = {}
     for node, output in result.outputs.items():
         title = prompt.get(node, {}).get("_meta", {}).get("title", "")
-        if output.get("text"):
+        if isinstance(output.get("text"), list) and output["text"]:
             found[f"{node} {title}".strip()] = [str(text) for text in output["text"]]
     return found

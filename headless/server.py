@@ -6,19 +6,22 @@ import socket
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import requests
 import torch
 
 from .. import limits
-from .client import Client
+from ..printable import LinesError, printable
+from .client import Client, ServerError
 
 PACK = Path(__file__).resolve().parents[1]
 PACK_NAME = "x2v-quant"
+TETHERED = PACK / "headless" / "tethered.py"
 LOG_TAIL = 30  # lines
 # A pack that fails to import is only a line in ComfyUI's log, so the node list is what proves it is there.
 REQUIRED_NODES = (
@@ -60,13 +63,17 @@ class Server:
 
     @property
     def client(self) -> Client:
-        return Client(self.url)
+        return Client(self.url, self.is_running)
+
+    def is_running(self) -> bool:
+        return self.process.poll() is None
 
     def log_tail(self, lines: int = LOG_TAIL) -> str:
-        return "\n".join(self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
+        text = self.log.read_text(encoding="utf-8", errors="replace")
+        return "\n".join(printable(line) for line in text.splitlines()[-lines:])
 
 
-class StartError(RuntimeError):
+class StartError(LinesError, RuntimeError):
     """The server did not start, or started without our nodes; the message ends with the tail of its log."""
 
 
@@ -100,50 +107,55 @@ def serve(
     packs = {PACK_NAME: PACK, **{folder.name: folder for folder in more_packs}}
     for name, folder in packs.items():
         link_folder(folder, base / "custom_nodes" / name)
-    port = free_port()
+    port, mark = free_port(), f"started-by-{uuid.uuid4().hex}"
     log = base / "server.log"
     command = [
-        *(sys.executable, "-u", "main.py", "--base-directory", str(base), "--port", str(port)),
+        *(sys.executable, "-u", str(TETHERED), "main.py", "--base-directory", str(base), "--port", str(port)),
         *("--database-url", "sqlite:///:memory:", "--disable-auto-launch", "--disable-api-nodes"),
         *options,
-        *("--disable-all-custom-nodes", "--whitelist-custom-nodes", *packs),
         *(["--cpu"] if cpu else []),
+        # the mark names no pack: it tells this server from one that has got its port
+        *("--disable-all-custom-nodes", "--whitelist-custom-nodes", *packs, mark),
     ]
     with log.open("wb") as output:
         process = subprocess.Popen(
             command,
             cwd=comfyui or find_comfyui(),
             env={**os.environ, "PYTHONIOENCODING": "utf-8"},
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT,
         )
     server = Server(f"http://127.0.0.1:{port}", base, log, process, cpu)
     try:
-        wait_until_ready(server)
+        wait_until_ready(server, mark)
         yield server
     finally:
         stop(process)
 
 
-def wait_until_ready(server: Server) -> None:
+def wait_until_ready(server: Server, mark: str) -> None:
     deadline = time.monotonic() + limits.START_SECONDS
-    while not answers(server.url):
-        if server.process.poll() is not None:
+    while (stats := _stats(server.client)) is None:
+        if not server.is_running():
             raise StartError(f"ComfyUI ended with status {server.process.returncode}:\n{server.log_tail()}")
         if time.monotonic() > deadline:
             raise StartError(f"ComfyUI did not answer within {limits.START_SECONDS} s:\n{server.log_tail()}")
         time.sleep(0.2)
-    missing = [node for node in REQUIRED_NODES if node not in server.client.object_info()]
+    if mark not in str(stats):  # among the arguments it was started with
+        raise StartError(f"Another server has taken {server.url} while ComfyUI started. Run the command again.")
+    nodes = server.client.object_info()
+    missing = [node for node in REQUIRED_NODES if node not in nodes]
     if missing:
         raise StartError(f"ComfyUI started without {', '.join(missing)}:\n{server.log_tail(80)}")
 
 
-def answers(url: str) -> bool:
+def _stats(client: Client) -> dict[str, Any] | None:
+    """None while nothing answers."""
     try:
-        return requests.get(f"{url}/system_stats", timeout=5).ok
-    except requests.RequestException:  # nothing answers, or it is no address
-        return False
+        return client.system_stats()
+    except ServerError:
+        return None
 
 
 def stop(process: subprocess.Popen) -> None:
@@ -153,6 +165,7 @@ def stop(process: subprocess.Popen) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+    process.stdin.close()
 
 
 def link_folder(folder: Path, link: Path) -> None:

@@ -160,11 +160,11 @@ def test_it_works_in_a_fresh_comfyui(unpacked, comfyui, demo_models, tmp_path, m
         assert set(translated) == {node for node in info if node.startswith("X2V")}
         for node in translated:
             for page in (f"{node}.md", f"{node}/zh.md"):
-                assert client._request("GET", f"/extensions/{PACK_NAME}/docs/{page}").text.startswith("# ")
+                assert client.fetch(f"/extensions/{PACK_NAME}/docs/{page}").startswith(b"# ")
         templates = client.get("/workflow_templates")[PACK_NAME]
         assert sorted(templates) == sorted(path.stem for path in (ROOT / "workflows").glob("*.json"))
         for template in templates:
             route = f"/api/workflow_templates/{PACK_NAME}/{template}"
             assert client.get(f"{route}.json")["nodes"]
-            assert client._request("GET", f"{route}.jpg").content[:2] == b"\xff\xd8"
+            assert client.fetch(f"{route}.jpg")[:2] == b"\xff\xd8"
         assert "Traceback" not in server.log_tail(10_000)

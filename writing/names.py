@@ -27,7 +27,7 @@ ENDING_BYTES = len(".partial.journal")
 
 def check_name(name: str) -> None:
     """Raise WriteError unless a file or folder called `name`, one part of a path, can be on every system."""
-    cause = _cause(name)
+    cause = unfit(name)
     if cause:
         raise WriteError(f"{name!r} is no name for a file: {cause}. Choose another one.")
 
@@ -56,7 +56,8 @@ def beside(path: Path, ending: str) -> Path:
     return path.with_name(f"{name}{ending}")
 
 
-def _cause(name: str) -> str:
+def unfit(name: str) -> str:
+    """Why a file or folder cannot be called that on every system, "" if it can."""
     if name in ("", ".", ".."):
         return "it is empty or leads elsewhere"
     if any(unicodedata.category(char) in CATEGORIES or char in TURNING for char in name):

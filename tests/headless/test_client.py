@@ -5,8 +5,9 @@ import threading
 
 import pytest
 
-from x2v_quant.headless.client import Client, Event, Result, ServerError, failure, refusal
-from x2v_quant.headless.server import answers, free_port
+from x2v_quant.headless.client import Client, Result, ServerError, SilentError
+from x2v_quant.headless.complaints import failure, refusal
+from x2v_quant.headless.server import free_port
 
 
 class Page(http.server.BaseHTTPRequestHandler):
@@ -50,12 +51,12 @@ def test_refusal_names_node_type_and_reason():
 def test_failure_names_node_type_and_message():
     data = {"node_id": "3", "node_type": "X2VLoadDiT", "exception_type": "ValueError"}
     data["exception_message"] = "no scale\n"
-    assert failure(Event("execution_error", data)) == "node 3 (X2VLoadDiT) failed with ValueError: no scale"
+    assert failure("execution_error", data) == "node 3 (X2VLoadDiT) failed with ValueError: no scale"
 
 
 def test_an_interruption_names_the_node():
     data = {"node_id": "7", "node_type": "KSampler"}
-    assert failure(Event("execution_interrupted", data)) == "interrupted in node 7 (KSampler)"
+    assert failure("execution_interrupted", data) == "interrupted in node 7 (KSampler)"
 
 
 def test_files_are_found_among_other_outputs():
@@ -78,6 +79,9 @@ def test_a_server_that_is_gone():
         Client(url).object_info()
 
 
-@pytest.mark.parametrize("url", ["127.0.0.1:8188", "localhost:8188", "http://", "ftp://localhost", "http://[::1"])
-def test_what_is_no_address_does_not_answer(url):
-    assert not answers(url)
+@pytest.mark.parametrize(
+    "url", ["127.0.0.1:8188", "localhost:8188", "http://", "ftp://localhost", "http://[::1", "", "x"]
+)
+def test_what_is_no_address(url):
+    with pytest.raises(SilentError, match=r"is no address of a server\. Addresses are like http://127\.0\.0\.1:8188"):
+        Client(url)

@@ -2,6 +2,7 @@
 
 import psutil
 import pytest
+from fake_comfyui import FakeComfyUI, running
 
 from x2v_quant import limits
 from x2v_quant.headless import server
@@ -18,7 +19,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         self.send_response(200)
         self.end_headers()
-        self.wfile.write(json.dumps(NODES).encode())
+        stats = {{"system": {{"argv": sys.argv}}}}
+        self.wfile.write(json.dumps(stats if self.path == "/system_stats" else NODES).encode())
 print("IMPORT FAILED: x2v-quant")
 http.server.HTTPServer(("127.0.0.1", int(sys.argv[sys.argv.index("--port") + 1])), Handler).serve_forever()
 """
@@ -61,15 +63,51 @@ def test_a_server_that_says_nothing_is_reported_and_stopped(tmp_path, stand_in, 
 
 def test_a_server_without_our_nodes_is_refused_and_stopped(tmp_path, stand_in):
     before = children()
-    comfyui = stand_in(ANSWERS.format(nodes={"X2VLoadDiT": {}}))
+    comfyui = stand_in(ANSWERS.format(nodes={"X2VLoadDiT": {"input": {}}}))
     message = r"(?s)started without X2VLoadT5, X2VLoadCLIPVision.*IMPORT FAILED"
     with pytest.raises(StartError, match=message), serve(tmp_path, comfyui=comfyui):
         pass
     assert children() == before
 
 
+def test_a_server_that_has_taken_the_port_is_not_ours(tmp_path, stand_in, monkeypatch):
+    """Ours may hang on, as here, or end."""
+    before = children()
+    comfyui = stand_in("import time\ntime.sleep(600)\n")
+    fake = FakeComfyUI()
+    fake.answers["/object_info"] = {node: {"input": {}} for node in server.REQUIRED_NODES}
+    with running(fake):
+        monkeypatch.setattr(server, "free_port", lambda: int(fake.url.rpartition(":")[2]))
+        message = f"Another server has taken {fake.url} while ComfyUI started. Run the command again"
+        with pytest.raises(StartError, match=message), serve(tmp_path, comfyui=comfyui):
+            pass
+    assert children() == before
+
+
+@pytest.mark.parametrize("argv", [None, 7, "main.py", ["main.py", "--base-directory", "elsewhere"]])
+def test_nor_is_one_that_says_nothing_of_itself(tmp_path, stand_in, monkeypatch, argv):
+    fake = FakeComfyUI()
+    fake.answers["/system_stats"] = {"system": {"argv": argv}}
+    with running(fake):
+        monkeypatch.setattr(server, "free_port", lambda: int(fake.url.rpartition(":")[2]))
+        comfyui = stand_in("import time\ntime.sleep(600)\n")
+        with pytest.raises(StartError, match="Another server has taken"), serve(tmp_path, comfyui=comfyui):
+            pass
+
+
+def test_the_script_runs_as_by_itself(tmp_path, stand_in):
+    """Its name, its folder first on the path, an empty standard input; and its exit status is the process's."""
+    comfyui = stand_in(
+        "import sys\nassert __name__ == '__main__' and sys.argv[0] == 'main.py' and not sys.stdin.read()\n"
+        "import beside\nsys.exit(beside.STATUS)\n"
+    )
+    (comfyui / "beside.py").write_text("STATUS = 7\n")
+    with pytest.raises(StartError, match="ComfyUI ended with status 7:"), serve(tmp_path, comfyui=comfyui):
+        pass
+
+
 def test_the_process_ends_with_the_block_whatever_happens(tmp_path, stand_in):
-    comfyui = stand_in(ANSWERS.format(nodes={node: {} for node in server.REQUIRED_NODES}))
+    comfyui = stand_in(ANSWERS.format(nodes={node: {"input": {}} for node in server.REQUIRED_NODES}))
     with pytest.raises(KeyError), serve(tmp_path, comfyui=comfyui) as running:
         assert running.process.poll() is None
         raise KeyError

@@ -1,14 +1,17 @@
 """What ends `x2v-quant run` before its time: no traceback, and no server is left behind."""
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import psutil
 import pytest
 
+from x2v_quant.headless.base_folder import sweep
 from x2v_quant.headless.server import REQUIRED_NODES
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has no process groups to send a signal to")
@@ -27,10 +30,10 @@ from pathlib import Path
 from aiohttp import web
 
 async def object_info(request):
-    return web.json_response({{node: {{}} for node in {REQUIRED_NODES!r}}})
+    return web.json_response({{node: {{"input": {{}}}} for node in {REQUIRED_NODES!r}}})
 
 async def stats(request):
-    return web.json_response({{}})
+    return web.json_response({{"system": {{"argv": sys.argv}}}})
 
 async def follow(request):
     socket = web.WebSocketResponse()
@@ -51,12 +54,19 @@ web.run_app(app, host="127.0.0.1", port=int(sys.argv[sys.argv.index("--port") + 
 WORKFLOW = '{"1": {"class_type": "X2VLoadDiT", "inputs": {}}}'
 
 
+def handle(ignored):
+    # a shell that runs tests in the background has it ignored
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if ignored is not None:
+        signal.signal(ignored, signal.SIG_IGN)
+
+
 @pytest.fixture
 def begun(tmp_path):
     """begun(source of main.py) -> (the command, as a shell starts it; its server), once that has written its pid."""
     made = []
 
-    def start(source):
+    def start(source, ignored=None, wait=True):
         (tmp_path / "comfy").mkdir()
         files = {"main.py": source, "comfyui_version.py": "", "comfy/cli_args.py": '"--models-directory"'}
         for name, text in {**files, "workflow.json": WORKFLOW}.items():
@@ -68,16 +78,15 @@ def begun(tmp_path):
             start_new_session=True,
             stderr=subprocess.PIPE,
             text=True,
-            # a shell that runs tests in the background has it ignored
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+            preexec_fn=lambda: handle(ignored),
         )
         made.append(command)
         deadline = time.monotonic() + PATIENCE
-        while not (tmp_path / "pid").exists():
+        while wait and not (tmp_path / "pid").exists():
             assert command.poll() is None, command.stderr.read()
             assert time.monotonic() < deadline
             time.sleep(0.1)
-        return command, psutil.Process(int((tmp_path / "pid").read_text()))
+        return command, psutil.Process(int((tmp_path / "pid").read_text())) if wait else None
 
     yield start
     for command in made:
@@ -100,7 +109,7 @@ def test_a_server_that_is_killed(begun):
     server.kill()
     _, said = command.communicate(timeout=PATIENCE)
     assert command.returncode == 1
-    assert "x2v-quant: the server closed the connection before the prompt had finished; its log says why" in said
+    assert "x2v-quant: the server ended before the prompt had finished; its log says why" in said
     assert "Running on http" in said  # its log
 
 
@@ -111,3 +120,48 @@ def test_sigterm(begun):
     command.communicate(timeout=PATIENCE)
     assert command.returncode == 128 + signal.SIGTERM
     assert not server.is_running()
+
+
+def base_of(server: psutil.Process) -> Path:
+    words = server.cmdline()
+    return Path(words[words.index("--base-directory") + 1])
+
+
+@pytest.mark.parametrize("number", ["SIGHUP", "SIGKILL", "SIGQUIT"])
+@pytest.mark.parametrize("source", [STARTING, RUNNING], ids=["starting", "running"])
+def test_the_command_alone_is_ended(begun, source, number):
+    """As a terminal that is closed, or a system without memory, does it: the server goes with it; the folder does too,
+    or when the next command starts."""
+    command, server = begun(source)
+    base = base_of(server)
+    command.send_signal(getattr(signal, number))
+    command.communicate(timeout=PATIENCE)
+    server.wait(PATIENCE)
+    if number != "SIGHUP":
+        assert base.exists()
+        sweep(base.parent)
+    assert not base.exists()
+
+
+def test_nohup(begun, tmp_path):
+    """What the starter has ignored stays ignored."""
+    command, server = begun(RUNNING, signal.SIGHUP)
+    command.send_signal(signal.SIGHUP)
+    with pytest.raises(subprocess.TimeoutExpired):
+        command.wait(1)
+    assert server.is_running()
+    command.terminate()
+    command.communicate(timeout=PATIENCE)
+
+
+@pytest.mark.parametrize("seconds", [0.3, 1.0, 2.0, 3.0])
+def test_ctrl_c_at_any_time(begun, seconds, tmp_path):
+    """Of the command alone: while it imports, while its server starts, and after."""
+    command, _ = begun(STARTING, wait=False)
+    time.sleep(seconds)
+    command.send_signal(signal.SIGINT)
+    _, said = command.communicate(timeout=PATIENCE)
+    assert (command.returncode, said) == (130, "x2v-quant: stopped\n")
+    if (tmp_path / "pid").exists():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            psutil.Process(int((tmp_path / "pid").read_text())).wait(PATIENCE)
