@@ -1,6 +1,7 @@
 """LoRAs in any spelling, any number, on any model: core's mathematics, our names and report. Needs ComfyUI."""
 
 from .apply import AUTO, BYPASS, MERGE, MODES, apply_lora, places_of
+from .baking import in_weights, others_beside
 from .bypass import add_beside, make_room, move, stackable
 from .errors import LoRAError
 from .experts import EXPERT_CHOICES, part_for
@@ -20,9 +21,11 @@ __all__ = [
     "Translated",
     "add_beside",
     "apply_lora",
+    "in_weights",
     "make_room",
     "move",
     "name_of",
+    "others_beside",
     "part_for",
     "places_of",
     "read_lora",

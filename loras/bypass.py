@@ -69,10 +69,16 @@ def move(patcher, model: torch.nn.Module) -> None:
         patcher.set_injections(KEY, _moved(injection, model))
 
 
-def _moved(injection: PatcherInjection, model: torch.nn.Module) -> list[PatcherInjection]:
+def manager_of(injection: PatcherInjection) -> BypassInjectionManager | None:
+    """What core's bypass made the injection from; None for another pack's."""
     held = inspect.getclosurevars(injection.inject).nonlocals if inspect.isfunction(injection.inject) else {}
     manager = held.get("self")
-    if not isinstance(manager, BypassInjectionManager):
+    return manager if isinstance(manager, BypassInjectionManager) else None
+
+
+def _moved(injection: PatcherInjection, model: torch.nn.Module) -> list[PatcherInjection]:
+    manager = manager_of(injection)
+    if manager is None:
         return [injection]
     moved = BypassInjectionManager()
     for key, (adapter, strength) in manager.adapters.items():

@@ -1,6 +1,7 @@
 """Save Quantized Model and Save Quantized CLIP: to a file that LightX2V, ComfyUI or this pack reads."""
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import comfy.utils
@@ -9,10 +10,13 @@ from comfy_api.latest import io, ui
 from ..converting import packages
 from ..converting.outputs import COMFYUI, DIALECTS, X2V
 from ..core_features import reads_int8
+from ..quantizing.left_out import left_out, left_out_of_clip
 from ..quantizing.saving import Progress, save_clip, save_model
 from ..sizes import amount
 from .output_files import below_output, numbered
 from .scheme import CATEGORY
+
+log = logging.getLogger("x2v-quant")
 
 ALIASES = ["x2v", "lightx2v", "export", "convert", "int8", "fp8"]
 READERS = (
@@ -29,14 +33,24 @@ def _where_inputs(prefix: str):
     ]
 
 
-def _saved(filename_prefix: str, ending: str, dialect: str, save: Callable[[Path, Progress], int]):
-    """What a node shows after save(target, progress), numbered as core numbers what it saves."""
+def _saved(
+    filename_prefix: str, ending: str, dialect: str, save: Callable[[Path, Progress], int], left_out: Sequence[str]
+):
+    """What a node shows after save(target, progress), numbered as core numbers what it saves. left_out: what is set on
+    the model and in no file."""
     target = numbered(filename_prefix, ending)
     bar = comfy.utils.ProgressBar(1)
     written = save(target, lambda done, total: bar.update_absolute(done, total))
-    return io.NodeOutput(
-        ui=ui.PreviewText(f"output/{below_output(target)} ({amount(written)}){_not_read_here(dialect)}")
-    )
+    told = f"output/{below_output(target)} ({amount(written)}){_not_read_here(dialect)}{_left_out(left_out)}"
+    return io.NodeOutput(ui=ui.PreviewText(told))
+
+
+def _left_out(names: Sequence[str]) -> str:
+    if not names:
+        return ""
+    told = f"Not in the file, set it again on what is loaded: {', '.join(names)}."
+    log.warning(told)
+    return f"\n{told}"
 
 
 def _not_read_here(dialect: str) -> str:
@@ -78,7 +92,7 @@ class SaveQuantizedModel(io.ComfyNode):
         def save(target, progress):
             return save_model(model, target, dialect, package, progress)
 
-        return _saved(filename_prefix, ending, dialect, save)
+        return _saved(filename_prefix, ending, dialect, save, left_out(model))
 
 
 class SaveQuantizedCLIP(io.ComfyNode):
@@ -103,4 +117,4 @@ class SaveQuantizedCLIP(io.ComfyNode):
         def save(target, progress):
             return save_clip(clip, target, dialect, progress)
 
-        return _saved(filename_prefix, SAFETENSORS, dialect, save)
+        return _saved(filename_prefix, SAFETENSORS, dialect, save, left_out_of_clip(clip))

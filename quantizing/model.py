@@ -19,7 +19,7 @@ from .copying import Copier
 from .errors import QuantizeError
 from .held import held_format
 from .layer import Job, dense_layer, quantize_layer
-from .patchers import successor, unload
+from .patchers import successor, with_loras_in_weights
 from .planning import plan_for
 from .smoother import Smoother, sentences
 from .weights import is_foreign, is_ours, linear_layers
@@ -40,6 +40,7 @@ def quantize_model(patcher, selection: Selection, choice: SchemeChoice | None = 
     `.model.x2v_plan`. Raises QuantizeError, CalibrationError, UnknownSchemeError, SchemeMismatchError or NoKernelError.
     """
     choice = choice or SchemeChoice()
+    patcher = with_loras_in_weights(patcher)
     fp16_is_safe = torch.float16 in patcher.model.model_config.supported_inference_dtypes
     dtype = compute_dtype(choice, patcher.load_device, fp16_is_safe)
     plan = _plan(patcher, selection, DIT, choice, dtype)
@@ -65,6 +66,7 @@ def quantize_clip(clip, selection: Selection, choice: SchemeChoice | None = None
 
 
 def _quantize_encoders(patcher, selection: Selection, choice: SchemeChoice):
+    patcher = with_loras_in_weights(patcher)
     dtype = compute_dtype(choice, patcher.load_device, fp16_is_safe=False)
     made = _quantized(patcher, WHOLE, selection, _plan(patcher, selection, T5, choice, dtype))
     return _reloadable(made, patcher, functools.partial(_quantize_encoders, selection=selection, choice=choice))
@@ -81,7 +83,6 @@ def _plan(patcher, selection: Selection, component: str, choice: SchemeChoice, d
 
 
 def _quantized(patcher, part: str, selection: Selection, plan: Plan, smoother: Smoother | None = None):
-    unload(patcher)
     jobs = _jobs(patcher, part, selection, smoother)
     _make_room(jobs, plan.machine.live)
     progress = comfy.utils.ProgressBar(len(jobs))

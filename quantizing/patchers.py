@@ -12,7 +12,7 @@ from comfy_api.torch_helpers.torch_compile import COMPILE_KEY, TORCH_COMPILE_KWA
 
 from ..compiling import compiled_again
 from ..loading.experts import stay_paired
-from ..loras import move, stackable
+from ..loras import in_weights, move, stackable
 from .copying import Copier
 from .errors import QuantizeError
 
@@ -27,6 +27,13 @@ def unload(patcher) -> None:
     others = [entry for entry in loaded if entry not in ours]
     for device in {entry.device for entry in ours}:
         comfy.model_management.free_memory(1e30, device, keep_loaded=others)
+
+
+def with_loras_in_weights(patcher):
+    """`patcher`, unloaded, or a clone of it that merges the LoRAs which lie beside its weights. Raises LoRAError for
+    one that does something else there."""
+    unload(patcher)
+    return in_weights(patcher)
 
 
 def successor(patcher, model: torch.nn.Module, copier: Copier, baked: Collection[str]):

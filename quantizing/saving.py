@@ -22,7 +22,7 @@ from ..converting.units import Spec, Unit
 from ..converting.writer import Writer, reserved
 from .errors import QuantizeError
 from .model import DIFFUSION_MODEL
-from .patchers import unload
+from .patchers import with_loras_in_weights
 from .saving_units import Part, plain
 from .weights import linear_layers
 
@@ -46,7 +46,7 @@ def save_model(
 
     Raises QuantizeError for a layer that the dialect does not have, ConvertError if the target cannot be written.
     """
-    unload(patcher)
+    patcher = with_loras_in_weights(patcher)
     part = Part(patcher, DIFFUSION_MODEL, dialect, patcher.model.get_dtype_inference())
     if dialect == LIGHTX2V:
         shapes = {name: tuple(tensor.shape) for name, tensor in part.tensors().items()}
@@ -64,8 +64,7 @@ def save_clip(clip, target: Path, dialect: str, progress: Progress = lambda done
 
     Raises QuantizeError also for several encoders, and for one that no loader of the dialect reads quantized.
     """
-    unload(clip.patcher)
-    part = Part(clip.patcher, f"{_encoder(clip)}.{TRANSFORMER}", dialect, torch.bfloat16)
+    part = Part(with_loras_in_weights(clip.patcher), f"{_encoder(clip)}.{TRANSFORMER}", dialect, torch.bfloat16)
     if dialect == LIGHTX2V:
         part = replace(part, places=_wans)
     _check_encoder(part)

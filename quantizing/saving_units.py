@@ -128,6 +128,8 @@ class Part:
         """A tensor with its LoRAs, in RAM."""
         patcher = self.patcher
         key = f"{self.path}.{name}"
+        if key in patcher.object_patches:
+            return patcher.object_patches[key].detach().cpu()
         return patcher.patch_weight_to_device(key, patcher.load_device, return_weight=True).detach().cpu()
 
 

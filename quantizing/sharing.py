@@ -17,7 +17,7 @@ from ..layer_rules import Selection
 from ..log import log
 from .errors import QuantizeError
 from .held import in_our_layout
-from .patchers import unload
+from .patchers import with_loras_in_weights
 from .smoother import Smoother
 from .weights import linear_layers, read, shape_of
 
@@ -32,7 +32,7 @@ def shared_smoother(patcher, selection: Selection, calibration: Calibration, alp
 
     Raises CalibrationError for a calibration that is empty, of another model or not finite.
     """
-    unload(patcher)
+    patcher = with_loras_in_weights(patcher)
     layers = linear_layers(patcher.model.get_submodule(MODEL))
 
     def weight_of(name: str) -> torch.Tensor:

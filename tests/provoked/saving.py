@@ -5,6 +5,7 @@ import torch
 from .calibrations import HEADER, LOAD, MAXIMA
 from .case import Case, Prompt, node
 from .graphs import behind, dense
+from .loras import LAYER, pair
 from .models import flux, gated_flux
 from .place import Place, demo
 from .wan import marker
@@ -133,5 +134,15 @@ CASES = {
     "another encoder for ComfyUI": encoders(
         "comfyui",
         "ComfyUI reads no quantized clip_l, only T5 XXL and language models. Save it before it is quantized, with",
+    ),
+    "dora beside a weight": saved(
+        lambda place: behind(
+            dense(),
+            "LoraLoaderBypassModelOnly",
+            lora_name=place.put("loras", "dora.safetensors", {**pair(), f"{LAYER}.dora_scale": torch.ones(512, 1)}),
+            strength_model=1.0,
+        ),
+        "blocks.0.ffn.0 has a LoRA beside its weight that does something else in the weight (lora, or DoRA). Load it ",
+        "with Load LoRA, whose mode 'merge' puts it into the weight.",
     ),
 }

@@ -16,6 +16,7 @@ from x2v_quant.formats import FORMATS
 from x2v_quant.loading import load_t5
 from x2v_quant.loading.t5 import config_of
 from x2v_quant.quantizing import QuantizeError, quantize_clip, select_in_clip
+from x2v_quant.quantizing.left_out import left_out_of_clip
 from x2v_quant.quantizing.saving import save_clip
 from x2v_quant.schemes import SchemeChoice
 
@@ -140,6 +141,21 @@ def test_a_lora_is_in_the_file(dialect, small, saved, distance):
     expected = encode(patched)
     loaded = load_t5(str(saved(patched, dialect)), FP32)
     assert distance(encode(loaded), expected) < 0.02 < 0.1 < distance(encode(small), expected)
+
+
+def test_a_lora_beside_the_weights_is_in_the_file_and_in_what_is_quantized(small, saved, distance):
+    generator = torch.Generator().manual_seed(2)
+    width = small.cond_stage_model.umt5xxl.transformer.shared.weight.shape[1]
+    layer = f"text_encoders.{LORA_ON.removesuffix('.weight')}"
+    lora = {f"{layer}.lora_{part}.weight": torch.randn((width, width), generator=generator) for part in "AB"}
+    _, patched = comfy.sd.load_bypass_lora_for_models(None, small, lora, 0, 1 / width)
+    expected = encode(patched)
+    for made in (load_t5(str(saved(patched, X2V)), FP32), quantized(patched)):
+        assert distance(encode(made), expected) < 0.02 < 0.1 < distance(encode(small), expected)
+    assert torch.equal(encode(patched), expected)
+    assert left_out_of_clip(patched) == []
+    patched.clip_layer(-2)
+    assert left_out_of_clip(patched) == ["the last layer (CLIP Set Last Layer)"]
 
 
 def test_the_text_encoder_goes_on_as_it_was(small, saved):
