@@ -5,6 +5,8 @@ inference tensor"), and torch.nn.Parameter detaches what it wraps. The executor 
 outside it as well, so a wrapper is made anew inside wherever one becomes a parameter. What it wraps is not copied.
 """
 
+import functools
+
 import torch
 from comfy_kitchen.tensor import QuantizedTensor
 
@@ -39,3 +41,11 @@ class LastingParameters:
             for name, held in self._buffers.items():
                 self._buffers[name] = None if held is None else fn(held)
         return self
+
+
+@functools.cache
+def lasting_class(base: type[torch.nn.Module]) -> type[torch.nn.Module]:
+    """A subclass, of the same name, for copies of a module whose own class core cannot move so."""
+    if issubclass(base, LastingParameters):
+        return base
+    return type(base.__name__, (LastingParameters, base), {"__module__": base.__module__})

@@ -57,7 +57,7 @@ class QuantizedClipVision(comfy.clip_vision.ClipVisionModel):
         self.dtype = comfy.model_management.text_encoder_dtype(self.load_device)
         offload_device = comfy.model_management.text_encoder_offload_device()
         encoder = comfy.clip_vision.IMAGE_ENCODERS[self.model_type]
-        self.model = encoder(config, self.dtype, torch.device("meta"), operations(plan)).eval()
+        self.model = encoder(config, self.dtype, torch.device("meta"), operations(plan)).eval().requires_grad_(False)
         patcher = comfy.model_patcher.ModelPatcher if disable_dynamic else comfy.model_patcher.CoreModelPatcher
         self.patcher = patcher(self.model, load_device=self.load_device, offload_device=offload_device)
 

@@ -10,8 +10,9 @@ import types
 from collections import OrderedDict
 
 import torch
+from comfy_kitchen.tensor import QuantizedTensor
 
-from ..parameters import lasting
+from ..parameters import lasting, lasting_class
 
 # what core hangs on a model and its modules while patchers load it; the second model gets its own
 WHILE_LOADED = frozenset(
@@ -62,7 +63,9 @@ class Copier:
         return value
 
     def _module(self, module: torch.nn.Module) -> torch.nn.Module:
-        made = self._made[id(module)] = type(module).__new__(type(module))
+        quantized = any(isinstance(held, QuantizedTensor) for held in module._parameters.values())
+        kind = lasting_class(type(module)) if quantized else type(module)
+        made = self._made[id(module)] = kind.__new__(kind)
         made.__dict__.update(
             {name: self.of(held) for name, held in module.__dict__.items() if name not in WHILE_LOADED}
         )

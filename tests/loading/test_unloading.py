@@ -9,12 +9,32 @@ import pytest
 import torch
 from small_wan import KINDS
 
+from x2v_quant.calibrating.recorder import calibrated
+from x2v_quant.demo import encoders
+from x2v_quant.demo.quantize import quantized
 from x2v_quant.formats import SMOOTHED
-from x2v_quant.loading import load_dit
+from x2v_quant.loading import load_clip_vision, load_dit, load_t5
+from x2v_quant.offload import OffloadSettings
+from x2v_quant.offload.apply import offloaded
+from x2v_quant.sampling import PrecisionSchedule, StepReport, patched
+from x2v_quant.sampling.schedule import parse_layers
+from x2v_quant.sharing import shared_activations
 
 # of loading, unloading and running: whether it happens inside
 MODES = list(itertools.product((True, False), repeat=3))
 every_format = pytest.mark.parametrize("format_name", [*KINDS, *SMOOTHED.values()])
+
+every_kind = pytest.mark.parametrize("kind", KINDS.values())
+WIDTH = 256  # what every format can hold
+SCHEDULE = PrecisionSchedule(first=1, patterns=parse_layers("blocks.1.ffn.0"))
+# what a node does to a MODEL
+BRANCHES = {
+    "high precision": lambda model: patched(model, SCHEDULE),
+    "guard and report": lambda model: patched(model, nan_guard=True, report=StepReport()),
+    "shared activations": lambda model: shared_activations(model)[0],
+    "calibrated": lambda model: calibrated(model)[0],
+    "there only while it samples": lambda model: offloaded(model, OffloadSettings("model")),
+}
 
 
 def unload(inside):
@@ -63,3 +83,67 @@ def test_the_latents_stay_with_loras_in_any_order(format_name, wan_files, sample
         inside = drawn.random() < 0.7
         with torch.inference_mode(inside):
             assert torch.equal(sample(models[which], steps=1), first[which])
+
+
+@pytest.mark.parametrize("branch", BRANCHES)
+def test_the_latents_stay_behind_other_nodes(branch, wan_files, sample):
+    for load, free, run in MODES:
+        with torch.inference_mode(load):
+            plain = load_dit(wan_files["int8-channel"][1])
+            model = BRANCHES[branch](plain)
+        with torch.inference_mode(run):
+            first = sample(model, steps=2)
+        for each in (plain, model, plain, model):
+            unload(free)
+            with torch.inference_mode(run):
+                latents = sample(each, steps=2)
+            assert torch.equal(latents, first) or each is plain, (load, free, run)
+
+
+@pytest.fixture(scope="module")
+def encoder_files(tmp_path_factory):
+    """A folder with a small umt5 and a small vision encoder in every kind, and the tokenizer beside."""
+    folder = tmp_path_factory.mktemp("encoders")
+    spiece = encoders.spiece_model(1)
+    (folder / "spiece.model").write_bytes(spiece)
+    t5 = encoders.umt5(1, encoders.pieces(spiece), WIDTH, WIDTH, blocks=2)
+    clip = encoders.clip_vision(1, WIDTH, WIDTH)
+    clip["textual.token_embedding.weight"] = torch.zeros(4, 4)
+    for kind in KINDS.values():
+        torch.save(quantized(t5, kind, "t5"), folder / f"t5-{kind}.pth")
+        torch.save(quantized(clip, kind, "clip"), folder / f"clip-{kind}.pth")
+    return folder
+
+
+def stays(load, compute):
+    """load() -> an encoder, compute(encoder) -> a tensor: the same whatever is unloaded between."""
+    for mode in MODES:
+        inside, free, run = mode
+        with torch.inference_mode(inside):
+            encoder = load()
+        with torch.inference_mode(run):
+            first = compute(encoder)
+        for _ in range(2):
+            unload(free)
+            with torch.inference_mode(run):
+                assert torch.equal(compute(encoder), first), mode
+
+
+@every_kind
+def test_a_prompt_is_encoded_the_same(kind, encoder_files):
+    path = str(encoder_files / f"t5-{kind}.pth")
+
+    def encode(clip):
+        return clip.encode_from_tokens(clip.tokenize("a small red fox"))
+
+    stays(lambda: load_t5(path), encode)
+
+
+@every_kind
+def test_a_picture_is_encoded_the_same(kind, encoder_files):
+    path = str(encoder_files / f"clip-{kind}.pth")
+    picture = torch.rand((1, 32, 32, 3), generator=torch.Generator().manual_seed(2))
+    stays(
+        lambda: load_clip_vision(path),
+        lambda clip: clip.encode_image(picture)["penultimate_hidden_states"],
+    )

@@ -2,6 +2,7 @@
 
 import json
 
+import comfy.model_management
 import pytest
 import torch
 from comfy_kitchen.tensor import QuantizedTensor
@@ -88,6 +89,21 @@ def test_cores_own_layers_of_the_same_format_keep_their_codes(name, cores, quant
     wanted = sample(core)
     assert distance(sample(made), wanted) < 0.02
     assert distance(sample(kept), wanted) < 0.02
+
+
+@pytest.mark.parametrize("name", read_by_core(CORES))
+def test_cores_own_layers_run_on_after_core_has_unloaded_them(name, cores, quantize, sample):
+    """Which the model that core made does not: it was unloaded before it got here."""
+    core = cores(name)
+    sample(core)
+    with torch.inference_mode(False):
+        comfy.model_management.unload_all_models()
+    kept = quantize(core, CORES[name][1], "blocks.0.* = keep")
+    wanted = sample(kept)
+    for _ in range(2):
+        with torch.inference_mode(False):
+            comfy.model_management.unload_all_models()
+        assert torch.equal(sample(kept), wanted)
 
 
 @pytest.mark.parametrize("name", read_by_core(CORES))

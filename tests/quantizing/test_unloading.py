@@ -1,0 +1,34 @@
+"""What Quantize Model and Quantize CLIP made, unloaded by core between two prompts, each step in or outside of the mode
+that prompts run in."""
+
+import itertools
+
+import comfy.model_management
+import pytest
+import torch
+
+from x2v_quant.formats import FORMATS
+
+MODES = list(itertools.product((True, False), repeat=3))
+WANTED = [name for name, row in FORMATS.items() if row.name == row.family]
+
+
+def unload(inside):
+    with torch.inference_mode(inside):
+        comfy.model_management.unload_all_models()
+
+
+@pytest.mark.parametrize("format_name", WANTED)
+def test_the_latents_stay(format_name, dense, quantize, sample, with_lora):
+    """Of the quantized model, with LoRAs too, and of the one that it was made of."""
+    for load, free, run in MODES:
+        with torch.inference_mode(load):
+            source = dense()
+            made = quantize(source, format_name)
+        models = [made, with_lora(made), with_lora(made, bypass=True), source]
+        with torch.inference_mode(run):
+            first = [sample(model, steps=1) for model in models]
+        for model, latents in [*zip(models, first, strict=True)] * 2:
+            unload(free)
+            with torch.inference_mode(run):
+                assert torch.equal(sample(model, steps=1), latents), (load, free, run)
