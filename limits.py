@@ -35,3 +35,9 @@ STOP_SECONDS = 10  # until a server of ours that was asked to end is killed: it 
 
 # a command
 END_SECONDS = 20  # from Ctrl-C to the end, whatever hangs: a server is asked to stop for ten, then killed
+
+# workflows
+JSON_BYTES = 100_000_000  # of a file: graphs that carry pictures in base64 have tens of MB
+JSON_DEPTH = 200  # of lists and objects in each other: a saved graph has about ten
+GRAPH_NODES = 20_000  # of a workflow with its subgraphs expanded: the largest public ones have about a thousand
+GRAPH_DEPTH = 50  # of subgraphs in each other: nobody has opened five

@@ -75,7 +75,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
             )
         began = time.monotonic()
         with closing(Progress(prompt)) as progress:
-            result = client.run(prompt, progress, say=say)
+            result = client.run(prompt, progress, workflow if "nodes" in workflow else None, say)
         seconds = time.monotonic() - began
         saved = [file for file in result.files() if file["type"] == SAVED]
         files = [keep(client, file, options.output, local) for file in saved[: limits.FILES]]

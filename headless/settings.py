@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .widgets import DYNAMIC_COMBO, UPLOADS, Spec, all_specs, is_combo, options
+from .specs import DYNAMIC_COMBO, Spec, all_specs, choices, has_upload, is_combo, options, widget_type
 from .workflow import Prompt, WorkflowError, check_input, find_input
 
 # what a BOOLEAN reads, beside the words that its widget shows
@@ -25,7 +25,7 @@ class Setting:
     @property
     def uploads(self) -> bool:
         """Whether the input takes a file that the frontend would upload."""
-        return self.spec is not None and any(options(self.spec).get(flag) for flag in UPLOADS)
+        return self.spec is not None and has_upload(self.spec)
 
 
 def read_setting(text: str, prompt: Prompt, object_info: Mapping[str, Any]) -> Setting:
@@ -49,19 +49,18 @@ def typed(key: str, text: str, spec: Spec | None) -> Any:
         return _json_or_text(text)
     if is_combo(spec):
         return _choice(text, spec)
-    read = READERS.get(spec[0], _link)
+    read = READERS.get(widget_type(spec), _link)
     try:
         return read(text, spec)
     except (ValueError, KeyError) as error:
-        raise WorkflowError(f"{key}={text}: the input takes {WANTED.get(spec[0], LINK)}") from error
+        raise WorkflowError(f"{key}={text}: the input takes {WANTED.get(widget_type(spec), LINK)}") from error
 
 
 def _choice(text: str, spec: Spec) -> Any:
     """The choice that is written so. Any other text is for the server to judge: some nodes take more than they list."""
     if options(spec).get("multi_select"):
         return _json_or_text(text)
-    choices = spec[0] if isinstance(spec[0], list) else options(spec).get("options") or ()
-    return next((choice for choice in choices if str(choice) == text), text)
+    return next((choice for choice in choices(spec) if str(choice) == text), text)
 
 
 def _json_or_text(text: str) -> Any:

@@ -1,102 +1,93 @@
 """The values a node's widgets hold in a saved workflow, which lists them without their names."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-COMBO = "COMBO"
-WIDGET_TYPES = (
-    *("INT", "FLOAT", "STRING", "BOOLEAN", COMBO, "COLOR", "COLORS", "BOUNDING_BOX", "BOUNDING_BOXES", "CURVE"),
-    *("RANGE", "PAINTER", "MARKDOWN", "TEXTAREA", "CHART", "GALLERIA"),
-)
+from . import undeclared
+from .specs import DYNAMIC_COMBO, Spec, default, groups, has_upload, is_combo, is_widget, options, widget_type
+
 # Never in a file, always in a prompt: type -> value.
 UNSAVED = {"IMAGECOMPARE": ["", ""]}
+# Drawn in the browser only: they have a place among the saved values, which may be empty, and inputs of the prompt that
+# a browser makes as it sends it.
+BROWSER_ONLY = ("LOAD_3D", "LOAD_3D_ADVANCED", "PREVIEW_3D", "WEBCAM", "AUDIO_RECORD")
 # The frontend saves so many more values behind one of these: x, y, width and height by themselves.
 PARTS = {"BOUNDING_BOX": 4}
-DYNAMIC_COMBO = "COMFY_DYNAMICCOMBO_V3"
-UPLOADS = ("image_upload", "video_upload", "audio_upload", "animated_image_upload")
-# Grows one widget for each of its choices, which no specification has.
-CUSTOM_COMBO = "CustomCombo"
+# What its buttons hold, wherever they stand; some have a place of their own before or behind what they serve.
+BUTTONS = ("upload3dmodel", "uploadExtraResources", "clear")
 # The frontend adds a second widget to these, whatever their specification says.
 SEEDS = ("seed", "noise_seed")
 AFTER_GENERATE = ("fixed", "increment", "decrement", "randomize", "increment-wrap")
+EMPTY = (None, "", [], {})  # a button, a preview, a text that was never filled in
 
-Spec = list[Any]
+
+@dataclass
+class Widgets:
+    """`found`: input name -> value. `places`: input name -> its place in the saved list, or its key. `left`: saved
+    values that no input takes."""
+
+    found: dict[str, Any] = field(default_factory=dict)
+    places: dict[str, Any] = field(default_factory=dict)
+    left: list[Any] = field(default_factory=list)
 
 
-def widget_values(node: Mapping[str, Any], info: Mapping[str, Any]) -> dict[str, Any]:
-    """Input name -> value, for one node of a saved workflow and its entry in /object_info.
+def read_widgets(node: Mapping[str, Any], info: Mapping[str, Any]) -> Widgets:
+    """The widgets of one node of a saved workflow, by its entry in /object_info.
 
     Saved values come in the order of the widgets; the frontend's own (what to do with a seed afterwards, an upload
     button) stand between them and are passed over. A widget newer than the file gets its default.
     """
-    saved = node.get("widgets_values") or []
-    connected = {slot["name"] for slot in node.get("inputs", []) if "widget" in slot}
+    saved = node["widgets_values"]
     if isinstance(saved, Mapping):
-        specs = {name: spec for group in groups(info) for name, spec in group}
-        return {name: value for name, value in saved.items() if name in specs}
-    reader = Reader(saved)
-    found: dict[str, Any] = {}
+        return _read_named(saved, info)
+    reader = Reader(_without_forced(saved, info))
+    connected = {slot["name"] for slot in node["inputs"] if "widget" in slot}
     for group in groups(info):
         uploads = False
         for name, spec in group:
-            if type_of(spec) in UNSAVED:
-                found[name] = UNSAVED[type_of(spec)]
-            elif is_widget(spec) or name in connected:
-                reader.take(name, spec, found)
-                uploads = uploads or any(options(spec).get(flag) for flag in UPLOADS)
+            if widget_type(spec) in UNSAVED:
+                reader.widgets.found[name] = UNSAVED[widget_type(spec)]
+            elif widget_type(spec) in BROWSER_ONLY:
+                reader.take_drawn(name)
+            elif is_widget(spec) or (name in connected and not options(spec).get("forceInput")):
+                reader.take(name, spec)
+                uploads = uploads or has_upload(spec)
         if uploads:
             reader.skip()
-    if node["type"] == CUSTOM_COMBO:
-        found |= custom_choices(saved)
-    return found
+    widgets = reader.widgets
+    found, left = undeclared.take(node, reader.rest())
+    widgets.found |= found
+    widgets.left = [value for value in left if value not in EMPTY]
+    return widgets
 
 
-def custom_choices(saved: list[Any]) -> dict[str, Any]:
-    """What a CustomCombo sends beside its choice. saved: the choice, its index, then every option."""
-    options_ = saved[2:]
-    index = options_.index(saved[0]) if saved[0] in options_ else -1
-    return {"index": index, **{f"option{number}": option for number, option in enumerate(options_, 1)}}
+def _read_named(saved: Mapping[str, Any], info: Mapping[str, Any]) -> Widgets:
+    """Some packs save their values by name, with those of their previews among them."""
+    names = [name for group in groups(info) for name, _ in group]
+    found = {name: value for name, value in saved.items() if name in names}
+    return Widgets(found, {name: name for name in found}, _named_left(saved, found))
 
 
-def groups(info: Mapping[str, Any]) -> Iterator[list[tuple[str, Spec]]]:
-    """The required inputs, then the optional ones, each in the order the node declares."""
-    for group in ("required", "optional"):
-        specs = info["input"].get(group, {})
-        order = info.get("input_order", {}).get(group, list(specs))
-        yield [(name, specs[name]) for name in order]
+def _named_left(saved: Mapping[str, Any], found: Mapping[str, Any]) -> list[Any]:
+    left = {name: value for name, value in saved.items() if name not in found and value not in EMPTY}
+    return [left] if left else []
 
 
-def all_specs(info: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Spec]]:
-    """Every input of a node, those inside dynamic combos as "combo.input"."""
+def _without_forced(saved: list[Any], info: Mapping[str, Any]) -> list[Any]:
+    """Files from before an input lost its widget have a value for it: seen by their number, as the frontend sees it."""
+    forced: list[bool] = []
     for group in groups(info):
-        for name, spec in group:
-            yield prefix + name, spec
-            if spec[0] == DYNAMIC_COMBO:
-                for option in options(spec)["options"]:
-                    yield from all_specs({"input": option["inputs"]}, f"{prefix}{name}.")
-
-
-def options(spec: Spec) -> Mapping[str, Any]:
-    return spec[1] if len(spec) > 1 else {}
-
-
-def type_of(spec: Spec) -> str:
-    """An old combo has the list of its choices where others have the name of their type."""
-    return COMBO if isinstance(spec[0], list) else spec[0]
-
-
-def is_combo(spec: Spec) -> bool:
-    return type_of(spec) == COMBO
-
-
-def is_widget(spec: Spec) -> bool:
-    return type_of(spec) in (*WIDGET_TYPES, DYNAMIC_COMBO) and not options(spec).get("forceInput")
-
-
-def is_widget_input(info: Mapping[str, Any], name: str) -> bool:
-    """Whether the frontend draws a widget for the input of that name, of the node with this entry in /object_info."""
-    spec = dict(all_specs(info)).get(name)
-    return spec is not None and is_widget(spec)
+        specs = [spec for _, spec in group if is_widget(spec) or options(spec).get("forceInput")]
+        for spec in specs:
+            forced.append(bool(options(spec).get("forceInput")))
+            if options(spec).get("control_after_generate"):
+                forced.append(False)
+        if any(has_upload(spec) for spec in specs):
+            forced.append(False)
+    if len(forced) != len(saved):
+        return saved
+    return [value for value, out in zip(saved, forced, strict=True) if not out]
 
 
 def value_for_prompt(value: Any) -> Any:
@@ -110,44 +101,47 @@ class Reader:
     def __init__(self, saved: list[Any]):
         self._saved = saved
         self._next = 0
+        self.widgets = Widgets()
 
-    def take(self, name: str, spec: Spec, found: dict[str, Any]) -> None:
-        """Puts the value of this widget, and of those it brings with it, into `found`."""
+    def take(self, name: str, spec: Spec) -> None:
+        """Takes the value of this widget, and of those it brings with it."""
         if self._next < len(self._saved):
-            found[name] = self._saved[self._next]
+            self.widgets.found[name] = self._saved[self._next]
+            self.widgets.places[name] = self._next
         elif (value := default(spec)) is not None:
-            found[name] = value
+            self.widgets.found[name] = value
         self._next += 1
-        if spec[0] == DYNAMIC_COMBO:
-            self._take_chosen(name, spec, found)
-        elif type_of(spec) in PARTS:
-            self._next += PARTS[type_of(spec)]
-        elif options(spec).get("control_after_generate") or (spec[0] == "INT" and name in SEEDS):
+        if widget_type(spec) == DYNAMIC_COMBO:
+            self._take_chosen(name, spec)
+        elif widget_type(spec) in PARTS:
+            self._next += PARTS[widget_type(spec)]
+        elif options(spec).get("control_after_generate") or (widget_type(spec) == "INT" and name in SEEDS):
             self._skip_control(spec)
+
+    def take_drawn(self, name: str) -> None:
+        """What only a browser draws: buttons stand before it."""
+        while self._next < len(self._saved) and self._saved[self._next] in BUTTONS:
+            self._next += 1
+        if self._next < len(self._saved):
+            self.widgets.found[name] = self._saved[self._next]
+        self._next += 1
 
     def skip(self) -> None:
         self._next += 1
 
-    def _take_chosen(self, name: str, spec: Spec, found: dict[str, Any]) -> None:
+    def rest(self) -> list[Any]:
+        return [value for value in self._saved[self._next :] if value not in BUTTONS]
+
+    def _take_chosen(self, name: str, spec: Spec) -> None:
         """The inputs of the chosen option of a dynamic combo, named "combo.input"."""
         for option in options(spec)["options"]:
-            if option["key"] == found.get(name):
+            if option["key"] == self.widgets.found.get(name):
                 for group in groups({"input": option["inputs"]}):
                     for inner, inner_spec in group:
                         if is_widget(inner_spec):
-                            self.take(f"{name}.{inner}", inner_spec, found)
+                            self.take(f"{name}.{inner}", inner_spec)
 
     def _skip_control(self, spec: Spec) -> None:
         """A file written without a browser may lack the control; a combo's has a filter text behind it."""
         if self._next < len(self._saved) and self._saved[self._next] in AFTER_GENERATE:
             self._next += 2 if is_combo(spec) else 1
-
-
-def default(spec: Spec) -> Any:
-    """The value the frontend gives a new widget; None where it has none."""
-    if "default" in options(spec):
-        return options(spec)["default"]
-    if spec[0] == DYNAMIC_COMBO:
-        return options(spec)["options"][0]["key"]
-    choices = spec[0] if isinstance(spec[0], list) else options(spec).get("options")
-    return choices[0] if choices else None

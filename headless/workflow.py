@@ -1,48 +1,124 @@
 """A workflow as the frontend saves it -> the prompt that the server's /prompt route takes, and overrides of inputs."""
 
+import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from difflib import get_close_matches
+from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
-from ..printable import PrintableError
-from .graph import Graph
-from .widgets import all_specs
+from . import saved
+from .everywhere import link_everywhere
+from .graph import Graph, Place
+from .roles import GROUP_NODE, NOTES, UNKNOWN, Roles
+from .specs import all_specs
+from .tracing import source
+from .workflow_error import WorkflowError, called
 
 Prompt = dict[str, dict[str, Any]]
+SUBGRAPH = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+SHOWN = 200  # characters of a saved value in a note
 
 
-class WorkflowError(PrintableError, ValueError):
-    """A workflow or an override that cannot become a prompt; the message names the node and the remedy."""
+@dataclass(frozen=True)
+class Converted:
+    """A prompt, and what a person is to be told about it."""
+
+    prompt: Prompt
+    notes: list[str] = field(default_factory=list)
 
 
 def to_prompt(workflow: Mapping[str, Any], object_info: Mapping[str, Any]) -> Prompt:
-    """Converts a saved workflow (schema 0.4 or 1) with the server's /object_info; a prompt is returned as it is.
+    """See `convert`."""
+    return convert(workflow, object_info).prompt
 
-    Muted nodes vanish with the links from them, bypassed nodes pass their input of the same type on, reroutes and
-    primitive nodes are followed, notes are left out, subgraphs expanded. Raises WorkflowError on a node that the server
-    does not have.
+
+def convert(workflow: Mapping[str, Any], object_info: Mapping[str, Any]) -> Converted:
+    """Converts a saved workflow (schema 0.4 or 1) with the server's /object_info; a prompt is returned without what is
+    no node.
+
+    Muted nodes vanish with the links from them, bypassed nodes pass their input of the same type on, reroutes,
+    primitive nodes and names that are set and got are followed, notes are left out, subgraphs expanded, and links that
+    cg-use-everywhere has saved are drawn. Raises WorkflowError on a node that the server does not have.
     """
     if "nodes" not in workflow:
-        for node, entry in workflow.items():
-            check_known(node, entry["class_type"], object_info)
-        return {node: {**entry, "inputs": dict(entry["inputs"])} for node, entry in workflow.items()}
-    definitions = {graph["id"]: graph for graph in workflow.get("definitions", {}).get("subgraphs", [])}
-    graph = Graph(workflow, definitions, object_info)
-    return {number: entry_of(number, inner, node) for number, inner, node in graph.executed()}
+        return Converted(entries_of(workflow, object_info))
+    graph = open_graph(workflow, object_info)
+    prompt = {number: entry_of(number, inner, node) for number, inner, node in graph.executed()}
+    if not prompt:
+        for node in (node for node in graph.content["nodes"] if graph.place.roles.of(node) == UNKNOWN):
+            check_known(node["id"], node["type"], object_info)
+    check_order(prompt)
+    return Converted(prompt, graph.place.notes)
+
+
+def open_graph(workflow: Mapping[str, Any], object_info: Mapping[str, Any]) -> Graph:
+    """A saved workflow with its links drawn. Raises WorkflowError for what is damaged in it."""
+    top, definitions = saved.graph(workflow), saved.definitions(workflow)
+    graphs = [top, *definitions.values()]
+    roles = Roles((node for graph in graphs for node in graph["nodes"]), object_info)
+    for graph in graphs:
+        link_everywhere(graph, roles, object_info)
+    return Graph(top, Place(definitions, object_info, roles))
+
+
+def entries_of(prompt: Mapping[str, Any], object_info: Mapping[str, Any]) -> Prompt:
+    """The nodes of an API prompt, without notes and remarks among them."""
+    entries = {node: entry for node, entry in prompt.items() if isinstance(entry, Mapping) and "class_type" in entry}
+    found = {}
+    for node, entry in entries.items():
+        kind = entry["class_type"]
+        if kind in NOTES and kind not in object_info:
+            continue
+        check_known(node, kind, object_info)
+        found[node] = {**entry, "inputs": dict(entry["inputs"])}
+    return found
 
 
 def entry_of(number: str, graph: Graph, node: Mapping[str, Any]) -> dict[str, Any]:
     """One node's entry in the prompt."""
-    check_known(number, node["type"], graph.object_info)
-    title = node.get("title") or graph.object_info[node["type"]].get("display_name") or node["type"]
-    return {"class_type": node["type"], "inputs": graph.inputs(node), "_meta": {"title": title}}
+    info = graph.place.object_info
+    check_known(number, node["type"], info)
+    title = node["title"] or info[node["type"]].get("display_name") or node["type"]
+    inputs = graph.widget_values(node)
+    for slot in node["inputs"]:
+        fed = source(graph, slot)
+        if fed is not None:
+            inputs[slot["name"]] = fed
+    left = graph.widgets(node).left
+    if left:
+        values = ", ".join(f"{value!r:.{SHOWN}}" for value in left)
+        graph.place.tell(f"{called(node, graph.path)} has saved values that none of its inputs takes: {values}")
+    return {"class_type": node["type"], "inputs": inputs, "_meta": {"title": title}}
 
 
 def check_known(node: Any, kind: str, object_info: Mapping[str, Any]) -> None:
-    if kind not in object_info:
+    if kind in object_info:
+        return
+    if GROUP_NODE.match(kind):
         raise WorkflowError(
-            f"node {node} is a {kind}, unknown to this server: install its node pack{near(kind, object_info)}"
+            f"node {node} is the group node {kind[9:]}, which is not expanded here: open the workflow in ComfyUI, "
+            "which converts it to a subgraph, and save it again."
         )
+    if SUBGRAPH.fullmatch(kind):
+        raise WorkflowError(f"node {node} is a subgraph that this file does not hold. {saved.AGAIN}")
+    raise WorkflowError(
+        f"node {node} is a {kind}, unknown to this server: install its node pack{near(kind, object_info)}"
+    )
+
+
+def check_order(prompt: Prompt) -> None:
+    """Raises WorkflowError for nodes that wait for each other."""
+    links = {node: [v[0] for v in entry["inputs"].values() if is_link(v, prompt)] for node, entry in prompt.items()}
+    try:
+        TopologicalSorter(links).prepare()
+    except CycleError as error:
+        ring = [f"{node} ({prompt[node]['class_type']})" for node in error.args[1][1:]]
+        raise WorkflowError(f"nodes {', '.join(ring):.300} wait for each other: cut one of their links.") from error
+
+
+def is_link(value: Any, prompt: Prompt) -> bool:
+    return isinstance(value, list) and len(value) == 2 and isinstance(value[0], str) and value[0] in prompt
 
 
 def override(prompt: Prompt, settings: Mapping[str, Any], object_info: Mapping[str, Any]) -> Prompt:

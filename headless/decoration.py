@@ -1,0 +1,45 @@
+"""Nodes that only a browser knows and that a prompt does without: titles, switches of groups, notes of a node pack."""
+
+from typing import TYPE_CHECKING, Any
+
+from .roles import UNKNOWN
+from .saved import NEVER
+from .slots import ANY_TYPE
+
+if TYPE_CHECKING:
+    from .graph import Graph
+
+Node = dict[str, Any]
+
+
+def is_decoration(node: Node, graph: "Graph") -> bool:
+    """Whether a node of a type that the server lacks gives nothing to any node that it has, and takes nothing but what
+    any slot takes: one that takes pictures may be there to save them."""
+    seen: set[str] = set()
+    waiting = [node]
+    while waiting:
+        one = waiting.pop()
+        if one["id"] in seen:
+            continue
+        seen.add(one["id"])
+        takes = any(slot["link"] in graph.links and slot["type"] not in ANY_TYPE for slot in one["inputs"])
+        if takes or graph.place.roles.of(one) != UNKNOWN or one["id"] in graph.instances:
+            return False
+        if any(
+            graph.links.get(link, ("",))[0] == one["id"]
+            for entry in graph.content["outputs"]
+            for link in entry["linkIds"]
+        ):
+            return False
+        waiting += takers(one, graph)
+    return True
+
+
+def takers(node: Node, graph: "Graph") -> list[Node]:
+    """The nodes that take from a node, but for muted ones."""
+    found = (
+        graph.targets[link][0]
+        for link, origin in graph.links.items()
+        if origin[0] == node["id"] and link in graph.targets
+    )
+    return [taker for taker in found if taker["mode"] != NEVER]

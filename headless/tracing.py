@@ -1,0 +1,123 @@
+"""What feeds an input: reroutes, names that are set and got, bypassed nodes and the walls of subgraphs are seen
+through."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from .graph import Graph, Node, Slot
+from .roles import EVERYWHERE, GET, NOTE, PASS, VALUE, name_of
+from .saved import AGAIN, BYPASS, NEVER
+from .slots import INPUTS, bypass_input
+from .widgets import value_for_prompt
+from .workflow_error import WorkflowError, called
+
+
+@dataclass(frozen=True)
+class Found:
+    """The end of a search: [node id, output slot], a widget's value, or None where nothing feeds the input."""
+
+    value: Any = None
+
+
+# the end, or the slot that feeds what was looked at, and its graph
+Step = Found | tuple[Graph, Slot]
+
+
+def source(graph: Graph, slot: Slot) -> Any:
+    """What feeds an input, see Found. Raises WorkflowError for a ring of links and for what names nothing."""
+    wanted = slot["type"]  # of the input that the search begins at; a bypassed node is passed by it
+    seen = set()
+    at: Step = (graph, slot)
+    while not isinstance(at, Found):
+        graph, slot = at
+        here = (graph.path, slot["link"])
+        if here in seen:
+            node = graph.targets[slot["link"]][0] if slot["link"] in graph.targets else graph.host
+            raise WorkflowError(
+                f"{called(node, graph.path)} is fed by itself, through nodes that only pass on. {AGAIN}"
+            )
+        seen.add(here)
+        at = _before(graph, slot, wanted)
+    return at.value
+
+
+def _before(graph: Graph, slot: Slot, wanted: Any) -> Step:
+    if slot["link"] not in graph.links:
+        return Found()
+    number, place = graph.links[slot["link"]]
+    return _outside(graph, place) if number == INPUTS else _out_of(graph, graph.nodes[number], place, wanted)
+
+
+def _outside(graph: Graph, place: int) -> Step:
+    """What a subgraph's input number `place` gets: a link of the instance, or a value of its widget."""
+    if graph.host is None or place >= len(graph.content["inputs"]):
+        where = f"the subgraph {graph.content['name']}" if graph.host else "the workflow"
+        raise WorkflowError(f"a link comes from input {place} of {where}, which has none of that number. {AGAIN}")
+    entry = graph.content["inputs"][place]
+    slot = graph.outside(entry)
+    if slot is not None:
+        return graph.outer, slot
+    value = graph.promoted_value(entry)
+    return Found() if value is None else Found(value_for_prompt(value))
+
+
+def _out_of(graph: Graph, node: Node, place: int, wanted: Any) -> Step:
+    """What comes out of a node's output number `place`."""
+    role = graph.place.roles.of(node)
+    if node["mode"] == NEVER or role in (NOTE, EVERYWHERE):
+        return Found()
+    if node["mode"] == BYPASS:
+        return _around(graph, node, place, wanted)
+    if node["id"] in graph.instances:
+        return _leaving(graph.instances[node["id"]], place)
+    if role == VALUE:
+        return Found(_first_value(graph, node))
+    if role == GET:
+        return _set(graph, node, place)
+    return _into(graph, node, place) if role == PASS else Found([f"{graph.path}{node['id']}", place])
+
+
+def _around(graph: Graph, node: Node, place: int, wanted: Any) -> Step:
+    """A bypassed node hands an input on; one that gets a name has none, and gives nothing then, as in the browser."""
+    if place >= len(node["outputs"]):
+        raise WorkflowError(f"a link begins at output {place} of {called(node, graph.path)}, which has none. {AGAIN}")
+    slot = bypass_input(graph.all_inputs(node), node["outputs"][place]["type"], place, wanted)
+    if slot is None and graph.place.roles.of(node) == GET:
+        graph.place.tell(f"{called(node, graph.path)} is bypassed: what it feeds gets nothing, as in the browser")
+    return Found() if slot is None else (graph, slot)
+
+
+def _leaving(inner: Graph, place: int) -> Step:
+    """What comes out of an instance of a subgraph."""
+    if place >= len(inner.content["outputs"]):
+        name = called(inner.host, inner.outer.path)
+        raise WorkflowError(f"a link begins at output {place} of {name}, which its subgraph does not have. {AGAIN}")
+    links = inner.content["outputs"][place]["linkIds"]
+    return (inner, {"link": links[0]}) if links else Found()
+
+
+def _first_value(graph: Graph, node: Node) -> Any:
+    shown = [value for (number, _), value in graph.proxied.items() if number == node["id"]]
+    saved = node["widgets_values"]
+    values = [*shown, *(saved.values() if isinstance(saved, dict) else saved)]
+    if not values:
+        raise WorkflowError(f"{called(node, graph.path)} has no value for what it feeds. {AGAIN}")
+    return value_for_prompt(values[0])
+
+
+def _set(graph: Graph, node: Node, place: int) -> Step:
+    """What is set under a name, whether the node that sets it is bypassed or not."""
+    found = graph.setter(node)
+    if found is None:
+        raise WorkflowError(
+            f"{called(node, graph.path)} gets {name_of(node)!r:.80}, which no node of this workflow sets: set it, or "
+            "choose another name in the browser."
+        )
+    return _into(*found, place)
+
+
+def _into(graph: Graph, node: Node, place: int) -> Step:
+    """The input of a node that passes it on."""
+    if not node["inputs"]:
+        raise WorkflowError(f"{called(node, graph.path)} has no input that it could pass on. {AGAIN}")
+    return graph, node["inputs"][min(place, len(node["inputs"]) - 1)]
