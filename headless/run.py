@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from .. import limits
 from ..core_features import takes_models_directory
+from ..printable import printable
 from ..ending import signals_as_exits
 from ..printable import printable
 from ..writing import unfit, whole_file
@@ -24,7 +25,7 @@ from .client import Client, LateError, Result, ServerError, SilentError
 from .progress import Progress
 from .server import Server, find_comfyui, serve
 from .settings import read_setting
-from .workflow import Prompt, WorkflowError, to_prompt
+from .workflow import Prompt, WorkflowError, convert
 
 SAVED = "output"  # of a file: kept; previews are "temp"
 
@@ -66,7 +67,10 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         options.output.mkdir(parents=True, exist_ok=True)
     with signals_as_exits(), server_of(options) as (client, local):
         info = client.object_info()
-        prompt = to_prompt(workflow, info)
+        converted = convert(workflow, info)
+        prompt = converted.prompt
+        for note in converted.notes:
+            print(printable(note), file=sys.stderr)
         for text in options.settings:
             setting = read_setting(text, prompt, info)
             uploaded = setting.uploads and Path(setting.value).is_file()
