@@ -15,7 +15,6 @@ from tqdm import tqdm
 
 from .. import limits
 from ..core_features import takes_models_directory
-from ..printable import printable
 from ..ending import signals_as_exits
 from ..printable import printable
 from ..writing import unfit, whole_file
@@ -70,7 +69,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         converted = convert(workflow, info)
         prompt = converted.prompt
         for note in converted.notes:
-            print(printable(note), file=sys.stderr)
+            say(note)
         for text in options.settings:
             setting = read_setting(text, prompt, info)
             uploaded = setting.uploads and Path(setting.value).is_file()
