@@ -7,14 +7,13 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from .endings import INDEX_SUFFIX, KINDS, SAFETENSORS, TORCH
 from .errors import CheckpointError, Problem
-from .index_file import INDEX_SUFFIX, indexes, named_files, weight_map
+from .index_file import indexes, listed_endings, named_files, weight_map
 
-SAFETENSORS = (".safetensors", ".sft")
-TORCH = (".pth", ".pt", ".ckpt", ".bin")
 BLOCK = re.compile(r"block_(\d+)\.safetensors")
 NON_BLOCK = "non_block.safetensors"
-SHARD = re.compile(r".+-\d{5}-of-(\d{5})\.safetensors|(.+)_part\d+\.safetensors")
+SHARD = re.compile(r".+-\d{5}-of-(\d{5})\.(?:safetensors|bin|pth|pt)|(.+)_part\d+\.safetensors")
 
 
 @dataclass
@@ -78,7 +77,7 @@ def _named_parts(index: Path) -> frozenset[str]:
 def _folder(folder: Path) -> ModelFiles:
     models = sorted(f for f in folder.iterdir() if f.suffix.lower() in SAFETENSORS + TORCH and f.is_file())
     found = indexes(folder)
-    if len(found) > 1:
+    if len(found) > 1 and listed_endings(found[0]) == listed_endings(found[1]):
         raise _two_models(folder, found)
     if found:
         return _indexed(folder, found[0], models)
@@ -89,7 +88,8 @@ def _folder(folder: Path) -> ModelFiles:
     if len(models) == 1 and not is_part(models[0]):
         return ModelFiles(models)
     if all(SHARD.fullmatch(f.name) for f in models):
-        remedy = f"Put the model's *{INDEX_SUFFIX} beside them."
+        ending = INDEX_SUFFIX if models[0].suffix in SAFETENSORS else f"{models[0].suffix}.index.json"
+        remedy = f"Put the model's *{ending} beside them."
         raise Problem(folder.name, "", "holds the parts of a model without their index", remedy).error()
     raise _two_models(folder, models)
 
@@ -103,8 +103,10 @@ def _two_models(folder: Path, files: list[Path]):
 def _indexed(folder: Path, path: Path, models: list[Path]) -> ModelFiles:
     index = weight_map(path)
     names = sorted(set(index.values()))
-    if not names or any(Path(name).name != name or Path(name).suffix not in SAFETENSORS for name in names):
-        raise Problem(path.name, "", "names no safetensors files of its own folder", "Download it again.").error()
+    endings = listed_endings(path)
+    if not names or any(Path(name).name != name or Path(name).suffix not in endings for name in names):
+        cause = f"names no {KINDS[endings]} files of its own folder"
+        raise Problem(path.name, "", cause, "Download it again.").error()
     present = {f.name for f in models}
     for name in names:
         if name not in present:

@@ -6,14 +6,18 @@ from pathlib import Path
 
 from .. import limits
 from ..sizes import amount
+from .endings import INDEXES
 from .errors import CheckpointError, Problem
-
-INDEX_SUFFIX = ".safetensors.index.json"
 
 
 def indexes(folder: Path) -> list[Path]:
-    """Those of a folder."""
-    return sorted(path for path in folder.glob(f"*{INDEX_SUFFIX}") if path.is_file())
+    """Those of a folder, of safetensors files before those of PyTorch files."""
+    return [path for suffix in INDEXES for path in sorted(folder.glob(f"*{suffix}")) if path.is_file()]
+
+
+def listed_endings(path: Path) -> tuple[str, ...]:
+    """How the files end that an index may name."""
+    return next(endings for suffix, endings in INDEXES.items() if path.name.endswith(suffix))
 
 
 def weight_map(path: Path) -> dict[str, str]:

@@ -5,8 +5,9 @@ from pathlib import Path
 import safetensors
 import torch
 
+from .endings import SAFETENSORS
 from .errors import Problem
-from .folder import SAFETENSORS, model_files
+from .folder import model_files
 from .safetensors_header import read_header
 from .tensor_info import Contents
 from .torch_file import read_infos, read_tensors

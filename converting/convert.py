@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..checkpoints import Checkpoint, open_checkpoint
-from ..checkpoints.folder import SAFETENSORS
+from ..checkpoints.endings import SAFETENSORS
 from ..checkpoints.kinds import UNRECOGNISED
 from ..writing import check_path
 from . import packages

@@ -4,8 +4,8 @@ import json
 import re
 from collections.abc import Sequence
 
+from ..checkpoints.endings import INDEX_SUFFIX
 from ..checkpoints.folder import NON_BLOCK
-from ..checkpoints.index_file import INDEX_SUFFIX
 from .errors import ConvertError
 from .units import Unit
 

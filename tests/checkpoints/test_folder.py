@@ -3,6 +3,7 @@
 import json
 import os
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,6 +13,8 @@ from x2v_quant.checkpoints import CheckpointError, index_file, is_part, open_che
 
 INDEX = "diffusion_pytorch_model.safetensors.index.json"
 SHARDS = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors")
+BIN = ("pytorch_model-00001-of-00002.bin", "pytorch_model-00002-of-00002.bin")
+PT = ("diffusion_pytorch_model-00001-of-00002.pt", "diffusion_pytorch_model-00002-of-00002.pt")
 BLOCKS = ("block_0.safetensors", "block_1.safetensors", "non_block.safetensors")
 
 
@@ -33,16 +36,20 @@ def folder(wan, write, tmp_path):
             write(part, f"wan/{name}")
         if index:
             names = {key: name for name, part in parts.items() for key in part}
-            (tmp_path / "wan" / INDEX).write_text(json.dumps({"metadata": {}, "weight_map": names}))
+            beside = INDEX if files[0].endswith(".safetensors") else f"pytorch_model{Path(files[0]).suffix}.index.json"
+            (tmp_path / "wan" / beside).write_text(json.dumps({"metadata": {}, "weight_map": names}))
         return tmp_path / "wan"
 
     return make
 
 
-@pytest.mark.parametrize("files,index", [(SHARDS, True), (BLOCKS, True), (BLOCKS, False), (SHARDS[:1], False)])
+@pytest.mark.parametrize(
+    "files,index",
+    [(SHARDS, True), (BIN, True), (PT, True), (BLOCKS, True), (BLOCKS, False), (SHARDS[:1], False), (BIN[:1], False)],
+)
 def test_a_model_in_several_files_is_one_checkpoint(files, index, folder, wan, write):
     if len(files) == 1:
-        files = ("only.safetensors",)
+        files = (f"only{Path(files[0]).suffix}",)
     checkpoint = open_checkpoint(folder(files, index))
     checkpoint.require("dit")
     assert {file.name for file in checkpoint.files} == set(files)
@@ -64,7 +71,8 @@ def test_only_the_files_of_the_index_are_read(folder, write):
 
 
 @pytest.mark.parametrize(
-    "files", [SHARDS, BLOCKS, ("a_part1.safetensors", "a_part2.safetensors"), ("x.safetensors", "y.safetensors")]
+    "files",
+    [SHARDS, BIN, PT, BLOCKS, ("a_part1.safetensors", "a_part2.safetensors"), ("x.safetensors", "y.safetensors")],
 )
 def test_one_part_is_refused_with_the_folder_as_remedy(files, folder):
     path = folder(files)
@@ -92,9 +100,26 @@ def test_a_missing_shard_is_refused(folder):
         open_checkpoint(path)
 
 
-def test_shards_without_their_index_are_refused(folder):
-    with pytest.raises(CheckpointError, match="parts of a model without their index"):
-        open_checkpoint(folder(SHARDS, index=False))
+@pytest.mark.parametrize("files,index", [(SHARDS, r"\.safetensors"), (BIN, r"\.bin"), (PT, r"\.pt")])
+def test_shards_without_their_index_are_refused(files, index, folder):
+    with pytest.raises(CheckpointError, match=rf"without their index\. Put the model's \*{index}\.index\.json"):
+        open_checkpoint(folder(files, index=False))
+
+
+def test_of_two_editions_of_a_model_the_safetensors_are_read(folder):
+    path = folder(SHARDS)
+    folder(BIN)
+    checkpoint = open_checkpoint(path)
+    assert {file.name for file in checkpoint.files} == set(SHARDS)
+    assert checkpoint.notes == [f"{INDEX} does not name {', '.join(BIN)}: not read"]
+    assert part_names(path) == {*SHARDS, *BIN}
+
+
+def test_shards_of_pytorch_are_read_as_tensors_only(folder):
+    path = folder(BIN)
+    torch.save({"x": torch.zeros(1), "code": os.getcwd}, path / BIN[1])
+    with pytest.raises(CheckpointError, match=rf"{BIN[1]} holds pickled Python objects"):
+        open_checkpoint(path)
 
 
 def test_a_shard_without_a_tensor_of_the_index_is_refused(folder, write, wan):
@@ -142,6 +167,30 @@ def test_a_broken_index_is_refused(index, folder):
     path = folder(SHARDS)
     (path / INDEX).write_text(index)
     with pytest.raises(CheckpointError, match=INDEX):
+        open_checkpoint(path)
+
+
+def test_an_index_of_pytorch_files_cannot_leave_its_folder(folder, write):
+    path = folder(BIN)
+    write({"a": torch.zeros(1)}, "secret.bin")
+    (path / "pytorch_model.bin.index.json").write_text(json.dumps({"weight_map": {"a": "../secret.bin"}}))
+    with pytest.raises(CheckpointError, match="names no PyTorch files of its own folder"):
+        open_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    "content,words",
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12\n", "is a Git LFS pointer"),
+        (b"<!DOCTYPE html><html><body>404</body></html>", "is a text file, not a model"),
+        (None, "is cut off"),
+    ],
+)
+def test_a_shard_that_is_none_is_refused_by_its_name(content, words, folder):
+    path = folder(SHARDS)
+    whole = (path / SHARDS[1]).read_bytes()
+    (path / SHARDS[1]).write_bytes(whole[:-5] if content is None else content)
+    with pytest.raises(CheckpointError, match=rf"{SHARDS[1]} {words}"):
         open_checkpoint(path)
 
 
