@@ -11,11 +11,14 @@ from ..checkpoints import open_checkpoint
 from ..linear import operations
 from ..plan import Plan
 from ..schemes import CLIP, SchemeChoice
-from .common import announce, check_complete, compute_dtype, make_plan, read_file, same_shapes, state_dict, wanted
+from .common import announce, check_complete, compute_dtype, make_plan, read_file, same_shapes, say, state_dict, wanted
 
 # ViT-H/14 has heads of 80 channels; other sizes use the usual 64
 HEAD_DIM = {1280: 80}
 USUAL_HEAD_DIM = 64
+
+PROJECTION = "visual_projection.weight"
+UNPROJECTED = f"{PROJECTION} is not there: image_embeds are not projected, hidden states (what Wan takes) are the same"
 
 
 def load_clip_vision(
@@ -32,6 +35,7 @@ def load_clip_vision(
     device = comfy.model_management.text_encoder_device()
     plan = make_plan(checkpoint, CLIP, choice, device, compute_dtype(choice, device))
     sd = state_dict(checkpoint.load(read_file), plan)
+    say(plan, [] if PROJECTION in sd else [UNPROJECTED])
     clip_vision = QuantizedClipVision(_config(sd, Path(path).name), plan, disable_dynamic)
     with same_shapes(Path(path).name):
         clip_vision.model.load_state_dict(dict(sd), strict=False, assign=True)
@@ -88,5 +92,5 @@ def _config(sd: dict[str, torch.Tensor], file: str) -> dict:
         "num_hidden_layers": 1
         + max(int(key.split(".")[3]) for key in sd if key.startswith(f"{prefix}encoder.layers.")),
         "patch_size": patch_size,
-        "projection_dim": shape("visual_projection.weight")[0],
+        **({"projection_dim": sd[PROJECTION].shape[0]} if PROJECTION in sd else {}),
     }

@@ -75,9 +75,7 @@ def state_dict(weights: Weights, plan: Plan) -> dict[str, torch.Tensor]:
     Raises SchemeMismatchError for a layer whose shape the scheme's format cannot hold, NoKernelError as `Plan.assign`.
     """
     result = dict(weights.plain)
-    plan.notes += weights.notes
-    for note in weights.notes:
-        log.warning("%s: %s", plan.title, note)
+    say(plan, weights.notes)
     entries = {layer: plan.assign(layer, held.format, held.shape) for layer, held in weights.quantized.items()}
     converting = sum(entry.converted for entry in entries.values())
     progress = comfy.utils.ProgressBar(converting) if converting else None
@@ -92,6 +90,13 @@ def state_dict(weights: Weights, plan: Plan) -> dict[str, torch.Tensor]:
             progress.update(1)
         result[f"{layer}.weight"] = weight
     return result
+
+
+def say(plan: Plan, notes: list[str]) -> None:
+    """What whoever loads a file is told of it: in the log, and in the report of its kernels."""
+    plan.notes += notes
+    for note in notes:
+        log.warning("%s: %s", plan.title, note)
 
 
 def _converted(weight, target: str, place: str):

@@ -10,7 +10,7 @@ import torch
 from ..checkpoints import open_checkpoint
 from ..linear import operations
 from ..schemes import T5, SchemeChoice
-from .common import announce, check_complete, compute_dtype, make_plan, read_file, same_shapes, state_dict, wanted
+from .common import announce, check_complete, compute_dtype, make_plan, read_file, same_shapes, say, state_dict, wanted
 from .tokenizer import find_tokenizer
 
 
@@ -24,9 +24,9 @@ def load_t5(
 ):
     """File -> comfy.sd.CLIP; the plan is `clip.cond_stage_model.x2v_plan`.
 
-    tokenizer: a sentencepiece file, a folder with spiece.model or a safetensors file that carries one; None looks in
-    the checkpoint and beside it. unquantized: an encoder that is not quantized will do too. Raises CheckpointError,
-    UnknownSchemeError, SchemeMismatchError or NoKernelError.
+    tokenizer: a sentencepiece file, a folder with spiece.model or a safetensors file that carries one, which goes
+    before the checkpoint's own; None looks in the checkpoint and beside it. unquantized: an encoder that is not
+    quantized will do too. Raises CheckpointError, UnknownSchemeError, SchemeMismatchError or NoKernelError.
     """
     choice = choice or SchemeChoice()
     checkpoint = open_checkpoint(path)
@@ -37,7 +37,8 @@ def load_t5(
     weights = checkpoint.load(read_file)
     sd = state_dict(weights, plan)
     config = config_of(sd, Path(path).name)
-    spiece = find_tokenizer(Path(path), weights.spiece_model, tokenizer, config["vocab_size"])
+    spiece, notes = find_tokenizer(Path(path), weights.spiece_model, tokenizer, config["vocab_size"])
+    say(plan, notes)
 
     class Target:
         clip = comfy.text_encoders.wan.te()

@@ -15,19 +15,28 @@ BESIDE = (Path("google/umt5-xxl") / SPIECE, Path("umt5-xxl") / SPIECE, Path(SPIE
 SMALLEST_SHARE = 0.5
 
 
-def find_tokenizer(checkpoint: Path, own: torch.Tensor | None, picked: str | None, vocab_size: int) -> torch.Tensor:
-    """The sentencepiece model as uint8 bytes: the checkpoint's own, the file or folder the user picked, or one beside
-    the checkpoint. Raises CheckpointError if there is none, or if it is for another vocabulary than the embedding's
-    `vocab_size` rows."""
-    if own is not None:
-        return _checked(own, checkpoint, vocab_size)
-    source = Path(picked) if picked is not None else _beside(checkpoint)
+def find_tokenizer(
+    checkpoint: Path, own: torch.Tensor | None, picked: str | None, vocab_size: int
+) -> tuple[torch.Tensor, list[str]]:
+    """(the sentencepiece model as uint8 bytes, what whoever loads it is told): from the file or folder that the user
+    picked, else the checkpoint's `own`, else from beside the checkpoint, also where its own cannot be used.
+
+    Raises CheckpointError if there is none, or if it is for another vocabulary than the embedding's `vocab_size` rows.
+    """
+    if picked is not None:
+        return _checked(_read(Path(picked)), Path(picked), vocab_size), []
+    fault = None if own is None else _fault(own, vocab_size)
+    if own is not None and fault is None:
+        return own, []
+    source = _beside(checkpoint)
     if source is None:
         raise CheckpointError(
-            f"{checkpoint.name} carries no tokenizer and none lies beside it. Download spiece.model of google/umt5-xxl "
-            f"and save it as {checkpoint.parent / BESIDE[0]}, or pick a file that has one as the node's tokenizer."
+            f"{checkpoint.name} carries {'no tokenizer' if fault is None else f'a tokenizer that {fault}'} and none "
+            f"lies beside it. Download {SPIECE} of google/umt5-xxl and save it as {checkpoint.parent / BESIDE[0]}, or "
+            "pick a file that has one as the node's tokenizer."
         )
-    return _checked(_read(source), source, vocab_size)
+    notes = [] if fault is None else [f"its own tokenizer {fault}: {source.name} beside it is used in its place"]
+    return _checked(_read(source), source, vocab_size), notes
 
 
 def _beside(checkpoint: Path) -> Path | None:
@@ -49,15 +58,21 @@ def _read(source: Path) -> torch.Tensor:
 
 
 def _checked(spiece: torch.Tensor, source: Path, vocab_size: int) -> torch.Tensor:
-    try:
-        pieces = sentencepiece.SentencePieceProcessor(model_proto=spiece.numpy().tobytes()).get_piece_size()
-    except RuntimeError as error:
-        raise CheckpointError(
-            f"{source.name} is no sentencepiece model. Download {SPIECE} of google/umt5-xxl again."
-        ) from error
-    if not SMALLEST_SHARE * vocab_size <= pieces <= vocab_size:
-        raise CheckpointError(
-            f"The tokenizer in {source.name} has {pieces} pieces, the text encoder's embedding {vocab_size} rows: "
-            f"they do not belong together. Use {SPIECE} of google/umt5-xxl."
-        )
+    fault = _fault(spiece, vocab_size)
+    if fault is not None:
+        raise CheckpointError(f"The tokenizer in {source.name} {fault}. Use {SPIECE} of google/umt5-xxl.")
     return spiece
+
+
+def _fault(spiece: torch.Tensor, vocab_size: int) -> str | None:
+    """Why a sentencepiece model cannot be used, None if it can."""
+    data = spiece.contiguous().view(torch.uint8).numpy().tobytes()
+    if not data:
+        return "is empty"
+    try:
+        pieces = sentencepiece.SentencePieceProcessor(model_proto=data).get_piece_size()
+    except RuntimeError:
+        return "is no sentencepiece model"
+    if not SMALLEST_SHARE * vocab_size <= pieces <= vocab_size:
+        return f"has {pieces} pieces, and the text encoder's embedding {vocab_size} rows: they do not belong together"
+    return None

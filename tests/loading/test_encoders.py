@@ -6,7 +6,7 @@ import pytest
 import torch
 from comfy_kitchen.tensor import QuantizedTensor
 
-from x2v_quant.checkpoints import CheckpointError
+from x2v_quant.checkpoints import CheckpointError, open_checkpoint
 from x2v_quant.demo import encoders
 from x2v_quant.demo.quantize import quantized
 from x2v_quant.linear import QuantLinear
@@ -166,8 +166,35 @@ class TestTokenizer:
             sentence_iterator=iter(["one two three four"] * 20), model_writer=other, vocab_size=15, minloglevel=2
         )
         (tmp_path / "spiece.model").write_bytes(other.getvalue())
-        with pytest.raises(CheckpointError, match=r"has 15 pieces, the text encoder's embedding \d+ rows"):
+        with pytest.raises(CheckpointError, match=r"has 15 pieces, and the text encoder's embedding \d+ rows"):
             load_t5(str(self.path(t5, tmp_path)))
+
+    @pytest.mark.parametrize("own", [b"", b"<html>not found</html>"], ids=["empty", "garbage"])
+    @pytest.mark.parametrize("where", ["picked", "beside", "nowhere"])
+    def test_a_broken_one_in_the_file(self, own, where, t5, tmp_path, caplog):
+        """The user's pick wins; one beside the file stands in, aloud; else it is said what to do."""
+        path = self.path(t5, tmp_path)
+        torch.save({**torch.load(path), "spiece_model": torch.tensor(list(own), dtype=torch.uint8)}, path)
+        good = t5[0] / "google" / "umt5-xxl" / "spiece.model"
+        if where == "nowhere":
+            with pytest.raises(CheckpointError, match=r"a tokenizer that is .* and none lies beside it\. Download"):
+                load_t5(str(path))
+            return
+        if where == "beside":
+            (tmp_path / "spiece.model").write_bytes(good.read_bytes())
+        clip = load_t5(str(path), tokenizer=str(good) if where == "picked" else None)
+        assert clip.tokenize("a boat")
+        words = "its own tokenizer is"
+        assert any(words in note for note in clip.cond_stage_model.x2v_plan.notes) == (where == "beside")
+        assert (words in caplog.text) == (where == "beside")
+
+    def test_the_picked_one_goes_before_the_files_own(self, t5, tmp_path):
+        path, broken = self.path(t5, tmp_path), tmp_path / "broken.model"
+        good = (t5[0] / "google" / "umt5-xxl" / "spiece.model").read_bytes()
+        torch.save({**torch.load(path), "spiece_model": torch.tensor(list(good), dtype=torch.uint8)}, path)
+        broken.write_bytes(b"<html>not found</html>")
+        with pytest.raises(CheckpointError, match=r"The tokenizer in broken\.model is no sentencepiece model"):
+            load_t5(str(path), tokenizer=str(broken))
 
     def test_that_is_no_tokenizer_is_refused(self, t5, tmp_path):
         (tmp_path / "spiece.model").write_bytes(b"<html>not found</html>")
@@ -219,6 +246,28 @@ def test_clip_encodes_like_the_unquantized_encoder(kind, images, clip):
         assert distance(got[name].float(), wanted[name].float()) < CLIP_KINDS[kind]
 
 
+@pytest.mark.parametrize("names", ["xlm-r", "transformers"])
+def test_a_clip_without_its_projection_is_one_for_wan(names, clip, tmp_path):
+    """As diffusers' Wan folders have it: the layers that Wan takes are the same, what is not projected is told."""
+    folder, _ = clip
+    stored = torch.load(folder / "clip-int8.pth", weights_only=True)
+    if names == "transformers":
+        weights = open_checkpoint(folder / "clip-int8.pth").load()
+        stored = dict(weights.plain)
+        for layer, held in weights.quantized.items():
+            stored[f"{layer}.weight"], stored[f"{layer}.weight_scale"] = held.tensors["codes"], held.tensors["scale"]
+    del stored["visual.head" if names == "xlm-r" else "visual_projection.weight"]
+    torch.save(stored, tmp_path / "clip.pth")
+    pictures = torch.rand((1, 240, 260, 3), generator=torch.Generator().manual_seed(0))
+    wanted = load_clip_vision(str(folder / "clip-int8.pth")).encode_image(pictures)
+    vision = load_clip_vision(str(tmp_path / "clip.pth"))
+    got = vision.encode_image(pictures)
+    for name in ("last_hidden_state", "penultimate_hidden_states"):
+        assert torch.equal(got[name], wanted[name])
+    assert got["image_embeds"].shape == (1, 320)
+    assert any("visual_projection.weight is not there" in note for note in vision.model.x2v_plan.notes)
+
+
 def test_clip_layers_are_all_quantized_and_multiplied_in_low_precision(clip, best):
     vision = load_clip_vision(str(clip[0] / "clip-int8.pth"))
     layers = [m for m in vision.model.modules() if isinstance(m, QuantLinear) and m.kernel]
@@ -235,7 +284,7 @@ def test_an_incomplete_t5_is_refused_by_name(key, t5, tmp_path):
         load_t5(str(tmp_path / "half.pth"), tokenizer=str(t5[0] / "google" / "umt5-xxl"))
 
 
-@pytest.mark.parametrize("key", ["visual.head", "visual.patch_embedding.weight", "visual.post_norm.bias"])
+@pytest.mark.parametrize("key", ["visual.patch_embedding.weight", "visual.post_norm.bias"])
 def test_an_incomplete_clip_is_refused_by_name(key, clip, tmp_path):
     sd = torch.load(clip[0] / "clip-int8.pth", weights_only=True)
     del sd[key]

@@ -109,8 +109,8 @@ CASES = {
         loader="X2VLoadT5",
     ),
     "vision encoder's dimension": file(
-        clip(without("visual.head")),
-        f"{SAVED}: visual_projection.weight is missing. {INCOMPLETE}",
+        clip(without("visual.patch_embedding.weight")),
+        f"{SAVED}: vision_model.embeddings.patch_embedding.weight is missing. {INCOMPLETE}",
         name=SAVED,
         loader="X2VLoadCLIPVision",
     ),

@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import torch
+
 from x2v_quant.demo import assets, encoders
 
 from .case import Case, linked, loaded
@@ -14,11 +16,15 @@ SPIECE = "spiece.model"
 NOWHERE = Path("/nowhere/spiece.model")
 
 
-def picked(tokenizer: str | None, content, *words: str, linux: bool = False) -> Case:
-    """The demo's text encoder with this file picked as its tokenizer; None: with none."""
+def picked(tokenizer: str | None, content, *words: str, own: torch.Tensor | None = None, linux: bool = False) -> Case:
+    """The demo's text encoder with this file picked as its tokenizer; None: with none. own: what it carries."""
+
+    def change(tensors: dict[str, torch.Tensor]) -> None:
+        without(assets.TOKENIZER)(tensors)
+        tensors.update({} if own is None else {assets.TOKENIZER: own})
 
     def make(place: Place):
-        name = place.put("text_encoders", f"deep/{ENCODER}", demo("t5", without(assets.TOKENIZER)))
+        name = place.put("text_encoders", f"deep/{ENCODER}", demo("t5", change))
         if tokenizer is None:
             return loaded("X2VLoadT5", name)
         return loaded("X2VLoadT5", name, tokenizer=place.put("text_encoders", tokenizer, content))
@@ -46,6 +52,12 @@ CASES = {
         f"{ENCODER} carries no tokenizer and none lies beside it. Download spiece.model of google/umt5-xxl and save it",
         "or pick a file that has one as the node's tokenizer.",
     ),
+    "broken own": picked(
+        None,
+        None,
+        f"{ENCODER} carries a tokenizer that is empty and none lies beside it. Download spiece.model of google",
+        own=torch.zeros(0, dtype=torch.uint8),
+    ),
     "file without one": picked(
         "t5.safetensors",
         demo("t5", without(assets.TOKENIZER)),
@@ -64,7 +76,7 @@ CASES = {
     "no tokenizer": picked(
         SPIECE,
         b"<html>not found</html>",
-        f"{SPIECE} is no sentencepiece model. Download {SPIECE} of google/umt5-xxl again.",
+        f"The tokenizer in {SPIECE} is no sentencepiece model. Use {SPIECE} of google/umt5-xxl.",
     ),
     "another one's": picked(
         SPIECE,
