@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from .tensor_info import TensorInfo
 
 BLOCK = 128
+BLOCKS = (128, 64, 32, 16, 256, 512)
 SHORT = {"float8_e4m3fn": "fp8", "float8_e5m2": "fp8-e5m2", "int8": "int8"}
 FLOATS = ("float32", "bfloat16", "float16", "float64")
 E8M0 = ("float8_e8m0fnu", "uint8")
@@ -24,17 +25,36 @@ Layer = Mapping[str, TensorInfo]
 
 def scale_looks_like(weight: TensorInfo, scale: TensorInfo) -> str | None:
     """The format of int8 or fp8 codes [N, K] whose scale is none that is read, None if there is no such format."""
-    n, k = weight.shape
-    if len(scale.shape) != 2:
+    short, (n, k) = SHORT.get(weight.dtype), weight.shape
+    if short is None or 0 in (*weight.shape, *scale.shape):
         return None
-    rows, columns = scale.shape
     if scale.dtype in E8M0:
-        return "mxfp8 without ComfyUI's marker" if weight.dtype == "float8_e4m3fn" else None
-    if (rows, columns) == (math.ceil(n / BLOCK), math.ceil(k / BLOCK)):
-        return f"{SHORT[weight.dtype]}-block{BLOCK}"
-    if rows == n and columns > 1 and k % columns == 0:
-        return f"{SHORT[weight.dtype]} with groups of {k // columns}"
+        return "mxfp8 without ComfyUI's marker" if weight.dtype == "float8_e4m3fn" and len(scale.shape) == 2 else None
+    sizes = [size for size in scale.shape if size != 1]
+    if scale.dtype not in FLOATS:
+        return None
+    if len(sizes) == 1:
+        return _one_scale_for(short, sizes[0], n, k)
+    if len(sizes) != 2:
+        return None
+    rows, columns = sizes
+    for size in BLOCKS:
+        if (rows, columns) == (math.ceil(n / size), math.ceil(k / size)):
+            return f"{short}-block{size}"
+    for one, other, words in ((rows, columns, ""), (columns, rows, ", turned")):
+        if one == n and k % other == 0:
+            return f"{short} with groups of {k // other}{words}"
+    if n % rows == 0 and k % columns == 0:
+        return f"{short} with blocks of {n // rows} x {k // columns}"
     return None
+
+
+def _one_scale_for(short: str, count: int, n: int, k: int) -> str | None:
+    if count == k:
+        return f"{short} with a scale per input channel"
+    if k % count == 0:
+        return f"{short} with groups of {k // count} for all rows"
+    return f"{short} with a scale for {n // count} rows" if n % count == 0 else None
 
 
 def codes_look_like(end: str, weight: TensorInfo, layer: Layer) -> str | None:
@@ -74,8 +94,8 @@ def _int4(end: str, weight: TensorInfo, layer: Layer) -> str | None:
     scale = layer.get("weight_scale")
     if weight.dtype not in ("uint8", "int32"):
         return None
-    if scale is not None and len(scale.shape) == 2 and scale.dtype in FLOATS:
-        (rows, columns), (n, packed) = scale.shape, weight.shape
+    if scale is not None and 2 <= len(scale.shape) == 2 + scale.shape[2:].count(1) and scale.dtype in FLOATS:
+        (rows, columns), (n, packed) = scale.shape[:2], weight.shape
         if rows == n and columns > 1 and (weight.dtype == "uint8" or end == "weight_packed"):
             return _grouped(packed * (2 if weight.dtype == "uint8" else CODES_PER_WORD), columns)
         if weight.dtype == "int32" and end == "weight" and 2 * columns == packed:

@@ -183,9 +183,11 @@ class _Search:
         elif len(scales) > 1:
             self._blame(scales[1], f"is a second scale beside {scales[0]}", DAMAGED)
         elif marker:
-            shape = list(self.tensors[scales[0]].shape)
-            cause = f"has shape {shape} and dtype {self.tensors[scales[0]].dtype}, its weight {list(weight.shape)} is"
-            self._blame(scales[0], f"{cause} marked as {marker.format}", DAMAGED)
+            scale = self.tensors[scales[0]]
+            cause = f"has shape {list(scale.shape)} and dtype {scale.dtype}, its weight {list(weight.shape)} is"
+            like = scale_looks_like(weight, scale) if scale.dtype in SCALE_DTYPES else None
+            words = f", but looks like {like}" if like else ""
+            self._blame(scales[0], f"{cause} marked as {marker.format}{words}", WHAT_IS_READ if like else DAMAGED)
         else:
             self._odd_scale(scales[0], weight)
 

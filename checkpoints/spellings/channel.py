@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 
 from .spelling import Part, Spelling, WrongValueError
-from .values import IGNORED_INPUT, SCALE, scale
+from .values import IGNORED_INPUT, SCALE, is_per_row, scale
 
 # the largest e4m3 code
 LARGEST = 448.0
@@ -16,7 +16,7 @@ LARGEST = 448.0
 
 def shape(shapes):
     n, k = shapes["codes"]
-    return (n, k) if shapes["scale"] in ((), (1,), (1, 1), (n,), (n, 1)) else None
+    return (n, k) if is_per_row(shapes["scale"], n, k) else None
 
 
 def read(tensors, shape):

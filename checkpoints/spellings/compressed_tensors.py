@@ -23,7 +23,7 @@ def read(tensors, shape):
         raise WrongValueError("weight_shape", f"says {told}, the codes make {list(shape)}")
     check_order(tensors, shape)
     codes = tensors["codes"].contiguous().view(torch.uint8)
-    return {"codes": codes, "scale": signed_scale(tensors["scale"])}
+    return {"codes": codes, "scale": signed_scale(tensors["scale"]).reshape(shape[0], -1)}
 
 
 PACKED = Spelling(

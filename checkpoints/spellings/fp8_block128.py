@@ -3,18 +3,21 @@
 import math
 
 from .spelling import Part, Spelling
-from .values import IGNORED_INPUT, SCALE, scale
-
-BLOCK = 128
+from .values import BLOCK, IGNORED_INPUT, SCALE, same_but_ones, scale
 
 
 def shape(shapes):
     n, k = shapes["codes"]
-    return (n, k) if shapes["scale"] == (math.ceil(n / BLOCK), math.ceil(k / BLOCK)) else None
+    size = shapes["scale"]
+    return (n, k) if len(size) > 1 and same_but_ones(size, _blocks(n, k)) else None
 
 
 def read(tensors, shape):
-    return {"codes": tensors["codes"], "scale": scale(tensors["scale"])}
+    return {"codes": tensors["codes"], "scale": scale(tensors["scale"]).reshape(_blocks(*shape))}
+
+
+def _blocks(n, k):
+    return math.ceil(n / BLOCK), math.ceil(k / BLOCK)
 
 
 BLOCK128 = Spelling(

@@ -9,7 +9,7 @@ import math
 import torch
 
 from .spelling import Part, Spelling
-from .values import FLOATS, INPUT_SCALES, SCALE, one_scale, scale
+from .values import FLOATS, IGNORED_OUTPUT, INPUT_SCALES, SCALE, is_per_row, one_scale, scale
 
 CODES = Part(("weight",), ("float8_e4m3fn",))
 
@@ -17,7 +17,7 @@ CODES = Part(("weight",), ("float8_e4m3fn",))
 def shape(shapes):
     n, k = shapes["codes"]
     one_input = math.prod(shapes.get("input_scale", (0,))) == 1
-    return (n, k) if one_input and shapes["scale"] in ((), (1,), (1, 1), (n,), (n, 1), (1, n)) else None
+    return (n, k) if one_input and is_per_row(shapes["scale"], n, k) else None
 
 
 def shape_uncalibrated(shapes):
@@ -37,6 +37,7 @@ STATIC = Spelling(
     shape,
     read,
     marks=("float8_e4m3fn", "fp8-tensor"),
+    ignored=IGNORED_OUTPUT,
 )
 # as this pack saves a weight that was never calibrated
 UNCALIBRATED = Spelling(

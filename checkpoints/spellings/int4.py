@@ -3,7 +3,7 @@
 import math
 
 from .spelling import Part, Spelling
-from .values import SCALE, signed_scale
+from .values import SCALE, same_but_ones, signed_scale
 
 GROUP = 128
 PER_BYTE = 2
@@ -12,11 +12,11 @@ PER_BYTE = 2
 def shape(shapes):
     n, columns = shapes["codes"]
     k = columns * PER_BYTE
-    return (n, k) if shapes["scale"] == (n, math.ceil(k / GROUP)) else None
+    return (n, k) if same_but_ones(shapes["scale"], (n, math.ceil(k / GROUP))) else None
 
 
 def read(tensors, shape):
-    return {"codes": tensors["codes"], "scale": signed_scale(tensors["scale"])}
+    return {"codes": tensors["codes"], "scale": signed_scale(tensors["scale"]).reshape(shape[0], -1)}
 
 
 PLAIN = Spelling(

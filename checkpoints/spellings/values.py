@@ -1,20 +1,37 @@
 """What the readers of several spellings share: checked scales, and the padding of tensor-core layouts."""
 
+import math
+
 import torch
 from comfy_kitchen.float_utils import from_blocked, roundup, to_blocked
 
 from .spelling import Part, Shapes, WrongValueError
 
+BLOCK = 128
 FLOATS = ("float32", "bfloat16", "float16", "float64")
 SCALES = ("weight_scale", "scale_weight", "weight_scale_inv")
 INPUT_SCALES = ("input_scale", "scale_input")
 
 SCALE = Part(SCALES, FLOATS)
+OUTPUTS = "static output scales ignored: what the layers give is not quantized"
 DYNAMIC = "static input scales ignored: activations are quantized as they come"
-IGNORED_INPUT = dict.fromkeys(INPUT_SCALES, DYNAMIC)
+IGNORED_OUTPUT = {"output_scale": OUTPUTS}
+IGNORED_INPUT = dict.fromkeys(INPUT_SCALES, DYNAMIC) | IGNORED_OUTPUT
 
 # of the layout that tensor cores take block scales in: tiles of 128 rows and 4 blocks
 TILE_ROWS, TILE_BLOCKS = 128, 4
+
+
+def is_per_row(size: tuple[int, ...], n: int, k: int) -> bool:
+    """Whether a scale of shape `size` can only be one for each of n rows, or one for all: writers leave out dimensions
+    of 1, add some, or turn them. What could be scales of blocks is none."""
+    blocks = len(size) > 1 and size[0] == 1 and size == (math.ceil(n / BLOCK), math.ceil(k / BLOCK)) != (1, 1)
+    return not (blocks and n > 1) and (same_but_ones(size, (n,)) or same_but_ones(size, ()))
+
+
+def same_but_ones(size: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
+    """Whether two shapes are the same but for dimensions of 1."""
+    return [count for count in size if count != 1] == [count for count in wanted if count != 1]
 
 
 def scale(tensor: torch.Tensor) -> torch.Tensor:

@@ -3,7 +3,7 @@
 import torch
 
 from .case import Case, file
-from .wan import F8, LAYER, N, words, zeros
+from .wan import F8, LAYER, N, marker, words, zeros
 from .wan import wan as wan_of
 
 DAMAGED = "The file is damaged or mixed from two models: download it again."
@@ -49,6 +49,45 @@ CASES = {
         "has shape [8, 4] and dtype float32: the layer looks like int8 with groups of 4",
         READ,
         weight_scale=torch.ones(8, 4),
+    ),
+    "turned groups": small(
+        "weight_scale",
+        "has shape [4, 8] and dtype float32: the layer looks like int8 with groups of 4, turned",
+        READ,
+        weight_scale=torch.ones(4, 8),
+    ),
+    "blocks": small(
+        "weight_scale",
+        "has shape [4, 4] and dtype float32: the layer looks like int8 with blocks of 2 x 4",
+        READ,
+        weight_scale=torch.ones(4, 4),
+    ),
+    "columns": small(
+        "weight_scale",
+        "has shape [16] and dtype float32: the layer looks like int8 with a scale per input channel",
+        READ,
+        weight_scale=torch.ones(16),
+    ),
+    "groups for all rows": small(
+        "weight_scale",
+        "has shape [1, 4] and dtype float32: the layer looks like int8 with groups of 4 for all rows",
+        READ,
+        weight_scale=torch.ones(1, 4),
+    ),
+    "rows together": layer(
+        "weight_scale",
+        "has shape [3, 1] and dtype float32: the layer looks like int8 with a scale for 3 rows",
+        READ,
+        None,
+        weight=zeros(9, 16, dtype=torch.int8),
+        weight_scale=torch.ones(3, 1),
+    ),
+    "marked, in groups": small(
+        "weight_scale",
+        "has shape [8, 4] and dtype float32, its weight [8, 16] is marked as int8_tensorwise, but looks like int8 with",
+        READ,
+        weight_scale=torch.ones(8, 4),
+        comfy_quant=marker({"format": "int8_tensorwise"}),
     ),
     "mxfp8 without a marker": layer(
         "weight_scale",

@@ -14,7 +14,14 @@ from .unreachable import COMMAND_LINE, TESTED_ELSEWHERE
 MAKERS = {"Problem", "_blame", "_problem", "Marker"}
 # functions whose words go into the messages that others raise
 WORDS = {
-    "checkpoints/foreign.py": {"scale_looks_like", "codes_look_like", "_gptq_or_awq", "_grouped", "_int4"},
+    "checkpoints/foreign.py": {
+        "scale_looks_like",
+        "codes_look_like",
+        "_gptq_or_awq",
+        "_grouped",
+        "_int4",
+        "_one_scale_for",
+    },
     "checkpoints/joining.py": {"_twice", "_unfit"},
     "layer_rules/format_names.py": {"format_named"},
     "layer_rules/shapes.py": {"why_not"},
