@@ -4,6 +4,7 @@ import functools
 from pathlib import Path
 
 import comfy_kitchen
+import comfy_kitchen.tensor
 from comfy_kitchen.tensor import QuantizedTensor
 
 
@@ -25,6 +26,13 @@ def reads_int8() -> bool:
 def multiplies_int8() -> bool:
     """Whether comfy-kitchen has an int8 linear operator."""
     return hasattr(comfy_kitchen, "int8_linear")
+
+
+@functools.cache
+def rotates_int8() -> bool:
+    """Whether comfy-kitchen has the layout of rotated int8 weights (ConvRot)."""
+    layout = getattr(comfy_kitchen.tensor, "TensorWiseINT8Layout", None)
+    return layout is not None and hasattr(layout.Params, "convrot")
 
 
 @functools.cache

@@ -11,7 +11,7 @@ import torch
 from comfy_kitchen.tensor import QuantizedTensor
 
 from .core_features import requantizes_as_held
-from .formats import FORMAT_OF_LAYOUT, FORMATS
+from .formats import FORMATS, format_of
 from .formats.requantize import kept_beside, requantized
 from .kernels.shared_input import ACTIVE
 from .parameters import LastingParameters, lasting
@@ -57,7 +57,7 @@ class QuantLinear(LastingParameters):
         if tuple(weight.shape) != expected:
             error_msgs.append(f"{prefix}weight has shape {list(weight.shape)}, the model wants {list(expected)}")
         elif isinstance(weight, QuantizedTensor):
-            row = FORMAT_OF_LAYOUT[weight._layout_cls]
+            row = format_of(weight)
             self.layout_type = weight._layout_cls
             self.quant_format = row.marker_of(weight._params)
             self.format = row.name

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from .formats import SMOOTHED, family, like
+from .formats import SMOOTHED, family, fitting, like
 from .kernels import Choice, Kernel, NoKernelError, choose
 from .machine import Machine, describe
 from .printable import PrintableError
@@ -75,11 +75,12 @@ class Plan:
     def _choose(self, format_name: str, shape: tuple[int, int] | None) -> Choice:
         return choose(format_name, self.machine, shape, self.scheme.kernel, self.strict, self.compute_dtype)
 
-    def _target(self, format_name: str, shape: tuple[int, int] | None) -> str:
+    def _target(self, format_name: str, shape: tuple[int, int]) -> str:
         """The format to compute in: the file's, the scheme's, or what `transcode` makes of the file's."""
         wanted = self.scheme.format
         if wanted is not None:
-            return format_name if family(wanted) == family(format_name) else like(format_name, wanted)
+            other = family(wanted) != family(format_name)
+            return fitting(like(format_name, wanted), shape) if other else format_name
         better = self._better(format_name, shape) if self.transcode and self.scheme.name == AUTO else None
         return better or format_name
 

@@ -25,6 +25,9 @@ from .wrapper import model_shapes, unwrap
 # lookup tables, which no kernel for linear layers computes
 EMBEDDING = re.compile(r"(.*\.)?(shared|embed_tokens|\w*_embedding|relative_attention_bias)")
 
+# settings that newer releases of ComfyUI keep beside a module's weights
+ATTENTION_SETTINGS = re.compile(r"(.*\.)?comfy_attention\..+")
+
 # a type, that of mxfp8's scales, for which core's reader of streamed files has no entry: `read` is not asked then
 UNKNOWN_TO_CORE = "float8_e8m0fnu"
 
@@ -38,7 +41,8 @@ class Checkpoint:
     they are in the files; `layers` are under ComfyUI's, but for a family that `joins`, whose layers get those in
     `load`; `prefix` stands before the former. `folded`: those of `kept` that are the weights of smoothed layers -> what
     is folded into them. `added`: those of `kept` that the files lack -> their values. `aloud`: those of `notes` that
-    whoever loads the model is told as well. `nested`: see Contents."""
+    whoever loads the model is told as well. `nested`: see Contents. `settings`: keys of ATTENTION_SETTINGS, which
+    are not loaded."""
 
     path: Path
     files: list[Path]
@@ -56,6 +60,7 @@ class Checkpoint:
     aloud: list[str] = field(default_factory=list)
     keys: dict[str, str] = field(default_factory=dict)
     nested: set[Path] = field(default_factory=set)
+    settings: list[str] = field(default_factory=list)
 
     @property
     def kind(self) -> str:
@@ -168,7 +173,12 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
         del tensors[key]
     added = find_added(path, family, prefix, tensors)
     tensors.update(added.infos(files[0]))
-    taken = [key for key in tensors if names.targets(family.names, key.removeprefix(prefix))]
+    settings = [key for key in tensors if ATTENTION_SETTINGS.fullmatch(key)]
+    taken = [
+        key
+        for key in tensors
+        if not ATTENTION_SETTINGS.fullmatch(key) and names.targets(family.names, key.removeprefix(prefix))
+    ]
     found = find_layers(contents, prefix, taken)
     problems = _misplaced(path, family, prefix, tensors) + added.problems + found.problems
     layers = {}
@@ -179,6 +189,8 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
     notes = contents.notes + added.notes + found.notes + ([profile] if profile else [])
     if beside:
         notes.append(f"{len(beside)} tensors of other models ({beside[0]}, ...) are left to ComfyUI's loaders of those")
+    if settings:
+        notes.append(f"{len(settings)} attention settings of newer ComfyUI ({settings[0]}, ...) are not applied here")
     if family.joins:
         plain = {key.removeprefix(prefix): key for key in kept}
         unfit, joined = joining.find_problems(family.joins, layers, plain, tensors)
@@ -201,6 +213,7 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
         aloud=contents.aloud + found.aloud,
         keys=unwrapped.keys,
         nested=contents.nested,
+        settings=settings,
     )
 
 

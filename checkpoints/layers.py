@@ -30,7 +30,6 @@ COMPANION = re.compile(
 GUESSES = 16
 
 DAMAGED = "The file is damaged or mixed from two models: download it again."
-LATER = "It needs a later version of this pack, or ComfyUI's own loader."
 
 
 @dataclass
@@ -127,9 +126,12 @@ class _Search:
         if weight is None:
             self._blame(f"{layer}{MARKER_SUFFIX}", "marks a layer that has no weight", DAMAGED)
         elif marker.fault:
-            self._blame(f"{layer}{WEIGHT}", marker.fault, LATER)
+            self._blame(f"{layer}{WEIGHT}", marker.fault, marker.remedy)
         elif weight.dtype not in MARKS[marker.format]:
             self._blame(f"{layer}{WEIGHT}", f"is {weight.dtype} but marked as {marker.format}", DAMAGED)
+        elif marker.group and len(weight.shape) == 2 and weight.shape[1] % marker.group:
+            cause = f"has {weight.shape[1]} input channels, which groups of {marker.group} do not divide"
+            self._blame(f"{layer}{WEIGHT}", f"{cause} (convrot_groupsize)", markers.AGAIN)
 
     def _layer(self, layer: str, key: str) -> None:
         """Take the layer whose codes are `key`, or blame it; an int32 or uint8 tensor that only might be codes and has

@@ -3,6 +3,8 @@
 import json
 from dataclasses import dataclass
 
+from ..formats import ROTATED
+from ..formats.int8_convrot import DEFAULT_GROUP, GROUPS, name_of
 from .spellings import MARKS
 
 HEADER_KEY = "_quantization_metadata"
@@ -13,18 +15,28 @@ PROFILE, LARGEST = "quantization_profile", "weight_qmax"
 
 # entries that do not change what the codes mean
 HARMLESS = {"format", "params", "full_precision_matrix_mult", "convrot", "convrot_groupsize", "per_row", "orig_dtype"}
+# of core's int8 format: whether groups of input channels are rotated (ConvRot), and how many make one
+ROTATES, ROTATED_GROUP, ROTATABLE = "convrot", "convrot_groupsize", "int8_tensorwise"
 # entries that are believed, where they say what the format has anyway
 GROUP_SIZE, SHAPE = "group_size", "orig_shape"
 GROUP_SIZES = {"mxfp8": 32, "nvfp4": 16, "int4-g128": 128, "int4-g128-marlin": 128, "fp8-block128": 128}
+GROUP_SIZES |= {name_of(group): group for group in GROUPS}
+
+LATER = "It needs a later version of this pack, or ComfyUI's own loader."
+UPDATE = "Update ComfyUI to 0.27 or newer, or get the model as int8 without rotation."
+AGAIN = "Get the model in another file, or make one of the original with `x2v-quant convert --format int8-convrot`."
 
 
 @dataclass(frozen=True)
 class Marker:
-    """`format`: one of spellings.MARKS. `fault`: why the marker is not understood (then format is ""). `shape`: (N, K)
-    before padding, () where the marker does not tell."""
+    """`format`: one of spellings.MARKS. `fault`: why the marker is not understood (then format is ""), `remedy`: what
+    to do then. `group`: input channels that are rotated together, 0 for none. `shape`: (N, K) before padding, () where
+    the marker does not tell."""
 
     format: str = ""
     fault: str = ""
+    remedy: str = LATER
+    group: int = 0
     full_precision: bool = False
     shape: tuple[int, ...] = ()
 
@@ -49,9 +61,13 @@ def from_entry(entry: object) -> Marker:
     name = entry.get("format")
     if not isinstance(name, str) or name not in MARKS:
         return Marker(fault=f"is marked with the unknown format {str(name)[:40]!r}")
-    params = entry.get("params")
-    if entry.get("convrot") or (isinstance(params, dict) and params.get("convrot")):
-        return Marker(fault="is rotated (convrot)")
+    group = 0
+    if _told(entry, ROTATES, False):
+        group = _told(entry, ROTATED_GROUP, DEFAULT_GROUP)
+        fault, remedy = _unrotatable(name, group)
+        if fault:
+            return Marker(fault=fault, remedy=remedy)
+        name = ROTATED[int(group)]
     others = sorted(set(entry) - HARMLESS - {GROUP_SIZE, SHAPE})
     if others:
         return Marker(fault=f"has a marker with the unknown entry {others[0][:40]!r}")
@@ -60,7 +76,27 @@ def from_entry(entry: object) -> Marker:
     shape = entry.get(SHAPE)
     if not isinstance(shape, list) or len(shape) != 2 or not all(type(size) is int and size > 0 for size in shape):
         shape = ()
-    return Marker(name, full_precision=bool(entry.get("full_precision_matrix_mult")), shape=tuple(shape))
+    full_precision = bool(entry.get("full_precision_matrix_mult"))
+    return Marker(name, full_precision=full_precision, group=int(group), shape=tuple(shape))
+
+
+def _told(entry: dict, name: str, default: object) -> object:
+    """An entry, or that of "params", where core looks next."""
+    params = entry.get("params")
+    return entry.get(name, params.get(name, default) if isinstance(params, dict) else default)
+
+
+def _unrotatable(name: str, group: object) -> tuple[str, str]:
+    """(why a rotated layer cannot be read, remedy), empty if it can."""
+    if name != ROTATABLE:
+        return f"is marked as {name} and as rotated (convrot), which only {ROTATABLE} layers are", LATER
+    if not ROTATED:
+        return "is rotated (convrot), which this ComfyUI's comfy-kitchen cannot compute", UPDATE
+    # as core reads it, digits in quotes are a number
+    if str(group) not in map(str, GROUPS):
+        sizes = ", ".join(map(str, sorted(GROUPS)))
+        return f"is rotated in groups of {str(group)[:20]} (convrot_groupsize), not of {sizes}", AGAIN
+    return "", ""
 
 
 def profile_note(metadata: dict[str, str]) -> str | None:

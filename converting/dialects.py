@@ -8,7 +8,7 @@ import torch
 from comfy_kitchen.float_utils import swap_nibbles
 
 from ..checkpoints.checkpoint import HeldWeight
-from ..formats import FORMATS, int4_marlin
+from ..formats import FORMATS, ROTATED, int4_marlin, int8_convrot
 from ..formats.int4_group128 import GROUP
 from ..layer_rules import Override
 from ..layer_rules.families import lightx2v_also
@@ -79,7 +79,7 @@ def _saved(held: HeldWeight) -> tuple[Tensors, dict]:
     for name in WRITTEN_BY_CORE:
         if name in held.tensors and held.tensors[name].numel():
             tensors[name] = held.tensors[name]
-    marker: dict[str, object] = {"format": row.marker_of(params)}
+    marker: dict[str, object] = {"format": row.marker_of(params), **row.settings}
     if held.format in PADDED:
         marker["orig_shape"] = list(held.shape)
     if held.format == "mxfp8":  # core's reader of streamed files does not know the type
@@ -123,7 +123,7 @@ WRITERS: dict[str, dict[str, Callable[[HeldWeight], Tensors]]] = {
         "mxfp8": _lightx2v_mxfp8,
         "nvfp4": _lightx2v_nvfp4,
     },
-    COMFYUI: dict.fromkeys(("int8-channel", "fp8-tensor", "mxfp8", "nvfp4"), _comfyui),
+    COMFYUI: dict.fromkeys(("int8-channel", *ROTATED.values(), "fp8-tensor", "mxfp8", "nvfp4"), _comfyui),
     X2V: dict.fromkeys((name for name in FORMATS if name not in MADE_AT_LOAD), _x2v),
 }
 
@@ -141,6 +141,11 @@ def writable(dialect: str) -> tuple[str, ...]:
     return tuple(WRITERS[dialect])
 
 
+def choices(dialect: str) -> list[str]:
+    """`writable` as a person names them: rotated formats without the groups, which are found for each layer."""
+    return [name for name in writable(dialect) if name not in ROTATED.values() or name == int8_convrot.NAME]
+
+
 @functools.cache
 def layer_specs(
     format_name: str,
@@ -155,8 +160,7 @@ def layer_specs(
     Raises ValueError for a shape (N, K) that the format cannot hold.
     """
     row = FORMATS[format_name]
-    codes, params = row.layout.quantize(torch.empty(shape, device="meta"), scale="recalculate")
-    tensors = dict(zip(row.tensors, row.parts(codes, params), strict=True))
+    tensors = row.encode(torch.empty(shape, device="meta"), scale="recalculate")
     if static:
         tensors["input_scale"] = torch.empty(1, device="meta")
     return layer_tensors(HeldWeight(format_name, shape, tensors), dialect, scale_dtype)

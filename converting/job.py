@@ -14,19 +14,19 @@ from ..checkpoints.kinds import DIT
 from ..checkpoints.lightx2v_names import naming
 from ..checkpoints.markers import HEADER_KEY
 from ..checkpoints.unscaled import FP8
-from ..formats import FORMATS, SMOOTHED, family, repackings
+from ..formats import FORMATS, SMOOTHED, family, original, repackings
 from ..layer_rules import select
 from ..layer_rules.overrides import KEEP
 from . import search, smooth
 from .casting import cast
-from .dialects import layer_specs, layer_tensors, needed, writable
+from .dialects import choices, layer_specs, layer_tensors, needed, writable
 from .errors import ConvertError
 from .measuring import Layer, Measured, candidates, measure, stored_bytes
 from .options import KEPT, Options
-from .outputs import LIGHTX2V, Output, outputs
+from .outputs import LIGHTX2V, Output, left_out, outputs
 from .progress import Progress, Steps
 from .renaming import renamed
-from .rows import BY_CHANNEL, Rows, in_parts, quantize
+from .rows import ROWS_ALONE, Rows, in_parts, quantize
 from .source import Source
 from .units import Spec, Unit
 from .weights import Weights
@@ -51,7 +51,7 @@ class Job:
         self._checkpoint = source.checkpoint
         self._weights = Weights(source)
         self._outputs = outputs(self._checkpoint, options.dialect)
-        self.notes = list(self._checkpoint.notes)
+        self.notes = [*self._checkpoint.notes, *left_out(self._checkpoint, options.dialect)]
         self._loras = self._read_loras()
         self._calibration = options.calibration and renamed(options.calibration, self._outputs)
         weights = [output for output in self._outputs.values() if self._is_layer(output)]
@@ -124,8 +124,9 @@ class Job:
         for layer, output in self._layers.items():
             held = self._weights.format(output)
             chosen = self.selection.formats.get(layer)
-            if held is not None and (chosen is None or (self._options.format is None and not self._overridden(layer))):
-                chosen = family(held)
+            unasked = chosen is None or (self._options.format is None and not self._overridden(layer))
+            if held is not None and (unasked or family(held) == family(chosen)):
+                chosen = original(held)
             if chosen is not None:
                 result[layer] = SMOOTHED[chosen] if self._stays_smooth(held, chosen) else chosen
         return result
@@ -207,7 +208,7 @@ class Job:
         return self._whole(self._layers[layer])
 
     def _stays_smooth(self, held: str | None, chosen: str) -> bool:
-        smooth_there = held is not None and FORMATS[held].smooth and family(held) == chosen
+        smooth_there = held is not None and FORMATS[held].smooth and original(held) == chosen
         return smooth_there and SMOOTHED[chosen] in writable(self._options.dialect)
 
     def _overridden(self, layer: str) -> bool:
@@ -219,7 +220,7 @@ class Job:
         if wrong is not None:
             raise ConvertError(
                 f"{wrong} would be {self.formats[wrong]}, which the dialect {self._options.dialect} does not have: "
-                f"choose one of {', '.join(known)}, or the other dialect."
+                f"choose one of {', '.join(choices(self._options.dialect))}, or the other dialect."
             )
 
     def _layer(self, layer: str, output: Output) -> Unit:
@@ -257,7 +258,7 @@ class Job:
         if FORMATS[format_name].smooth and factor is None:
             factor = self._weights.factor(output)
         work = (self._rows(output), output.shape, format_name, self._place(output), scale_dtype, factor)
-        if family(format_name) in BY_CHANNEL:
+        if family(format_name) in ROWS_ALONE:
             yield from in_parts(*work)
         else:
             yield quantize(*work)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 
 from ..calibrating import Calibration, CalibrationError
-from ..formats import FORMATS, SMOOTHED
+from ..formats import FORMATS, SMOOTHED, fitting
 from ..kernels.activation import SIMULATED
 from ..layer_rules.format_names import CHOICES, format_named
 from ..layer_rules.overrides import KEEP
@@ -98,9 +98,9 @@ def measure(
         _check(calibration, layers)
     measured: Measured = {}
     for name, layer in layers.items():
-        fitting = [format_name for format_name in formats if why_not(format_name, layer.shape) is None]
-        smoothed = {held: factors[held][name] for held in fitting if name in factors.get(held, {})}
-        ratios = output_snr(layer, fitting, _inputs(name, layer.shape[1], calibration), smoothed)
+        possible = [fitting(held, layer.shape) for held in formats if why_not(held, layer.shape) is None]
+        smoothed = {held: factors[held][name] for held in possible if name in factors.get(held, {})}
+        ratios = output_snr(layer, possible, _inputs(name, layer.shape[1], calibration), smoothed)
         measured[name] = {KEEP: Cost(math.inf, stored_bytes(layer.kept))}
         for format_name, snr in ratios.items():
             # the other dialect has factors beside the layers
@@ -136,8 +136,7 @@ def output_snr(
         for name in formats:
             row = FORMATS[SMOOTHED[name] if name in factors else name]
             smoothing = {"pre_quant_scale": factors[name]} if name in factors else {}
-            codes, params = row.layout.quantize(weight, scale=scales.get(name, "recalculate"), **smoothing)
-            tensors = dict(zip(row.tensors, row.parts(codes, params), strict=True))
+            tensors = row.encode(weight, scale=scales.get(name, "recalculate"), **smoothing)
             if name not in inputs:
                 inputs[name] = SIMULATED[row.activation](x, tensors)
             held = row.wrap(tensors, torch.float32, tuple(weight.shape)).dequantize()

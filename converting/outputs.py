@@ -7,7 +7,7 @@ import torch
 
 from ..checkpoints import Checkpoint, names
 from ..checkpoints.layers import SPIECE
-from ..checkpoints.lightx2v_names import is_cut_evenly, lightx2v_targets, naming
+from ..checkpoints.lightx2v_names import SAME, is_cut_evenly, lightx2v_targets, naming
 from ..checkpoints.originals import original
 from .errors import ConvertError
 
@@ -115,9 +115,21 @@ def _source_names(checkpoint: Checkpoint, dialect: str) -> dict[str, str]:
     stored = {layer.weight_key: f"{layer.stored.name}.weight" for layer in checkpoint.layers.values()}
     kept = [key for key in checkpoint.kept if dialect != LIGHTX2V or key not in checkpoint.added]
     named = {key: stored.get(key, key) for key in checkpoint.tensors if key in stored or key in kept}
+    named.update({key: key for key in checkpoint.settings if _keeps_settings(checkpoint, dialect)})
     dropped = [key for key in checkpoint.tensors if key.removeprefix(checkpoint.prefix) in ALSO_THERE[dialect]]
     named.update({key: key for key in dropped})
     return {key: name.removeprefix(checkpoint.prefix) for key, name in named.items()}
+
+
+def left_out(checkpoint: Checkpoint, dialect: str) -> list[str]:
+    """What to say of tensors that the dialect has no place for."""
+    count = 0 if _keeps_settings(checkpoint, dialect) else len(checkpoint.settings)
+    return [f"{count} attention settings are left out"] if count else []
+
+
+def _keeps_settings(checkpoint: Checkpoint, dialect: str) -> bool:
+    """Whether the modules that attention settings are of have the same names in the dialect."""
+    return dialect != LIGHTX2V and checkpoint.family.names == SAME and not checkpoint.family.joins
 
 
 def _places(checkpoint: Checkpoint, dialect: str, key: str, name: str) -> list[tuple[str, int, int, Piece]]:

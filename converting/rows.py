@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from ..checkpoints.checkpoint import HeldWeight
-from ..formats import FORMATS, SMOOTHED
+from ..formats import FORMATS, SMOOTHED, int8_convrot
 from ..formats.fp8_tensor import Fp8TensorLayout
 from ..formats.layout import scale_for
 from ..kernels.activation import NVFP4_MAX
@@ -18,6 +18,8 @@ CHUNK = 1 << 19
 UNSMOOTHED = {smoothed: plain for plain, smoothed in SMOOTHED.items()}
 # one scale per row
 BY_CHANNEL = ("int8-channel", "fp8-channel")
+# families whose rows are written as soon as they are quantized
+ROWS_ALONE = (*BY_CHANNEL, int8_convrot.NAME)
 # the tallest tile in which a format stores rows
 TILE = 128
 
@@ -104,8 +106,8 @@ def _part(
     elif scale is None:
         _amax(chunk, place)
     shape = tuple(chunk.shape)
-    codes, params = row.layout.quantize(chunk, scale="recalculate" if scale is None else scale, inplace_ops=True)
-    return HeldWeight(format_name, shape, dict(zip(row.tensors, row.parts(codes, params), strict=True)))
+    tensors = row.encode(chunk, scale="recalculate" if scale is None else scale, inplace_ops=True)
+    return HeldWeight(format_name, shape, tensors)
 
 
 def _shared(format_name: str) -> tuple[str, ...]:

@@ -10,14 +10,14 @@ from ..checkpoints.cutting import cut
 from ..checkpoints.errors import CheckpointError, Problem
 from ..checkpoints.spellings import WrongValueError
 from ..checkpoints.stored import StoredLayer
-from ..formats import FORMATS
+from ..formats import FORMATS, ROTATED
 from ..formats.convert import convert
 from .outputs import Output, Piece
 from .source import Source
 
 SIXTEEN_BIT = {"bfloat16", "float16"}
 # formats whose rows stand alone in every tensor, so that layers can be cut and joined as they are
-BY_ROW = ("int8-channel", "fp8-channel", "int4-g128")
+BY_ROW = ("int8-channel", *ROTATED.values(), "fp8-channel", "int4-g128")
 
 
 class Weights:

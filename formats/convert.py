@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from comfy_kitchen.tensor import QuantizedTensor
 
-from . import FORMAT_OF_LAYOUT, FORMATS, family, int4_marlin
+from . import FORMATS, family, format_of, int4_marlin
 from .fp8_reduced import Fp8ReducedLayout
 
 # between two families, without the user's asking: one scale for all rows is a scale per row, and the static input scale
@@ -19,7 +19,7 @@ LIMITS = tuple(Fp8ReducedLayout.MAX * 2**i for i in range(4))
 def convert(weight: QuantizedTensor, target: str) -> QuantizedTensor:
     """`weight` [N, K] in the format named `target`, of the same dtype and on the same device; a smoothed format keeps
     its smoothing if the target has one."""
-    source = FORMAT_OF_LAYOUT[weight._layout_cls].name
+    source = format_of(weight).name
     if source == target:
         return weight
     both_smooth = FORMATS[source].smooth and FORMATS[target].smooth
@@ -78,7 +78,7 @@ def _from_marlin(codes, params):
 
 
 # (from, to) -> codes and Params of the one -> the tensors of the other, but for a pre_quant_scale that both have. Every
-# pair of one family that is smoothed alike has its row, and pairs of two families that hold the same numbers.
+# pair of one family that is smoothed and set alike has its row, and pairs of two families that hold the same numbers.
 REPACKINGS: dict[tuple[str, str], Callable[[torch.Tensor, object], dict[str, torch.Tensor]]] = {
     ("fp8-channel", "fp8-reduced"): _to_reduced,
     ("fp8-reduced", "fp8-channel"): _same,

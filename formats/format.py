@@ -1,7 +1,7 @@
 """One row of the table of formats: how a weight is stored, by name."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -13,9 +13,11 @@ class Format:
     """`layout_name` is the comfy_kitchen layout. `tensors`: "codes", then the tensor fields of the layout's Params, in
     order. `activation`: what a kernel of this format makes of its input (see kernels/activation.py). `marker`: the
     format name in a saved layer's `comfy_quant` (core's where core reads the same bytes, else ours, which core
-    refuses). `family`: formats that one scheme serves; those of them that are smoothed alike hold the same numbers in
-    another order and are converted at load for the kernel that wants them. `core_reads`: whether core reads a weight
-    with these Params as `marker` says; None: every one."""
+    refuses). `family`: formats that one scheme serves; those of them that are smoothed and set alike hold the same
+    numbers in another order and are converted at load for the kernel that wants them. `core_reads`: whether core reads
+    a weight with these Params as `marker` says; None: every one. `settings`: fields of Params that are no tensors and
+    the same for every weight of the format, which a marker tells beside its name; `options`: what the layout's
+    `quantize` takes beside them."""
 
     name: str
     layout_name: str
@@ -24,6 +26,8 @@ class Format:
     marker: str
     family: str
     core_reads: Callable[[Any], bool] | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    options: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @property
     def layout(self) -> type:
@@ -37,7 +41,7 @@ class Format:
     def wrap(self, tensors: dict[str, torch.Tensor], dtype: torch.dtype, shape: tuple[int, int]) -> QuantizedTensor:
         """The named tensors as they are -> a weight that reports `shape` (N, K) and `dtype`."""
         fields = {name: tensors[name] for name in self.tensors[1:]}
-        params = self.layout.Params(**fields, orig_dtype=dtype, orig_shape=tuple(shape))
+        params = self.layout.Params(**fields, **self.settings, orig_dtype=dtype, orig_shape=tuple(shape))
         return QuantizedTensor(tensors["codes"], self.layout_name, params)
 
     def marker_of(self, params: Any) -> str:
@@ -48,9 +52,19 @@ class Format:
         """The tensors of a weight in the order of `tensors`: what a torch op can take."""
         return [codes, *(getattr(params, name) for name in self.tensors[1:])]
 
+    def holds(self, weight: QuantizedTensor) -> bool:
+        """Whether a weight is one of this format: of its layout, and set alike."""
+        params = weight._params
+        return weight._layout_cls == self.layout_name and all(
+            getattr(params, name) == value for name, value in self.settings.items()
+        )
+
+    def encode(self, weight: torch.Tensor, **options) -> dict[str, torch.Tensor]:
+        """Float [N, K] -> the tensors of the format; options: what the layout's `quantize` takes."""
+        codes, params = self.layout.quantize(weight, **self.settings, **self.options, **options)
+        return dict(zip(self.tensors, self.parts(codes, params), strict=True))
+
     def quantize(self, weight: torch.Tensor, dtype: torch.dtype, **options) -> QuantizedTensor:
         """Float [N, K] -> a weight that reports `dtype`; nearest rounding, fresh scales. options: what else the
         layout's `quantize` takes, such as a `pre_quant_scale`."""
-        codes, params = self.layout.quantize(weight, scale="recalculate", **options)
-        tensors = dict(zip(self.tensors, self.parts(codes, params), strict=True))
-        return self.wrap(tensors, dtype, tuple(weight.shape))
+        return self.wrap(self.encode(weight, scale="recalculate", **options), dtype, tuple(weight.shape))

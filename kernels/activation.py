@@ -9,6 +9,8 @@ import torch
 from comfy_kitchen.float_utils import F4_E2M1_MAX, F8_E4M3_MAX
 from comfy_kitchen.tensor import QuantizedTensor
 
+from ..formats import ROTATED
+from ..formats.int8_convrot import rotated
 from ..formats.scaled import grouped
 
 INT8_MAX = 127.0
@@ -25,11 +27,11 @@ CPU_VALUES, GPU_VALUES = 1 << 21, 1 << 25
 
 
 def quantize_int8(
-    x: torch.Tensor, pad_rows: int = 1, pre_quant_scale: torch.Tensor | None = None
+    x: torch.Tensor, pad_rows: int = 1, pre_quant_scale: torch.Tensor | None = None, rotation: int = 0
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """x [M, K] float -> codes int8 [M', K] and scale float32 [M', 1]; M' is M rounded up to a multiple of pad_rows,
-    the rows beyond M are zero."""
-    return _quantize(x, torch.int8, INT8_MAX, pad_rows, pre_quant_scale=pre_quant_scale)
+    the rows beyond M are zero. rotation: channels of a group that is rotated first, 0 for none."""
+    return _quantize(x, torch.int8, INT8_MAX, pad_rows, pre_quant_scale=pre_quant_scale, rotation=rotation)
 
 
 def quantize_fp8(
@@ -60,7 +62,7 @@ def quantize_fp8_static(x: torch.Tensor, input_scale: torch.Tensor) -> tuple[tor
     return codes, scale
 
 
-def _quantize(x, dtype, largest, pad_rows=1, group=None, pre_quant_scale=None):
+def _quantize(x, dtype, largest, pad_rows=1, group=None, pre_quant_scale=None, rotation=0):
     rows, width = x.shape
     group = group or width
     padded = -(-rows // pad_rows) * pad_rows
@@ -72,7 +74,8 @@ def _quantize(x, dtype, largest, pad_rows=1, group=None, pre_quant_scale=None):
     step = _step(x)
     buffer = torch.empty((min(step, rows), scale.shape[1], group), dtype=torch.float32, device=x.device)
     for start in range(0, rows, step):
-        part = grouped(x[start : start + step], group)
+        part = x[start : start + step]
+        part = grouped(rotated(part.to(torch.float32), rotation) if rotation else part, group)
         stop = start + part.shape[0]
         if pre_quant_scale is not None:
             part = torch.mul(part, pre_quant_scale, out=buffer[: part.shape[0]])
@@ -115,6 +118,16 @@ def _smooth(simulate):
     return simulate_smooth
 
 
+def _rotated(group):
+    """What is multiplied with the rotated weight, in terms of the weight itself."""
+
+    def simulate(x, tensors):
+        codes, scale = quantize_int8(x, rotation=group)
+        return rotated(codes.to(torch.float32) * scale, group)
+
+    return simulate
+
+
 def _static(x, tensors):
     codes, scale = quantize_fp8_static(x, tensors["input_scale"])
     return codes.to(torch.float32) * scale
@@ -147,5 +160,7 @@ SIMULATED = {
     "mxfp8": _mxfp8,
     "nvfp4": _nvfp4,
 }
+for _group, _format in ROTATED.items():
+    SIMULATED[_format] = _rotated(_group)
 for _name in ("int8", "fp8", "fp8-reduced"):
     SIMULATED[f"{_name}-smooth"] = _smooth(SIMULATED[_name])

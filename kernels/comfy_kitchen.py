@@ -7,6 +7,7 @@ import comfy_kitchen
 import torch
 
 from ..core_features import multiplies_int8
+from ..formats import ROTATED
 from .activation import NVFP4_MAX, tensor_scale
 from .adapter import library_linear, library_quantize, library_steps
 from .kernel import SIXTEEN_BIT, Kernel, Requirements, Steps
@@ -59,6 +60,28 @@ LIBRARIES.update(
 
 def _int8(kitchen, x, codes, scale, bias):
     return kitchen.int8_linear(x, codes, scale.view(-1), bias, out_dtype=x.dtype)
+
+
+def _convrot(op_name: str, library: Library):
+    """As `library_linear`, of rotated weights."""
+
+    @torch.library.custom_op(f"x2v_quant::{op_name}", mutates_args=())
+    def op(
+        x: torch.Tensor, codes: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor | None, group: int
+    ) -> torch.Tensor:
+        if x.shape[0] == 0:
+            return x.new_empty((0, codes.shape[0]))
+        bias = None if bias is None else bias.to(x.dtype).contiguous()
+        multiply = library.loaded().int8_linear
+        rotation = {"convrot": True, "convrot_groupsize": group}
+        return multiply(x.contiguous(), codes, scale.view(-1), bias, out_dtype=x.dtype, **rotation)
+
+    op.register_fake(lambda x, codes, scale, bias, group: x.new_empty((x.shape[0], codes.shape[0])))
+    return lambda x, codes, params, bias: op(x, codes, params.scale, bias, params.convrot_groupsize)
+
+
+_convrot_gpu = _convrot("comfy_kitchen_int8_convrot_linear", WITH_INT8)
+_convrot_cpu = _convrot("comfyui_int8_convrot_linear", WITH_INT8_LINEAR)
 
 
 def _mxfp8(kitchen, x, codes, scale, bias):
@@ -193,6 +216,31 @@ ROWS = (
         "int8",
         "int8 weights x int8 activations (per-token), bit for bit what ComfyUI's own layers compute on a CPU, slow",
         Requirements(kind="cpu", library="comfy-kitchen int8_linear", dtypes=(torch.float32,)),
+    ),
+    *(
+        _row(
+            name,
+            _convrot_gpu,
+            name,
+            "int8 weights x int8 activations (per-token), rotated, fused scales and bias, ComfyUI's kernels",
+            (7, 5),
+            "comfy-kitchen int8",
+            16,
+            16,
+        )
+        for name in ROTATED.values()
+    ),
+    *(
+        Kernel(
+            "comfyui",
+            (name,),
+            _convrot_cpu,
+            name,
+            "int8 weights x int8 activations (per-token), rotated, bit for bit what ComfyUI's own layers compute on a "
+            "CPU, slow",
+            Requirements(kind="cpu", library="comfy-kitchen int8_linear", dtypes=(torch.float32,)),
+        )
+        for name in ROTATED.values()
     ),
     _row(
         "mxfp8",

@@ -4,7 +4,7 @@ import functools
 
 import torch
 
-from ..formats import FORMATS, SMOOTHED
+from ..formats import FORMATS, like, original
 from .kernel import Kernel
 
 SUMMARY = "weights dequantized for each call, float matmul: memory is saved, time is not"
@@ -37,4 +37,4 @@ def row(format_name: str) -> Kernel:
 
 
 # a repacked format has another that is dequantized faster
-ROWS = tuple(row(name) for name, one in FORMATS.items() if name in (one.family, SMOOTHED.get(one.family)))
+ROWS = tuple(row(name) for name in FORMATS if name == like(name, original(name)))

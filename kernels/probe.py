@@ -27,13 +27,14 @@ def failure(kernel: Kernel, format_name: str, device: torch.device) -> str | Non
         return None
     generator = torch.Generator().manual_seed(0)
     rows = ROWS.get(device.type, ROWS["cpu"])
-    x = torch.randn((max(rows), K), generator=generator)
-    weight = torch.randn((N, K), generator=generator) / K**0.5
+    columns = max(K, FORMATS[format_name].settings.get("convrot_groupsize", K))
+    x = torch.randn((max(rows), columns), generator=generator)
+    weight = torch.randn((N, columns), generator=generator) / columns**0.5
     x[0], weight[0], weight[1] = 1.0, 0.1, -0.1
     options = {}
     if FORMATS[format_name].smooth:
         # powers of two, so that what is constant stays so where it is multiplied
-        factor = 2.0 ** (torch.arange(K) % 5 - 2)
+        factor = 2.0 ** (torch.arange(columns) % 5 - 2)
         x, weight, options = x / factor, weight * factor, {"pre_quant_scale": factor}
     dtype = (kernel.requires.dtypes or (torch.bfloat16,))[0]
     x, bias = x.to(dtype), torch.randn(N, generator=generator).to(dtype)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from ..formats import repackings
+from ..formats import family, repackings
 from ..machine import Machine
 from ..printable import PrintableError
 from .kernel import Kernel
@@ -89,7 +89,8 @@ def _verdict(name, formats, machine, shape, dtype) -> tuple[Kernel | None, str, 
         return None, "", "is not part of this version of x2v-quant"
     rows = [k for k in known if set(formats) & set(k.formats)]
     if not rows:
-        return None, "", f"computes {', '.join(sorted({f for k in known for f in k.formats}))}, not {formats[0]}"
+        computed = sorted({family(f) for k in known for f in k.formats})
+        return None, "", f"computes {', '.join(computed)}, not {formats[0]}"
     rows.sort(key=lambda k: formats[0] not in k.formats)  # as it is held, if that is possible
     reason = None
     for row in [k for k in rows if k.requires.kind in (None, machine.kind)] or rows[:1]:

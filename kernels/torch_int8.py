@@ -1,8 +1,12 @@
 """int8 W8A8 by torch's own matmul: per-token activations, torch._int_mm, scales and bias afterwards."""
 
+from functools import partial
+
 import torch
 
+from ..formats import ROTATED
 from . import quantizers
+from .activation import quantize_int8
 from .adapter import MULTIPLY_SCHEMA, multiplied_like
 from .kernel import Kernel, Requirements, Steps
 
@@ -32,6 +36,30 @@ def int8_linear(
         return x.new_empty((rows, columns))
     given = quantizers.per_token(x, "int8", _row_multiple(x), pre_quant_scale)
     return _multiply(*given, rows, x.dtype, codes, scale, bias)
+
+
+@torch.library.custom_op("x2v_quant::int8_convrot_linear", mutates_args=())
+def int8_convrot_linear(
+    x: torch.Tensor, codes: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor | None, group: int
+) -> torch.Tensor:
+    """`int8_linear` of x whose groups of so many channels are rotated in float32 before they are quantized, as those of
+    the codes were."""
+    rows, columns = x.shape[0], codes.shape[0]
+    if rows * columns == 0:
+        return x.new_empty((rows, columns))
+    given = quantize_int8(x, _row_multiple(x), rotation=group)
+    return _multiply(*given, rows, x.dtype, codes, scale, bias)
+
+
+@torch.library.custom_op("x2v_quant::quantize_rotated_tokens", mutates_args=())
+def quantize_rotated_tokens(x: torch.Tensor, pad_rows: int, group: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The first step of `int8_convrot_linear`."""
+    return quantize_int8(x, pad_rows, rotation=group)
+
+
+@quantize_rotated_tokens.register_fake
+def _(x, pad_rows, group):
+    return quantizers.tokens_like(x, torch.int8, pad_rows)
 
 
 @torch.library.custom_op("x2v_quant::int8_multiply", mutates_args=(), schema=MULTIPLY_SCHEMA)
@@ -81,6 +109,11 @@ def _epilogue(accumulators, token_scale, row_scale, offset, out):
         out.copy_(torch.addcmul(offset, values, row_scale, out=values))
 
 
+@int8_convrot_linear.register_fake
+def _(x, codes, scale, bias, group):
+    return x.new_empty((x.shape[0], codes.shape[0]))
+
+
 @int8_linear.register_fake
 def _(x, codes, scale, bias, pre_quant_scale=None):
     return x.new_empty((x.shape[0], codes.shape[0]))
@@ -94,42 +127,53 @@ def _smooth_linear(x, codes, params, bias):
     return torch.ops.x2v_quant.int8_linear(x, codes, params.scale, bias, params.pre_quant_scale)
 
 
-def _steps(factor):
-    def quantize(x, params):
-        return torch.ops.x2v_quant.quantize_tokens(x, "int8", _row_multiple(x), factor(params))
-
-    def multiply(given, rows, dtype, codes, params, bias):
-        return torch.ops.x2v_quant.int8_multiply(*given, rows, dtype, codes, params.scale, bias)
-
-    return quantize, multiply
+def _convrot_linear(x, codes, params, bias):
+    return torch.ops.x2v_quant.int8_convrot_linear(x, codes, params.scale, bias, params.convrot_groupsize)
 
 
-STEPS = Steps(*_steps(lambda params: None))
-SMOOTH_STEPS = Steps(*_steps(lambda params: params.pre_quant_scale), reads=("pre_quant_scale",))
+def _quantized(x, params):
+    return torch.ops.x2v_quant.quantize_tokens(x, "int8", _row_multiple(x))
+
+
+def _quantized_smooth(x, params):
+    return torch.ops.x2v_quant.quantize_tokens(x, "int8", _row_multiple(x), params.pre_quant_scale)
+
+
+def _quantized_rotated(group, x, params):
+    return torch.ops.x2v_quant.quantize_rotated_tokens(x, _row_multiple(x), group)
+
+
+def _multiplied(given, rows, dtype, codes, params, bias):
+    return torch.ops.x2v_quant.int8_multiply(*given, rows, dtype, codes, params.scale, bias)
+
+
+STEPS = Steps(_quantized, _multiplied)
+SMOOTH_STEPS = Steps(_quantized_smooth, _multiplied, reads=("pre_quant_scale",))
+# layers share an input only if they rotate it alike
+CONVROT_STEPS = {name: Steps(partial(_quantized_rotated, group), _multiplied) for group, name in ROTATED.items()}
 
 _SUMMARY = "int8 weights x int8 activations (per-token), int32 accumulation, torch._int_mm"
 
+CPU = Requirements(kind="cpu", vnni=True)
+GPU = Requirements(kind="cuda", min_capability=(7, 5), n_multiple=8, k_multiple=8)
 ROWS = (
-    Kernel(
-        "torch",
-        ("int8-channel",),
-        _linear,
-        "int8",
-        _SUMMARY,
-        Requirements(kind="cpu", vnni=True),
-        smooth_linear=_smooth_linear,
-        steps=STEPS,
-        smooth_steps=SMOOTH_STEPS,
+    *(
+        Kernel(
+            "torch",
+            ("int8-channel",),
+            _linear,
+            "int8",
+            _SUMMARY,
+            requires,
+            smooth_linear=_smooth_linear,
+            steps=STEPS,
+            smooth_steps=SMOOTH_STEPS,
+        )
+        for requires in (CPU, GPU)
     ),
-    Kernel(
-        "torch",
-        ("int8-channel",),
-        _linear,
-        "int8",
-        _SUMMARY,
-        Requirements(kind="cuda", min_capability=(7, 5), n_multiple=8, k_multiple=8),
-        smooth_linear=_smooth_linear,
-        steps=STEPS,
-        smooth_steps=SMOOTH_STEPS,
+    *(
+        Kernel("torch", (name,), _convrot_linear, name, f"{_SUMMARY}, rotated", requires, steps=CONVROT_STEPS[name])
+        for requires in (CPU, GPU)
+        for name in ROTATED.values()
     ),
 )

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from ..formats import fitting
 from . import default, shapes
 from .errors import RuleError
 from .families import Family, families_of
@@ -49,7 +50,7 @@ def select(
         elif reason is None:
             reason = _why_kept(families, name, shape) or shapes.why_not(wanted, shape)
         if reason is None:
-            selection.formats[name] = wanted if override is None else override.format
+            selection.formats[name] = fitting(wanted if override is None else override.format, shape)
         else:
             selection.kept[name] = reason
     return selection

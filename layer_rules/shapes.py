@@ -2,7 +2,8 @@
 
 # format -> the multiples that N and K have to be of. int4-g128 puts two codes of a row into a byte. What mxfp8 and
 # nvfp4 store of other sizes is padded, and a file does not say how far: it would not be read back as the layer it was.
-MULTIPLES = {"int4-g128": (1, 2), "mxfp8": (32, 32), "nvfp4": (16, 16)}
+# int8-convrot rotates 4 channels at least.
+MULTIPLES = {"int4-g128": (1, 2), "int8-convrot": (1, 4), "mxfp8": (32, 32), "nvfp4": (16, 16)}
 
 
 def why_not(format_name: str, shape: tuple[int, int]) -> str | None:

@@ -6,7 +6,7 @@ import comfy.lora
 import torch
 from comfy_kitchen.tensor import QuantizedTensor
 
-from ..formats import FORMAT_OF_LAYOUT
+from ..formats import format_of
 from ..log import log
 from .apart import core_patches, replace
 from .bypass import add_beside
@@ -86,6 +86,5 @@ def _can_be_beside(translated: Translated, name: Target) -> bool:
 
 
 def _few_bits(weight: torch.Tensor) -> bool:
-    if not isinstance(weight, QuantizedTensor) or weight._layout_cls not in FORMAT_OF_LAYOUT:
-        return False
-    return FORMAT_OF_LAYOUT[weight._layout_cls].family in KEPT_AS_THEY_ARE
+    row = format_of(weight) if isinstance(weight, QuantizedTensor) else None
+    return row is not None and row.family in KEPT_AS_THEY_ARE

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from comfy_kitchen.tensor import QuantizedTensor
 
-from ..formats import FORMAT_OF_LAYOUT, FORMATS
+from ..formats import FORMATS, format_of
 
 
 def held_format(layer: torch.nn.Module) -> str | None:
@@ -13,7 +13,7 @@ def held_format(layer: torch.nn.Module) -> str | None:
     if not isinstance(layer.weight, QuantizedTensor):
         return None
     weight = in_our_layout(layer)
-    return layer.quant_format if weight is None else FORMAT_OF_LAYOUT[weight._layout_cls].name
+    return layer.quant_format if weight is None else format_of(weight).name
 
 
 def in_our_layout(layer: torch.nn.Module, weight: QuantizedTensor | None = None) -> QuantizedTensor | None:
@@ -22,19 +22,20 @@ def in_our_layout(layer: torch.nn.Module, weight: QuantizedTensor | None = None)
     weight = layer.weight if weight is None else weight
     if getattr(layer, "pre_quant_scale", None) is not None and weight._layout_cls not in OURS:
         return None  # core smooths activations beside the weight
-    if weight._layout_cls in FORMAT_OF_LAYOUT:
-        return weight
     repack = CORES.get(weight._layout_cls)
-    return None if repack is None else repack(layer, weight)
+    if repack is not None:
+        return repack(layer, weight)
+    return None if format_of(weight) is None else weight
 
 
 def _int8(layer: torch.nn.Module, weight: QuantizedTensor) -> QuantizedTensor | None:
-    """One scale or one per row -> one per row."""
-    if weight._params.convrot:  # rotated codes
+    """One scale or one per row -> one per row; None for codes that are rotated in groups of no row."""
+    rotated = format_of(weight)
+    if weight._params.convrot and rotated is None:
         return None
     scale = weight._params.scale.to(torch.float32).reshape(-1, 1).expand(weight.shape[0], 1).contiguous()
     tensors = {"codes": weight._qdata, "scale": scale}
-    return FORMATS["int8-channel"].wrap(tensors, weight.dtype, tuple(weight.shape))
+    return (rotated or FORMATS["int8-channel"]).wrap(tensors, weight.dtype, tuple(weight.shape))
 
 
 def _fp8(layer: torch.nn.Module, weight: QuantizedTensor) -> QuantizedTensor:
@@ -52,4 +53,4 @@ CORES: dict[str, Callable[[torch.nn.Module, QuantizedTensor], QuantizedTensor | 
     "TensorCoreFP8E4M3Layout": _fp8,
 }
 # layouts that only this pack has
-OURS = frozenset(name for name in FORMAT_OF_LAYOUT if name.startswith("X2V"))
+OURS = frozenset(row.layout_name for row in FORMATS.values() if row.layout_name.startswith("X2V"))

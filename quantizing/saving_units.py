@@ -10,10 +10,10 @@ from ..checkpoints.checkpoint import HeldWeight
 from ..checkpoints.cutting import cut
 from ..checkpoints.lightx2v_names import is_cut_evenly
 from ..checkpoints.names import Target
-from ..converting.dialects import layer_specs, layer_tensors, writable
+from ..converting.dialects import choices, layer_specs, layer_tensors, writable
 from ..converting.outputs import LIGHTX2V
 from ..converting.units import Spec, Unit
-from ..formats import FORMAT_OF_LAYOUT, FORMATS, SMOOTHED, like
+from ..formats import FORMATS, SMOOTHED, format_of, like, original
 from ..formats.convert import convert
 from ..formats.format import Format
 from .errors import QuantizeError
@@ -97,11 +97,11 @@ class Part:
                 f"Layer {name} is {layer.quant_format}, which no file of this pack holds. Use ComfyUI's ModelSave or "
                 "CLIPSave."
             )
-        format_name = self._in_files(FORMAT_OF_LAYOUT[weight._layout_cls])
+        format_name = self._in_files(format_of(weight))
         if format_name not in writable(self.dialect):
             raise QuantizeError(
                 f"Layer {name} is {format_name}, which the dialect {self.dialect} does not have. Save it in the "
-                f"dialect x2v, or quantize it to one of {', '.join(writable(self.dialect))}."
+                f"dialect x2v, or quantize it to one of {', '.join(choices(self.dialect))}."
             )
         static = format_name == "fp8-tensor" and weight._params.input_scale.numel() > 0
         specs = layer_specs(format_name, _shape(tuple(layer.weight.shape), spans), self.dialect, static=static)
@@ -115,14 +115,15 @@ class Part:
 
     def _held(self, name: str, layer: torch.nn.Module, format_name: str) -> HeldWeight:
         weight = in_our_layout(layer, self._patched(f"{name}{WEIGHT}"))
-        weight = convert(weight, like(FORMAT_OF_LAYOUT[weight._layout_cls].name, format_name))
-        row = FORMAT_OF_LAYOUT[weight._layout_cls]
+        weight = convert(weight, like(format_of(weight).name, format_name))
+        row = format_of(weight)
         tensors = dict(zip(row.tensors, row.parts(weight._qdata, weight._params), strict=True))
         return HeldWeight(format_name, tuple(weight.shape), tensors)
 
     def _in_files(self, row: Format) -> str:
         """The format that files hold a repacked one as; LightX2V's have the factor of a smoothed one in a norm."""
-        return SMOOTHED[row.family] if row.smooth and self.dialect != LIGHTX2V else row.family
+        name = original(row.name)
+        return SMOOTHED[name] if row.smooth and self.dialect != LIGHTX2V else name
 
     def _patched(self, name: str) -> torch.Tensor:
         """A tensor with its LoRAs, in RAM."""
@@ -165,5 +166,4 @@ def _cut(held: HeldWeight, spans: Spans) -> HeldWeight:
         return found
     row = FORMATS[held.format]
     values = _rows(row.wrap(held.tensors, torch.float32, held.shape).dequantize(), spans)
-    codes, params = row.layout.quantize(values, scale="recalculate")
-    return HeldWeight(held.format, tuple(values.shape), dict(zip(row.tensors, row.parts(codes, params), strict=True)))
+    return HeldWeight(held.format, tuple(values.shape), row.encode(values, scale="recalculate"))

@@ -11,7 +11,7 @@ from ..calibrating import Calibration
 from ..converting.outputs import LIGHTX2V
 from ..converting.smooth import NEEDS_CONFIG, behind_norms, factors, norm_units
 from ..converting.units import Unit
-from ..formats import FORMAT_OF_LAYOUT
+from ..formats import format_of
 from ..formats.format import Format
 from ..layer_rules import Selection
 from ..log import log
@@ -79,4 +79,4 @@ def affine_norms(layers: Mapping[str, torch.nn.Module]) -> list[Unit]:
 def _row(layer: torch.nn.Module) -> Format | None:
     """What the layer is quantized as, None if it is not."""
     weight = in_our_layout(layer) if isinstance(layer.weight, QuantizedTensor) else None
-    return None if weight is None else FORMAT_OF_LAYOUT[weight._layout_cls]
+    return None if weight is None else format_of(weight)

@@ -6,6 +6,7 @@ from comfy_kitchen.tensor import QuantizedTensor
 from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
 from ..linear import QuantLinear
+from .held import in_our_layout
 
 # modules that define linear layers whose `weight` is what they multiply by; of others only the forward is to be trusted
 PLAIN_HOMES = (comfy.ops.__name__, torch.nn.Linear.__module__, QuantLinear.__module__)
@@ -46,9 +47,11 @@ def read(layer: torch.nn.Module, device: torch.device) -> tuple[torch.Tensor, to
     written to."""
     if is_foreign(layer):
         return _through_forward(layer, device)
-    weight = layer.weight.to(device)
+    weight = layer.weight
     if isinstance(weight, QuantizedTensor):
-        weight = weight.to(dtype=torch.float32).dequantize()
+        held = in_our_layout(layer)
+        weight = (weight if held is None else held).to(device).to(dtype=torch.float32).dequantize()
+    weight = weight.to(device)
     weight = weight.to(torch.float32)
     smoothing = None if is_ours(layer) else getattr(layer, "pre_quant_scale", None)  # core multiplies the input by it
     return (weight if smoothing is None else weight * smoothing.to(weight)), layer.bias

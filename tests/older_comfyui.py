@@ -10,6 +10,9 @@ core_reads_int8 = pytest.mark.skipif(
 core_multiplies_int8 = pytest.mark.skipif(
     not core_features.multiplies_int8(), reason="this comfy-kitchen has no int8_linear (ComfyUI 0.27's and newer have)"
 )
+core_rotates_int8 = pytest.mark.skipif(
+    not core_features.rotates_int8(), reason="this comfy-kitchen rotates no int8 weights (ComfyUI 0.27's and newer do)"
+)
 core_requantizes_as_held = pytest.mark.skipif(
     not core_features.requantizes_as_held(),
     reason="this ComfyUI quantizes patched weights without what they hold beside their codes (0.27 and newer keep it)",

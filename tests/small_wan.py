@@ -1,5 +1,6 @@
 """A small Wan: its files in every format, a few steps of sampling, and LoRAs on its layers."""
 
+import json
 import zlib
 from collections.abc import Callable, Mapping
 
@@ -37,28 +38,41 @@ class WanFiles(dict):
 
     def __missing__(self, name: str) -> tuple[str, str]:
         folder = self.folders.mktemp(name)
-        if FORMATS[name].smooth:
-            dense, quantized = self[FORMATS[name].family]
-            self[name] = dense, self._smoothed(folder, name, dense, quantized)
+        if FORMATS[name].smooth or FORMATS[name].settings:
+            dense, quantized = self[FORMATS[name].family if FORMATS[name].smooth else "int8-channel"]
+            self[name] = dense, self._quantized(folder, name, dense, quantized)
         else:
             self[name] = tuple(map(str, write_pair(folder, self.size, KINDS[name])))
         return self[name]
 
-    def _smoothed(self, folder, name: str, dense: str, quantized: str) -> str:
-        """The layers that the file `quantized` has, out of the file `dense`, each with random factors."""
+    def _quantized(self, folder, name: str, dense: str, quantized: str) -> str:
+        """The layers that the file `quantized` has, out of the file `dense`: smoothed ones with random factors each,
+        others with ComfyUI's marker."""
         tensors = safetensors.torch.load_file(dense)
         layers = [
             key.removesuffix("_scale") for key in safetensors.torch.load_file(quantized) if key.endswith("_scale")
         ]
         for key in layers:
-            generator = torch.Generator().manual_seed(zlib.crc32(self.factor_of(key).encode()))
-            factor = torch.rand(tensors[key].shape[1], generator=generator) + 0.2
-            held = FORMATS[name].quantize(tensors[key].float(), torch.bfloat16, pre_quant_scale=factor)
-            tensors |= held.state_dict(key)
-            tensors[f"{key.removesuffix('weight')}pre_quant_scale"] = factor
+            layer = key.removesuffix("weight")
+            if FORMATS[name].smooth:
+                factor = self._factor(key, tensors[key].shape[1])
+                beside, tensors[f"{layer}pre_quant_scale"] = {"pre_quant_scale": factor}, factor
+            else:
+                beside, tensors[f"{layer}comfy_quant"] = {}, marker(name)
+            tensors |= FORMATS[name].quantize(tensors[key].float(), torch.bfloat16, **beside).state_dict(key)
         path = folder / f"{name}.safetensors"
         safetensors.torch.save_file(tensors, path)
         return str(path)
+
+    def _factor(self, key: str, width: int) -> torch.Tensor:
+        generator = torch.Generator().manual_seed(zlib.crc32(self.factor_of(key).encode()))
+        return torch.rand(width, generator=generator) + 0.2
+
+
+def marker(name: str) -> torch.Tensor:
+    """`comfy_quant` of a layer in a format that core reads whatever it holds."""
+    entry = {"format": FORMATS[name].marker, **FORMATS[name].settings}
+    return torch.tensor(list(json.dumps(entry).encode()), dtype=torch.uint8)
 
 
 def sample(

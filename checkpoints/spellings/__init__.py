@@ -5,6 +5,7 @@ A new spelling is one file here and one row in SPELLINGS.
 
 from collections.abc import Mapping
 
+from ...formats import ROTATED, family
 from ..tensor_info import TensorInfo
 from . import channel, compressed_tensors, fp8_block128, fp8_tensor, gptq, int4, marlin, mxfp8, nvfp4, smooth
 from .spelling import Match, Spelling, WrongValueError, match
@@ -14,6 +15,7 @@ SPELLINGS = (
     smooth.INT8,
     smooth.FP8,
     channel.INT8,
+    *channel.CONVROT,
     fp8_tensor.STATIC,
     fp8_tensor.UNCALIBRATED,
     channel.FP8,
@@ -41,7 +43,9 @@ for _row in SPELLINGS:
     for _mark in _row.marks:
         MARKS.setdefault(_mark, set()).update(_row.parts["codes"].dtypes)
 
-*_FIRST, _LAST = sorted({row.format for row in SPELLINGS})
+*_FIRST, _LAST = sorted(
+    {row.format for row in SPELLINGS} - set(ROTATED.values()) | {family(name) for name in ROTATED.values()}
+)
 WHAT_IS_READ = f"This version reads {', '.join(_FIRST)} and {_LAST}: get the model in one of them."
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import torch
 
+from ...formats import ROTATED
 from .spelling import Part, Spelling, WrongValueError
 from .values import IGNORED_INPUT, SCALE, is_per_row, scale
 
@@ -60,3 +61,8 @@ def _unscaled(row: Spelling) -> Spelling:
 E5M2 = replace(_spelling("fp8-channel", "float8_e5m2", "float8_e5m2"), read=read_e5m2, rescaled=True)
 # dtype of the codes -> how they are read without a scale
 UNSCALED = {"float8_e4m3fn": _unscaled(FP8), "float8_e5m2": _unscaled(E5M2)}
+# told by the marker alone, which also says how wide the groups are
+CONVROT = tuple(
+    Spelling(name, INT8.parts, shape, read, marks=(name,), unmarked=False, ignored=IGNORED_INPUT)
+    for name in ROTATED.values()
+)

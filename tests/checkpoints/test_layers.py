@@ -89,8 +89,6 @@ GOOD_MARKS = [
 ]
 BAD_MARKS = [
     ({"format": "mxfp9"}, "unknown format 'mxfp9'"),
-    ({"format": "int8_tensorwise", "convrot": True}, "rotated"),
-    ({"format": "int8_tensorwise", "params": {"convrot": True}}, "rotated"),
     ({"format": "int8_tensorwise", "zero_point": 3}, "unknown entry 'zero_point'"),
     ({"format": "float8_e4m3fn"}, "is int8 but marked as float8_e4m3fn"),
     ({"format": None}, "unknown format"),

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from x2v_quant.checkpoints import open_checkpoint
 from x2v_quant.demo.quantize import KINDS
-from x2v_quant.formats import FORMATS
+from x2v_quant.formats import FORMATS, ROTATED
 
 Q = "blocks.1.self_attn.q"
 # kind of demo.quantize -> format, error of Gaussian weights, the multiples that N and K have to be of
@@ -124,9 +124,9 @@ def marker(name, **entries):
 
 def test_every_kind_of_file_is_listed():
     assert READ_AS.keys() == KINDS.keys() == MEANS.keys()
-    # tests/checkpoints/test_smooth.py has the smoothed ones
+    # tests/checkpoints/test_smooth.py has the smoothed ones, test_convrot.py those that only a marker tells
     plain = {name for name, row in FORMATS.items() if not row.smooth}
-    assert {name for name, *_ in READ_AS.values()} == plain - {"fp8-reduced"}
+    assert {name for name, *_ in READ_AS.values()} == plain - {"fp8-reduced", *ROTATED.values()}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -156,8 +156,10 @@ def test_the_weight_is_what_the_file_means(kind, data, tmp_path_factory):
 @pytest.mark.parametrize("n,k", [(128, 256), (192, 128)])
 def test_what_core_saves_of_every_format_is_read_again(name, n, k, tmp_path):
     """ModelSave writes the layout's own tensors, what else a layer of the format has, and the marker."""
+    told = FORMATS[name].settings
+    k = max(k, told.get("convrot_groupsize", k))
     stored = FORMATS[name].quantize(weight(n, k), torch.bfloat16)
-    layer = {"comfy_quant": marker(FORMATS[name].marker_of(stored._params)), **stored.state_dict("weight")}
+    layer = {"comfy_quant": marker(FORMATS[name].marker_of(stored._params), **told), **stored.state_dict("weight")}
     for end in {"input_scale", "pre_quant_scale"} & {*FORMATS[name].tensors}:
         layer[end] = getattr(stored._params, end)
     checkpoint = put(tmp_path / "model.safetensors", layer)

@@ -4,7 +4,6 @@ import json
 
 import pytest
 import torch
-from comfy_kitchen.tensor import QuantizedTensor
 from older_comfyui import read_by_core
 
 from x2v_quant.formats import FORMATS
@@ -13,23 +12,23 @@ from x2v_quant.formats import FORMATS
 def stored(name):
     w = torch.randn((64, 96), generator=torch.Generator().manual_seed(0))
     extra = {"input_scale": torch.tensor([0.5])} if name == "fp8-tensor" else {}
-    tensor = QuantizedTensor.from_float(w, FORMATS[name].layout_name, scale="recalculate", **extra)
-    return tensor, extra
+    return FORMATS[name].quantize(w, torch.float32, **extra), extra
 
 
-def core_linear(tensors, marker):
+def core_linear(tensors, marker, settings=()):
     import comfy.ops
 
     linear = comfy.ops.mixed_precision_ops({}, torch.float32).Linear(96, 64, bias=False)
-    data = torch.tensor(list(json.dumps({"format": marker}).encode()), dtype=torch.uint8)
+    data = torch.tensor(list(json.dumps({"format": marker, **dict(settings)}).encode()), dtype=torch.uint8)
     linear.load_state_dict({**tensors, "comfy_quant": data})
     return linear
 
 
-@pytest.mark.parametrize("name", read_by_core(["int8-channel", "fp8-tensor", "mxfp8", "nvfp4"]))
+@pytest.mark.parametrize("name", read_by_core(["int8-channel", "int8-convrot-16", "fp8-tensor", "mxfp8", "nvfp4"]))
 def test_core_reads_the_same_weight(name):
     tensor, extra = stored(name)
-    linear = core_linear({**tensor.state_dict("weight"), **extra}, FORMATS[name].marker_of(tensor._params))
+    row = FORMATS[name]
+    linear = core_linear({**tensor.state_dict("weight"), **extra}, row.marker_of(tensor._params), row.settings)
     assert tuple(linear.weight.shape) == (64, 96)
     torch.testing.assert_close(linear.weight.dequantize(), tensor.dequantize(), rtol=1e-6, atol=0)
     if extra:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from x2v_quant.formats import FORMATS
+from x2v_quant.formats import FORMATS, ROTATED
 from x2v_quant.kernels import activation
 from x2v_quant.kernels.activation import (
     CPU_VALUES,
@@ -131,15 +131,16 @@ def test_block_formats_are_cores(kind, rows, width):
 @pytest.mark.parametrize("kind", SIMULATED)
 @pytest.mark.parametrize("input_scale", [[], [0.03]], ids=["dynamic", "static"])
 def test_every_simulation_keeps_shape_zeros_and_most_of_the_value(kind, input_scale):
-    x = tokens(33, 70)
+    width = FORMATS[kind].settings["convrot_groupsize"] if kind in ROTATED.values() else 70
+    x = tokens(33, width)
     x[2] = 0
-    tensors = {"input_scale": torch.tensor(input_scale), "pre_quant_scale": torch.rand(70) + 0.5}
+    tensors = {"input_scale": torch.tensor(input_scale), "pre_quant_scale": torch.rand(width) + 0.5}
     y = SIMULATED[kind](x, tensors)
     assert (y.shape, y.dtype) == (x.shape, torch.float32)
     assert not y[2].any()
     assert (y - x).norm() < (0.12 if kind == "nvfp4" else 0.04) * x.norm()
-    assert not SIMULATED[kind](torch.zeros(3, 70), tensors).any()
-    assert SIMULATED[kind](x[:0], tensors).shape == (0, 70)
+    assert not SIMULATED[kind](torch.zeros(3, width), tensors).any()
+    assert SIMULATED[kind](x[:0], tensors).shape == (0, width)
 
 
 def test_every_format_has_its_simulation():

@@ -1,6 +1,7 @@
 """Kernels in two steps: quantize, then multiply, is what `linear` gives, bit for bit."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from recorded import Recorded
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.library import opcheck
 
-from x2v_quant.formats import FORMATS
+from x2v_quant.formats import FORMATS, ROTATED
 from x2v_quant.kernels import KERNELS, deepgemm, q8f, sgl, torch_int8, torchao, vllm
 from x2v_quant.kernels.libraries import Library
 from x2v_quant.machine import default_device, describe
@@ -17,6 +18,8 @@ from x2v_quant.machine import default_device, describe
 DEVICE = default_device()
 SIGNATURES = Path(__file__).parent.parent / "data" / "signatures"
 N, K = 256, 384
+# of formats that rotate wider groups
+WIDE = 4096
 TWO_STEPS = [
     pytest.param(kernel, name, id=f"{kernel.name}-{name}-{index}")
     for index, kernel in enumerate(KERNELS)
@@ -27,12 +30,17 @@ RUNNABLE = [
     case for case in TWO_STEPS if case.values[0].requires.unmet(describe(DEVICE), (N, K), torch.float32) is None
 ]
 # quantize x and multiply it in one call of a library's
-IN_ONE_CALL = {("comfy-kitchen", "int8-channel"), ("comfyui", "int8-channel")}
+IN_ONE_CALL = {(name, one) for name in ("comfy-kitchen", "comfyui") for one in ("int8-channel", *ROTATED.values())}
+
+
+def width(format_name):
+    return WIDE if format_name in ROTATED.values() else K
 
 
 def layer(format_name, device=DEVICE, seed=0):
     generator = torch.Generator().manual_seed(seed)
-    weight = torch.randn((N, K), generator=generator) / K**0.5
+    columns = width(format_name)
+    weight = torch.randn((N, columns), generator=generator) / columns**0.5
     more = {"input_scale": torch.tensor([0.03])} if format_name == "fp8-tensor" else {}
     if FORMATS[format_name].smooth:
         more = {"pre_quant_scale": torch.rand(K, generator=generator) + 0.2}
@@ -40,8 +48,8 @@ def layer(format_name, device=DEVICE, seed=0):
     return stored._qdata, stored._params, torch.randn(N, generator=generator).to(device)
 
 
-def activations(rows, dtype=torch.float32):
-    x = torch.randn((rows, K), generator=torch.Generator().manual_seed(1))
+def activations(rows, dtype=torch.float32, columns=K):
+    x = torch.randn((rows, columns), generator=torch.Generator().manual_seed(1))
     x[rows // 2] = 0
     return x.to(dtype).to(DEVICE)
 
@@ -59,7 +67,7 @@ def test_two_steps_are_one(kernel, format_name, dtype):
         pytest.skip(reason)
     codes, params, bias = layer(format_name)
     for rows, given in ((1, bias), (33, None), (70, bias)):
-        x = activations(rows, dtype)
+        x = activations(rows, dtype, width(format_name))
         expected = kernel.linear(x, codes, params, given)
         assert torch.equal(in_two_steps(kernel, x, codes, params, given), expected)
         strided = x.t().contiguous().t()
@@ -97,7 +105,7 @@ def test_every_kernel_that_quantizes_has_two_steps_or_is_known_to_have_one():
 def test_ops_are_well_behaved(kernel, format_name):
     codes, params, bias = layer(format_name)
     with Recorded() as recorded:
-        in_two_steps(kernel, activations(33), codes, params, bias)
+        in_two_steps(kernel, activations(33, columns=width(format_name)), codes, params, bias)
     assert len(recorded.calls) >= 2
     for call in recorded.calls:
         opcheck(*call, test_utils=("test_faketensor",))
@@ -111,11 +119,10 @@ def test_both_steps_can_be_traced_anywhere(kernel, format_name):
     tensors = dict(zip(names, (codes, *(getattr(params, name) for name in names[1:])), strict=True))
     fakes = {name: mode.from_tensor(tensor) for name, tensor in tensors.items()}
     dtype = (kernel.requires.dtypes or (torch.float32,))[0]
-    given = type(params)(**{name: fakes[name] for name in names[1:]}, orig_dtype=dtype, orig_shape=(N, K))
+    given = replace(params, **{name: fakes[name] for name in names[1:]}, orig_dtype=dtype)
+    x = mode.from_tensor(activations(33, dtype, width(format_name)).cpu())
     with mode:
-        y = in_two_steps(
-            kernel, mode.from_tensor(activations(33, dtype).cpu()), fakes["codes"], given, mode.from_tensor(bias)
-        )
+        y = in_two_steps(kernel, x, fakes["codes"], given, mode.from_tensor(bias))
     assert (y.shape, y.dtype) == ((33, N), dtype)
 
 

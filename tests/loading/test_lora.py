@@ -7,7 +7,7 @@ from older_comfyui import core_reads_int8
 
 from x2v_quant import linear
 from x2v_quant.core_features import requantizes_as_held
-from x2v_quant.formats import FORMAT_OF_LAYOUT
+from x2v_quant.formats import format_of
 from x2v_quant.formats.requantize import kept_beside
 from x2v_quant.loading import load_dit
 from x2v_quant.schemes import SchemeChoice
@@ -16,6 +16,8 @@ pytestmark = pytest.mark.usefixtures("inference")
 # format in the file -> scheme: the reference leaves every layout as it is held
 SCHEMES = {
     "int8-channel": "auto",
+    "int8-convrot": "auto",
+    "int8-convrot-64": "int8-convrot-reference",
     "fp8-channel": "auto",
     "fp8-block128": "auto",
     "fp8-tensor": "auto",
@@ -52,7 +54,7 @@ def snapshot(model):
 
 
 def bytes_of(weight):
-    row = FORMAT_OF_LAYOUT[weight._layout_cls]
+    row = format_of(weight)
     return [part.detach().clone().reshape(-1).view(torch.uint8) for part in row.parts(weight._qdata, weight._params)]
 
 

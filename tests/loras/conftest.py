@@ -8,7 +8,7 @@ from comfy_kitchen.tensor import QuantizedTensor
 from x2v_quant.demo import assets
 from x2v_quant.demo.quantize import quantized
 from x2v_quant.demo.wan import WanSize
-from x2v_quant.formats import FORMAT_OF_LAYOUT
+from x2v_quant.formats import format_of
 from x2v_quant.schemes import SchemeChoice
 
 SIZE = WanSize(dim=128, ffn=512)  # of the trained model
@@ -147,7 +147,7 @@ def contents():
 def _parts(value):
     if not isinstance(value, QuantizedTensor):
         return [value.detach().clone()]
-    row = FORMAT_OF_LAYOUT[value._layout_cls]
+    row = format_of(value)
     return [part.detach().clone().reshape(-1).view(torch.uint8) for part in row.parts(value._qdata, value._params)]
 
 

@@ -7,6 +7,7 @@ from .quantized_layers import DAMAGED
 from .wan import F8, LAYER, marker, wan, zeros
 
 LATER = "It needs a later version of this pack, or ComfyUI's own loader."
+AGAIN = "Get the model in another file, or make one of the original with `x2v-quant convert --format int8-convrot`."
 FILE = "model.safetensors"
 
 
@@ -25,7 +26,21 @@ CASES = {
     ),
     "no table": marked("has a marker that is no JSON table", LATER, []),
     "format": marked("is marked with the unknown format 'mxfp9'", LATER, {"format": "mxfp9"}),
-    "rotated": marked("is rotated (convrot)", LATER, {"format": "int8_tensorwise", "convrot": True}),
+    "rotated fp8": marked(
+        "is marked as float8_e4m3fn and as rotated (convrot), which only int8_tensorwise layers are",
+        LATER,
+        {"format": "float8_e4m3fn", "convrot": True},
+    ),
+    "rotated in groups": marked(
+        "is rotated in groups of 100 (convrot_groupsize), not of 4, 16, 64, 256, 1024, 4096",
+        AGAIN,
+        {"format": "int8_tensorwise", "convrot": True, "convrot_groupsize": 100},
+    ),
+    "rotated too wide": marked(
+        "has 256 input channels, which groups of 1024 do not divide (convrot_groupsize)",
+        AGAIN,
+        {"format": "int8_tensorwise", "convrot": True, "convrot_groupsize": 1024},
+    ),
     "entry": marked(
         "has a marker with the unknown entry 'zero_point'", LATER, {"format": "int8_tensorwise", "zero_point": 3}
     ),

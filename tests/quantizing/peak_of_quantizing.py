@@ -19,7 +19,7 @@ def main(path: str, format_name: str, how: str) -> None:
     import torch
 
     from x2v_quant.benchmarks.peak_memory import peak, reset_peak
-    from x2v_quant.formats import FORMAT_OF_LAYOUT
+    from x2v_quant.formats import format_of
     from x2v_quant.quantizing import quantize_model, select_in_model
     from x2v_quant.schemes import SchemeChoice
 
@@ -35,14 +35,14 @@ def main(path: str, format_name: str, how: str) -> None:
         made = quantize_model(model, selection, choice, smoother)
         after = peak()
     layers = [made.model.diffusion_model.get_submodule(name).weight for name in made.model.x2v_plan.layers]
-    parts = [FORMAT_OF_LAYOUT[w._layout_cls].parts(w._qdata, w._params) for w in layers]
+    parts = [format_of(w).parts(w._qdata, w._params) for w in layers]
     print(
         json.dumps(
             {
                 "peak": after - before,
                 "weights": sum(part.nbytes for held in parts for part in held),
                 "largest": max(w.numel() for w in layers) * 4,
-                "smoothed": sum(FORMAT_OF_LAYOUT[w._layout_cls].smooth for w in layers),
+                "smoothed": sum(format_of(w).smooth for w in layers),
             }
         )
     )

@@ -7,7 +7,7 @@ from older_comfyui import read_by_core
 
 from x2v_quant.checkpoints import open_checkpoint
 from x2v_quant.converting import ConvertError
-from x2v_quant.converting.dialects import WRITERS, writable
+from x2v_quant.converting.dialects import WRITERS, choices
 from x2v_quant.converting.outputs import COMFYUI, DIALECTS, LIGHTX2V, X2V
 from x2v_quant.formats import FORMATS
 from x2v_quant.loading import load_dit
@@ -33,7 +33,7 @@ def test_what_is_saved_is_what_was_quantized(dialect, format_name, dense, quanti
     assert distance(sample(loaded), sample(model)) <= (0.03 if format_name == "fp8-tensor" else 1e-5)
 
 
-@pytest.mark.parametrize("format_name", read_by_core(writable(COMFYUI)))
+@pytest.mark.parametrize("format_name", read_by_core(choices(COMFYUI)))
 def test_comfyuis_dialect_is_for_its_own_loader(format_name, dense, quantize, sample, distance, tmp_path):
     model = quantize(dense(), format_name)
     path = tmp_path / "model.safetensors"

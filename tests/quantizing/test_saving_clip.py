@@ -9,7 +9,7 @@ from older_comfyui import read_by_core
 from safetensors.torch import load_file, save_file
 
 from x2v_quant.checkpoints import names
-from x2v_quant.converting.dialects import WRITERS, writable
+from x2v_quant.converting.dialects import WRITERS, choices
 from x2v_quant.converting.outputs import COMFYUI, DIALECTS, LIGHTX2V, X2V
 from x2v_quant.demo import encoders
 from x2v_quant.formats import FORMATS
@@ -114,7 +114,7 @@ def test_what_is_saved_is_what_was_quantized(dialect, format_name, small, saved,
     assert format_name in {entry.choice.format for entry in loaded.cond_stage_model.x2v_plan.layers.values()}
 
 
-@pytest.mark.parametrize("format_name", read_by_core(writable(COMFYUI)))
+@pytest.mark.parametrize("format_name", read_by_core(choices(COMFYUI)))
 def test_comfyuis_dialect_is_for_load_clip(format_name, core, dense, saved, distance):
     clip = quantized(dense, format_name)
     path = saved(clip, COMFYUI)

@@ -8,7 +8,7 @@ import torch
 
 from x2v_quant.demo import assets
 from x2v_quant.demo.wan import WanSize
-from x2v_quant.formats import FORMAT_OF_LAYOUT
+from x2v_quant.formats import format_of
 from x2v_quant.loading import load_dit
 from x2v_quant.sampling import NonFiniteError, PrecisionSchedule, patched
 from x2v_quant.sampling.nan_search import BETWEEN, LAYER, Culprit
@@ -208,7 +208,7 @@ def test_of_two_models_the_one_that_failed_is_described(demo_models):
 )
 def test_a_wider_dtype_is_advised_where_it_helps(culprit, advised, load):
     model = load()
-    assert FORMAT_OF_LAYOUT[layer(model, "blocks.0.ffn.0").weight._layout_cls].name == "int8-channel"
+    assert format_of(layer(model, "blocks.0.ffn.0").weight).name == "int8-channel"
     planned = replace(culprit, plan=model.model.x2v_plan)
     text = sentence(planned, SamplerRun([1.0, 0.0], (False,)), 1.0)
     assert ("bf16 or fp32" in text) == advised

@@ -7,7 +7,7 @@ import torch
 from older_comfyui import read_by_core
 
 from x2v_quant.converting.convert import convert
-from x2v_quant.converting.dialects import writable
+from x2v_quant.converting.dialects import choices
 from x2v_quant.converting.options import Options
 from x2v_quant.converting.outputs import COMFYUI
 from x2v_quant.demo import assets
@@ -18,9 +18,9 @@ ALLOWED = 1e-3
 # Core quantizes the activations of int8 layers on every machine. Rounding them turns a difference in the last bit of a
 # float into one of a whole step, so that only core's own operator gives core's latents: even core's latents lie 0.7 %
 # from core's if the noise is changed by 2e-7.
-SCHEMES = {"int8-channel": "int8-comfyui"}
+SCHEMES = {"int8-channel": "int8-comfyui", "int8-convrot": "int8-convrot-comfyui"}
 # what is written -> what our loader reads it as: nobody has calibrated the input scale of an fp8-tensor layer
-READ_AS = {"int8-channel": "int8-channel", "fp8-tensor": "fp8-channel", "mxfp8": "mxfp8", "nvfp4": "nvfp4"}
+READ_AS = {name: name for name in ("int8-channel", "int8-convrot", "mxfp8", "nvfp4")} | {"fp8-tensor": "fp8-channel"}
 # of the unquantized model's latents, after few steps
 FARTHEST = 0.3
 WRITERS = ("convert", "node")
@@ -72,7 +72,7 @@ def sampled(graph, run):
 
 
 def test_every_format_that_core_reads_is_here():
-    assert set(READ_AS) == set(writable(COMFYUI))
+    assert set(READ_AS) == set(choices(COMFYUI))
 
 
 @pytest.mark.slow

@@ -1,0 +1,46 @@
+"""int8-convrot: int8 codes of a rotated weight, one scale per output channel (ComfyUI's `int8_tensorwise` with
+`convrot`), in core's own layout.
+
+Every group of input channels is multiplied by a regular Hadamard matrix H, in the weight once and in the activations
+before they are quantized. H is symmetric and H H = 1, so the product stays what it was, while an outlier of one channel
+is spread over its group. H of 4 is below; H of 4^n is its n-fold Kronecker product / sqrt(4^n).
+"""
+
+import functools
+
+import torch
+
+NAME = "int8-convrot"
+LAYOUT = "TensorWiseINT8Layout"
+# what core takes where a marker does not say
+DEFAULT_GROUP = 256
+GROUPS = (DEFAULT_GROUP, 4, 16, 64, 1024, 4096)
+H4 = ((1, 1, 1, -1), (1, 1, -1, 1), (1, -1, 1, 1), (-1, 1, 1, 1))
+
+
+def name_of(group: int) -> str:
+    """The format with groups of so many input channels, one of GROUPS."""
+    return NAME if group == DEFAULT_GROUP else f"{NAME}-{group}"
+
+
+def widest_group(columns: int) -> int:
+    """The largest group up to core's default that divides `columns`, the smallest if none does."""
+    fitting = [group for group in GROUPS if group <= DEFAULT_GROUP and columns % group == 0]
+    return max(fitting, default=min(GROUPS))
+
+
+@functools.cache
+def hadamard(size: int, device: torch.device) -> torch.Tensor:
+    """float32 [size, size], size a power of 4 from 4 on."""
+    smallest = torch.tensor(H4, dtype=torch.float32, device=device)
+    result = smallest
+    while len(result) < size:
+        result = torch.kron(result, smallest)
+    return result / size**0.5
+
+
+def rotated(values: torch.Tensor, group: int) -> torch.Tensor:
+    """float32 [M, K] -> each group of channels times H, float32 [M, K]; twice is once nothing. K is a multiple of
+    `group`."""
+    # contiguous, so that the same values give the same sums
+    return (values.contiguous().unflatten(1, (-1, group)) @ hadamard(group, values.device)).flatten(1)
