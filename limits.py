@@ -3,12 +3,17 @@
 # files that are read
 HEADER_BYTES = 100_000_000  # of a safetensors header: the format's own upper bound
 DIMENSIONS = 64  # of a tensor: torch's own limit
+KEY_CHARS = 1024  # of a tensor's name: the longest published has some 150, of a LoRA with all of its prefixes
 MARKER_BYTES = 4096  # of a layer's marker, which is a few dozen bytes of JSON
 SMALL_TENSOR_BYTES = 1 << 20  # of an unquantized tensor whose values are looked at: norms and biases have less
 MODEL_SIZE = 1 << 20  # of a width in the metadata's configuration: 30 times the widest model's
 MODEL_LAYERS = 1000  # of a count of layers there: ten times the deepest model's
 INDEX_BYTES = 32_000_000  # of the index of a model in shards: 100 bytes a tensor, and the largest have 100,000
 INDEXES_KEPT = 256  # indexes whose names stay in memory: as many models in shards have few
+
+# what users write
+LAYER_RULES = 2000  # lines: more than a model has linear layers
+LAYER_RULES_CHARS = 1_000_000  # all of these lines, with comments
 
 # files that are written
 NAME_BYTES = 255  # of a file's name: what ext4, NTFS, APFS and exFAT take

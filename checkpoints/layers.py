@@ -23,9 +23,10 @@ CODES_ONLY = ("int8", *FP8)
 
 # tensors that belong to a quantized weight and change what it means: never to be passed over
 COMPANION = re.compile(
-    r"(.*\.)?(weight_(?!g$|v$|norm).+|scale_weight.*|(pre_quant|smooth|act|input|output|q|k|v)_(scale|inv_scale|global_scale)"
-    r"|scale_(input|output)|(weight_)?zero_points?|qweight|qzeros|scales|g_idx|.*workspace|absmax|quant_map|quant_state.*"
-    r"|smooth(ing)?_factor|svd_(up|down)|proj_(up|down)_lora|.*_scale_inv)|(.*\.)?affine_norm\d+\..+"
+    r".*workspace|.*_scale_inv"
+    r"|(.*\.)?(weight_(?!g$|v$|norm).+|scale_weight.*|(pre_quant|smooth|act|input|output|q|k|v)_(scale|inv_scale|global_scale)"
+    r"|scale_(input|output)|(weight_)?zero_points?|qweight|qzeros|scales|g_idx|absmax|quant_map|quant_state.*"
+    r"|smooth(ing)?_factor|svd_(up|down)|proj_(up|down)_lora)|(.*\.)?affine_norm\d+\..+"
 )
 GUESSES = 16
 

@@ -5,12 +5,16 @@ from pathlib import Path
 import safetensors
 import torch
 
+from .. import limits
 from .endings import SAFETENSORS
 from .errors import Problem
 from .folder import model_files
 from .safetensors_header import read_header
 from .tensor_info import Contents
 from .torch_file import read_infos, read_tensors
+
+# characters of a name that is too long
+SHOWN = 40
 
 
 def read_contents(path: Path) -> tuple[list[Path], Contents]:
@@ -27,6 +31,7 @@ def _read_contents(path: Path) -> tuple[list[Path], Contents]:
     merged = Contents(notes=model.notes)
     for file in model.files:
         contents = read_header(file) if file.suffix.lower() in SAFETENSORS else read_infos(file)
+        _check_keys(file, contents)
         for key in contents.tensors.keys() & merged.tensors.keys():
             cause = f"is also in {merged.tensors[key].file.name}"
             raise Problem(file.name, key, cause, "The folder mixes two models: keep one of them.").error()
@@ -42,6 +47,13 @@ def _read_contents(path: Path) -> tuple[list[Path], Contents]:
     if not merged.tensors:
         raise Problem(path.name, "", "holds no tensors", "Pick another file.").error()
     return model.files, merged
+
+
+def _check_keys(file: Path, contents: Contents) -> None:
+    longest = max(contents.tensors, key=len, default="")
+    if len(longest) > limits.KEY_CHARS:
+        cause = f"... is a name of {len(longest)} characters; that of a tensor has at most {limits.KEY_CHARS}"
+        raise Problem(file.name, longest[:SHOWN], cause, "Get the model from its publisher.").error()
 
 
 def read_file(path: Path) -> dict[str, torch.Tensor]:

@@ -19,7 +19,8 @@ FP8 = tuple(UNSCALED)
 # what a plain layer has, by the ends of its names
 PLAIN_ENDS = {"weight", "bias"}
 # in a numbered block: what LightX2V quantizes. Lookup tables and what stands outside blocks become bfloat16
-IN_BLOCK = re.compile(r"(?!.*(embed|relative_attention_bias)).*\.\d+\.(.*\.)?[A-Za-z_]\w*(\.\d+)?")
+# (?=(...))\2 tries one number only, the first one: with each of them the cost would be quadratic
+IN_BLOCK = re.compile(r"(?!.*(embed|relative_attention_bias))(?=(.*?\.\d+\.))\2(.*\.)?[A-Za-z_]\w*(\.\d+)?")
 # a weight of that size is a code
 LARGEST_WEIGHT = 400.0
 LOST = "has no scale, and codes up to {:g}, as weights with one have"

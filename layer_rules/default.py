@@ -22,7 +22,7 @@ TABLES = (
 BY_NAME = tuple(
     (re.compile(pattern, re.IGNORECASE), reason)
     for pattern, reason in (
-        (r"(^|[._])\w*emb(ed\w*|s)?(?=[._]|$)", "embeds an input of the model"),
+        (r"(^|[._])[^\W_]*emb(ed\w*|s)?(?=[._]|$)", "embeds an input of the model"),
         (
             r"(^|\.)(\w+_)?(time|timestep|text|txt|img|image|patch|patchify|vector|guidance|caption|vision)"
             r"_(in|proj|projection|projector)(?=\.|$)",

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+from .. import limits
 from ..checkpoints.kinds import PREFIXES
 from .errors import RuleError
 from .format_names import CHOICES, format_named
@@ -44,16 +45,36 @@ class Override:
 
 def parse_overrides(text: str) -> list[Override]:
     """One override per line; `#` begins a comment, empty lines are passed over. A model prefix or ".weight" in a
-    pattern may be there or not. Raises RuleError, which names the line."""
+    pattern may be there or not. Raises RuleError, which names the line, and for text longer than any that is needed."""
+    check_length(text)
     found = []
     for number, line in enumerate(text.splitlines(), start=1):
         content = line.partition(COMMENT)[0].strip()
         if content:
             found.append(_parsed(number, content))
+    if len(found) > limits.LAYER_RULES:
+        raise RuleError(
+            f"There are {len(found)} layer rules, and {limits.LAYER_RULES} are read at most. Write one with * for all "
+            "layers of a kind."
+        )
     return found
 
 
+def check_length(text: str) -> None:
+    """Before any of it is looked at."""
+    if len(text) > limits.LAYER_RULES_CHARS:
+        raise RuleError(
+            f"The layer rules have {len(text)} characters, and {limits.LAYER_RULES_CHARS} are read at most. Write one "
+            "with * for all layers of a kind."
+        )
+
+
 def _parsed(number: int, content: str) -> Override:
+    if len(content) > limits.KEY_CHARS:
+        raise RuleError(
+            f"Line {number} of the layer rules has {len(content)} characters, and no layer's name has more than "
+            f"{limits.KEY_CHARS}. Write one rule per line."
+        )
     where = f"Line {number} of the layer rules ({content!r})"
     pattern, equals, value = (part.strip() for part in content.partition("="))
     if not (equals and pattern and value):

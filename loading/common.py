@@ -20,8 +20,10 @@ from ..schemes import AUTO, SchemeChoice, resolve, schemes_for
 
 INCOMPLETE = "The file is incomplete or was made for another version of this model: download it again."
 # torch's words for a tensor of another shape, and QuantLinear's
-SIZE = r"torch\.Size\((\[.*?\])\)"
-MISMATCH = re.compile(rf"size mismatch for (.+): copying a param with shape {SIZE} from .+ current model is {SIZE}\.")
+SIZE = r"torch\.Size\((\[[\d, ]*\])\)"
+MISMATCH = re.compile(
+    rf"size mismatch for ([^:\n]+): copying a param with shape {SIZE} from [^(\n]+ current model is {SIZE}\."
+)
 MISFIT = r"\1 has shape \2, the model wants \3"
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 

@@ -1,14 +1,10 @@
 """Which steps and which layers run in high precision."""
 
-import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from ..layer_rules.overrides import KEEP, Override, near, parse_overrides
+from ..layer_rules.overrides import COMMENT, KEEP, Override, check_length, near, parse_overrides
 from ..printable import PrintableError
-
-# a comma that is not one of the characters in [...]
-COMMA = re.compile(r",(?![^\[\]]*\])")
 
 
 class ScheduleError(PrintableError, ValueError):
@@ -66,6 +62,20 @@ class PrecisionSchedule:
 
 
 def parse_layers(text: str) -> tuple[Override, ...]:
-    """One pattern per line, or several with commas between them; written as in the layer rules of Quantize Model."""
-    words = [word.strip() for line in text.splitlines() for word in COMMA.split(line.partition("#")[0])]
-    return tuple(parse_overrides("\n".join(f"{word} = {KEEP}" for word in words if word)))
+    """One pattern per line, or several with commas between them; written as in the layer rules of Quantize Model, with
+    the same limits."""
+    check_length(text)
+    words = [word.strip() for line in text.splitlines() for word in _between_commas(line.partition(COMMENT)[0])]
+    return tuple(parse_overrides("\n".join(f"{word} = {KEEP}" for word in dict.fromkeys(words) if word)))
+
+
+def _between_commas(line: str) -> list[str]:
+    """Split at commas but for those among the characters of [...]."""
+    words, end, inside = [], len(line), False
+    for place in range(len(line) - 1, -1, -1):
+        if line[place] in "[]":
+            inside = line[place] == "]"
+        elif line[place] == "," and not inside:
+            words.append(line[place + 1 : end])
+            end = place
+    return [line[:end], *reversed(words)]

@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
+from x2v_quant import limits
 from x2v_quant.checkpoints import CheckpointError, open_checkpoint
 from x2v_quant.checkpoints.spellings import CODES, MARKS, SPELLINGS, WHAT_IS_READ
 from x2v_quant.demo.quantize import KINDS
@@ -291,3 +292,10 @@ def test_hostile_sizes_cost_nothing(end, tmp_path):
     path.write_bytes(len(text).to_bytes(8, "little") + text)
     checkpoint = open_checkpoint(path)
     assert any(problem.key == f"{Q}.{end}" for problem in checkpoint.problems)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "model.pth"])
+def test_a_name_longer_than_any(name, write):
+    key = "x" * (limits.KEY_CHARS + 1)
+    with pytest.raises(CheckpointError, match=r"x{40} \.\.\. is a name of 1025 characters; that of"):
+        open_checkpoint(write({key: torch.zeros(1)}, name))

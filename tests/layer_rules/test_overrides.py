@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from x2v_quant import limits
 from x2v_quant.formats import FORMATS
 from x2v_quant.layer_rules import Override, RuleError, parse_overrides, select
 from x2v_quant.layer_rules.format_names import CHOICES, format_named
@@ -200,3 +201,16 @@ def test_every_layer_is_sorted_by_its_last_line(rows, format_name):
         last = [override.format for override in overrides if override.matches(name)][-1:]
         if last:
             assert selection.formats.get(name, "keep") == last[0]
+
+
+@pytest.mark.parametrize(
+    "text,words",
+    [
+        ("x = keep\n" * (limits.LAYER_RULES + 1), "There are 2001 layer rules, and 2000 are read at most"),
+        ("#" * (limits.LAYER_RULES_CHARS + 1), "have 1000001 characters, and 1000000 are read at most"),
+        ("x" * limits.KEY_CHARS + " = keep", "Line 1 of the layer rules has 1031 characters, and no layer's name"),
+    ],
+)
+def test_rules_longer_than_any_that_are_needed(text, words):
+    with pytest.raises(RuleError, match=words):
+        parse_overrides(text)

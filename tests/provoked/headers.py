@@ -42,6 +42,10 @@ CASES = {
     "half a character": file(
         header({"__metadata__": {"a": "\ud800"}}), f"{FILE}: __metadata__ holds half a character. {DAMAGED}"
     ),
+    "a long name": file(
+        header({"x" * 1025: tensor(0, 4)}, bytes(4)),
+        f"{FILE}: {'x' * 40} ... is a name of 1025 characters; that of a tensor has at most 1024. Get the model from",
+    ),
     "entry": file(header({"a": []}), f"{FILE}: a has no valid dtype, shape and place. {DAMAGED}"),
     "size": file(
         header({"a": tensor(0, 4, "F32", [2])}, bytes(4)),
