@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 from .. import limits
+from ..printable import printable
 from ..sizes import amount
 from .endings import INDEXES
 from .errors import CheckpointError, Problem
@@ -36,6 +37,8 @@ def weight_map(path: Path) -> dict[str, str]:
     names = index.get("weight_map") if isinstance(index, dict) else None
     if not isinstance(names, dict) or not all(isinstance(name, str) for name in names.values()):
         raise Problem(path.name, "weight_map", "is no table of file names", "Download it again.").error()
+    if any(printable(name) != name for pair in names.items() for name in pair):
+        raise Problem(path.name, "weight_map", "holds names that are no text", "Download it again.").error()
     return names
 
 

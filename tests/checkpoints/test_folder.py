@@ -162,6 +162,17 @@ def test_the_same_tensor_in_two_files_is_refused(folder, write, wan):
         open_checkpoint(path)
 
 
+UNSEEN = [{"a\nproblems: none": "b"}, {"a": "b\x1b[2J"}, {"\u202ea": "b"}, {"a": "\ud800"}, {"a\0": "b"}]
+
+
+@pytest.mark.parametrize("names", UNSEEN, ids=ascii)
+def test_an_index_with_names_that_are_not_seen_is_refused(names, folder):
+    path = folder(SHARDS)
+    (path / INDEX).write_text(json.dumps({"weight_map": names}))
+    with pytest.raises(CheckpointError, match=f"{INDEX}: weight_map holds names that are no text"):
+        open_checkpoint(path)
+
+
 @pytest.mark.parametrize("index", ["{", "[]", '{"weight_map": []}', '{"weight_map": {"a": 3}}'])
 def test_a_broken_index_is_refused(index, folder):
     path = folder(SHARDS)

@@ -65,6 +65,10 @@ CASES = {
     ),
     "index": index("{", f"{INDEX} is no JSON. Download it again."),
     "weight_map": index('{"weight_map": []}', f"{INDEX}: weight_map is no table of file names. Download it again."),
+    "names in an index": index(
+        '{"weight_map": {"a\\nproblems: none": "b"}}',
+        f"{INDEX}: weight_map holds names that are no text. Download it again.",
+    ),
     "a large index": index(
         " " * (limits.INDEX_BYTES + 1),
         f"{INDEX} is 32.0 MB large; the index of a model has at most 32.0 MB. Remove it, or get the model's own.",
