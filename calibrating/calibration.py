@@ -45,6 +45,15 @@ class Calibration:
         self.maxima[layer], self.squares[layer] = maxima, squares
         self.tokens[layer] = self.tokens.get(layer, 0) + tokens
 
+    def so_far(self) -> "Calibration":
+        """What was recorded until now, for `set_back`; the tensors are shared, which `add` does not write to."""
+        return Calibration(dict(self.maxima), dict(self.squares), dict(self.tokens), self.calls)
+
+    def set_back(self, before: "Calibration") -> None:
+        """Forget what was recorded since `before` was taken."""
+        self.maxima, self.squares = dict(before.maxima), dict(before.squares)
+        self.tokens, self.calls = dict(before.tokens), before.calls
+
     def deviations(self, layer: str) -> torch.Tensor:
         """float32 [K], the root of the mean square of each input channel; guessed where only the maxima are known."""
         if layer not in self.squares:

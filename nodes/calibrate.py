@@ -9,6 +9,7 @@ from server import PromptServer
 from ..calibrating import Calibration
 from ..calibrating.recorder import calibrated
 from ..calibrating.recordings import record, token
+from .annotated_files import annotated_path, inside
 from .output_files import below_output, numbered
 from .scheme import CATEGORY
 
@@ -98,6 +99,7 @@ def calibration_names() -> list[str]:
         f"{file.relative_to(root).as_posix()}{ending}"
         for ending, root in roots.items()
         for file in sorted(Path(root, FOLDER).rglob("*.safetensors"))
+        if inside(root, file)
     ]
 
 
@@ -124,20 +126,25 @@ class LoadCalibration(io.ComfyNode):
     def validate_inputs(cls, calibration_name):
         """Core checks the list itself unless this takes the input: a file elsewhere in those folders is fine too. It is
         None while a link gives it."""
-        if calibration_name is None or folder_paths.exists_annotated_filepath(calibration_name):
+        if calibration_name is None or annotated_path(calibration_name):
             return True
         return _missing(calibration_name)
 
     @classmethod
     def fingerprint_inputs(cls, calibration_name):
-        file = Path(folder_paths.get_annotated_filepath(calibration_name)).stat()
+        file = _path(calibration_name).stat()
         return f"{file.st_size}:{file.st_mtime_ns}"
 
     @classmethod
     def execute(cls, calibration_name):
-        if not folder_paths.exists_annotated_filepath(calibration_name):
-            raise FileNotFoundError(_missing(calibration_name))
-        return io.NodeOutput(Calibration.load(folder_paths.get_annotated_filepath(calibration_name)))
+        return io.NodeOutput(Calibration.load(_path(calibration_name)))
+
+
+def _path(name: str) -> Path:
+    path = annotated_path(name)
+    if path is None:
+        raise FileNotFoundError(_missing(name))
+    return path
 
 
 def _missing(name: str) -> str:

@@ -8,6 +8,7 @@ from comfy_api.latest import io, ui
 
 from ..lightx2v_config import Places, find_parts, offload_settings, read_config, report_lines, scheme_choice
 from ..lightx2v_config.loading import load_parts
+from .annotated_files import inside
 from .files import model_names
 from .loaders import LOADERS
 from .offload import OffloadType
@@ -55,7 +56,8 @@ def config_files() -> dict[str, Path]:
 def _json_files() -> Iterator[tuple[str, Path]]:
     inputs = Path(folder_paths.get_input_directory())
     for path in sorted(inputs.glob("*.json")):
-        yield f"{INPUT}/{path.name}", path
+        if inside(inputs, path.name):
+            yield f"{INPUT}/{path.name}", path
     for name in model_folders():
         for path in sorted(_existing(name).glob("*.json")):
             yield f"{name}{path.name}", path

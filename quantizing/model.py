@@ -50,7 +50,8 @@ def quantize_model(patcher, selection: Selection, choice: SchemeChoice | None = 
     made = _quantized(patcher, DIFFUSION_MODEL, selection, plan, smoother)
     made.model.manual_cast_dtype, made.model.current_patcher = dtype, None
     if smoother is not None:
-        made.remove_wrappers_with_key(WrappersMP.APPLY_MODEL, WRAPPER_KEY)
+        for kind in (WrappersMP.OUTER_SAMPLE, WrappersMP.APPLY_MODEL):
+            made.remove_wrappers_with_key(kind, WRAPPER_KEY)
         plan.notes += sentences(plan, selection.formats, smoother.calibration.maxima, smoother.places)
         log.info("%s: %s", plan.title, " ".join(plan.notes))
     again = functools.partial(quantize_model, selection=selection, choice=choice, smoother=smoother)

@@ -1,12 +1,22 @@
 """Recording while core samples: every linear layer of any loader, nothing else, and nothing left behind."""
 
+import comfy.model_management
 import pytest
 import torch
+from comfy_execution.utils import CurrentNodeContext
 
-from x2v_quant.calibrating.recorder import calibrated, is_linear, recording
+from x2v_quant.calibrating.recorder import Recorder, calibrated, is_linear
 from x2v_quant.loading import load_dit
+from x2v_quant.sampling.nan_guard import NonFiniteError
+from x2v_quant.sampling.patch import patched
 
 pytestmark = pytest.mark.usefixtures("inference")
+BROKEN = (
+    comfy.model_management.InterruptProcessingException(),
+    KeyboardInterrupt(),
+    torch.OutOfMemoryError("on purpose"),
+    RuntimeError("on purpose"),
+)
 
 
 def linears(model):
@@ -78,9 +88,88 @@ def test_a_run_that_breaks_off_leaves_nothing_behind(model):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        recording(calibration)(Executor())
+        Recorder(calibration).call(Executor())
     assert not any(module._forward_pre_hooks for module in linears(model).values())
     assert calibration.calls == 0
+
+
+def breaking(error, at=1):
+    """A sampler's callback that ends the run behind step `at`, from 0."""
+
+    def callback(step, *_):
+        if step == at:
+            raise error
+
+    return callback
+
+
+@pytest.mark.parametrize("error", BROKEN, ids=lambda error: type(error).__name__)
+def test_a_run_that_did_not_finish_is_not_counted(error, model, sample):
+    wanted = calibrated(model)
+    sample(wanted[0], steps=4)
+    clone, calibration = calibrated(model)
+    with pytest.raises(type(error)):
+        sample(clone, steps=4, callback=breaking(error))
+    assert (calibration.calls, calibration.maxima, calibration.squares, calibration.tokens) == (0, {}, {}, {})
+    sample(clone, steps=4)
+    assert same(calibration, wanted[1])
+
+
+def test_what_was_recorded_before_stays(model, sample):
+    clone, calibration = calibrated(model)
+    sample(clone)
+    before = calibration.on_cpu()
+    with pytest.raises(KeyboardInterrupt):
+        sample(clone, seed=1, callback=breaking(KeyboardInterrupt()))
+    assert same(calibration, before)
+
+
+def test_a_layer_that_fails_in_the_middle_of_a_call_leaves_nothing(model, sample):
+    clone, calibration = calibrated(model)
+
+    def fail(*_):
+        raise torch.OutOfMemoryError("on purpose")
+
+    hook = model.model.diffusion_model.blocks[1].ffn[0].register_forward_pre_hook(fail)
+    with pytest.raises(torch.OutOfMemoryError):
+        sample(clone)
+    hook.remove()
+    assert (calibration.calls, calibration.maxima) == (0, {})
+
+
+def test_the_nan_guard_ends_a_run_that_leaves_nothing(model, sample):
+    clone, calibration = calibrated(patched(model, nan_guard=True))
+
+    def spoil(module, args, output):
+        return output * float("nan")
+
+    hook = model.model.diffusion_model.head.head.register_forward_hook(spoil)
+    with pytest.raises(NonFiniteError):
+        sample(clone)
+    hook.remove()
+    assert (calibration.calls, calibration.maxima) == (0, {})
+
+
+def test_a_node_that_samples_several_times_counts_once_it_is_through(model, sample):
+    clone, calibration = calibrated(model)
+    with CurrentNodeContext("one", "first"):
+        sample(clone)
+    kept = calibration.on_cpu()
+    with CurrentNodeContext("one", "second"), pytest.raises(KeyboardInterrupt):
+        sample(clone, seed=1)
+        sample(clone, seed=2, callback=breaking(KeyboardInterrupt()))
+    assert same(calibration, kept)
+    with CurrentNodeContext("two", "second"):
+        sample(clone, seed=1)
+        sample(clone, seed=2)
+    assert calibration.calls == 3 * kept.calls
+
+
+def same(a, b):
+    return (a.calls, a.tokens, a.maxima.keys()) == (b.calls, b.tokens, b.maxima.keys()) and all(
+        torch.equal(a.maxima[name], b.maxima[name]) and torch.equal(a.squares[name], b.squares[name])
+        for name in a.maxima
+    )
 
 
 def test_a_compiled_model_is_recorded_under_its_own_names(load_dense, sample):

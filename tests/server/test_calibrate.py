@@ -148,6 +148,29 @@ def test_a_new_seed_adds_to_what_was_recorded(calibrating, executed, server):
     assert f"{len(both.maxima)} layers, {both.calls} calls of the model, saved as adds_0000" in text(result)
 
 
+def test_an_interrupted_run_is_not_counted_into_the_next(calibrating, executed, server):
+    wanted = [calibrating(seed=20, prefix="calibration/whole"), calibrating(seed=21, prefix="calibration/again")]
+    for prompt in wanted:
+        prompt["first"]["inputs"]["steps"] = 200
+    # another model for the run that is not interrupted, so that it records by itself
+    wanted[0]["calibrate"]["inputs"]["model"] = ["shifted", 0]
+    wanted[0]["shifted"] = {
+        "class_type": "ModelSamplingSD3",
+        "inputs": {"model": wanted[1]["calibrate"]["inputs"]["model"], "shift": 8.0},
+    }
+    whole = Calibration.load(saved(server, executed(wanted[0])[1])).calls
+
+    def interrupt(event):
+        if event.type == "progress" and event.data["node"] == "first" and event.data["value"] < 100:
+            server.client.interrupt()
+
+    with pytest.raises(ServerError, match="interrupted"):
+        server.client.run(wanted[1], interrupt)
+    nodes, result = executed(wanted[1])
+    assert "first" in nodes and "calibrate" not in nodes
+    assert Calibration.load(saved(server, result)).calls == whole
+
+
 def text(result):
     return result.outputs["finished"]["text"][0]
 
