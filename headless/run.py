@@ -1,12 +1,14 @@
 """x2v-quant run: a saved workflow from the shell, on a server of its own or on one that runs already."""
 
 import argparse
+import copy
 import json
 import os
+import random
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,8 +23,11 @@ from ..writing import unfit, whole_file
 from .address import shown
 from .base_folder import base_folder
 from .client import Client, LateError, Result, ServerError, SilentError
+from .dynamic_prompts import SEEDS, make_choices
 from .progress import Progress
+from .reading import read_workflow
 from .server import Server, find_comfyui, serve
+from .set_in_graph import set_in_graph
 from .settings import read_setting
 from .workflow import Prompt, WorkflowError, convert
 
@@ -30,7 +35,11 @@ SAVED = "output"  # of a file: kept; previews are "temp"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("workflow", type=Path, help="a .json, as the frontend saves it or exported for the API")
+    parser.add_argument(
+        "workflow",
+        type=Path,
+        help="a .json, as the frontend saves it or exported for the API, or a picture or video that carries it",
+    )
     parser.add_argument(
         "--set",
         action="append",
@@ -39,6 +48,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NODE.INPUT=VALUE",
         help="NODE is an id, a title or a class: 3.seed=7, KSampler.seed=7. A picture on this machine is uploaded. "
         "May be given several times",
+    )
+    parser.add_argument(
+        "--prompt-seed",
+        type=int,
+        default=random.randrange(SEEDS),
+        metavar="N",
+        help="of the choices in texts like {red|blue}; default: a new one each time",
     )
     parser.add_argument("--output", type=Path, default=Path("output"), metavar="FOLDER", help="default: output")
     parser.add_argument("--server", metavar="URL", help="use this ComfyUI; default: start one and stop it again")
@@ -61,27 +77,31 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
 
     Raises WorkflowError, ServerError (with the sentence of the node that failed) or StartError.
     """
-    workflow = read_workflow(options.workflow)
+    saved = read_workflow(options.workflow)
     with writing(options.output):
         options.output.mkdir(parents=True, exist_ok=True)
     with signals_as_exits(), server_of(options) as (client, local):
         info = client.object_info()
-        converted = convert(workflow, info)
-        prompt = converted.prompt
-        for note in converted.notes:
-            say(note)
+        converted = convert(saved.to_run, info, options.prompt_seed)
+        prompt, choices, graph = converted.prompt, converted.choices, copy.deepcopy(saved.graph)
         for text in options.settings:
             setting = read_setting(text, prompt, info)
+            place = setting.node, setting.input
             uploaded = setting.uploads and Path(setting.value).is_file()
-            prompt[setting.node]["inputs"][setting.input] = (
-                client.upload_image(Path(setting.value)) if uploaded else setting.value
-            )
+            value = client.upload_image(Path(setting.value)) if uploaded else setting.value
+            prompt[setting.node]["inputs"][setting.input] = value
+            if graph is not None:
+                set_in_graph(graph, info, *place, value)
+            choices.pop(place, None)
+            choices |= make_choices(prompt, info, options.prompt_seed, place)
+        for note in (*converted.notes, *choices.values()):
+            say(note)
         began = time.monotonic()
         with closing(Progress(prompt)) as progress:
-            result = client.run(prompt, progress, workflow if "nodes" in workflow else None, say)
+            result = client.run(prompt, progress, graph, say)
         seconds = time.monotonic() - began
-        saved = [file for file in result.files() if file["type"] == SAVED]
-        files = [keep(client, file, options.output, local) for file in saved[: limits.FILES]]
+        kept = [file for file in result.files() if file["type"] == SAVED]
+        files = [keep(client, file, options.output, local) for file in kept[: limits.FILES]]
     return {
         "workflow": str(options.workflow),
         "prompt_id": result.prompt_id,
@@ -102,33 +122,6 @@ def lines(report: dict[str, Any]) -> list[str]:
         line for node, found in report["texts"].items() for text in found for line in (f"{node}:", *text.split("\n"))
     ]
     return [*shown, *report["files"], f"{report['workflow']} finished in {report['seconds']:.1f} s"]
-
-
-def read_workflow(path: Path) -> dict[str, Any]:
-    """Raises WorkflowError for a file that is not there or not a workflow."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise WorkflowError(f"{path} cannot be read: {error.strerror}. Check the path.") from error
-    except ValueError as error:
-        raise WorkflowError(f"{path} is not JSON ({error}). Save the workflow again.") from error
-    if not isinstance(found, dict) or not is_workflow(found):
-        raise WorkflowError(f"{path} holds no workflow: save it in ComfyUI, or export it for the API.")
-    return found
-
-
-def is_workflow(found: Mapping[str, Any]) -> bool:
-    """Whether it has what every saved graph, or every API prompt, has."""
-    if "nodes" in found:
-        kinds, nodes = {"id": (int, str), "type": str}, found["nodes"]
-        graph = isinstance(nodes, list) and isinstance(found.get("links"), list)
-    else:
-        kinds, nodes, graph = {"class_type": str, "inputs": dict}, [*found.values()], True
-    return graph and bool(nodes) and all(holds(node, kinds) for node in nodes)
-
-
-def holds(entry: Any, kinds: Mapping[str, Any]) -> bool:
-    return isinstance(entry, dict) and all(isinstance(entry.get(key), kind) for key, kind in kinds.items())
 
 
 @contextmanager

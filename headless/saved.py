@@ -48,6 +48,12 @@ def graph(content: Mapping[str, Any], where: str = "the workflow") -> Json:
     }
 
 
+def check(workflow: Mapping[str, Any]) -> None:
+    """Raises WorkflowError for what is damaged in a workflow or in its subgraphs."""
+    graph(workflow)
+    definitions(workflow)
+
+
 def node(entry: Any, place: int, where: str) -> Json:
     _need(isinstance(entry, Mapping), f"entry {place} among the nodes of {where} is no node")
     number, kind = entry.get("id"), entry.get("type")

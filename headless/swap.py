@@ -8,7 +8,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from .run import read_workflow, writing
+from .reading import read_workflow
+from .run import writing
+from .saved import check
 from .server import PACK_NAME
 from .stand_ins import OTHERS, STAND_INS, StandIn
 from .workflow import WorkflowError
@@ -39,7 +41,8 @@ def swap(workflow: Mapping[str, Any], files: Mapping[str, str]) -> tuple[Json, l
     changed = copy.deepcopy(dict(workflow))
     if "nodes" not in changed:
         return changed, [swap_entry(number, entry, files) for number, entry in changed.items() if is_loader(entry)]
-    subgraphs = changed.get("definitions", {}).get("subgraphs", [])
+    check(changed)
+    subgraphs = (changed.get("definitions") or {}).get("subgraphs") or []
     loaders = []
     for graph in (changed, *subgraphs):
         found = [swap_node(node, graph, promoting(graph, changed, subgraphs)) for node in loaders_of(graph)]
@@ -52,7 +55,8 @@ def swap(workflow: Mapping[str, Any], files: Mapping[str, str]) -> tuple[Json, l
 
 
 def is_loader(entry: Mapping[str, Any]) -> bool:
-    return entry["class_type"] in STAND_INS or entry["class_type"] in OTHERS
+    kind = entry.get("class_type") if isinstance(entry, dict) and isinstance(entry.get("inputs"), dict) else None
+    return isinstance(kind, str) and (kind in STAND_INS or kind in OTHERS)
 
 
 def loaders_of(graph: Json) -> Iterator[Json]:
@@ -168,15 +172,17 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> dict[str, Any]:
     """{workflow, output, loaders}. Raises WorkflowError for what is no workflow, or an output that is there
     already or cannot be written."""
-    output = options.output or options.workflow.with_stem(f"{options.workflow.stem}_quantized")
+    output = options.output or options.workflow.with_name(f"{options.workflow.stem}_quantized.json")
     if output.exists():
         raise WorkflowError(f"{output} is there already: name another file with -o, or remove it.")
     bad = [text for text in options.files if "=" not in text]
     if bad:
         raise WorkflowError(f"{bad[0]!r} is not OLD=NEW (OLD is a file that the workflow names)")
-    changed, loaders = swap(read_workflow(options.workflow), dict(text.split("=", 1) for text in options.files))
+    changed, loaders = swap(read_workflow(options.workflow).to_edit, dict(text.split("=", 1) for text in options.files))
     with writing(output):
-        output.write_text(json.dumps(changed, ensure_ascii=False, indent=2), encoding="utf-8")
+        # half of a pair, which UTF-8 has no bytes for, is what JSON writes as \\ud800 too
+        text = json.dumps(changed, ensure_ascii=False, indent=2)
+        output.write_text(text, encoding="utf-8", errors="backslashreplace")
     return {
         "workflow": str(options.workflow),
         "output": str(output),

@@ -24,8 +24,8 @@ EMPTY = (None, "", [], {})  # a button, a preview, a text that was never filled 
 
 @dataclass
 class Widgets:
-    """`found`: input name -> value. `places`: input name -> its place in the saved list, or its key. `left`: saved
-    values that no input takes."""
+    """`found`: input name -> value. `places`: input name -> its place in the saved list, or its key, where it has one.
+    `left`: saved values that no input takes."""
 
     found: dict[str, Any] = field(default_factory=dict)
     places: dict[str, Any] = field(default_factory=dict)
@@ -41,7 +41,8 @@ def read_widgets(node: Mapping[str, Any], info: Mapping[str, Any]) -> Widgets:
     saved = node["widgets_values"]
     if isinstance(saved, Mapping):
         return _read_named(saved, info)
-    reader = Reader(_without_forced(saved, info))
+    values = _without_forced(saved, info)
+    reader = Reader(values)
     connected = {slot["name"] for slot in node["inputs"] if "widget" in slot}
     for group in groups(info):
         uploads = False
@@ -56,6 +57,8 @@ def read_widgets(node: Mapping[str, Any], info: Mapping[str, Any]) -> Widgets:
         if uploads:
             reader.skip()
     widgets = reader.widgets
+    if len(values) < len(saved):
+        widgets.places.clear()
     found, left = undeclared.take(node, reader.rest())
     widgets.found |= found
     widgets.left = [value for value in left if value not in EMPTY]

@@ -1,5 +1,6 @@
 """A workflow as the frontend saves it -> the prompt that the server's /prompt route takes, and overrides of inputs."""
 
+import random
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -8,24 +9,28 @@ from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from . import saved
+from .dynamic_prompts import SEEDS, make_choices
 from .everywhere import link_everywhere
 from .graph import Graph, Place
-from .roles import GROUP_NODE, NOTES, UNKNOWN, Roles
+from .roles import EVERYWHERES, GROUP_NODE, NOTES, UNKNOWN, Roles
 from .specs import all_specs
 from .tracing import source
 from .workflow_error import WorkflowError, called
 
 Prompt = dict[str, dict[str, Any]]
 SUBGRAPH = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+NODE = {"class_type", "inputs"}  # an entry of a prompt has both, a remark among them neither
+BROWSER_ONLY = (*NOTES, *EVERYWHERES)
 SHOWN = 200  # characters of a saved value in a note
 
 
 @dataclass(frozen=True)
 class Converted:
-    """A prompt, and what a person is to be told about it."""
+    """A prompt, and what a person is to be told about it. `choices`: of texts with choices, by node and input."""
 
     prompt: Prompt
     notes: list[str] = field(default_factory=list)
+    choices: dict[tuple[str, str], str] = field(default_factory=dict)
 
 
 def to_prompt(workflow: Mapping[str, Any], object_info: Mapping[str, Any]) -> Prompt:
@@ -33,13 +38,14 @@ def to_prompt(workflow: Mapping[str, Any], object_info: Mapping[str, Any]) -> Pr
     return convert(workflow, object_info).prompt
 
 
-def convert(workflow: Mapping[str, Any], object_info: Mapping[str, Any]) -> Converted:
+def convert(workflow: Mapping[str, Any], object_info: Mapping[str, Any], seed: int | None = None) -> Converted:
     """Converts a saved workflow (schema 0.4 or 1) with the server's /object_info; a prompt is returned without what is
     no node.
 
     Muted nodes vanish with the links from them, bypassed nodes pass their input of the same type on, reroutes,
     primitive nodes and names that are set and got are followed, notes are left out, subgraphs expanded, and links that
-    cg-use-everywhere has saved are drawn. Raises WorkflowError on a node that the server does not have.
+    cg-use-everywhere has saved are drawn. Texts with choices are resolved with the seed, a random one by default; those
+    of a prompt have been. Raises WorkflowError on a node that the server does not have.
     """
     if "nodes" not in workflow:
         return Converted(entries_of(workflow, object_info))
@@ -49,7 +55,8 @@ def convert(workflow: Mapping[str, Any], object_info: Mapping[str, Any]) -> Conv
         for node in (node for node in graph.content["nodes"] if graph.place.roles.of(node) == UNKNOWN):
             check_known(node["id"], node["type"], object_info)
     check_order(prompt)
-    return Converted(prompt, graph.place.notes)
+    choices = make_choices(prompt, object_info, random.randrange(SEEDS) if seed is None else seed)
+    return Converted(prompt, graph.place.notes, choices)
 
 
 def open_graph(workflow: Mapping[str, Any], object_info: Mapping[str, Any]) -> Graph:
@@ -64,15 +71,25 @@ def open_graph(workflow: Mapping[str, Any], object_info: Mapping[str, Any]) -> G
 
 def entries_of(prompt: Mapping[str, Any], object_info: Mapping[str, Any]) -> Prompt:
     """The nodes of an API prompt, without notes and remarks among them."""
-    entries = {node: entry for node, entry in prompt.items() if isinstance(entry, Mapping) and "class_type" in entry}
+    entries = {node: entry for node, entry in prompt.items() if isinstance(entry, Mapping) and NODE & entry.keys()}
     found = {}
     for node, entry in entries.items():
-        kind = entry["class_type"]
-        if kind in NOTES and kind not in object_info:
+        kind = entry.get("class_type")
+        if kind in BROWSER_ONLY and kind not in object_info:
             continue
+        if not isinstance(kind, str) or not isinstance(entry.get("inputs"), Mapping):
+            raise WorkflowError(f"node {node} has no class_type or no inputs: export the workflow for the API again.")
         check_known(node, kind, object_info)
         found[node] = {**entry, "inputs": dict(entry["inputs"])}
+        if "_meta" in entry:
+            found[node]["_meta"] = meta(entry["_meta"])
     return found
+
+
+def meta(saved_meta: Any) -> dict[str, Any]:
+    """What a prompt says of a node for people; null there, or a title that is no text, is none."""
+    found = saved_meta if isinstance(saved_meta, Mapping) else {}
+    return {key: value for key, value in found.items() if key != "title" or isinstance(value, str)}
 
 
 def entry_of(number: str, graph: Graph, node: Mapping[str, Any]) -> dict[str, Any]:

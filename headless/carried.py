@@ -1,0 +1,133 @@
+"""The texts that a picture, a video, a sound or a latent carries: ComfyUI and others keep the workflow among them."""
+
+import json
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from .. import limits
+from .workflow_error import WorkflowError
+
+KEYS = ("workflow", "prompt", "comment")  # comment: of videos that other packs write, an object with the first two
+MEDIA = {"png": "picture", "picture": "picture", "stream": "video or sound", "tensors": "file of tensors"}
+# (place in the file, bytes there) -> kind; the first that fits counts
+SIGNS = (
+    (0, b"\x89PNG\r\n\x1a\n", "png"),
+    (0, b"\xff\xd8\xff", "picture"),
+    (8, b"WEBP", "picture"),
+    (0, b"GIF8", "picture"),
+    (4, b"ftypavif", "picture"),
+    (4, b"ftypheic", "picture"),
+    (4, b"ftypmif1", "picture"),
+    (0, b"II*\0", "picture"),
+    (0, b"MM\0*", "picture"),
+    (4, b"ftyp", "stream"),
+    (0, b"\x1aE\xdf\xa3", "stream"),
+    (0, b"fLaC", "stream"),
+    (0, b"OggS", "stream"),
+    (0, b"ID3", "stream"),
+    (0, b"\xff\xfb", "stream"),
+    (8, b"WAVE", "stream"),
+    (8, b"AVI ", "stream"),
+    (5, b'\0\0\0{"', "tensors"),
+)
+HEAD = 16
+PNG_TEXTS = (b"tEXt", b"zTXt", b"iTXt", b"comf")  # the last is ComfyUI's own, of animations
+EXIF_IFD = 0x8769
+TEXT_CODE = 8  # bytes before an EXIF comment that say how it is written
+
+Texts = dict[str, str]
+
+
+def medium(path: Path) -> str:
+    """What a file is, a key of MEDIA, by its first bytes; "" for what may be JSON."""
+    with path.open("rb") as file:
+        head = file.read(HEAD)
+    return next((kind for place, sign, kind in SIGNS if head[place : place + len(sign)] == sign), "")
+
+
+def carried(path: Path, kind: str) -> Texts:
+    """KEYS -> text. Raises WorkflowError for a damaged file."""
+    try:
+        found = READERS[kind](path)
+    except Exception as error:  # of three libraries, on what anybody may have written
+        raise WorkflowError(f"{path} is a damaged {MEDIA[kind]} ({error}). Take the original.") from error
+    return {key: text for key, text in found.items() if key in KEYS}
+
+
+def _png(path: Path) -> Texts:
+    """Texts may lie behind the picture too."""
+    found = {}
+    with path.open("rb") as file:
+        file.seek(8)
+        while len(head := file.read(8)) == 8:
+            size, kind = struct.unpack(">I4s", head)
+            if kind in PNG_TEXTS and size <= limits.JSON_BYTES:
+                key, text = _png_text(kind, file.read(size))
+                found.setdefault(key.lower(), text)
+                file.seek(4, 1)
+            else:
+                file.seek(size + 4, 1)
+    return found
+
+
+def _png_text(kind: bytes, content: bytes) -> tuple[str, str]:
+    key, _, rest = content.partition(b"\0")
+    if kind == b"zTXt":
+        return key.decode("latin-1"), _inflated(rest[1:]).decode("latin-1")
+    if kind != b"iTXt":
+        return key.decode("latin-1"), rest.decode("latin-1")
+    packed, text = rest[:1] == b"\1", rest[2:].split(b"\0", 2)[-1]
+    return key.decode("latin-1"), (_inflated(text) if packed else text).decode()
+
+
+def _inflated(content: bytes) -> bytes:
+    return zlib.decompressobj().decompress(content, limits.JSON_BYTES)
+
+
+def _picture(path: Path) -> Texts:
+    """EXIF has no names of its own: ComfyUI writes "workflow:{...}" into one entry and "prompt:{...}" into another."""
+    from PIL import Image
+
+    with Image.open(path) as picture:
+        exif = picture.getexif()
+        texts = [_exif_text(value) for value in (*exif.values(), *exif.get_ifd(EXIF_IFD).values())]
+    found = {}
+    for text in filter(None, texts):
+        key, colon, rest = text.partition(":")
+        if colon and key.lower() in KEYS:
+            found[key.lower()] = rest
+        elif text.startswith("{"):
+            found.setdefault("comment", text)
+    return found
+
+
+def _exif_text(value: Any) -> str:
+    if isinstance(value, bytes):
+        encoding = "utf-16" if value.startswith(b"UNICODE") else "utf-8"
+        value = value[TEXT_CODE:].decode(encoding, errors="replace")
+    return value.strip("\0 ") if isinstance(value, str) else ""
+
+
+def _stream(path: Path) -> Texts:
+    import av
+
+    with av.open(str(path)) as container:
+        tables = [container.metadata, *(stream.metadata for stream in container.streams)]
+    return {key.lower(): text for table in reversed(tables) for key, text in table.items()}
+
+
+def _tensors(path: Path) -> Texts:
+    with path.open("rb") as file:
+        (size,) = struct.unpack("<Q", file.read(8))
+        header = json.loads(file.read(min(size, limits.HEADER_BYTES)))
+    return dict(_texts(header.get("__metadata__")))
+
+
+def _texts(table: Any) -> Iterator[tuple[str, str]]:
+    return ((key, text) for key, text in (table or {}).items() if isinstance(text, str))
+
+
+READERS: dict[str, Callable[[Path], Texts]] = {"png": _png, "picture": _picture, "stream": _stream, "tensors": _tensors}
