@@ -9,7 +9,7 @@ from comfy.quant_ops import QUANT_ALGOS
 from comfy_kitchen.tensor import QuantizedTensor, get_layout_class
 from torch.nn import Linear
 
-from ..formats import FORMATS
+from ..formats import FORMATS, ROTATED, fitting
 from ..formats.convert import convert
 from ..machine import Machine, default_device, describe
 from .case import Case, missing, throughput
@@ -76,9 +76,11 @@ AO_FP8 = Peer("torchao", partial(_torchao, config="Float8WeightOnlyConfig"), lac
 
 # who else makes the format out of bfloat16; nobody else makes the others, or they are core's own layouts
 QUANTIZERS = {"int8-channel": (CORE["int8"], AO_INT8), "fp8-channel": (AO_FP8,), "fp8-tensor": (CORE["fp8"],)}
+# of rotated formats that with core's own groups
+PLAIN = [name for name, row in FORMATS.items() if not row.smooth and row.name not in {*ROTATED.values()} - {row.family}]
 # (what is held, None for bfloat16; what it becomes; who else does that)
 CONVERSIONS: tuple[tuple[str | None, str, tuple[Peer, ...]], ...] = (
-    *((None, name, (*QUANTIZERS.get(name, ()), COPY)) for name, row in FORMATS.items() if not row.smooth),
+    *((None, name, (*QUANTIZERS.get(name, ()), COPY)) for name in PLAIN),
     ("fp8-channel", "int8-channel", (CORE["fp8 to int8"], COPY)),
     ("fp8-channel-smooth", "int8-channel-smooth", (COPY,)),
     ("fp8-tensor", "int8-channel", (CORE["fp8 to int8"], COPY)),
@@ -117,4 +119,4 @@ def cases(effort: Effort = FULL) -> list[Case]:
 def _ours(weight: Weight, target: str) -> Callable[[], object]:
     if isinstance(weight, QuantizedTensor):
         return lambda: convert(weight, target)
-    return lambda: FORMATS[target].quantize(weight, SOURCE)
+    return lambda: FORMATS[fitting(target, tuple(weight.shape))].quantize(weight, SOURCE)

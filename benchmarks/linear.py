@@ -6,7 +6,7 @@ from functools import partial
 
 import torch
 
-from ..formats import FORMATS
+from ..formats import FORMATS, fitting
 from ..kernels import Choice, choose
 from ..machine import Machine, default_device, describe
 from .case import Case, missing, timed
@@ -69,7 +69,8 @@ def _products(layer: Layer, machine: Machine) -> int:
 
 def _choices(machine: Machine, shape: tuple[int, int], dtype: torch.dtype) -> dict[str, Choice]:
     """Format -> how `auto` computes it here with activations of `dtype`."""
-    choices = {name: choose(name, machine, shape, dtype=dtype) for name, row in FORMATS.items() if row.family == name}
+    names = [name for name, row in FORMATS.items() if row.family == name]
+    choices = {name: choose(fitting(name, shape), machine, shape, dtype=dtype) for name in names}
     fast = {name: choice for name, choice in choices.items() if choice.kernel.activation != "float"}
     return fast or {name: choices[name] for name in USUAL}
 

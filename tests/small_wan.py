@@ -1,11 +1,11 @@
 """A small Wan: its files in every format, a few steps of sampling, and LoRAs on its layers."""
 
-import json
 import zlib
 from collections.abc import Callable, Mapping
 
 import safetensors.torch
 import torch
+from rotated_files import marker
 
 from x2v_quant.benchmarks.models import write_pair
 from x2v_quant.demo.wan import WanSize
@@ -67,12 +67,6 @@ class WanFiles(dict):
     def _factor(self, key: str, width: int) -> torch.Tensor:
         generator = torch.Generator().manual_seed(zlib.crc32(self.factor_of(key).encode()))
         return torch.rand(width, generator=generator) + 0.2
-
-
-def marker(name: str) -> torch.Tensor:
-    """`comfy_quant` of a layer in a format that core reads whatever it holds."""
-    entry = {"format": FORMATS[name].marker, **FORMATS[name].settings}
-    return torch.tensor(list(json.dumps(entry).encode()), dtype=torch.uint8)
 
 
 def sample(

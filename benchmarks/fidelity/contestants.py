@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from ...formats import FORMATS, family
+from ...formats import FORMATS, ROTATED, family, int8_convrot
 from ...kernels import choose, survey
 from ...machine import Machine
 from ...schemes import AUTO, DIT, resolve, schemes_for
@@ -17,8 +17,8 @@ TEXT_TOO = {"int8-channel": "int8", "fp8-channel": "fp8"}
 
 # computes what core's own layer does: core's row has its figures
 AS_CORE = "comfyui"
-# formats that a file holds as such
-FILES = tuple(name for name in FORMATS if name != "fp8-reduced-smooth")
+# formats that a file holds as such; of rotated ones the group is found for each layer
+FILES = tuple(name for name in FORMATS if name not in {"fp8-reduced-smooth", *ROTATED.values()} - {int8_convrot.NAME})
 
 
 @dataclass(frozen=True)
@@ -82,8 +82,8 @@ def _row(format_name: str, kernel: str, scheme: str, machine: Machine, compute: 
     held = "fp8-channel" if format_name == "fp8-reduced" else format_name
     choice = choose(held, machine, prefer=kernel, dtype=compute)
     auto = choose(held, machine, dtype=compute).kernel.name == kernel
-    # the calibration decides which layers of a smoothed file are
-    stored = "" if FORMATS[format_name].smooth else f"{choice.format} on {kernel}"
+    # the calibration decides which layers of a smoothed file are, and the width of a layer how it is rotated
+    stored = "" if FORMATS[format_name].smooth or FORMATS[format_name].settings else f"{choice.format} on {kernel}"
     return Contestant(f"{format_name} ({kernel})", OURS, format_name, stored, scheme, auto=auto)
 
 

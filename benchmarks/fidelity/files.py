@@ -16,7 +16,7 @@ from ...converting.convert import convert
 from ...converting.options import Options
 from ...converting.outputs import X2V
 from ...demo.quantize import KINDS, SELECTION, quantized
-from ...formats import FORMATS, family
+from ...formats import FORMATS, family, fitting
 from ...formats.format import Format
 from .gguf_file import write_gguf
 from .peers import CORE_FORMATS, GGUF_TYPES, CoreFormat
@@ -87,8 +87,9 @@ def _reduced(weight: torch.Tensor) -> Layer:
 
 def _own(row: Format, weight: torch.Tensor) -> Layer:
     """A layer as the pack saves it."""
+    row = FORMATS[fitting(row.name, tuple(weight.shape))]
     held = row.quantize(weight, weight.dtype)
-    return held.state_dict("weight") | _marker(row.marker_of(held._params))
+    return held.state_dict("weight") | _marker(row.marker_of(held._params), **row.settings)
 
 
 def _marked(kind: str, marker: str, weight: torch.Tensor) -> Layer:
@@ -101,8 +102,8 @@ def _core(row: CoreFormat, weight: torch.Tensor) -> Layer:
     return QuantizedTensor.from_float(weight, row.layout, **row.options).state_dict("weight") | _marker(row.marker)
 
 
-def _marker(name: str) -> Layer:
-    return {"comfy_quant": torch.tensor(list(json.dumps({"format": name}).encode()), dtype=torch.uint8)}
+def _marker(name: str, **settings) -> Layer:
+    return {"comfy_quant": torch.tensor(list(json.dumps({"format": name, **settings}).encode()), dtype=torch.uint8)}
 
 
 def _gguf(type_name: str, tensors: Tensors, metadata: dict[str, str], stem: Path) -> Path:

@@ -7,7 +7,7 @@ import safetensors.torch
 import torch
 from comfy_kitchen.tensor import QuantizedTensor
 from older_comfyui import core_rotates_int8
-from small_wan import marker
+from rotated_files import marker
 
 from x2v_quant.converting.convert import convert
 from x2v_quant.converting.options import Options

@@ -77,7 +77,7 @@ def test_pinned_by_torch():
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_quantized_weight_has_codes_and_scales(name):
-    weight = FORMATS[name].quantize(torch.randn(128, 256), torch.bfloat16)
+    weight = FORMATS[name].quantize(torch.randn(128, 4096), torch.bfloat16)
     found = list(parts(torch.nn.Parameter(weight, requires_grad=False)))
     assert weight._qdata.data_ptr() in [part.data_ptr() for part in found]
     assert len(found) > 1
