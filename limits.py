@@ -9,11 +9,13 @@ SMALL_TENSOR_BYTES = 1 << 20  # of an unquantized tensor whose values are looked
 MODEL_SIZE = 1 << 20  # of a width in the metadata's configuration: 30 times the widest model's
 MODEL_LAYERS = 1000  # of a count of layers there: ten times the deepest model's
 INDEX_BYTES = 32_000_000  # of the index of a model in shards: 100 bytes a tensor, and the largest have 100,000
+PICKLE_BYTES = 16_000_000  # of a PyTorch file's names and shapes: 150 bytes a tensor, a second for each MB
 INDEXES_KEPT = 256  # indexes whose names stay in memory: as many models in shards have few
 
 # what users write
 LAYER_RULES = 2000  # lines: more than a model has linear layers
 LAYER_RULES_CHARS = 1_000_000  # all of these lines, with comments
+PATH_PARTS = 64  # of a path in a LightX2V configuration: each is looked for by itself; nobody nests as deep
 
 # files that are written
 NAME_BYTES = 255  # of a file's name: what ext4, NTFS, APFS and exFAT take

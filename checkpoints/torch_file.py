@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from .. import limits
+from ..sizes import amount
 from .errors import CheckpointError, Problem
 from .tables import info_of, model_table
 from .tensor_info import MARKER_SUFFIX, Contents
@@ -33,6 +34,7 @@ GLOBAL = re.compile(r"GLOBAL ([\w.]{1,100})")
 
 
 LOCK = threading.Lock()
+SAFE_TORCH = "2.6"
 
 
 class Inert:
@@ -92,11 +94,39 @@ def read_infos(path: Path) -> Contents:
 
 def _loaded(path: Path) -> object:
     archive = zipfile.is_zipfile(path)
+    _check_torch(path)
+    if archive:
+        _check_sizes(path)
     try:
         with _only_harmless():
             return torch.load(path, map_location="cpu", weights_only=True, mmap=archive)
     except Exception as error:  # a foreign or damaged pickle makes torch raise nearly anything
         raise _unreadable(path, archive, error) from error
+
+
+def _check_torch(path: Path) -> None:
+    """What weights_only let through before 2.6: https://nvd.nist.gov/vuln/detail/CVE-2025-32434."""
+    if torch.__version__ < SAFE_TORCH:
+        cause = f"is a PyTorch file, and torch {torch.__version__} may run code that is hidden in one"
+        remedy = f"Update torch to {SAFE_TORCH} or later, or get the model as .safetensors."
+        raise Problem(path.name, "", cause, remedy).error()
+
+
+def _check_sizes(path: Path) -> None:
+    """Before anything is inflated: torch saves files that are as long as what is in them."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+    except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
+        raise _unreadable(path, True, error) from error
+    whole, size = sum(entry.file_size for entry in entries), path.stat().st_size
+    if whole > size:
+        cause = f"is {amount(size)} large and says that it holds {amount(whole)}, which PyTorch writes of no model"
+        raise Problem(path.name, "", cause, "Get the model as .safetensors.").error()
+    pickled = sum(entry.file_size for entry in entries if entry.filename.endswith(".pkl"))
+    if pickled > limits.PICKLE_BYTES:
+        cause = f"has {amount(pickled)} of names and other things beside its tensors, and a model has at most "
+        raise Problem(path.name, "", f"{cause}{amount(limits.PICKLE_BYTES)}", "Get the model as .safetensors.").error()
 
 
 @contextmanager

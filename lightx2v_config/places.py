@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from .. import limits
 from .config import Config, ConfigError
 
 # LightX2V's sub-folders of a model folder, in its own order
@@ -43,6 +44,9 @@ class Places:
         parts = [part for part in PurePosixPath(value.replace("\\", "/")).parts if not LEADS_OUT.fullmatch(part)]
         if not parts:
             raise config.error(key, f"is {value!r}, which names no file", "Correct it or leave it out.")
+        if len(parts) > limits.PATH_PARTS:
+            cause = f"is a path of {len(parts)} parts, and no more than {limits.PATH_PARTS} are looked for"
+            raise config.error(key, cause, "Write the last few of them.")
         for start in range(len(parts)):
             for root in self.roots(kind):
                 candidate = root.joinpath(*parts[start:])

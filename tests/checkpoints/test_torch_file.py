@@ -3,6 +3,8 @@
 import argparse
 import os
 import pickle
+import time
+import zipfile
 from collections import OrderedDict
 from pathlib import Path
 
@@ -12,7 +14,8 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from x2v_quant.checkpoints import CheckpointError, open_checkpoint
+from x2v_quant import limits
+from x2v_quant.checkpoints import CheckpointError, open_checkpoint, torch_file
 
 
 class Runs:
@@ -180,3 +183,37 @@ def test_what_stands_for_harmless_classes_does_nothing(wan, write):
     finally:
         torch.serialization.clear_safe_globals()
         torch.serialization.add_safe_globals(before)
+
+
+def zipped(path, entries, compression=zipfile.ZIP_STORED):
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        for name, data in entries.items():
+            archive.writestr(name, data)
+    return path
+
+
+def test_a_file_that_inflates_is_refused_before_it_does(tmp_path):
+    """3 MB that became 3 GB of memory; here 100 MB."""
+    path = zipped(tmp_path / "bomb.pth", {"bomb/data.pkl": bytes(100_000_000)}, zipfile.ZIP_DEFLATED)
+    begun = time.perf_counter()
+    with pytest.raises(CheckpointError, match=r"bomb\.pth is .* kB large and says that it holds 100 MB, which PyTorch"):
+        open_checkpoint(path)
+    assert time.perf_counter() - begun < 0.5
+
+
+def test_a_file_of_more_names_than_any(tmp_path):
+    path = zipped(tmp_path / "names.pth", {"names/data.pkl": bytes(limits.PICKLE_BYTES + 1)})
+    with pytest.raises(CheckpointError, match=r"has 16\.0 MB of names and other things .* at most 16\.0 MB\. Get the"):
+        open_checkpoint(path)
+
+
+def test_an_older_torch_reads_no_pickles(tmp_path, monkeypatch):
+    torch.save({"a": torch.zeros(1)}, tmp_path / "model.pth")
+    monkeypatch.setattr(torch, "__version__", torch.torch_version.TorchVersion("2.5.1+cu124"))
+    with pytest.raises(CheckpointError, match=r"torch 2\.5\.1\+cu124 may run code .* Update torch to 2\.6 or later"):
+        open_checkpoint(tmp_path / "model.pth")
+
+
+@pytest.mark.parametrize("version,safe", [("2.6.0", True), ("2.11.0+cpu", True), ("2.10.0a0", True), ("1.13.1", False)])
+def test_which_torch_is_safe(version, safe):
+    assert (torch.torch_version.TorchVersion(version) >= torch_file.SAFE_TORCH) is safe

@@ -95,6 +95,10 @@ CASES = {
         {"dit_quantized": True, "dit_quantized_ckpt": ".."},
         key("dit_quantized_ckpt", "is '..', which names no file", "Correct it or leave it out."),
     ),
+    "a deep path": configured(
+        {"dit_quantized": True, "dit_quantized_ckpt": "a/" * 20_000},
+        key("dit_quantized_ckpt", "is a path of 20000 parts, and no more than 64 are looked for", "Write the last few"),
+    ),
     "twice": configured(
         {"dit_quantized": True, "dit_quantized_ckpt": "twice.safetensors"},
         f"{NAME}: dit_quantized_ckpt names twice.safetensors, of which there are 2 in ComfyUI's diffusion_models",

@@ -23,11 +23,11 @@ def saved(value) -> bytes:
     return stream.getvalue()
 
 
-def archive() -> bytes:
+def archive(name: str = "notes.txt", content: bytes = b"hello", compression: int = zipfile.ZIP_STORED) -> bytes:
     """A zip file that is not PyTorch's."""
     stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w") as made:
-        made.writestr("notes.txt", "hello")
+    with zipfile.ZipFile(stream, "w", compression) as made:
+        made.writestr(name, content)
     return stream.getvalue()
 
 
@@ -40,6 +40,16 @@ CASES = {
     ),
     "cut": file(saved(wan())[:-100], f"{FILE} is cut off or is no PyTorch file. Download it again.", name=FILE),
     "another archive": file(archive(), f"{FILE} is damaged. Download it again.", name=FILE),
+    "inflates": file(
+        archive("a/data.pkl", bytes(10_000_000), zipfile.ZIP_DEFLATED),
+        f"{FILE} is 9.84 kB large and says that it holds 10.0 MB, which PyTorch writes of no model. Get the model as",
+        name=FILE,
+    ),
+    "names": file(
+        archive("a/data.pkl", bytes(16_000_001)),
+        f"{FILE} has 16.0 MB of names and other things beside its tensors, and a model has at most 16.0 MB. Get the",
+        name=FILE,
+    ),
     "list": file([1, 2], f"{FILE} holds no table of named tensors. Pick the file of a model.", name=FILE),
     "several models": file(
         {"generator": wan(), "critic": wan()},
