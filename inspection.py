@@ -1,17 +1,20 @@
-"""What a checkpoint is, as data and in words, from its headers and its small tensors."""
+"""What a checkpoint is, as data and in words: headers, small tensors, and whether ComfyUI makes a model of it."""
 
 import re
 from dataclasses import asdict
 from pathlib import Path
 
+from .benchmarks.comfyui import use_comfyui
 from .checkpoints import Checkpoint, CheckpointError, Outline, Problem, open_checkpoint, read_outline
 from .formats import family
+from .headless.server import StartError
 from .kernels import why_not
 from .machine import Machine, default_device, describe
 from .schemes import CLIP, DIT, T5, resolve, schemes_for
 from .sizes import amount
 
 COMPONENTS = {"dit": DIT, "t5": T5, "clip_vision": CLIP}
+UNTRIED = "not held against ComfyUI's models, as there is no ComfyUI here: set COMFYUI_PATH to one"
 # the human form stops here, the data never does
 MOST_PROBLEMS = 20
 
@@ -48,7 +51,7 @@ def inspect(path: str | Path) -> dict:
 
 def _report(checkpoint: Checkpoint) -> dict:
     groups, kept = _layer_groups(checkpoint), _kept_groups(checkpoint)
-    outline = Outline(problems=checkpoint.problems) if checkpoint.problems else read_outline(checkpoint)
+    outline = Outline(problems=checkpoint.problems) if checkpoint.problems else tried(checkpoint)
     return {
         "path": str(checkpoint.path),
         "kind": checkpoint.kind,
@@ -70,6 +73,24 @@ def _report(checkpoint: Checkpoint) -> dict:
         "layer_groups": groups,
         "kept": kept,
     }
+
+
+def tried(checkpoint: Checkpoint) -> Outline:
+    """The outline of a checkpoint whose headers are sound, with what loading it would refuse. Where there is no
+    ComfyUI, a note says what was not looked at."""
+    outline = read_outline(checkpoint)
+    if outline.problems:
+        return outline
+    try:
+        use_comfyui(cpu=True)
+    except StartError:
+        outline.notes.append(UNTRIED)
+        return outline
+    from .loading.trial import find_problem
+
+    problem = find_problem(checkpoint, outline.weights)
+    outline.problems += [problem] if problem else []
+    return outline
 
 
 def _schemes(checkpoint: Checkpoint, problems: list[Problem]) -> dict:

@@ -6,14 +6,17 @@ from pathlib import Path
 from ..headless.server import StartError, find_comfyui
 
 
-def use_comfyui() -> Path:
-    """Put ComfyUI on the path, on CPU if there is no GPU; returns its folder. Raises StartError if there is none."""
+def use_comfyui(cpu: bool = False) -> Path:
+    """Put ComfyUI on the path, on CPU if there is no GPU or for `cpu`, unless it runs already; returns its folder.
+    Raises StartError if there is none."""
     path = find_comfyui()
+    if "comfy.model_management" in sys.modules:
+        return path
     sys.path.insert(0, str(path))
     import torch
     from comfy.cli_args import args
 
-    args.cpu = not torch.cuda.is_available()
+    args.cpu = cpu or not torch.cuda.is_available()
     return path
 
 

@@ -11,7 +11,7 @@ from ..checkpoints import open_checkpoint
 from ..linear import operations
 from ..plan import Plan
 from ..schemes import CLIP, SchemeChoice
-from .common import announce, check_complete, compute_dtype, make_plan, read_file, same_shapes, say, state_dict, wanted
+from .common import announce, assign, buildable, compute_dtype, make_plan, read_file, say, state_dict, wanted
 
 # ViT-H/14 has heads of 80 channels; other sizes use the usual 64
 HEAD_DIM = {1280: 80}
@@ -36,10 +36,8 @@ def load_clip_vision(
     plan = make_plan(checkpoint, CLIP, choice, device, compute_dtype(choice, device))
     sd = state_dict(checkpoint.load(read_file), plan)
     say(plan, [] if PROJECTION in sd else [UNPROJECTED])
-    clip_vision = QuantizedClipVision(_config(sd, Path(path).name), plan, disable_dynamic)
-    with same_shapes(Path(path).name):
-        clip_vision.model.load_state_dict(dict(sd), strict=False, assign=True)
-    check_complete(clip_vision.model, set(sd), Path(path).name)
+    clip_vision = QuantizedClipVision(config_of(sd, Path(path).name), plan, disable_dynamic)
+    assign(clip_vision.model, sd, Path(path).name)
     clip_vision.model.x2v_plan = plan
     clip_vision.patcher.cached_patcher_init = (_load_patcher, (path, choice, unquantized))
     announce(plan)
@@ -70,9 +68,13 @@ def _load_patcher(*args, disable_dynamic: bool = False):
     return load_clip_vision(*args, disable_dynamic=disable_dynamic).patcher
 
 
-def _config(sd: dict[str, torch.Tensor], file: str) -> dict:
+def config_of(sd: dict[str, torch.Tensor], file: str) -> dict:
     """Core's configuration of a CLIP vision encoder, read off the weights' shapes; image statistics are CLIP's."""
+    with buildable(file):
+        return _config(sd, file)
 
+
+def _config(sd: dict[str, torch.Tensor], file: str) -> dict:
     def shape(name: str) -> torch.Size:
         return wanted(sd, name, file).shape
 

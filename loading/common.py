@@ -9,7 +9,7 @@ import comfy.model_management
 import comfy.utils
 import torch
 
-from ..checkpoints import Checkpoint, CheckpointError, Weights
+from ..checkpoints import Checkpoint, CheckpointError, Problem, Weights
 from ..formats import FORMATS, family
 from ..formats.convert import added_error, convert, serves
 from ..linear import QuantLinear
@@ -19,6 +19,11 @@ from ..plan import Plan, SchemeMismatchError
 from ..schemes import AUTO, SchemeChoice, resolve, schemes_for
 
 INCOMPLETE = "The file is incomplete or was made for another version of this model: download it again."
+OTHER_VARIANT = (
+    "The file belongs to a variant of this model that this ComfyUI does not know: update ComfyUI or use another file."
+)
+# what constructors raise for sizes that do not go together
+UNBUILT = (AssertionError, AttributeError, IndexError, RecursionError, TypeError, ValueError, ZeroDivisionError)
 # torch's words for a tensor of another shape, and QuantLinear's
 SIZE = r"torch\.Size\((\[[\d, ]*\])\)"
 MISMATCH = re.compile(
@@ -118,7 +123,28 @@ def same_shapes(file: str) -> Iterator[None]:
         misfits = [line.strip() for line in told if ", the model wants " in line]
         if not misfits:
             raise
-        raise CheckpointError(f"{file}: {misfits[0]}{_and_more(misfits)}. {INCOMPLETE}") from error
+        key, _, cause = misfits[0].partition(" ")
+        raise Problem(file, key, f"{cause}{_and_more(misfits)}", INCOMPLETE).error() from error
+
+
+@contextmanager
+def buildable(file: str) -> Iterator[None]:
+    """Around what reads a model's sizes off its tensors. Raises CheckpointError for shapes that tell none."""
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except UNBUILT as error:
+        raise Problem(
+            file, "", "has tensors whose shapes make no model that ComfyUI can build", INCOMPLETE
+        ).error() from error
+
+
+def assign(model: torch.nn.Module, sd: dict[str, torch.Tensor], file: str) -> None:
+    """Give a model on the meta device its weights. Raises CheckpointError if it has others than those."""
+    with same_shapes(file):
+        model.load_state_dict(dict(sd), strict=False, assign=True)
+    check_complete(model, set(sd), file)
 
 
 def check_complete(model: torch.nn.Module, given: set[str], file: str) -> None:
@@ -128,19 +154,16 @@ def check_complete(model: torch.nn.Module, given: set[str], file: str) -> None:
     empty = [f"{n}.weight" for n, m in model.named_modules() if isinstance(m, QuantLinear) and m.weight is None]
     missing = sorted({name for name, _ in model.named_parameters()} - given) + empty
     if missing:
-        raise CheckpointError(f"{file}: {missing[0]} is missing{_and_more(missing)}. {INCOMPLETE}")
+        raise Problem(file, missing[0], f"is missing{_and_more(missing)}", INCOMPLETE).error()
     unused = sorted(given - places)
     if unused:
-        raise CheckpointError(
-            f"{file}: nothing in the model takes {unused[0]}{_and_more(unused)}. The file belongs to a variant of this "
-            "model that this ComfyUI does not know: update ComfyUI or use another file."
-        )
+        raise Problem(file, unused[0], f"has no place in ComfyUI's model{_and_more(unused)}", OTHER_VARIANT).error()
 
 
 def wanted(sd: dict[str, torch.Tensor], name: str, file: str) -> torch.Tensor:
     """The tensor that tells a dimension of the model. Raises CheckpointError if the file lacks it."""
     if name not in sd:
-        raise CheckpointError(f"{file}: {name} is missing. {INCOMPLETE}")
+        raise Problem(file, name, "is missing", INCOMPLETE).error()
     return sd[name]
 
 

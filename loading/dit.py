@@ -7,15 +7,32 @@ import comfy.model_management
 import comfy.sd
 import torch
 
-from ..checkpoints import CheckpointError, open_checkpoint
+from ..checkpoints import Problem, Weights, open_checkpoint
 from ..checkpoints.expert_names import expert_of
+from ..limits import MODEL_LAYERS, MODEL_SIZE
 from ..linear import operations
 from ..loras import stackable
+from ..plan import Plan
 from ..schemes import DIT, SchemeChoice
-from .common import INCOMPLETE, announce, check_complete, compute_dtype, make_plan, read_file, same_shapes, state_dict
+from .common import (
+    INCOMPLETE,
+    UNBUILT,
+    announce,
+    buildable,
+    check_complete,
+    compute_dtype,
+    make_plan,
+    read_file,
+    same_shapes,
+    state_dict,
+)
 
 # what core assumes of a Wan model whose file says nothing
 WAN_TEXT_DIM = 4096
+# in the metadata: a table from which core takes what weights do not tell
+CONFIG = "config"
+UNKNOWN = "Update ComfyUI or use another file."
+OTHER_FILE = "Get this model as another file, or without that entry."
 
 
 def load_dit(path: str, choice: SchemeChoice | None = None, unquantized: bool = False, disable_dynamic: bool = False):
@@ -32,30 +49,36 @@ def load_dit(path: str, choice: SchemeChoice | None = None, unquantized: bool = 
     dtype = compute_dtype(choice, device)
     plan = make_plan(checkpoint, DIT, choice, device, dtype)
     weights = checkpoint.load(read_file)
-    sd = state_dict(weights, plan)
-    given = set(sd)
-    name = Path(path).name
-    try:
-        with same_shapes(name):
-            patcher = comfy.sd.load_diffusion_model_state_dict(
-                sd,
-                {"custom_operations": operations(plan), "dtype": _storage_dtype(weights.plain, dtype)},
-                metadata=_with_config(weights),
-                disable_dynamic=disable_dynamic,
-            )
-    except KeyError as error:  # core reads the model's dimensions off tensors it takes to be there
-        raise CheckpointError(f"{name}: {error.args[0]} is missing. {INCOMPLETE}") from error
-    if patcher is None:
-        raise CheckpointError(
-            f"{name}: ComfyUI does not recognise this diffusion model. Update ComfyUI or use another file."
-        )
-    check_complete(patcher.model.diffusion_model, given, name)
+    patcher = build_dit(state_dict(weights, plan), weights, plan, Path(path).name, disable_dynamic=disable_dynamic)
     patcher.model.manual_cast_dtype = dtype
     patcher.model.x2v_plan = plan
     patcher.model.x2v_expert = expert_of(str(path))
     patcher.cached_patcher_init = (load_dit, (path, choice, unquantized))
     stackable(patcher)
     announce(plan)
+    return patcher
+
+
+def build_dit(sd: dict[str, torch.Tensor], weights: Weights, plan: Plan, name: str, **options):
+    """The ModelPatcher of `sd`, made of `weights`; core gives the model what it has by default in all other respects.
+    options: of core's loader. Raises CheckpointError, in the words of the file called `name`, for what core does not
+    know and for what it would not use or miss."""
+    given = set(sd)
+    metadata = _with_config(weights, name)
+    model_options = {"custom_operations": operations(plan), "dtype": _storage_dtype(weights.plain, plan.compute_dtype)}
+    with same_shapes(name), buildable(name):
+        try:
+            patcher = comfy.sd.load_diffusion_model_state_dict(sd, model_options, metadata=metadata, **options)
+        except KeyError as error:  # core reads the model's dimensions off tensors it takes to be there
+            raise Problem(name, str(error.args[0]), "is missing", INCOMPLETE).error() from error
+        except UNBUILT as error:
+            if CONFIG not in weights.metadata:
+                raise
+            cause = "in its metadata describes no model that ComfyUI can build of these tensors"
+            raise Problem(name, CONFIG, cause, OTHER_FILE).error() from error
+    if patcher is None:
+        raise Problem(name, "", "is no diffusion model that ComfyUI recognises", UNKNOWN).error()
+    check_complete(patcher.model.diffusion_model, given, name)
     return patcher
 
 
@@ -70,10 +93,31 @@ def _storage_dtype(plain: dict[str, torch.Tensor], compute: torch.dtype) -> torc
     return max(sizes, key=sizes.get, default=torch.float32)
 
 
-def _with_config(weights) -> dict[str, str]:
-    """The file's metadata, with the one dimension of a Wan model that core does not read off the weights."""
+def _with_config(weights: Weights, name: str) -> dict[str, str]:
+    """The file's metadata, with the one dimension of a Wan model that core does not read off the weights. Raises
+    CheckpointError for a model of more layers or channels than any has."""
     metadata = dict(weights.metadata)
     text = weights.plain.get("text_embedding.0.weight")
-    if "config" not in metadata and text is not None and text.shape[1] != WAN_TEXT_DIM:
-        metadata["config"] = json.dumps({"transformer": {"text_dim": text.shape[1]}})
+    if CONFIG in metadata:
+        too_large = next((key for key, value in _sizes(metadata[CONFIG]) if value > _limit(key)), None)
+        if too_large is not None:
+            cause = f"in its metadata asks for a model of {str(too_large)[:40]!r} beyond any that there is"
+            raise Problem(name, CONFIG, cause, OTHER_FILE).error()
+    elif text is not None and text.shape[1] != WAN_TEXT_DIM:
+        metadata[CONFIG] = json.dumps({"transformer": {"text_dim": text.shape[1]}})
     return metadata
+
+
+def _sizes(text: str) -> list[tuple[str, int | float]]:
+    """(name, number) in the configuration; none in what is no table, which is core's to refuse where it reads it."""
+    try:
+        table = json.loads(text)
+    except (ValueError, RecursionError):
+        return []
+    sizes = table.get("transformer") if isinstance(table, dict) else None
+    found = sizes.items() if isinstance(sizes, dict) else ()
+    return [(key, value) for key, value in found if isinstance(value, int | float)]
+
+
+def _limit(key: str) -> int:
+    return MODEL_LAYERS if "layers" in key or "blocks" in key else MODEL_SIZE

@@ -9,8 +9,9 @@ import torch
 
 from ..checkpoints import open_checkpoint
 from ..linear import operations
+from ..plan import Plan
 from ..schemes import T5, SchemeChoice
-from .common import announce, check_complete, compute_dtype, make_plan, read_file, same_shapes, say, state_dict, wanted
+from .common import announce, assign, buildable, compute_dtype, make_plan, read_file, say, state_dict, wanted
 from .tokenizer import find_tokenizer
 
 
@@ -45,24 +46,16 @@ def load_t5(
         tokenizer = comfy.text_encoders.wan.WanT5Tokenizer
         params = {}  # noqa: RUF012 - core's CLIP reads it as an attribute and copies it
 
-    options = {
-        "custom_operations": operations(plan),
-        "dtype": wanted(sd, "encoder.final_layer_norm.weight", Path(path).name).dtype,
-        "umt5xxl_model_config": config,
-        "initial_device": torch.device("meta"),
-    }
     clip = comfy.sd.CLIP(
         Target,
         embedding_directory=embedding_directory,
         tokenizer_data={"spiece_model": spiece},
-        model_options=options,
+        model_options=model_options(sd, plan, Path(path).name),
         disable_dynamic=disable_dynamic,
     )
     encoder = clip.cond_stage_model.umt5xxl.transformer
     # built on meta and assigned: nothing is allocated twice, the 2 GB embedding stays in the file
-    with same_shapes(Path(path).name):
-        encoder.load_state_dict(dict(sd), strict=False, assign=True)
-    check_complete(encoder, set(sd), Path(path).name)
+    assign(encoder, sd, Path(path).name)
     clip.cond_stage_model.x2v_plan = plan
     clip.patcher.cached_patcher_init = (_load_patcher, (path, choice, tokenizer, embedding_directory, unquantized))
     announce(plan)
@@ -73,9 +66,23 @@ def _load_patcher(*args, disable_dynamic: bool = False):
     return load_t5(*args, disable_dynamic=disable_dynamic).patcher
 
 
+def model_options(sd: dict[str, torch.Tensor], plan: Plan, file: str) -> dict:
+    """What core builds the encoder by."""
+    return {
+        "custom_operations": operations(plan),
+        "dtype": wanted(sd, "encoder.final_layer_norm.weight", file).dtype,
+        "umt5xxl_model_config": config_of(sd, file),
+        "initial_device": torch.device("meta"),
+    }
+
+
 def config_of(sd: dict[str, torch.Tensor], file: str) -> dict[str, int]:
     """The fields of core's umt5 configuration that the weights' shapes tell."""
+    with buildable(file):
+        return _config(sd, file)
 
+
+def _config(sd: dict[str, torch.Tensor], file: str) -> dict[str, int]:
     def shape(name: str) -> torch.Size:
         return wanted(sd, name, file).shape
 

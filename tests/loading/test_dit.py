@@ -213,7 +213,7 @@ def rewritten(path, folder, change):
         ),
         (
             lambda sd: sd.update({"blocks.1.extra.weight": torch.zeros(3)}),
-            "nothing in the model takes blocks.1.extra.weight",
+            "blocks.1.extra.weight has no place in ComfyUI's model",
         ),
     ],
     ids=["scale", "bias", "dimension", "weight", "extra"],

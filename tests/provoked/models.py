@@ -57,6 +57,19 @@ SEEDVR2 = {
 UNKNOWN = {f"layers.0.mystery.{end}": part for end, part in made("int8").items()}
 LORA = {"blocks.0.ffn.0.lora_A.weight": torch.zeros(4, 4), "blocks.0.ffn.0.lora_B.weight": torch.zeros(4, 4)}
 CASES = {
+    "configuration": file(
+        demo("t2v", kind="int8", metadata={"config": "[]"}),
+        "model.safetensors: config in its metadata describes no model that ComfyUI can build of these tensors.",
+        "Get this model as another file, or without that entry.",
+    ),
+    "configuration beyond any": file(
+        demo("t2v", kind="int8", metadata={"config": '{"transformer": {"num_layers": 1000000}}'}),
+        "model.safetensors: config in its metadata asks for a model of 'num_layers' beyond any that there is. Get this",
+    ),
+    "shapes of no model": file(
+        demo("t2v", lambda tensors: tensors.update({"head.modulation": torch.zeros(())}), metadata={"a": "b"}),
+        "model.safetensors has tensors whose shapes make no model that ComfyUI can build. The file is incomplete or",
+    ),
     "text encoder": file(
         demo("t5"), f"{SAVED} (umt5 encoder) belongs into Load Quantized T5. Load Quantized DiT takes", name=SAVED
     ),
@@ -81,7 +94,7 @@ CASES = {
     ),
     "more": file(
         demo("t2v", lambda tensors: tensors.update({"blocks.1.extra.weight": torch.zeros(3)})),
-        "model.safetensors: nothing in the model takes blocks.1.extra.weight. The file belongs to a variant of this",
+        "model.safetensors: blocks.1.extra.weight has no place in ComfyUI's model. The file belongs to",
         "update ComfyUI or use another file.",
     ),
     "dimension": file(
@@ -90,7 +103,7 @@ CASES = {
     ),
     "unknown": file(
         UNKNOWN,
-        "model.safetensors: ComfyUI does not recognise this diffusion model. Update ComfyUI or use another file.",
+        "model.safetensors is no diffusion model that ComfyUI recognises. Update ComfyUI or use another file.",
     ),
     "text of another file": file(
         SEEDVR2,

@@ -63,19 +63,20 @@ class Place:
             torch.save(content, path)
 
 
-def demo(field: str, change=lambda tensors: None, kind: str = "int8"):
-    """The demo's model as a content for `Place.put`. field: of assets.Names; change: edits its tensors."""
+def demo(field: str, change=lambda tensors: None, kind: str = "int8", metadata: dict[str, str] | None = None):
+    """The demo's model as a content for `Place.put`. field: of assets.Names; change: edits its tensors; metadata: in
+    place of its own."""
 
     def read(place: Place):
         path = place.models / assets.FOLDERS[field] / getattr(assets.names(kind), field)
         if path.suffix == SAFETENSORS:
             with safe_open(path, framework="pt") as stored:
                 tensors = {key: stored.get_tensor(key).clone() for key in stored.keys()}  # noqa: SIM118 - no mapping
-                metadata = stored.metadata()
+                own = stored.metadata()
         else:
-            tensors, metadata = torch.load(path, weights_only=True), None
+            tensors, own = torch.load(path, weights_only=True), None
         change(tensors)
-        return tensors, metadata
+        return tensors, metadata or own
 
     return read
 
