@@ -7,6 +7,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from ..benchmarks.comfyui import use_comfyui
+from ..writing import check_path, whole_file
 from .errors import CompareError
 
 PICTURES = ("heat_map", "error_plot")
@@ -70,6 +71,7 @@ def run(options: argparse.Namespace) -> dict:
     if options.t5 is None and (options.prompt or options.negative):
         raise CompareError("Prompts need a text encoder: give its file with --t5, or leave the prompts out.")
     if options.pictures is not None:
+        check_path(options.pictures)
         try:
             options.pictures.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -119,7 +121,8 @@ def _run(options: argparse.Namespace) -> dict:
         report = compare(*models, _job(models[0], settings, options), vae, tick).report
     if options.pictures is not None:
         for name, picture in zip(PICTURES, (heat_map(report.layers), error_plot(report.steps)), strict=True):
-            picture.save(options.pictures / f"{name}.png")
+            with whole_file(options.pictures / f"{name}.png", overwrite=True) as file:
+                picture.save(file, format="PNG")
     files = {"reference": options.reference.name, "candidate": options.candidate.name}
     return {**files, "settings": vars(settings), **report.as_dict(), "markdown": describe(report)}
 

@@ -5,15 +5,17 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
+import safetensors.torch
 import torch
-from safetensors.torch import save_file
 
+from ..writing import whole_file
 from . import trained, widen
 from .quantize import quantized
 from .wan import Tensors
 
-Save = Callable[[Tensors, Path], None]
+Save = Callable[[Tensors, BinaryIO], object]
 
 VERSION = "2"  # raise it when the files change though the trained parts do not
 STAMP = "x2v_demo_version.txt"
@@ -80,8 +82,9 @@ def write(models: Path) -> list[Path]:
     _write_all(models, "i2v", "dit", widen.image_to_video(dit, trained.image_to_video()), save_dit)
     _write_all(models, "t5", "t5", text | tokenizer, torch.save)
     _write_all(models, "clip", "clip", widen.clip_vision(trained.clip_vision()), torch.save)
-    save_file(trained.vae(), models / FOLDERS["vae"] / names(ORIGINAL).vae)
-    stamp.write_text(digest)
+    _write(models / FOLDERS["vae"] / names(ORIGINAL).vae, trained.vae(), _save_safetensors)
+    with whole_file(stamp, overwrite=True) as file:
+        file.write(digest.encode())
     return written
 
 
@@ -89,16 +92,24 @@ def _write_all(models: Path, field: str, model: str, original: Tensors, save: Sa
     """One model's original and its two quantized files. field: of Names; model: a key of quantize.SELECTION."""
     for kind in (ORIGINAL, *FORMATS):
         chosen = original if kind == ORIGINAL else quantized(original, kind, model)
-        save(
-            {name: tensor.contiguous() for name, tensor in chosen.items()},
-            models / FOLDERS[field] / getattr(names(kind), field),
-        )
+        path = models / FOLDERS[field] / getattr(names(kind), field)
+        _write(path, {name: tensor.contiguous() for name, tensor in chosen.items()}, save)
+
+
+def _write(path: Path, tensors: Tensors, save: Save) -> None:
+    """In the place of an older one, which a server may have mapped: its bytes stay as they are."""
+    with whole_file(path, overwrite=True) as file:
+        save(tensors, file)
+
+
+def _save_safetensors(tensors: Tensors, file: BinaryIO, metadata: dict[str, str] | None = None) -> None:
+    file.write(safetensors.torch.save(tensors, metadata))
 
 
 def _save_with_config(dit: Tensors) -> Save:
     """Saves with the header entry that tells ComfyUI of a text width that is not umt5-xxl's 4096."""
     metadata = {"config": json.dumps({"transformer": {"text_dim": dit["text_embedding.0.weight"].shape[1]}})}
-    return lambda tensors, path: save_file(tensors, path, metadata)
+    return lambda tensors, file: _save_safetensors(tensors, file, metadata)
 
 
 def _digest() -> str:

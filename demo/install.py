@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from ..writing import whole_file
 from . import assets
 from .video import start_image
 from .wording import DEFAULT
@@ -24,7 +25,8 @@ def install(models: Path) -> dict:
     inputs = models.parent / "input"
     if inputs.is_dir():
         files = [*files, inputs / START_IMAGE]
-        start_image(DEFAULT, START_SEED).save(files[-1])
+        with whole_file(files[-1], overwrite=True) as file:
+            start_image(DEFAULT, START_SEED).save(file, format="PNG")
     return {"files": [str(path) for path in files]}
 
 

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ..writing import check_path
 from .reading import read_workflow
 from .run import writing
 from .saved import check
@@ -173,6 +174,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     """{workflow, output, loaders}. Raises WorkflowError for what is no workflow, or an output that is there
     already or cannot be written."""
     output = options.output or options.workflow.with_name(f"{options.workflow.stem}_quantized.json")
+    check_path(output)
     if output.exists():
         raise WorkflowError(f"{output} is there already: name another file with -o, or remove it.")
     bad = [text for text in options.files if "=" not in text]

@@ -10,6 +10,7 @@ import torch
 
 from ..formats import family
 from ..machine import Machine
+from ..writing import whole_file
 
 FILE = "kernels.json"
 
@@ -39,10 +40,8 @@ def save(machine: Machine, fastest: dict[tuple[str, tuple[int, int]], str]) -> P
     entries = table.setdefault(_machine(machine), {})
     for (format_name, shape), kernel in fastest.items():
         entries.setdefault(family(format_name), {})[_shape(shape)] = kernel
-    file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_suffix(".tmp")
-    temporary.write_text(json.dumps(table, indent=1), encoding="utf-8")
-    temporary.replace(file)
+    with whole_file(file, overwrite=True) as written:
+        written.write(json.dumps(table, indent=1).encode())
     _saved.cache_clear()
     return file
 
