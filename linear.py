@@ -13,6 +13,7 @@ from comfy_kitchen.tensor import QuantizedTensor
 from .core_features import requantizes_as_held
 from .formats import FORMATS, format_of
 from .formats.requantize import kept_beside, requantized
+from .fused import Fused, named_by
 from .kernels.shared_input import ACTIVE
 from .parameters import LastingParameters, lasting
 from .plan import Plan
@@ -64,9 +65,21 @@ class QuantLinear(LastingParameters):
             self.kernel = self.model_plan.layers[prefix.rstrip(".")].choice.kernel
 
     def forward(self, input, *args, **kwargs):
-        """input [..., K] in float32, bfloat16 or float16 -> [..., N] in the same dtype."""
+        """input [..., K] in float32, bfloat16 or float16 -> [..., N] in the same dtype.
+
+        More arguments are those of fused.py, which raises TypeError for others.
+        """
+        if not args and not kwargs:
+            return self._linear(input)
+        fused = Fused.of(args, kwargs)
+        given = fused.given()
+        if self.kernel is None and given.keys() <= named_by(super().forward.__func__):
+            return super().forward(input, **given)
+        return fused.around(self._linear, input)
+
+    def _linear(self, input):
         if self.kernel is None:
-            return super().forward(input, *args, **kwargs)
+            return super().forward(input)
         comfy.ops.run_every_op()
         weight, bias, stream = self._stream_in(input)
         try:

@@ -4,6 +4,7 @@ import torch
 from comfy.patcher_extension import WrappersMP
 from comfy_execution.utils import get_executing_context
 
+from ..fused import multiplied
 from .calibration import Calibration
 
 WRAPPER_KEY = "x2v_quant.calibrate"
@@ -47,7 +48,7 @@ class Recorder:
     def call(self, executor, *args, **kwargs):
         """A wrapper of BaseModel.apply_model."""
         hooks = [
-            module.register_forward_pre_hook(_hook(self._calibration, name.replace(COMPILED, "")))
+            module.register_forward_pre_hook(_hook(self._calibration, name.replace(COMPILED, "")), with_kwargs=True)
             for name, module in executor.class_obj.diffusion_model.named_modules()
             if is_linear(module)
         ]
@@ -75,8 +76,8 @@ def is_linear(module: torch.nn.Module) -> bool:
 
 
 def _hook(calibration: Calibration, layer: str):
-    def record(module, args):
-        x = args[0].reshape(-1, module.in_features)
+    def record(module, args, kwargs):
+        x = multiplied(args, kwargs).reshape(-1, module.in_features)
         if x.shape[0]:
             maxima, length = (
                 torch.linalg.vector_norm(x, order, dim=0, dtype=torch.float32) for order in (float("inf"), 2)

@@ -6,6 +6,7 @@ import torch
 from comfy.patcher_extension import WrappersMP
 
 from ..calibrating.recorder import COMPILED, is_linear
+from ..fused import multiplied
 
 WRAPPER_KEY = "x2v_quant.compare"
 # (step, the layer's name, the layer, its input [..., K])
@@ -34,7 +35,7 @@ class Watch:
         if self.step not in self._steps:
             return executor(*args, **kwargs)
         layers = linear_layers(executor.class_obj.diffusion_model)
-        hooks = [layer.register_forward_hook(self._hook(name)) for name, layer in layers.items()]
+        hooks = [layer.register_forward_hook(self._hook(name), with_kwargs=True) for name, layer in layers.items()]
         try:
             # a compiled model would run as it was traced, without the hooks
             with torch.compiler.set_stance("force_eager"):
@@ -44,10 +45,10 @@ class Watch:
                 hook.remove()
 
     def _hook(self, name: str):
-        def see(layer, args, output):
+        def see(layer, args, kwargs, output):
             if (self.step, name) not in self._seen:
                 self._seen.add((self.step, name))
-                self._see(self.step, name, layer, args[0])
+                self._see(self.step, name, layer, multiplied(args, kwargs))
 
         return see
 

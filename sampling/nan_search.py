@@ -62,7 +62,9 @@ class NanSearch:
             self.found.append(Culprit(CONDITIONING))
         watch = _Watch(self.found)
         leaves = [(n, m) for n, m in diffusion_model.named_modules() if not any(True for _ in m.children())]
-        hooks = [module.register_forward_hook(watch.hook(plain_name(name))) for name, module in leaves]
+        hooks = [
+            module.register_forward_hook(watch.hook(plain_name(name)), with_kwargs=True) for name, module in leaves
+        ]
         try:
             # a compiled model would run as it was traced, without the hooks
             with torch.compiler.set_stance("force_eager"):
@@ -80,7 +82,7 @@ class _Watch:
         self.before = ""
 
     def hook(self, name: str):
-        def look(module, args, output):
+        def look(module, args, kwargs, output):
             if self.found:
                 return
             if finite(output):
@@ -88,9 +90,9 @@ class _Watch:
                 return
             ours = isinstance(module, QuantLinear) and module.kernel is not None
             how = (module.kernel.name, module.model_plan) if ours else (None, None)
-            given = [tensor for tensor in tree_leaves(args) if torch.is_tensor(tensor)]
+            given = [tensor for tensor in tree_leaves((args, kwargs)) if torch.is_tensor(tensor)]
             here = LAYER if finite_weight(module) else WEIGHT
-            kind = here if finite(args) else BETWEEN
+            kind = here if finite((args, kwargs)) else BETWEEN
             largest = max((float(tensor.abs().max()) for tensor in given if tensor.numel()), default=0.0)
             dtype = given[0].dtype if given else None
             self.found.append(Culprit(kind, name, self.before, largest, dtype, *how))

@@ -86,7 +86,7 @@ def is_compiled(transformer_options: dict) -> bool:
 
 def _counting(run: RunReport, name: str):
     def count(module, args):
-        rows = args[0].numel() // module.in_features
+        rows = args[0].numel() // args[0].shape[-1]  # wider than in_features before an activation that halves it
         run.work[name] = run.work.get(name, 0) + rows * module.in_features * module.out_features
         run.tokens = max(run.tokens, rows)
 

@@ -5,35 +5,13 @@ import itertools
 import comfy.utils
 import pytest
 import torch
+from layers import DTYPE, K, N, layer_of
 
 from x2v_quant.formats import FORMATS
-from x2v_quant.formats.convert import convert
-from x2v_quant.linear import operations
-from x2v_quant.machine import describe
-from x2v_quant.plan import Plan
-from x2v_quant.schemes import resolve
 
-N, K = 128, 256
-NAME, DTYPE = "blocks.0.layer", torch.bfloat16
 every_format = pytest.mark.parametrize("format_name", [*FORMATS, "float"])
 # whether each of four steps happens inside
 MODES = list(itertools.product((True, False), repeat=4))
-
-
-def layer_of(format_name, inside):
-    """A layer of this pack, loaded in that mode, with random weights."""
-    plan = Plan("a file", resolve("auto", "dit"), describe(torch.device("cpu")), DTYPE)
-    generator = torch.Generator().manual_seed(3)
-    with torch.inference_mode(inside):
-        weight = torch.randn((N, K), generator=generator)
-        if format_name in FORMATS:
-            options = {"pre_quant_scale": torch.full((K,), 0.5)} if FORMATS[format_name].smooth else {}
-            held = FORMATS[format_name].quantize(weight, DTYPE, **options)
-            weight = convert(held, plan.assign(NAME, format_name, (N, K)).choice.format)
-        layer = operations(plan).Linear(K, N, device="cpu", dtype=DTYPE)
-        tensors = {f"{NAME}.weight": weight, f"{NAME}.bias": torch.randn(N, generator=generator).to(DTYPE)}
-        layer._load_from_state_dict(tensors, f"{NAME}.", {}, True, [], [], [])
-    return layer
 
 
 def compute(layer, inside):

@@ -77,6 +77,7 @@ UNREACHABLE = (
         Row(f"kernels/{file}.py", "LacksError", LIBRARY)
         for file in ("comfy_kitchen", "deepgemm", "marlin", "q8f", "sgl", "shared_objects", "vllm")
     ),
+    Row("fused.py", "", "takes a ComfyUI newer than any that is tested; tests/test_fused.py"),
     Row("layer_rules/selection.py", "and stays as it is. Remove", f"{CONVERT}: no MODEL has tables as layers", True),
     Row("linear.py", "This ComfyUI cannot patch", "takes a GPU's dynamic VRAM and ComfyUI 0.24; tests/loading"),
     Row("loras/file.py", "There is no LoRA at", LISTED, True),

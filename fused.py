@@ -1,0 +1,125 @@
+"""What newer releases of ComfyUI hand to a linear layer beside its input, computed around the layer by the formula.
+
+    y = residual + residual_scale * linear(act(x))
+
+as `comfy.ops.linear_input_act` and `Linear.forward` of those releases define it. All but the product is computed in
+float32 and rounded once.
+"""
+
+import functools
+import inspect
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, fields
+
+import torch
+from torch.nn.functional import gelu, rms_norm, silu
+
+REMEDY = "Update x2v-quant, or run a ComfyUI that its README says it was tested with."
+
+
+def _gelu_tanh(x: torch.Tensor, weight, eps) -> torch.Tensor:
+    return gelu(x, approximate="tanh")
+
+
+def _swiglu(x: torch.Tensor, weight, eps) -> torch.Tensor:
+    """[..., 2 K], the gate first -> [..., K]."""
+    gate, up = x.chunk(2, dim=-1)
+    return silu(gate) * up
+
+
+def _rms_norm(x: torch.Tensor, weight, eps) -> torch.Tensor:
+    """weight: [K], None, or the module that holds it, which casts it and has an eps of its own."""
+    if isinstance(weight, torch.nn.Module):
+        return weight(x)
+    return rms_norm(x, x.shape[-1:], None if weight is None else weight.to(x), eps or 0.0)
+
+
+# input_act -> (x in float32, act_weight, act_eps) -> what the layer multiplies, in float32
+ACTIVATIONS: dict[str, Callable[..., torch.Tensor]] = {
+    "gelu_tanh": _gelu_tanh,
+    "swiglu": _swiglu,
+    "rms_norm": _rms_norm,
+}
+# argument -> the one without which it would be dropped, and what that has to be
+BESIDE = {
+    "act_weight": ("input_act", "rms_norm"),
+    "act_eps": ("input_act", "rms_norm"),
+    "residual_scale": ("residual", "a tensor"),
+    "gate": ("residual", "a tensor"),
+}
+
+
+@dataclass(frozen=True)
+class Fused:
+    """The arguments of one call behind the input, in the order of core's own layers. `residual` broadcasts with the
+    output [..., N], and so does what it is scaled by: `residual_scale`, elsewhere `gate`, 1 without either."""
+
+    input_act: str | None = None
+    act_weight: torch.Tensor | torch.nn.Module | None = None
+    act_eps: float | None = None
+    residual: torch.Tensor | None = None
+    residual_scale: torch.Tensor | float | None = None
+    gate: torch.Tensor | float | None = None
+
+    @classmethod
+    def of(cls, args: Sequence, kwargs: Mapping) -> "Fused":
+        """Raises TypeError for an argument that is not known or would be dropped."""
+        order = [field.name for field in fields(cls)]
+        if len(args) > 2 and isinstance(args[2], torch.Tensor):  # releases whose norm is a module have no act_eps
+            order.remove("act_eps")
+        unknown = [name for name in kwargs if name not in BESIDE and name not in ("input_act", "residual")]
+        unknown += [f"a positional argument {1 + number}" for number in range(len(order), len(args))][:1]
+        if unknown:
+            raise TypeError(f"This ComfyUI calls a linear layer with {unknown[0]}, which is not known here. {REMEDY}")
+        given = cls(**dict(zip(order, args, strict=False)), **kwargs)
+        given._check()
+        return given
+
+    def _check(self) -> None:
+        if self.input_act is not None and self.input_act not in ACTIVATIONS:
+            known = ", ".join(ACTIVATIONS)
+            raise TypeError(
+                f"This ComfyUI calls a linear layer with input_act {self.input_act!r}, known here are {known}. {REMEDY}"
+            )
+        given = self.given()
+        for name, (other, wanted) in BESIDE.items():
+            lacking = other not in given or (other == "input_act" and given[other] != wanted)
+            if name in given and lacking:
+                raise TypeError(f"A linear layer was called with {name}, but {other} is not {wanted}. {REMEDY}")
+        if "residual_scale" in given and "gate" in given:
+            raise TypeError(f"A linear layer was called with residual_scale and with gate, which are one. {REMEDY}")
+
+    def given(self) -> dict:
+        """What says something: core hands over the others as they are by default."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: value for name, value in values.items() if value is not None and (name, value) != ("act_eps", 0)}
+
+    def around(self, linear: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> torch.Tensor:
+        """The call of a layer that is `linear` by itself -> [..., N] in the wider type of its output and residual."""
+        return self._added(linear(self.activated(x)))
+
+    def activated(self, x: torch.Tensor) -> torch.Tensor:
+        """What the layer multiplies, [..., K] in the type of x."""
+        if self.input_act is None:
+            return x
+        return ACTIVATIONS[self.input_act](x.to(torch.float32), self.act_weight, self.act_eps).to(x.dtype)
+
+    def _added(self, y: torch.Tensor) -> torch.Tensor:
+        if self.residual is None:
+            return y
+        scale = self.gate if self.residual_scale is None else self.residual_scale
+        scale = torch.as_tensor(1.0 if scale is None else scale, dtype=torch.float32, device=y.device)
+        total = torch.addcmul(self.residual.to(torch.float32), scale, y.to(torch.float32))
+        return total.to(torch.promote_types(self.residual.dtype, y.dtype))
+
+
+@functools.cache
+def named_by(forward: Callable) -> Collection[str]:
+    """The arguments that a layer's own forward takes by name."""
+    return inspect.signature(forward).parameters.keys()
+
+
+def multiplied(args: Sequence, kwargs: Mapping) -> torch.Tensor:
+    """What a linear layer multiplies, [..., K], as a hook sees its call."""
+    x, *others = args if args else (kwargs["input"],)
+    return Fused.of(others, {name: value for name, value in kwargs.items() if name != "input"}).activated(x)
