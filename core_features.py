@@ -36,6 +36,14 @@ def rotates_int8() -> bool:
 
 
 @functools.cache
+def fuses_activations() -> bool:
+    """Whether core has a function that hands an activation to the linear layer behind it."""
+    import comfy.ops
+
+    return hasattr(comfy.ops, "linear_input_act")
+
+
+@functools.cache
 def knows_minimax_h3() -> bool:
     """Whether core has a model class for MiniMax-H3."""
     import comfy.supported_models

@@ -17,6 +17,9 @@ core_requantizes_as_held = pytest.mark.skipif(
     not core_features.requantizes_as_held(),
     reason="this ComfyUI quantizes patched weights without what they hold beside their codes (0.27 and newer keep it)",
 )
+core_fuses_activations = pytest.mark.skipif(
+    not core_features.fuses_activations(), reason="this ComfyUI has no linear_input_act (0.30 and newer have)"
+)
 core_knows_minimax_h3 = pytest.mark.skipif(
     not core_features.knows_minimax_h3(), reason="this ComfyUI has no MiniMax-H3 (0.30 and newer have)"
 )

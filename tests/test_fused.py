@@ -6,6 +6,7 @@ import comfy.ops
 import pytest
 import torch
 from layers import K, N, layer_of
+from older_comfyui import core_fuses_activations
 
 from x2v_quant.calibrating import Calibration
 from x2v_quant.calibrating.recorder import _hook
@@ -165,6 +166,7 @@ def test_an_argument_that_cores_own_layer_names_is_left_to_it(monkeypatch):
     assert seen[1:] == [(None, None)]
 
 
+@core_fuses_activations
 @every_format
 def test_cores_function_for_it_finds_no_other_way_around_the_layer(format_name):
     """comfy.ops.linear_input_act, of the release that runs here, takes only its own layout for a fused kernel."""
