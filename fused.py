@@ -6,10 +6,9 @@ as `comfy.ops.linear_input_act` and `Linear.forward` of those releases define it
 float32 and rounded once.
 """
 
-import functools
 import inspect
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch.nn.functional import gelu, rms_norm, silu
@@ -40,6 +39,8 @@ ACTIVATIONS: dict[str, Callable[..., torch.Tensor]] = {
     "swiglu": _swiglu,
     "rms_norm": _rms_norm,
 }
+# in the order of core's own layers
+ARGUMENTS = ("input_act", "act_weight", "act_eps", "residual", "residual_scale", "gate")
 # argument -> the one without which it would be dropped, and what that has to be
 BESIDE = {
     "act_weight": ("input_act", "rms_norm"),
@@ -51,7 +52,7 @@ BESIDE = {
 
 @dataclass(frozen=True)
 class Fused:
-    """The arguments of one call behind the input, in the order of core's own layers. `residual` broadcasts with the
+    """The arguments of one call behind the input. `residual` broadcasts with the
     output [..., N], and so does what it is scaled by: `residual_scale`, elsewhere `gate`, 1 without either."""
 
     input_act: str | None = None
@@ -64,10 +65,10 @@ class Fused:
     @classmethod
     def of(cls, args: Sequence, kwargs: Mapping) -> "Fused":
         """Raises TypeError for an argument that is not known or would be dropped."""
-        order = [field.name for field in fields(cls)]
-        if len(args) > 2 and isinstance(args[2], torch.Tensor):  # releases whose norm is a module have no act_eps
-            order.remove("act_eps")
-        unknown = [name for name in kwargs if name not in BESIDE and name not in ("input_act", "residual")]
+        # releases whose norm is a module have no act_eps
+        without_eps = len(args) > 2 and isinstance(args[2], torch.Tensor)
+        order = [name for name in ARGUMENTS if not (without_eps and name == "act_eps")]
+        unknown = [name for name in kwargs if name not in ARGUMENTS]
         unknown += [f"a positional argument {1 + number}" for number in range(len(order), len(args))][:1]
         if unknown:
             raise TypeError(f"This ComfyUI calls a linear layer with {unknown[0]}, which is not known here. {REMEDY}")
@@ -91,8 +92,10 @@ class Fused:
 
     def given(self) -> dict:
         """What says something: core hands over the others as they are by default."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {name: value for name, value in values.items() if value is not None and (name, value) != ("act_eps", 0)}
+        values = {name: getattr(self, name) for name in ARGUMENTS}
+        if self.act_eps == 0:
+            values["act_eps"] = None
+        return {name: value for name, value in values.items() if value is not None}
 
     def around(self, linear: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> torch.Tensor:
         """The call of a layer that is `linear` by itself -> [..., N] in the wider type of its output and residual."""
@@ -113,10 +116,9 @@ class Fused:
         return total.to(torch.promote_types(self.residual.dtype, y.dtype))
 
 
-@functools.cache
-def named_by(forward: Callable) -> Collection[str]:
+def named_by(forward: Callable) -> frozenset[str]:
     """The arguments that a layer's own forward takes by name."""
-    return inspect.signature(forward).parameters.keys()
+    return frozenset(inspect.signature(forward).parameters)
 
 
 def multiplied(args: Sequence, kwargs: Mapping) -> torch.Tensor:

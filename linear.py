@@ -32,6 +32,7 @@ def operations(plan: Plan) -> type:
     class Operations(base):
         class Linear(QuantLinear, base.Linear):
             model_plan = plan
+            named_by_core = named_by(base.Linear.forward)
 
     return Operations
 
@@ -40,6 +41,7 @@ class QuantLinear(LastingParameters):
     """Mixed into core's quantized Linear. `kernel` is None for a layer whose weight is not quantized."""
 
     model_plan: Plan
+    named_by_core: frozenset[str]
     kernel = None
 
     def _load_from_state_dict(
@@ -73,7 +75,7 @@ class QuantLinear(LastingParameters):
             return self._linear(input)
         fused = Fused.of(args, kwargs)
         given = fused.given()
-        if self.kernel is None and given.keys() <= named_by(super().forward.__func__):
+        if self.kernel is None and self.named_by_core.issuperset(given):
             return super().forward(input, **given)
         return fused.around(self._linear, input)
 

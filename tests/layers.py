@@ -11,6 +11,8 @@ from x2v_quant.schemes import resolve
 
 N, K = 128, 256
 NAME, DTYPE = "blocks.0.layer", torch.bfloat16
+# the formats that can hold it: a rotation is as wide as its group
+HOLDING = [name for name, row in FORMATS.items() if K % row.settings.get("convrot_groupsize", 1) == 0]
 
 
 def layer_of(format_name: str, inside: bool = True) -> torch.nn.Module:

@@ -5,17 +5,16 @@ import itertools
 import comfy.ops
 import pytest
 import torch
-from layers import K, N, layer_of
+from layers import HOLDING, K, N, layer_of
 from older_comfyui import core_fuses_activations
 
 from x2v_quant.calibrating import Calibration
 from x2v_quant.calibrating.recorder import _hook
-from x2v_quant.formats import FORMATS
-from x2v_quant.fused import ACTIVATIONS, Fused, multiplied
+from x2v_quant.fused import ACTIVATIONS, Fused, multiplied, named_by
 
 pytestmark = pytest.mark.usefixtures("inference")
 EPS = 1e-3
-every_format = pytest.mark.parametrize("format_name", [*FORMATS, "float"])
+every_format = pytest.mark.parametrize("format_name", [*HOLDING, "float"])
 every_dtype = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 # rounded once: half a step of the type, relative to the largest value
 STEP = {torch.float32: 2**-22, torch.bfloat16: 2**-7, torch.float16: 2**-10}
@@ -159,6 +158,7 @@ def test_an_argument_that_cores_own_layer_names_is_left_to_it(monkeypatch):
         return input
 
     monkeypatch.setattr(base, "forward", forward)
+    monkeypatch.setattr(type(layer), "named_by_core", named_by(forward))
     x = randn(2, K)
     assert layer(x, input_act="gelu_tanh", residual_scale=None) is x
     assert seen == [("gelu_tanh", None)]
@@ -174,7 +174,10 @@ def test_cores_function_for_it_finds_no_other_way_around_the_layer(format_name):
     for input_act in ("gelu_tanh", "swiglu"):
         x = randn(3, 2 * K if input_act == "swiglu" else K)
         got = comfy.ops.linear_input_act(layer, x, input_act)
-        torch.testing.assert_close(got, layer(x, input_act=input_act), rtol=1e-3, atol=1e-3 * got.abs().max().item())
+        wanted = layer(x, input_act=input_act)
+        # its own layout core multiplies itself, without quantizing activations of another type than the weight's
+        own = getattr(layer.weight, "_layout_cls", None) == "TensorWiseINT8Layout"
+        assert (got - wanted).norm() < (0.02 if own else 0.005) * wanted.norm()
 
 
 def test_a_calibration_sees_what_is_multiplied():
@@ -189,3 +192,13 @@ def test_a_calibration_sees_what_is_multiplied():
     assert torch.equal(calibration.maxima["layer"], expected.maxima["layer"])
     assert torch.equal(calibration.squares["layer"], expected.squares["layer"])
     assert calibration.tokens == expected.tokens == {"layer": 5}
+
+
+@pytest.mark.parametrize("format_name", ["int8-channel", "fp8-tensor", "float"])
+def test_it_is_compiled_without_a_break(format_name):
+    layer, x = layer_of(format_name), randn(3, 2 * K)
+    torch._dynamo.reset()
+    made = torch.compile(layer, backend="eager", fullgraph=True)
+    given = {"input_act": "swiglu", "residual": randn(3, N, seed=2), "gate": randn(N, seed=3)}
+    assert torch.equal(made(x, **given), layer(x, **given))
+    torch._dynamo.reset()

@@ -5,11 +5,9 @@ import itertools
 import comfy.utils
 import pytest
 import torch
-from layers import DTYPE, K, N, layer_of
+from layers import DTYPE, HOLDING, K, N, layer_of
 
-from x2v_quant.formats import FORMATS
-
-every_format = pytest.mark.parametrize("format_name", [*FORMATS, "float"])
+every_format = pytest.mark.parametrize("format_name", [*HOLDING, "float"])
 # whether each of four steps happens inside
 MODES = list(itertools.product((True, False), repeat=4))
 
