@@ -6,7 +6,7 @@ from comfy_kitchen.tensor import QuantizedTensor
 from older_comfyui import core_reads_int8
 
 from x2v_quant import linear
-from x2v_quant.core_features import requantizes_as_held
+from x2v_quant.core_features import requantizes_as_held, rotates_int8
 from x2v_quant.formats import format_of
 from x2v_quant.formats.requantize import kept_beside
 from x2v_quant.loading import load_dit
@@ -26,6 +26,8 @@ SCHEMES = {
     "mxfp8": "auto",
     "nvfp4": "auto",
 }
+if not rotates_int8():
+    SCHEMES = {name: scheme for name, scheme in SCHEMES.items() if "convrot" not in name}
 # error of the latents, as a share of what the LoRA does to them: 4 bits, rounded once more, are nearly as far off
 SHARES = {"int4-g128": 0.75, "int4-g128-marlin": 0.75, "nvfp4": 0.75}
 SHARE_OF_8_BITS = 0.25

@@ -10,6 +10,7 @@ import torch
 from small_wan import KINDS
 
 from x2v_quant.calibrating.recorder import calibrated
+from x2v_quant.core_features import rotates_int8
 from x2v_quant.demo import encoders
 from x2v_quant.demo.quantize import quantized
 from x2v_quant.formats import SMOOTHED
@@ -22,7 +23,8 @@ from x2v_quant.sharing import shared_activations
 
 # of loading, unloading and running: whether it happens inside
 MODES = list(itertools.product((True, False), repeat=3))
-every_format = pytest.mark.parametrize("format_name", [*KINDS, *SMOOTHED.values()])
+ROTATED_TOO = ["int8-convrot"] if rotates_int8() else []
+every_format = pytest.mark.parametrize("format_name", [*KINDS, *ROTATED_TOO, *SMOOTHED.values()])
 
 every_kind = pytest.mark.parametrize("kind", KINDS.values())
 WIDTH = 256  # what every format can hold

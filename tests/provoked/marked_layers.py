@@ -2,6 +2,8 @@
 
 import torch
 
+from x2v_quant.core_features import rotates_int8
+
 from .case import Case, file
 from .quantized_layers import DAMAGED
 from .wan import F8, LAYER, marker, wan, zeros
@@ -26,21 +28,6 @@ CASES = {
     ),
     "no table": marked("has a marker that is no JSON table", LATER, []),
     "format": marked("is marked with the unknown format 'mxfp9'", LATER, {"format": "mxfp9"}),
-    "rotated fp8": marked(
-        "is marked as float8_e4m3fn and as rotated (convrot), which only int8_tensorwise layers are",
-        LATER,
-        {"format": "float8_e4m3fn", "convrot": True},
-    ),
-    "rotated in groups": marked(
-        "is rotated in groups of 100 (convrot_groupsize), not of 4, 16, 64, 256, 1024, 4096",
-        AGAIN,
-        {"format": "int8_tensorwise", "convrot": True, "convrot_groupsize": 100},
-    ),
-    "rotated too wide": marked(
-        "has 256 input channels, which groups of 1024 do not divide (convrot_groupsize)",
-        AGAIN,
-        {"format": "int8_tensorwise", "convrot": True, "convrot_groupsize": 1024},
-    ),
     "entry": marked(
         "has a marker with the unknown entry 'zero_point'", LATER, {"format": "int8_tensorwise", "zero_point": 3}
     ),
@@ -68,3 +55,26 @@ CASES = {
         f"{FILE}: {LAYER}.weight has a scale that does not go with it, marked as nvfp4. {DAMAGED}",
     ),
 }
+ROTATED = {
+    "rotated fp8": marked(
+        "is marked as float8_e4m3fn and as rotated (convrot), which only int8_tensorwise layers are",
+        LATER,
+        {"format": "float8_e4m3fn", "convrot": True},
+    ),
+    "rotated in groups": marked(
+        "is rotated in groups of 100 (convrot_groupsize), not of 4, 16, 64, 256, 1024, 4096",
+        AGAIN,
+        {"format": "int8_tensorwise", "convrot": True, "convrot_groupsize": 100},
+    ),
+    "rotated too wide": marked(
+        "has 256 input channels, which groups of 1024 do not divide (convrot_groupsize)",
+        AGAIN,
+        {"format": "int8_tensorwise", "convrot": True, "convrot_groupsize": 1024},
+    ),
+}
+TOO_OLD = marked(
+    "is rotated (convrot), which this ComfyUI's comfy-kitchen cannot compute",
+    "Update ComfyUI to 0.27 or newer, or get the model as int8 without rotation.",
+    {"format": "int8_tensorwise", "convrot": True},
+)
+CASES |= ROTATED if rotates_int8() else {"rotated": TOO_OLD}
