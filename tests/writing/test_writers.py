@@ -16,6 +16,7 @@ MAY = {
     "converting/writer.py": "in the partial folder",
     "writing/locking.py": "the lock",
     "writing/whole.py": "the partial file",
+    "ending.py": "os.devnull",
     "headless/base_folder.py": "in the folder of its own server",
     "headless/locales.py": "the repository's own texts",
     "headless/run.py": "in the folder of its own server",
