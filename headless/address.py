@@ -1,20 +1,20 @@
 """Where a server is, as a person wrote it."""
 
+import base64
 import re
 from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit
-
-import aiohttp
 
 SCHEMES = ("http", "https")
 
 
 @dataclass(frozen=True)
 class Address:
-    """`url`: http://host:port, without a name and password, which nothing that is shown may have; `login`: those."""
+    """`url`: http://host:port, without a name and password, which nothing that is shown may have; `login`: those, as
+    the header Authorization has them."""
 
     url: str
-    login: aiohttp.BasicAuth | None = field(default=None, repr=False)
+    login: str | None = field(default=None, repr=False)
 
     @classmethod
     def of(cls, text: str) -> "Address | None":
@@ -28,7 +28,8 @@ class Address:
             return None
         login = None
         if parts.username is not None:
-            login = aiohttp.BasicAuth(unquote(parts.username), unquote(parts.password or ""), "utf-8")
+            words = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+            login = f"Basic {base64.b64encode(words.encode(errors='surrogateescape')).decode()}"
         host = parts.netloc.rpartition("@")[2]
         return cls(f"{parts.scheme}://{host}{parts.path.rstrip('/')}", login)
 

@@ -16,6 +16,7 @@ from .address import Address, shown
 from .complaints import refusal
 from .errors import LateError, ServerError, SilentError
 from .following import Event, follow, silently
+from .node_list import sound
 from .transport import Answer, Listener, ask
 
 __all__ = ["Client", "Event", "LateError", "Result", "ServerError", "SilentError"]
@@ -57,10 +58,10 @@ class Client:
         self.id = uuid.uuid4().hex
 
     def object_info(self) -> dict[str, Any]:
-        """Every registered node: its inputs in order, outputs and flags."""
-        found = self._mapping("/object_info")
-        if not all(isinstance(node, dict) and isinstance(node.get("input"), dict) for node in found.values()):
-            raise ServerError(f"{self.url} is no ComfyUI: its list of nodes has entries without inputs")
+        """Every registered node that can be read: its inputs in order, outputs and flags."""
+        found = sound(self._mapping("/object_info"))
+        if not found:
+            raise ServerError(f"{self.url} is no ComfyUI: it lists no nodes")
         return found
 
     def system_stats(self) -> dict[str, Any]:

@@ -152,7 +152,8 @@ def _session(address: Address, timeout: aiohttp.ClientTimeout) -> aiohttp.Client
 
     tracing = aiohttp.TraceConfig()
     tracing.on_request_redirect.append(refuse)
-    return aiohttp.ClientSession(auth=address.login, timeout=timeout, trace_configs=[tracing])
+    headers = {"Authorization": address.login} if address.login else {}
+    return aiohttp.ClientSession(headers=headers, timeout=timeout, trace_configs=[tracing])
 
 
 def _elsewhere(address: Address, response: aiohttp.ClientResponse) -> str:
