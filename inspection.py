@@ -6,6 +6,8 @@ from pathlib import Path
 
 from .benchmarks.comfyui import use_comfyui
 from .checkpoints import Checkpoint, CheckpointError, Outline, Problem, open_checkpoint, read_outline
+from .checkpoints.kinds import UNKNOWN_DIT
+from .checkpoints.nearest import nearest
 from .formats import family
 from .headless.server import StartError
 from .kernels import why_not
@@ -17,6 +19,7 @@ COMPONENTS = {"dit": DIT, "t5": T5, "clip_vision": CLIP}
 UNTRIED = "not held against ComfyUI's models, as there is no ComfyUI here: set COMFYUI_PATH to one"
 # the human form stops here, the data never does
 MOST_PROBLEMS = 20
+PERHAPS = "ComfyUI may know it all the same: set COMFYUI_PATH to one, and this looks there too."
 
 
 def inspect(path: str | Path) -> dict:
@@ -85,12 +88,21 @@ def tried(checkpoint: Checkpoint) -> Outline:
         use_comfyui(cpu=True)
     except StartError:
         outline.notes.append(UNTRIED)
+        outline.problems += _unknown(checkpoint)
         return outline
     from .loading.trial import find_problem
 
     problem = find_problem(checkpoint, outline.weights)
     outline.problems += [problem] if problem else []
     return outline
+
+
+def _unknown(checkpoint: Checkpoint) -> list[Problem]:
+    """A quantized model that no family describes: only ComfyUI can tell whether it is one."""
+    if checkpoint.family is not UNKNOWN_DIT:
+        return []
+    like = nearest(key.removeprefix(checkpoint.prefix) for key in checkpoint.tensors)
+    return [Problem(checkpoint.path.name, "", f"is a quantized model that is not known here{like}", PERHAPS)]
 
 
 def _schemes(checkpoint: Checkpoint, problems: list[Problem]) -> dict:

@@ -38,6 +38,10 @@ class AffineNorm:
     weight: str
     bias: str
 
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return self.weight, self.bias
+
     def fold(self, key: str, tensors: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """The unquantized weight [N, K] called `key` as it was before it was smoothed: its columns times the factor, in
         float32, rounded to its own dtype. Raises WrongValueError for vectors that are no factor."""

@@ -1,32 +1,22 @@
 """A checkpoint: what it is, whether it is sound, and its weights under ComfyUI's names."""
 
 import itertools
-import re
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 
 from . import joining, names, plain_values, silence, unscaled
-from .added import find_added
 from .affine_norm import AffineNorm
+from .embedding import Embedding
 from .errors import CheckpointError, Problem
-from .kinds import LOADERS, UNKNOWN, Family, find_prefix, identify
-from .layers import Findings, find_layers
-from .markers import WHOLE_FILE, profile_note
-from .reader import read_contents, read_file
+from .kinds import LOADERS, UNKNOWN, Family
+from .reader import read_file
 from .spellings import WrongValueError
 from .stored import StoredLayer
-from .tensor_info import SPIECE, WEIGHT, TensorInfo
+from .tensor_info import SPIECE, TensorInfo
 from .weights import HeldWeight, QuantizedLayer, Weights
-from .wrapper import model_shapes, unwrap
-
-# lookup tables, which no kernel for linear layers computes
-EMBEDDING = re.compile(r"(.*\.)?(shared|embed_tokens|\w*_embedding|relative_attention_bias)")
-
-# settings that newer releases of ComfyUI keep beside a module's weights
-ATTENTION_SETTINGS = re.compile(r"(.*\.)?comfy_attention\..+")
 
 # a type, that of mxfp8's scales, for which core's reader of streamed files has no entry: `read` is not asked then
 UNKNOWN_TO_CORE = "float8_e8m0fnu"
@@ -41,7 +31,7 @@ class Checkpoint:
     they are in the files; `layers` are under ComfyUI's, but for a family that `joins`, whose layers get those in
     `load`; `prefix` stands before the former. `folded`: those of `kept` that are the weights of smoothed layers -> what
     is folded into them. `added`: those of `kept` that the files lack -> their values. `aloud`: those of `notes` that
-    whoever loads the model is told as well. `nested`: see Contents. `settings`: keys of ATTENTION_SETTINGS, which
+    whoever loads the model is told as well. `nested`: see Contents. `settings`: keys of what newer ComfyUI keeps, which
     are not loaded."""
 
     path: Path
@@ -55,7 +45,7 @@ class Checkpoint:
     kept: list[str]
     problems: list[Problem]
     notes: list[str]
-    folded: dict[str, AffineNorm] = field(default_factory=dict)
+    folded: dict[str, AffineNorm | Embedding] = field(default_factory=dict)
     added: dict[str, torch.Tensor] = field(default_factory=dict)
     aloud: list[str] = field(default_factory=list)
     keys: dict[str, str] = field(default_factory=dict)
@@ -154,127 +144,3 @@ class Checkpoint:
 
     def _wrong(self, key: str, error: WrongValueError) -> CheckpointError:
         return Problem(self.tensors[key].file.name, self.keys[key], error.cause, error.remedy).error()
-
-
-def open_checkpoint(path: str | Path) -> Checkpoint:
-    """Read the headers of a file or folder, never its weights.
-
-    Raises CheckpointError where nothing sensible can be read; what is wrong with the tensors is in `problems`.
-    """
-    path = Path(path)
-    files, contents = read_contents(path)
-    unwrapped = unwrap(contents)
-    contents = unwrapped.contents
-    tensors = contents.tensors
-    prefix = find_prefix(tensors)
-    family, model = identify(*model_shapes(tensors))
-    beside = [key for key in tensors if key.startswith(family.beside)]
-    for key in beside:
-        del tensors[key]
-    added = find_added(path, family, prefix, tensors)
-    tensors.update(added.infos(files[0]))
-    settings = [key for key in tensors if ATTENTION_SETTINGS.fullmatch(key)]
-    taken = [
-        key
-        for key in tensors
-        if not ATTENTION_SETTINGS.fullmatch(key) and names.targets(family.names, key.removeprefix(prefix))
-    ]
-    found = find_layers(contents, prefix, taken)
-    problems = _misplaced(path, family, prefix, tensors) + added.problems + found.problems
-    layers = {}
-    for stored in found.layers:
-        layers.update(_renamed(stored, family, prefix, tensors[stored.weight_key], problems))
-    kept = _kept(taken, found, family, prefix, tensors, problems)
-    profile = profile_note(contents.metadata)
-    notes = contents.notes + added.notes + found.notes + ([profile] if profile else [])
-    if beside:
-        notes.append(f"{len(beside)} tensors of other models ({beside[0]}, ...) are left to ComfyUI's loaders of those")
-    if settings:
-        notes.append(f"{len(settings)} attention settings of newer ComfyUI ({settings[0]}, ...) are not applied here")
-    if family.joins:
-        plain = {key.removeprefix(prefix): key for key in kept}
-        unfit, joined = joining.find_problems(family.joins, layers, plain, tensors)
-        problems, notes = problems + unfit, notes + joined
-    problems = [replace(problem, key=unwrapped.keys.get(problem.key, problem.key)) for problem in problems]
-    return Checkpoint(
-        path,
-        files,
-        family,
-        model,
-        prefix,
-        contents.metadata,
-        tensors,
-        layers,
-        kept,
-        problems,
-        notes,
-        found.folded,
-        added.values,
-        aloud=contents.aloud + found.aloud,
-        keys=unwrapped.keys,
-        nested=contents.nested,
-        settings=settings,
-    )
-
-
-def _misplaced(path: Path, family: Family, prefix: str, tensors: dict[str, TensorInfo]) -> list[Problem]:
-    """A model that is none of ours, or a file that holds more than a diffusion model."""
-    problems = []
-    if family.kind == UNKNOWN:
-        problems.append(Problem(path.name, "", f"is {family.model}", family.elsewhere))
-    outside = next((key for key in tensors if not key.startswith(prefix) and key != WHOLE_FILE), None)
-    if outside is not None:
-        cause = f"is not part of the diffusion model ({prefix}*)"
-        remedy = "Take a file that holds the diffusion model alone."
-        problems.append(Problem(tensors[outside].file.name, outside, cause, remedy))
-    return problems
-
-
-def _renamed(
-    stored: StoredLayer, family: Family, prefix: str, info: TensorInfo, problems: list[Problem]
-) -> dict[str, QuantizedLayer]:
-    """The layers of ComfyUI's model that one stored layer becomes; what is wrong with them goes to `problems`."""
-    layers = {}
-    rows, columns = stored.shape
-    together = stored.spelling.rows
-    for target in names.targets(family.names, f"{stored.name.removeprefix(prefix)}{WEIGHT}"):
-        name = target.name.removesuffix(WEIGHT)
-        if EMBEDDING.fullmatch(name):
-            remedy = "Get the model with its embedding unquantized."
-            problems.append(Problem(info.file.name, stored.weight_key, "is a quantized embedding", remedy))
-            return {}
-        if target.parts > 1 and rows % (target.parts * together):
-            each = f" of a multiple of {together}" if together > 1 else ""
-            cause = f"has {rows} {stored.spelling.format} rows, which do not make {target.parts} layers{each}"
-            remedy = "Get the model in another format." if together > 1 else "The file is damaged: download it again."
-            problems.append(Problem(info.file.name, stored.weight_key, cause, remedy))
-            return {}
-        layers[name] = QuantizedLayer(name, stored, (rows // target.parts, columns), target.part, target.parts)
-    return layers
-
-
-def _kept(
-    taken: list[str],
-    found: Findings,
-    family: Family,
-    prefix: str,
-    tensors: dict[str, TensorInfo],
-    problems: list[Problem],
-) -> list[str]:
-    """Keys of the unquantized tensors. Two that get the same name in ComfyUI go to `problems`, and one that cannot be
-    split into equal parts."""
-    kept = [key for key in taken if key not in found.consumed]
-    plain = set(kept)
-    origin: dict[str, str] = {}
-    named = {key: key for key in kept} | {layer.weight_key: f"{layer.name}{WEIGHT}" for layer in found.layers}
-    for key, name in named.items():
-        for target in names.targets(family.names, name.removeprefix(prefix)):
-            file, shape = tensors[key].file.name, tensors[key].shape
-            other = origin.setdefault(target.name, key)
-            if other != key:
-                remedy = "The file mixes two ways of naming: download it again."
-                problems.append(Problem(file, key, f"is the same tensor as {other}", remedy))
-            if key in plain and target.part == 0 and target.parts > 1 and (not shape or shape[0] % target.parts):
-                cause = f"has shape {list(shape)}, whose rows do not make {target.parts} layers"
-                problems.append(Problem(file, key, cause, "The file is damaged: download it again."))
-    return kept

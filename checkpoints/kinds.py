@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 
-DIT, T5, CLIP_VISION, UNKNOWN = "dit", "t5", "clip_vision", "unknown"
+from .add_ons import ADD_ONS
+from .family import CLIP_VISION, DIT, T5, UNKNOWN, Companion, Family, Variant
 
 # kind -> (our node, core's node, what they take)
 LOADERS = {
@@ -15,46 +15,6 @@ LOADERS = {
 
 # longest first: the second one ends the first
 PREFIXES = ("model.diffusion_model.", "diffusion_model.")
-
-
-@dataclass(frozen=True)
-class Variant:
-    """Told by the presence of a name, or by one size of its shape."""
-
-    model: str
-    name: str
-    axis: int | None = None
-    size: int | None = None
-
-
-@dataclass(frozen=True)
-class Companion:
-    """A tensor `name` that files of `source` have in a file of its own beside the model."""
-
-    name: str
-    file: str
-    shape: tuple[int, ...]
-    source: str
-
-
-@dataclass(frozen=True)
-class Family:
-    """`signs`: patterns each of which begins some name. `names`: its rename table. `joins`: the one by which layers
-    become one, and tensors get ComfyUI's names, once they are read. `elsewhere`: where a model that is none of ours
-    belongs. `core_reads`: core knows these names, so an unquantized file is core's to load. `beside`: how the names of
-    other models begin that its files hold as well, which core's loaders of those take out of the same file.
-    `companions`: what its files may lack."""
-
-    kind: str
-    model: str
-    signs: tuple[str, ...]
-    variants: tuple[Variant, ...] = ()
-    names: str = "same"
-    joins: str = ""
-    elsewhere: str = ""
-    core_reads: bool = True
-    beside: tuple[str, ...] = ()
-    companions: tuple[Companion, ...] = ()
 
 
 WAN_VARIANTS = (
@@ -181,7 +141,13 @@ FAMILIES = (
         names="wan-t5",
         core_reads=False,
     ),
-    Family(T5, "umt5 encoder", (r"encoder\.block\.[1-9]\d*\.layer\.0\.SelfAttention\.relative",), names="hf-t5"),
+    Family(
+        T5,
+        "umt5 encoder",
+        (r"encoder\.block\.[1-9]\d*\.layer\.0\.SelfAttention\.relative",),
+        names="hf-t5",
+        tied={"shared": ("encoder.embed_tokens", "decoder.embed_tokens", "lm_head")},
+    ),
     Family(
         CLIP_VISION,
         "CLIP ViT vision encoder (XLM-R)",
@@ -205,6 +171,7 @@ FAMILIES = (
         elsewhere="Use Load CLIP.",
     ),
     Family(UNKNOWN, "a VAE", (r"decoder\.conv(1|_in)\.",), elsewhere="Use Load VAE."),
+    *ADD_ONS,
 )
 
 UNKNOWN_DIT = Family(DIT, "unknown DiT", ())

@@ -85,8 +85,8 @@ RULES: dict[str, tuple[Rule, ...]] = {
         Rule(r"proj_out(?=\.)", ("head.head",)),
         *_WAN_BLOCK,
     ),
-    # a copy of `shared`, which T5 ties to it
-    "hf-t5": (Rule(r"encoder\.embed_tokens\."),),
+    # copies of `shared`, which T5 ties to it, and the decoder, which no text encoder has
+    "hf-t5": (Rule(r"encoder\.embed_tokens\."), Rule(r"decoder\."), Rule(r"lm_head\.")),
     "xlm-r": (
         Rule(r"textual\."),
         Rule(r"log_scale$"),

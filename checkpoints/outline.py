@@ -32,6 +32,7 @@ def read_outline(checkpoint: Checkpoint) -> Outline:
     tensors = checkpoint.named(read)
     stored = {layer.weight_key: layer.stored for layer in checkpoint.layers.values()}
     beside = {key for layer in stored.values() for role, key in layer.keys.items() if role != "codes"}
+    beside |= {key for one in checkpoint.folded.values() for key in one.keys} - checkpoint.folded.keys()
     outlined = {
         key: tensor if key in beside or (key not in stored and plain_values.is_small(tensor)) else tensor.to("meta")
         for key, tensor in tensors.items()

@@ -44,13 +44,18 @@ class Unwrapped:
     contents: Contents
     keys: dict[str, str] = field(default_factory=dict)
 
-    def rename(self, module: str, other: str) -> None:
-        """Call what is in `module` as if it were in `other`."""
-        for name in [name for name in self.keys if name.startswith(f"{module}.")]:
-            new = other + name.removeprefix(module)
+    def tie(self, module: str, others: Iterable[str]) -> None:
+        """Where `module` has no weight, call the first of `others` that has one by its name."""
+        prefix = find_prefix(self.keys)
+        place = next((one for one in (module, *others) if f"{prefix}{one}{WEIGHT}" in self.keys), module)
+        if place == module:
+            return
+        for name in [name for name in self.keys if name.startswith(f"{prefix}{place}.")]:
+            new = prefix + module + name.removeprefix(prefix + place)
             for table in (self.keys, self.contents.tensors, self.contents.markers):
                 if name in table:
                     table[new] = table.pop(name)
+        self.contents.notes.append(f"{module} is not in the file: {place}, which has the same weights, stands for it")
 
 
 def unwrap(contents: Contents) -> Unwrapped:
@@ -78,7 +83,7 @@ def own_name(key: str, prefix: str) -> str | None:
     name = bare(key)
     inside = name.startswith(prefix)
     name = name.removeprefix(prefix)
-    if is_counter(name) or (not inside and name not in (WHOLE_FILE, SPIECE)):
+    if is_counter(name.removeprefix(find_prefix([name]))) or (not inside and name not in (WHOLE_FILE, SPIECE)):
         return None
     head, dot, _ = name.partition(".")
     return None if dot and is_training(head) else name

@@ -11,9 +11,9 @@ from ..checkpoints.checkpoint import HeldWeight
 from ..checkpoints.dit_names import CONSTANTS
 from ..checkpoints.expert_names import expert_of
 from ..checkpoints.kinds import DIT
+from ..checkpoints.layers import CODES_ONLY
 from ..checkpoints.lightx2v_names import naming
 from ..checkpoints.markers import HEADER_KEY
-from ..checkpoints.unscaled import FP8
 from ..formats import FORMATS, SMOOTHED, family, original, repackings
 from ..layer_rules import select
 from ..layer_rules.overrides import KEEP
@@ -36,7 +36,7 @@ WEIGHT = ".weight"
 STATIC = "fp8-tensor"
 # type of LightX2V's affine_norms
 NORMS = torch.bfloat16
-FLOATS = ("float32", "bfloat16", "float16", "float64", *FP8)
+FLOATS = ("float32", "bfloat16", "float16", "float64", *CODES_ONLY)
 # stands for what a search will find: every shape can be it
 ANY_SHAPE = "int8-channel"
 
@@ -292,7 +292,7 @@ class Job:
 
     def _plain(self, output: Output) -> Unit:
         info = self._source.info(output.pieces[0].key)
-        kept = torch.bfloat16 if info.dtype in FP8 else getattr(torch, info.dtype)
+        kept = torch.bfloat16 if info.dtype in CODES_ONLY else getattr(torch, info.dtype)
         if self._options.kept and kept.is_floating_point and output.name not in CONSTANTS:
             kept = KEPT[self._options.kept]
 

@@ -125,7 +125,7 @@ class Weights:
         """An unquantized weight behind a norm that LightCompress has smoothed, as it was before."""
         norm = self._folded[key]
         try:
-            return norm.fold(key, {name: self._source.read(name) for name in (key, norm.weight, norm.bias)})
+            return norm.fold(key, {name: self._source.read(name) for name in (key, *norm.keys)})
         except WrongValueError as error:
             raise self._wrong(norm.key_of(error.role), error) from error
 

@@ -3,7 +3,7 @@ layer outside the rules of a known family is kept."""
 
 import re
 
-from ..checkpoints.checkpoint import EMBEDDING
+from ..checkpoints.embedding import NAMES as EMBEDDING
 
 UNKNOWN = "unknown family"
 

@@ -37,7 +37,7 @@ def load_clip_vision(
     sd = state_dict(checkpoint.load(read_file), plan)
     say(plan, [] if PROJECTION in sd else [UNPROJECTED])
     clip_vision = QuantizedClipVision(config_of(sd, Path(path).name), plan, disable_dynamic)
-    assign(clip_vision.model, sd, Path(path).name)
+    say(plan, assign(clip_vision.model, sd, Path(path).name))
     clip_vision.model.x2v_plan = plan
     clip_vision.patcher.cached_patcher_init = (_load_patcher, (path, choice, unquantized))
     announce(plan)

@@ -1,7 +1,7 @@
 """What the three loaders share: the plan for a checkpoint, its state dict, and the check that nothing is left over."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import comfy.utils
 import torch
 
 from ..checkpoints import Checkpoint, CheckpointError, Problem, Weights
+from ..checkpoints.unused import note as unused_note
 from ..formats import FORMATS, family
 from ..formats.convert import added_error, convert, serves
 from ..linear import QuantLinear
@@ -140,24 +141,34 @@ def buildable(file: str) -> Iterator[None]:
         ).error() from error
 
 
-def assign(model: torch.nn.Module, sd: dict[str, torch.Tensor], file: str) -> None:
-    """Give a model on the meta device its weights. Raises CheckpointError if it has others than those."""
+def assign(model: torch.nn.Module, sd: dict[str, torch.Tensor], file: str) -> list[str]:
+    """Give a model on the meta device its weights. What to say of it, and what is raised: see check_complete."""
     with same_shapes(file):
         model.load_state_dict(dict(sd), strict=False, assign=True)
-    check_complete(model, set(sd), file)
+    return check_complete(model, counts(sd), file)
 
 
-def check_complete(model: torch.nn.Module, given: set[str], file: str) -> None:
-    """Raise CheckpointError if `model`, just loaded from the weights named in `given`, misses one or has no place for
-    one: core only logs both."""
+def check_complete(model: torch.nn.Module, given: Mapping[str, int], file: str) -> list[str]:
+    """What to say of a `model` that was just loaded from the weights in `given` (name -> how many values), if it has no
+    place for single numbers that stand beside its layers, such as a step.
+
+    Raises CheckpointError if it misses a weight or has no place for one: core only logs both.
+    """
     places = {name for name, _ in model.named_parameters()} | {name for name, _ in model.named_buffers()}
     empty = [f"{n}.weight" for n, m in model.named_modules() if isinstance(m, QuantLinear) and m.weight is None]
-    missing = sorted({name for name, _ in model.named_parameters()} - given) + empty
+    missing = sorted({name for name, _ in model.named_parameters()} - given.keys()) + empty
     if missing:
         raise Problem(file, missing[0], f"is missing{_and_more(missing)}", INCOMPLETE).error()
-    unused = sorted(given - places)
-    if unused:
-        raise Problem(file, unused[0], f"has no place in ComfyUI's model{_and_more(unused)}", OTHER_VARIANT).error()
+    unused = sorted(given.keys() - places)
+    layers = [name for name in unused if "." in name or given[name] > 1]
+    if layers:
+        raise Problem(file, layers[0], f"has no place in ComfyUI's model{_and_more(layers)}", OTHER_VARIANT).error()
+    return unused_note([name for name in unused if not name.startswith("__")])
+
+
+def counts(sd: Mapping[str, torch.Tensor]) -> dict[str, int]:
+    """Name -> how many values."""
+    return {name: tensor.numel() for name, tensor in sd.items()}
 
 
 def wanted(sd: dict[str, torch.Tensor], name: str, file: str) -> torch.Tensor:

@@ -9,6 +9,7 @@ import torch
 
 from ..checkpoints import Problem, Weights, open_checkpoint
 from ..checkpoints.expert_names import expert_of
+from ..checkpoints.nearest import nearest
 from ..limits import MODEL_LAYERS, MODEL_SIZE
 from ..linear import operations
 from ..loras import stackable
@@ -21,9 +22,11 @@ from .common import (
     buildable,
     check_complete,
     compute_dtype,
+    counts,
     make_plan,
     read_file,
     same_shapes,
+    say,
     state_dict,
 )
 
@@ -63,7 +66,7 @@ def build_dit(sd: dict[str, torch.Tensor], weights: Weights, plan: Plan, name: s
     """The ModelPatcher of `sd`, made of `weights`; core gives the model what it has by default in all other respects.
     options: of core's loader. Raises CheckpointError, in the words of the file called `name`, for what core does not
     know and for what it would not use or miss."""
-    given = set(sd)
+    given = counts(sd)
     metadata = _with_config(weights, name)
     model_options = {"custom_operations": operations(plan), "dtype": _storage_dtype(weights.plain, plan.compute_dtype)}
     with same_shapes(name), buildable(name):
@@ -77,8 +80,8 @@ def build_dit(sd: dict[str, torch.Tensor], weights: Weights, plan: Plan, name: s
             cause = "in its metadata describes no model that ComfyUI can build of these tensors"
             raise Problem(name, CONFIG, cause, OTHER_FILE).error() from error
     if patcher is None:
-        raise Problem(name, "", "is no diffusion model that ComfyUI recognises", UNKNOWN).error()
-    check_complete(patcher.model.diffusion_model, given, name)
+        raise Problem(name, "", f"is no diffusion model that ComfyUI recognises{nearest(given)}", UNKNOWN).error()
+    say(plan, check_complete(patcher.model.diffusion_model, given, name))
     return patcher
 
 

@@ -55,7 +55,7 @@ def load_t5(
     )
     encoder = clip.cond_stage_model.umt5xxl.transformer
     # built on meta and assigned: nothing is allocated twice, the 2 GB embedding stays in the file
-    assign(encoder, sd, Path(path).name)
+    say(plan, assign(encoder, sd, Path(path).name))
     clip.cond_stage_model.x2v_plan = plan
     clip.patcher.cached_patcher_init = (_load_patcher, (path, choice, tokenizer, embedding_directory, unquantized))
     announce(plan)

@@ -71,3 +71,18 @@ def demo_models(tmp_path_factory) -> Iterator[Path]:
     before = set(models.rglob("*"))
     yield models
     assert set(models.rglob("*")) == before, "a test has written into the demo's models: let it copy them"
+
+
+@pytest.fixture
+def told(monkeypatch):
+    """told(name): core's detection is told the sizes that it does not read off the file."""
+    import comfy.model_detection
+    from family_files import FAMILIES
+
+    def tell(name):
+        if FAMILIES[name].sizes:
+            monkeypatch.setattr(
+                comfy.model_detection, "detect_unet_config", lambda *_, **__: dict(FAMILIES[name].sizes)
+            )
+
+    return tell

@@ -5,13 +5,17 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
+from x2v_quant import inspection
 from x2v_quant.benchmarks.models import WanSize, write_pair
 from x2v_quant.cli import main
+from x2v_quant.demo.quantize import quantized
+from x2v_quant.headless.server import StartError
 from x2v_quant.inspection import UNTRIED
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -158,6 +162,49 @@ def test_the_table_for_people(whole, capsys):
         assert words in text
 
 
+@pytest.mark.parametrize(
+    "name,words",
+    [
+        ("blocks.0.self_attn.q", "the nearest known one is Wan 2.1 t2v, but names like head.modulation are not there"),
+        (
+            "layers.0.adaLN_modulation.1",
+            "the nearest known one is Z-Image, but names like noise_refiner.0.attention",
+        ),
+        ("xyz.0.abc", "is no diffusion model that ComfyUI recognises. Update ComfyUI or use another file."),
+    ],
+)
+def test_an_unknown_model_is_a_problem_with_the_nearest_known_one(name, words, capsys, tmp_path):
+    path = tmp_path / "model.safetensors"
+    layer = {f"{name}.weight": torch.zeros(8, 8, dtype=torch.int8), f"{name}.weight_scale": torch.zeros(8, 1)}
+    save_file({**layer, "head.mod": torch.zeros(8)}, path)
+    assert main(["inspect", str(path)]) == 1
+    assert words in capsys.readouterr().out
+
+
+def test_where_there_is_no_comfyui_an_unknown_model_is_a_problem_too(monkeypatch, tmp_path):
+    path = tmp_path / "model.safetensors"
+    save_file(quantized({"blocks.0.self_attn.q.weight": torch.ones(8, 8)}, "int8", "dit"), path)
+    monkeypatch.setattr(inspection, "use_comfyui", mock.Mock(side_effect=StartError("no ComfyUI")))
+    (problem,) = inspection.inspect(path)["problems"]
+    assert problem["cause"].startswith("is a quantized model that is not known here: the nearest known one is Wan 2.1")
+    assert "set COMFYUI_PATH" in problem["remedy"]
+
+
+def test_what_is_no_model_is_told_with_the_nearest_too(capsys, tmp_path):
+    path = tmp_path / "model.safetensors"
+    save_file({"blocks.0.self_attn.q.weight": torch.zeros(8, 8)}, path)
+    assert main(["inspect", str(path)]) == 1
+    text = capsys.readouterr().out
+    assert "is not a model that is known here: the nearest known one is Wan 2.1 t2v, but names like head" in text
+
+
+def test_a_module_alone_is_a_problem(capsys, tmp_path):
+    path = tmp_path / "vace.safetensors"
+    save_file({"vace_blocks.0.self_attn.q.weight": torch.zeros(8, 8)}, path)
+    assert main(["inspect", str(path)]) == 1
+    assert "is VACE's modules for Wan, an add-on. It does not load alone: get Wan VACE" in capsys.readouterr().out
+
+
 def test_long_lists_of_problems_are_cut_for_people(capsys, tmp_path):
     path = tmp_path / "wan.safetensors"
     save_file({f"blocks.{i}.x.weight": torch.zeros(2, 2, dtype=torch.int8) for i in range(50)}, path)
@@ -213,8 +260,6 @@ KINDS = {
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_tensor_of_a_layer_is_counted(kind, inspect, tmp_path):
     """The format is named, and no byte of the file is left out."""
-    from x2v_quant.demo.quantize import quantized
-
     path = tmp_path / "wan.safetensors"
     tensors = {"head.modulation": torch.zeros(8), "blocks.0.self_attn.q.bias": torch.zeros(256)}
     tensors |= quantized({"blocks.0.self_attn.q.weight": torch.ones(256, 256)}, kind, "dit")

@@ -18,7 +18,8 @@ DEPTH = {"depth": 2, "depth_single_blocks": 3, "hidden_size": 256}
 
 
 @pytest.mark.parametrize("name", in_core(FAMILIES))
-def test_inspect_names_the_family(name, tmp_path, capsys):
+def test_inspect_names_the_family(name, told, tmp_path, capsys):
+    told(name)
     path = tmp_path / "model.safetensors"
     layers = write(path, name, "int8", tensors_of(name))
     assert main(["inspect", str(path), "--json"]) == 0

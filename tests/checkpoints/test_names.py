@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from x2v_quant.checkpoints import open_checkpoint
+from x2v_quant.checkpoints import CheckpointError, open_checkpoint, read_outline
 
 T5 = "models_t5_umt5-xxl-enc-{}.pth"
 CLIP = "models_clip_open-clip-xlm-roberta-large-vit-huge-14-{}.pth"
@@ -123,9 +123,60 @@ def test_rows_that_do_not_make_three_layers_are_refused(fixtures, opened):
     assert "do not make 3 layers" in problem.cause
 
 
-def test_a_quantized_embedding_is_refused(fixtures, opened):
+def test_an_embedding_in_int4_is_refused(fixtures, opened):
     file = torch.load(fixtures / T5.format("int8"), weights_only=True)
-    file["token_embedding.weight"] = torch.zeros(64, 64, dtype=torch.int8)
+    file["token_embedding.weight"] = torch.zeros(64, 64, dtype=torch.uint8)
     file["token_embedding.weight_scale"] = torch.ones(64, 1)
     (problem,) = opened(file).problems
     assert problem.cause == "is a quantized embedding"
+
+
+def test_embeddings_with_a_scale_become_bfloat16(fixtures, opened):
+    """umt5's tokens and the positions of its blocks, fp8 or int8, by row or with one scale."""
+    file = torch.load(fixtures / T5.format("fp8"), weights_only=True)
+    wanted = {}
+    for name, dtype in (("token_embedding", torch.int8), ("blocks.0.pos_embedding.embedding", torch.float8_e4m3fn)):
+        codes = (file[f"{name}.weight"].float() * 50).clamp(-100, 100).to(dtype)
+        file[f"{name}.weight"] = codes
+        file[f"{name}.weight_scale"] = torch.full((len(codes), 1), 0.02)
+        wanted[name] = (codes.float() * 0.02).to(torch.bfloat16)
+    checkpoint = opened(file)
+    checkpoint.require("t5")
+    assert "2 quantized embeddings become bfloat16 at load" in checkpoint.aloud
+    plain = checkpoint.load().plain
+    assert torch.equal(plain["shared.weight"], wanted["token_embedding"])
+    positions = plain["encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight"]
+    assert torch.equal(positions, wanted["blocks.0.pos_embedding.embedding"])
+    assert read_outline(checkpoint).problems == []
+    file["token_embedding.weight_scale"][3] = float("nan")
+    with pytest.raises(CheckpointError, match=r"token_embedding\.weight_scale holds a scale that is negative or not a"):
+        opened(file).load()
+    (problem,) = read_outline(opened(file)).problems
+    assert problem.key == "token_embedding.weight_scale"
+
+
+HF_T5 = ("encoder.embed_tokens", "decoder.embed_tokens", "lm_head")
+
+
+@pytest.mark.parametrize("there", HF_T5)
+@pytest.mark.parametrize("prefix", ["", "text_encoder."])
+def test_the_embedding_of_transformers_umt5_has_several_names(there, prefix, opened):
+    tensors = {
+        "encoder.block.1.layer.0.SelfAttention.relative_attention_bias.weight": torch.ones(32, 4),
+        "decoder.block.0.layer.0.SelfAttention.q.weight": torch.ones(8, 8),
+        f"{there}.weight": torch.full((16, 8), 3.0),
+    }
+    checkpoint = opened({prefix + key: tensor for key, tensor in tensors.items()})
+    plain = checkpoint.load().plain
+    assert torch.equal(plain["shared.weight"], tensors[f"{there}.weight"])
+    assert not any(name.startswith(("decoder", "lm_head", "encoder.embed")) for name in plain)
+    assert any(note.startswith(f"shared is not in the file: {there}, which") for note in checkpoint.notes)
+
+
+def test_the_shared_embedding_goes_before_its_copies(opened):
+    tensors = {
+        "encoder.block.1.layer.0.SelfAttention.relative_attention_bias.weight": torch.ones(32, 4),
+        "shared.weight": torch.full((16, 8), 3.0),
+        "encoder.embed_tokens.weight": torch.zeros(16, 8),
+    }
+    assert torch.equal(opened(tensors).load().plain["shared.weight"], tensors["shared.weight"])

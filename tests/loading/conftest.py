@@ -4,7 +4,6 @@ import json
 
 import pytest
 import small_wan
-from family_files import FAMILIES
 
 from x2v_quant.demo.wan import WanSize
 
@@ -48,17 +47,3 @@ def lora():
     }
     on = {f"blocks.{block}.{layer}": shape for block in range(SIZE.blocks) for layer, shape in layers.items()}
     return lambda: small_wan.lora(on)
-
-
-@pytest.fixture
-def told(monkeypatch):
-    """told(name): core's detection is told the sizes that it does not read off the file."""
-    import comfy.model_detection
-
-    def tell(name):
-        if FAMILIES[name].sizes:
-            monkeypatch.setattr(
-                comfy.model_detection, "detect_unet_config", lambda *_, **__: dict(FAMILIES[name].sizes)
-            )
-
-    return tell

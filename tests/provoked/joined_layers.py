@@ -111,8 +111,8 @@ CASES = {
     "embedding": file(
         {
             **ENCODER,
-            "token_embedding.weight": zeros(8, 8, dtype=torch.int8),
-            "token_embedding.weight_scale": torch.ones(8),
+            "token_embedding.weight": zeros(8, 8, dtype=torch.uint8),
+            "token_embedding.weight_scale": torch.ones(8, 1),
         },
         "model.pth: token_embedding.weight is a quantized embedding. Get the model with its embedding unquantized.",
         name="model.pth",

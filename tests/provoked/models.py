@@ -73,6 +73,15 @@ CASES = {
     "text encoder": file(
         demo("t5"), f"{SAVED} (umt5 encoder) belongs into Load Quantized T5. Load Quantized DiT takes", name=SAVED
     ),
+    "add-on": file(
+        {"vace_blocks.0.self_attn.q.weight": torch.zeros(8, 8)},
+        "model.safetensors is VACE's modules for Wan, an add-on. It does not load alone: get Wan VACE as one file",
+    ),
+    "no model": file(
+        {"blocks.0.self_attn.q.weight": torch.zeros(8, 8)},
+        "model.safetensors is not a model that is known here: the nearest known one is Wan 2.1 t2v, but names",
+        "are not there (the nearest is blocks.0.self_attn.q.weight). The loaders here take",
+    ),
     "lora": file(LORA, "model.safetensors is a LoRA. Use LoraLoaderModelOnly."),
     "several": file(
         {**wan(), "blocks.0.x.weight_scale": torch.ones(1), "blocks.2.x.weight_scale": torch.ones(1)},

@@ -84,7 +84,8 @@ CASES = {
     ),
     "marked, in groups": small(
         "weight_scale",
-        "has shape [8, 4] and dtype float32, its weight [8, 16] is marked as int8_tensorwise, but looks like int8 with",
+        "has shape [8, 4] and dtype float32, its weight [8, 16] is marked as int8_tensorwise, but looks like int8 "
+        "with groups of 4",
         READ,
         weight_scale=torch.ones(8, 4),
         comfy_quant=marker({"format": "int8_tensorwise"}),

@@ -1,0 +1,181 @@
+"""Files -> a checkpoint: what their headers tell, sorted."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+from . import embedding, joining, names
+from .added import find_added
+from .checkpoint import Checkpoint
+from .embedding import Embedding
+from .errors import Problem
+from .kinds import UNKNOWN, UNRECOGNISED, Family, find_prefix, identify
+from .layers import Findings, find_layers
+from .markers import WHOLE_FILE, profile_note
+from .nearest import nearest
+from .reader import read_contents
+from .stored import StoredLayer
+from .tensor_info import WEIGHT, TensorInfo
+from .unused import note as unused_note
+from .unused import unused
+from .weights import QuantizedLayer
+from .wrapper import model_shapes, unwrap
+
+# settings that newer releases of ComfyUI keep beside a module's weights
+ATTENTION_SETTINGS = re.compile(r"(.*\.)?comfy_attention\..+")
+
+
+def open_checkpoint(path: str | Path) -> Checkpoint:
+    """Read the headers of a file or folder, never its weights.
+
+    Raises CheckpointError where nothing sensible can be read; what is wrong with the tensors is in `problems`.
+    """
+    path = Path(path)
+    files, contents = read_contents(path)
+    unwrapped = unwrap(contents)
+    contents = unwrapped.contents
+    tensors = contents.tensors
+    prefix = find_prefix(tensors)
+    family, model = identify(*model_shapes(tensors))
+    for module, others in family.tied.items():
+        unwrapped.tie(module, others)
+    left = [prefix + name for name in unused(family, [key.removeprefix(prefix) for key in tensors])]
+    for key in left:
+        del tensors[key]
+    beside = [key for key in tensors if key.startswith(family.beside)]
+    for key in beside:
+        del tensors[key]
+    added = find_added(path, family, prefix, tensors)
+    tensors.update(added.infos(files[0]))
+    settings = [key for key in tensors if ATTENTION_SETTINGS.fullmatch(key)]
+    taken = [
+        key
+        for key in tensors
+        if not ATTENTION_SETTINGS.fullmatch(key) and names.targets(family.names, key.removeprefix(prefix))
+    ]
+    found = find_layers(contents, prefix, taken)
+    problems = _misplaced(path, family, prefix, tensors) + added.problems + found.problems
+    embeddings = _embeddings(found, family, prefix)
+    layers = {}
+    for stored in found.layers:
+        layers.update(_renamed(stored, family, prefix, tensors[stored.weight_key], problems))
+    kept = _kept(taken, found, family, prefix, tensors, problems)
+    profile = profile_note(contents.metadata)
+    tables = embedding.note(len(embeddings))
+    aloud = contents.aloud + found.aloud + tables
+    notes = (
+        contents.notes
+        + unused_note(left)
+        + embedding.note(len(embeddings))
+        + added.notes
+        + found.notes
+        + ([profile] if profile else [])
+    )
+    if beside:
+        notes.append(f"{len(beside)} tensors of other models ({beside[0]}, ...) are left to ComfyUI's loaders of those")
+    if settings:
+        notes.append(f"{len(settings)} attention settings of newer ComfyUI ({settings[0]}, ...) are not applied here")
+    if family.joins:
+        plain = {key.removeprefix(prefix): key for key in kept}
+        unfit, joined = joining.find_problems(family.joins, layers, plain, tensors)
+        problems, notes = problems + unfit, notes + joined
+    problems = [replace(problem, key=unwrapped.keys.get(problem.key, problem.key)) for problem in problems]
+    return Checkpoint(
+        path,
+        files,
+        family,
+        model,
+        prefix,
+        contents.metadata,
+        tensors,
+        layers,
+        kept,
+        problems,
+        notes,
+        found.folded,
+        added.values,
+        aloud=aloud,
+        keys=unwrapped.keys,
+        nested=contents.nested,
+        settings=settings,
+    )
+
+
+def _embeddings(found: Findings, family: Family, prefix: str) -> dict[str, Embedding]:
+    """Key -> the quantized lookup table, moved from the layers to what is folded."""
+
+    def is_one(stored: StoredLayer) -> bool:
+        places = names.targets(family.names, f"{stored.name.removeprefix(prefix)}{WEIGHT}")
+        return embedding.is_read(stored) and any(
+            embedding.NAMES.fullmatch(place.name.removesuffix(WEIGHT)) for place in places
+        )
+
+    tables = {stored.weight_key: Embedding(stored) for stored in found.layers if is_one(stored)}
+    found.layers = [stored for stored in found.layers if stored.weight_key not in tables]
+    found.consumed -= tables.keys()
+    found.folded |= tables
+    return tables
+
+
+def _misplaced(path: Path, family: Family, prefix: str, tensors: dict[str, TensorInfo]) -> list[Problem]:
+    """A model that is none of ours, or a file that holds more than a diffusion model."""
+    problems = []
+    if family.kind == UNKNOWN:
+        like = nearest(key.removeprefix(prefix) for key in tensors) if family is UNRECOGNISED else ""
+        problems.append(Problem(path.name, "", f"is {family.model}{like}", family.elsewhere))
+    outside = next((key for key in tensors if not key.startswith(prefix) and key != WHOLE_FILE), None)
+    if outside is not None:
+        cause = f"is not part of the diffusion model ({prefix}*)"
+        remedy = "Take a file that holds the diffusion model alone."
+        problems.append(Problem(tensors[outside].file.name, outside, cause, remedy))
+    return problems
+
+
+def _renamed(
+    stored: StoredLayer, family: Family, prefix: str, info: TensorInfo, problems: list[Problem]
+) -> dict[str, QuantizedLayer]:
+    """The layers of ComfyUI's model that one stored layer becomes; what is wrong with them goes to `problems`."""
+    layers = {}
+    rows, columns = stored.shape
+    together = stored.spelling.rows
+    for target in names.targets(family.names, f"{stored.name.removeprefix(prefix)}{WEIGHT}"):
+        name = target.name.removesuffix(WEIGHT)
+        if embedding.NAMES.fullmatch(name):
+            remedy = "Get the model with its embedding unquantized."
+            problems.append(Problem(info.file.name, stored.weight_key, "is a quantized embedding", remedy))
+            return {}
+        if target.parts > 1 and rows % (target.parts * together):
+            each = f" of a multiple of {together}" if together > 1 else ""
+            cause = f"has {rows} {stored.spelling.format} rows, which do not make {target.parts} layers{each}"
+            remedy = "Get the model in another format." if together > 1 else "The file is damaged: download it again."
+            problems.append(Problem(info.file.name, stored.weight_key, cause, remedy))
+            return {}
+        layers[name] = QuantizedLayer(name, stored, (rows // target.parts, columns), target.part, target.parts)
+    return layers
+
+
+def _kept(
+    taken: list[str],
+    found: Findings,
+    family: Family,
+    prefix: str,
+    tensors: dict[str, TensorInfo],
+    problems: list[Problem],
+) -> list[str]:
+    """Keys of the unquantized tensors. Two that get the same name in ComfyUI go to `problems`, and one that cannot be
+    split into equal parts."""
+    kept = [key for key in taken if key not in found.consumed]
+    plain = set(kept)
+    origin: dict[str, str] = {}
+    named = {key: key for key in kept} | {layer.weight_key: f"{layer.name}{WEIGHT}" for layer in found.layers}
+    for key, name in named.items():
+        for target in names.targets(family.names, name.removeprefix(prefix)):
+            file, shape = tensors[key].file.name, tensors[key].shape
+            other = origin.setdefault(target.name, key)
+            if other != key:
+                remedy = "The file mixes two ways of naming: download it again."
+                problems.append(Problem(file, key, f"is the same tensor as {other}", remedy))
+            if key in plain and target.part == 0 and target.parts > 1 and (not shape or shape[0] % target.parts):
+                cause = f"has shape {list(shape)}, whose rows do not make {target.parts} layers"
+                problems.append(Problem(file, key, cause, "The file is damaged: download it again."))
+    return kept
