@@ -34,7 +34,8 @@ def definitions(workflow: Mapping[str, Any]) -> dict[str, Json]:
 
 def graph(content: Mapping[str, Any], where: str = "the workflow") -> Json:
     """The workflow itself, or a subgraph. Links become {id: (origin node, origin slot)}. Raises WorkflowError."""
-    nodes = [node(entry, place, where) for place, entry in enumerate(_list(content, "nodes", where))]
+    _need(isinstance(content.get("nodes"), list), f"{where} has no list of nodes")
+    nodes = [node(entry, place, where) for place, entry in enumerate(content["nodes"])]
     numbers = [entry["id"] for entry in nodes]
     twice = [number for number, times in Counter(numbers).items() if times > 1]
     _need(not twice, f"{where} has several nodes with the id {', '.join(twice)}")
@@ -83,8 +84,10 @@ def _slot(slot: Any, what: str, name: str) -> Json:
     _need(isinstance(own, str) or (own is None and what == "output"), f"{name} has an {what} without a name")
     link = slot.get("link")
     _need(link is None or _is_id(link), f"{name} has {_kind(link)} as the link of its input {own}")
+    widget = slot.get("widget")
+    _need(widget is None or isinstance(widget, Mapping), f"{name} has {_kind(widget)} as the widget of its input {own}")
     found = {"name": own, "type": type_name(slot.get("type")), "link": None if link is None else str(link)}
-    return {**found, "widget": True} if slot.get("widget") else found
+    return found if widget is None else {**found, "widget": True}
 
 
 def type_name(kind: Any) -> Any:
@@ -107,9 +110,9 @@ def _properties(entry: Mapping[str, Any], name: str) -> Json:
         found["proxyWidgets"] = _parsed(found["proxyWidgets"], name)
     found |= {key: _list(found, key, name) for key in SHOWN}
     for shown in found["proxyWidgets"]:
-        _need(_is_pair(shown), f"{name} shows {shown!r}, which is no widget of a node")
+        _need(is_pair(shown), f"{name} shows {shown!r}, which is no widget of a node")
     for kept in found["proxyWidgetErrorQuarantine"]:
-        sound = isinstance(kept, Mapping) and _is_pair(kept.get("originalEntry"))
+        sound = isinstance(kept, Mapping) and is_pair(kept.get("originalEntry"))
         _need(sound, f"{name} keeps a widget that names no node")
     return found
 
@@ -127,7 +130,7 @@ def _links(content: Mapping[str, Any], nodes: list[Json], where: str) -> Iterato
         if isinstance(link, Mapping):
             number, origin, slot = link.get("id"), link.get("origin_id"), link.get("origin_slot")
         else:
-            number, origin, slot = link[:3] if isinstance(link, list) and len(link) >= 3 else (None, None, None)
+            number, origin, slot = link[:3] if isinstance(link, list) and len(link) >= 5 else (None, None, None)
         sound = _is_id(number) and _is_id(origin) and is_place(slot)
         if not sound:
             into = " and ".join(called(node) for node in nodes if _has_link(node, link, number))
@@ -175,5 +178,5 @@ def is_place(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
-def _is_pair(entry: Any) -> bool:
+def is_pair(entry: Any) -> bool:
     return isinstance(entry, list) and len(entry) >= 2 and _is_id(entry[0]) and isinstance(entry[1], str)

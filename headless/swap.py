@@ -11,7 +11,7 @@ from typing import Any
 from ..writing import check_path
 from .reading import read_workflow
 from .run import writing
-from .saved import check
+from .saved import check, is_pair
 from .server import PACK_NAME
 from .stand_ins import OTHERS, STAND_INS, StandIn
 from .workflow import WorkflowError
@@ -99,7 +99,7 @@ def swap_node(node: Json, graph: Json, promoted: set[tuple[str, str]]) -> Loader
     node["widgets_values"] = [*(values.get(name) for name in stand_in.renamed), *stand_in.added.values()]
     node["inputs"] = [renamed_slot(slot, stand_in) for slot in slots if slot["name"] not in stand_in.dropped]
     number_targets(node, graph)
-    properties = node.setdefault("properties", {})
+    properties = node["properties"] = node.get("properties") or {}
     properties.pop("ver", None)  # of ComfyUI
     properties |= {"Node name for S&R": stand_in.ours, "cnr_id": PACK_NAME}
     return Loader(**where, file=str(values.get(stand_in.file)), now=stand_in.ours)
@@ -112,17 +112,17 @@ def told_from_elsewhere(names: list[str]) -> str:
 def renamed_slot(slot: Json, stand_in: StandIn) -> Json:
     name = stand_in.renamed.get(slot["name"], slot["name"])
     own = {key: value for key, value in slot.items() if key != "localized_name"} | {"name": name}
-    return own | {"widget": {**own["widget"], "name": name}} if "widget" in own else own
+    return own | {"widget": {**own["widget"], "name": name}} if own.get("widget") else own
 
 
 def number_targets(node: Json, graph: Json) -> None:
     """Links know the number of the input that they end at."""
     places = {slot.get("link"): number for number, slot in enumerate(node["inputs"])}
-    for link in graph["links"]:
+    for link in graph.get("links") or []:
         if isinstance(link, list):
             link[4] = places.get(link[0], link[4])
         else:
-            link["target_slot"] = places.get(link["id"], link["target_slot"])
+            link["target_slot"] = places.get(link["id"], link.get("target_slot"))
 
 
 def hosts_of(graph: Json, workflow: Json, subgraphs: list[Json]) -> list[Json]:
@@ -132,7 +132,15 @@ def hosts_of(graph: Json, workflow: Json, subgraphs: list[Json]) -> list[Json]:
 
 def promoting(graph: Json, workflow: Json, subgraphs: list[Json]) -> set[tuple[str, str]]:
     hosts = hosts_of(graph, workflow, subgraphs)
-    return {(str(entry[0]), entry[1]) for host in hosts for entry in host.get("properties", {}).get(PROXIES, [])}
+    return {(str(entry[0]), entry[1]) for host in hosts for entry in shown_by(host)}
+
+
+def shown_by(host: Json) -> list[Any]:
+    """The widgets inside that an instance shows, ("node", "name"); some releases of the frontend wrote them as text."""
+    properties = host.get("properties") or {}
+    if isinstance(properties.get(PROXIES), str):
+        properties[PROXIES] = json.loads(properties[PROXIES])
+    return properties.get(PROXIES) or []
 
 
 def rename_promoted(graph: Json, workflow: Json, subgraphs: list[Json], swapped: list[Loader]) -> None:
@@ -140,9 +148,10 @@ def rename_promoted(graph: Json, workflow: Json, subgraphs: list[Json], swapped:
     names = {
         (loader.node, theirs): ours for loader in swapped for theirs, ours in STAND_INS[loader.was].renamed.items()
     }
-    shown = [host.get("properties", {}).get(PROXIES, []) for host in hosts_of(graph, workflow, subgraphs)]
-    if graph is workflow:
-        shown.append(workflow.get("extra", {}).get("linearData", {}).get("inputs", []))
+    shown = [shown_by(host) for host in hosts_of(graph, workflow, subgraphs)]
+    view = (workflow.get("extra") or {}).get("linearData")
+    if graph is workflow and isinstance(view, dict) and isinstance(view.get("inputs"), list):
+        shown.append([entry for entry in view["inputs"] if is_pair(entry)])
     for entries in shown:
         for entry in entries:
             entry[1] = names.get((str(entry[0]), entry[1]), entry[1])
@@ -152,9 +161,13 @@ def replace_files(node: Json, files: Mapping[str, str]) -> None:
     saved = node.get("widgets_values")
     if isinstance(saved, list):
         node["widgets_values"] = [files.get(value, value) if isinstance(value, str) else value for value in saved]
-    properties = node.get("properties", {})
-    if "models" in properties:
-        properties["models"] = [model for model in properties["models"] if model["name"] not in files]
+    properties = node.get("properties") or {}
+    if isinstance(properties.get("models"), list):
+        properties["models"] = [model for model in properties["models"] if not names_one(model, files)]
+
+
+def names_one(model: Any, files: Mapping[str, str]) -> bool:
+    return isinstance(model, dict) and isinstance(model.get("name"), str) and model["name"] in files
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

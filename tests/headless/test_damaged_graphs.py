@@ -10,6 +10,7 @@ from saved_workflows import INFO, node, subgraph, workflow
 
 from x2v_quant import limits
 from x2v_quant.headless.graph import BYPASS
+from x2v_quant.headless.swap import swap
 from x2v_quant.headless.workflow import WorkflowError, to_prompt
 
 SECONDS = 1.0
@@ -129,6 +130,7 @@ INNER = subgraph(
     "inner",
     node(1, "Filter", [0.5], [("model", "MODEL", 11), ("strength", "FLOAT", 12)]),
     node(2, "GetNode", ["m"]),
+    node(3, "UNETLoader", ["wan.safetensors", "default"], [("weight_dtype", "COMBO", None)], mode=BYPASS),
     links=[(11, -10, 0, 1), (12, -10, 1, 1), (13, 1, 0, -20)],
     inputs=[("model", "MODEL", [11]), ("strength", "FLOAT", [12])],
     outputs=[("MODEL", "MODEL", [13])],
@@ -206,6 +208,7 @@ def test_damage_of_any_kind(damage):
             continue  # it lies in what is gone already
     started = time.monotonic()
     try:
+        swap(graph, {"a": "b"})
         to_prompt(graph, INFO)
     except WorkflowError as error:
         assert str(error)

@@ -6,6 +6,7 @@ import json
 
 import official_templates
 import pytest
+from PIL import Image, PngImagePlugin
 from saved_workflows import node, subgraph, workflow
 
 from x2v_quant.cli import main
@@ -273,3 +274,37 @@ def test_from_the_shell(saved_file, capsys):
         main(["swap", str(saved_file)])
     assert ended.value.code == 1
     assert "is there already" in capsys.readouterr().err
+
+
+def test_half_a_pair_of_a_character_survives(tmp_path):
+    """JSON has \\ud83d alone, UTF-8 has no bytes for it."""
+    saved = workflow(loader(3, "UNETLoader", [WAN]), node(4, "Note", ["\ud83d \u00e9"]))
+    file = tmp_path / "saved.json"
+    file.write_text(json.dumps(saved))
+    assert main(["swap", str(file)]) == 0
+    text = (tmp_path / "saved_quantized.json").read_text(encoding="utf-8")
+    assert "\u00e9" in text
+    assert json.loads(text)["nodes"][1] == saved["nodes"][1]
+
+
+def test_a_picture_is_read_and_a_json_written(tmp_path):
+    info = PngImagePlugin.PngInfo()
+    info.add_text("workflow", json.dumps(workflow(loader(3, "UNETLoader", [WAN]))))
+    Image.new("RGB", (8, 8)).save(tmp_path / "picture.png", pnginfo=info)
+    assert main(["swap", str(tmp_path / "picture.png")]) == 0
+    assert json.loads((tmp_path / "picture_quantized.json").read_text())["nodes"][0]["type"] == "X2VLoadDiT"
+
+
+def test_remarks_in_a_prompt_stay():
+    prompt = {"1": {"class_type": "UNETLoader", "inputs": {"unet_name": WAN}}, "note": {"class_type": 3}, "more": [1]}
+    changed, (found,) = swap(prompt, {})
+    assert found.now == "X2VLoadDiT"
+    assert {key: changed[key] for key in ("note", "more")} == {"note": {"class_type": 3}, "more": [1]}
+
+
+def test_widgets_that_are_shown_in_a_text():
+    """As some releases of the frontend wrote them."""
+    inner = subgraph("inner", loader(1, "UNETLoader", [WAN]))
+    host = node(5, "inner", [WAN], properties={"proxyWidgets": '[["1", "unet_name"]]'})
+    changed, _ = swap(workflow(host, subgraphs=[inner]), {})
+    assert changed["nodes"][0]["properties"]["proxyWidgets"] == [["1", "model_name"]]

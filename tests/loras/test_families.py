@@ -3,9 +3,11 @@
 import comfy.lora
 import pytest
 import torch
-from family_files import FAMILIES, core_model, lightx2vs
+from family_files import FAMILIES, core_model, lightx2vs, run, tensors_of, write
 
-from x2v_quant.loras import LoRAError, Places, translate
+from x2v_quant.loading import load_dit
+from x2v_quant.loras import LoRAError, Places, apply_lora, translate
+from x2v_quant.schemes import SchemeChoice
 
 pytestmark = pytest.mark.usefixtures("inference")
 ROOT = "diffusion_model."
@@ -71,6 +73,47 @@ def test_every_weight_of_the_other_names_arrives_where_it_belongs(name, spelling
 def test_diffusers_hunyuan_video(theirs, ours, rows, spelling, shapes):
     found = Places(shapes["hunyuan"], ROOT).find(SPELLINGS[spelling](theirs))
     assert found == (f"{ROOT}{ours}.weight" if rows is None else (f"{ROOT}{ours}.weight", rows))
+
+
+@pytest.fixture(scope="module")
+def z_image(tmp_path_factory):
+    import comfy.model_detection
+
+    path = tmp_path_factory.mktemp("z") / "z_image.safetensors"
+    write(path, "z-image", "int8", tensors_of("z-image"))
+    with torch.inference_mode(), pytest.MonkeyPatch.context() as patch:
+        # core does not read this model's sizes off the file
+        sizes = FAMILIES["z-image"].sizes
+        patch.setattr(comfy.model_detection, "detect_unet_config", lambda *_, **__: dict(sizes))
+        return load_dit(str(path), SchemeChoice(dit="dequant", compute_dtype="fp32"))
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_a_model_does_the_same_with_the_parts_the_whole_or_both(spelling, z_image):
+    """qkv, and to_q, to_k, to_v of the same numbers."""
+    import comfy.model_management
+
+    generator = torch.Generator().manual_seed(0)
+    up, down = torch.randn((768, 4), generator=generator) * 0.1, torch.randn((4, 256), generator=generator)
+    whole = {"diffusion_model.layers.0.attention.qkv.lora_A.weight": down}
+    whole["diffusion_model.layers.0.attention.qkv.lora_B.weight"] = up
+    parts = {}
+    for one, rows in zip("qkv", up.chunk(3), strict=True):
+        layer = SPELLINGS[spelling](f"layers.0.attention.to_{one}")
+        parts |= {f"{layer}.lora_down.weight": down, f"{layer}.lora_up.weight": rows}
+
+    def output(tensors):
+        patched, report = apply_lora(z_image, tensors, "lora.safetensors")
+        comfy.model_management.load_models_gpu([patched])
+        return run("z-image", patched), report
+
+    comfy.model_management.load_models_gpu([z_image])
+    alone, (wanted, _) = run("z-image", z_image), output(whole)
+    for tensors, used in ((parts, 6), (whole | parts, 2), (parts | whole, 2)):
+        found, report = output(tensors)
+        assert report.startswith(f"lora.safetensors at strength 1: {used} of {len(tensors)} keys")
+        assert (found - wanted).norm() < 0.01 * (wanted - alone).norm()
+    comfy.model_management.load_models_gpu([z_image])
 
 
 def test_a_bias_of_a_part_is_for_its_rows_of_the_bias(shapes):

@@ -1,10 +1,14 @@
 """Core's own patcher for GPUs under a budget, with stand-ins for the native library that owns the pages."""
 
 import functools
+import itertools
 
 import pytest
 import torch
 
+from x2v_quant.benchmarks.models import write_pair
+from x2v_quant.demo.wan import WanSize
+from x2v_quant.loading import load_dit
 from x2v_quant.offload import OffloadSettings
 from x2v_quant.offload.apply import attach, offloaded, parts_of, steer
 from x2v_quant.offload.steered import size_of_buffers, steered
@@ -48,7 +52,7 @@ class Pages:
 
 @pytest.fixture
 def dynamic(model, monkeypatch):
-    """dynamic() -> the demo's model with core's patcher for dynamic VRAM"""
+    """dynamic(model=None) -> it, or the demo's, with core's patcher for dynamic VRAM"""
     import comfy.model_management
     import comfy.model_patcher
     import comfy_aimdo.host_buffer
@@ -60,11 +64,11 @@ def dynamic(model, monkeypatch):
     listed = comfy.model_patcher.ModelPatcher._load_list
     # a parameter's values cannot be moved to the stand-in of a GPU
     monkeypatch.setattr(
-        comfy.model_patcher.ModelPatcher, "_load_list", lambda self, **_: listed(self, for_dynamic=True)
+        comfy.model_patcher.ModelPatcher, "_load_list", lambda self, **_: listed(self, for_dynamic=self.is_dynamic())
     )
 
-    def make():
-        original = model("int8")
+    def make(original=None):
+        original = original or model("int8")
         patcher = comfy.model_patcher.ModelPatcherDynamic(original.model, DEVICE, torch.device("cpu"))
         patcher.model.dynamic_vbars[DEVICE] = Pages()
         return patcher
@@ -213,3 +217,21 @@ def test_core_is_asked_to_fetch_only_where_blocks_come_and_go(settings, wrapped,
     attach(clone, settings, [], [])
     steer(clone, Streaming(settings, functools.partial(parts_of, settings)))
     assert bool(clone.get_all_wrappers(WrappersMP.APPLY_MODEL)) is wrapped
+
+
+def test_what_was_loaded_for_good_is_put_back_in_either_mode(dynamic, tmp_path):
+    """Norms are too small for pages: core moves them as a whole, keeps what they were, and unloads outside of the mode
+    that prompts run in."""
+    path = str(write_pair(tmp_path, WanSize(dim=128, ffn=128, blocks=1), "int8")[1])
+    for load, unload, again in itertools.product((True, False), repeat=3):
+        with torch.inference_mode():
+            plain = load_dit(path)
+        patcher, norm = dynamic(plain), plain.model.diffusion_model.blocks[0].self_attn.norm_q
+        first = norm.weight.clone()
+        for there, back in ((load, unload), (again, load), (unload, again)):
+            with torch.inference_mode(there):
+                patcher.load(DEVICE)
+            assert norm.weight.device == DEVICE
+            with torch.inference_mode(back):
+                patcher.partially_unload(None, 1e32)
+            assert torch.equal(norm.weight, first), (load, unload, again)

@@ -6,6 +6,7 @@ import weakref
 import pytest
 import torch
 
+from x2v_quant.core_features import rotates_int8
 from x2v_quant.formats import FORMATS
 from x2v_quant.offload.blocks import blocks_of
 from x2v_quant.offload.lanes import HostLane
@@ -14,7 +15,7 @@ from x2v_quant.offload.streaming import Streamer
 
 CPU = torch.device("cpu")
 WIDTH = 256
-KINDS = ("float", "int8-channel", "fp8-channel", "int4-g128", "nvfp4")
+KINDS = ("float", "int8-channel", *(["int8-convrot-64"] if rotates_int8() else []), "fp8-channel", "int4-g128", "nvfp4")
 
 
 class Layer(torch.nn.Module):

@@ -57,6 +57,12 @@ def into_a_folder(desk: Desk) -> list[str]:
     return ["convert", desk.demo("t2v"), desk.path("out"), "--format", "int8", "--package", "shards"]
 
 
+def among_its_shards(desk: Desk) -> list[str]:
+    """The demo's model as a folder of one shard, and a target beside that."""
+    desk.put("wan/model-00001-of-00001.safetensors", Path(desk.demo("t2v")).read_bytes())
+    return ["convert", desk.path("wan"), desk.path("wan/out.safetensors"), "--format", "int8"]
+
+
 def empty_folder(desk: Desk) -> list[str]:
     (desk.folder / "wan").mkdir()
     return ["convert", desk.path("wan"), desk.path(OUT)]
@@ -106,6 +112,10 @@ TYPED = {
         "--format|int8",
         f"{MODEL} is the source itself, which is never changed: choose another target.",
         out=MODEL,
+    ),
+    "convert: among the source's files": Typed(
+        among_its_shards,
+        ("out.safetensors would lie among the files of the source: choose a place outside wan/.",),
     ),
     "convert: a folder that is there": Typed(
         into_a_folder, ("out is a folder that is there already: choose another name, or empty it.",)

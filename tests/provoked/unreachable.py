@@ -87,6 +87,6 @@ UNREACHABLE = (
 
 # of the command line's own
 BY_NO_COMMAND = (
-    Row("converting/command.py", "is not finished: interrupted", "takes Ctrl-C; tests/converting/test_refusals.py"),
+    Row("converting/command.py", "_interrupted(", "takes Ctrl-C; tests/converting/test_refusals.py"),
     Row("converting/convert.py", "for an SNR or for a size", "argparse refuses both; tests/converting"),
 )

@@ -2,6 +2,7 @@
 
 import time
 
+import comfy.model_management
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -134,6 +135,24 @@ def test_runs_of_one_prompt_stay_those_of_another_go(load, sample):
         expected = {"a3": ["3"], "a4": ["3", "4"], "b3": ["3"]}[prompt + node]
         assert [run.sampler for run in report.runs] == expected
     assert "sampler 3: 1 of 1 steps" in report.text()
+
+
+def test_a_run_that_was_interrupted_is_not_in_the_next_runs_report(load, sample):
+    from comfy_execution.utils import CurrentNodeContext
+
+    report = StepReport()
+    clone = patched(load(), report=report)
+
+    def interrupt(step, *_):
+        raise comfy.model_management.InterruptProcessingException
+
+    with CurrentNodeContext("a", "3"), pytest.raises(comfy.model_management.InterruptProcessingException):
+        sample(clone, steps=4, callback=interrupt)
+    with CurrentNodeContext("b", "3"):
+        sample(clone, steps=4)
+    assert "4 of 4 steps" in report.text()
+    (run,) = report.runs
+    assert len(run.steps()) == 4 and [at for at, _ in run.evaluations] == [0, 1, 2, 3]
 
 
 def test_nothing_was_sampled():
