@@ -37,6 +37,9 @@ CASES = {
     "cut": file(SOUND[:-1], f"{FILE} is cut off: 27 of 28 bytes of weights are there. Download it again."),
     "longer": file(SOUND + b"x", f"{FILE} has 1 bytes behind its last tensor. {DAMAGED}"),
     "no json": file(b"\x02\0\0\0\0\0\0\0{x", f"{FILE} has a header that is no JSON. {DAMAGED}"),
+    "not a number": file(
+        header({"__metadata__": {"a": float("nan")}}), f"{FILE} has a header that is no JSON. {DAMAGED}"
+    ),
     "no table": file(header([]), f"{FILE} has a header that is no table of tensors. {DAMAGED}"),
     "metadata": file(header({"__metadata__": {"a": 1}}), f"{FILE}: __metadata__ is no table of texts. {DAMAGED}"),
     "half a character": file(

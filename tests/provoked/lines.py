@@ -38,6 +38,9 @@ CASES = {
     "a long line": early(
         f"{'x' * 1024} = keep", "Line 1 of the layer rules has 1031 characters, and no layer's name has more than 1024."
     ),
+    "too many, linked": late("x = keep\n" * 2001, "There are 2001 layer rules, and 2000 are read at most."),
+    "too many characters, linked": late("#" * 1_000_001, "The layer rules have 1000001 characters, and 1000000 are"),
+    "a long line, linked": late(f"{'x' * 1024} = keep", "Line 1 of the layer rules has 1031 characters, and no layer"),
     "format": early("ffn.2 = int9", "Line 1 of the layer rules", "'int9' is neither a format nor a scheme. Formats: "),
     "format, linked": late(
         "ffn.2 = int9",

@@ -31,6 +31,13 @@ def archive(name: str = "notes.txt", content: bytes = b"hello", compression: int
     return stream.getvalue()
 
 
+def newer() -> bytes:
+    """A zip file that says to take a later version of its format than there is."""
+    content = bytearray(archive())
+    content[content.index(b"PK\x01\x02") + 6] = 255
+    return bytes(content)
+
+
 CASES = {
     "code": file(
         {**wan(), "x": Runs()},
@@ -40,9 +47,11 @@ CASES = {
     ),
     "cut": file(saved(wan())[:-100], f"{FILE} is cut off or is no PyTorch file. Download it again.", name=FILE),
     "another archive": file(archive(), f"{FILE} is damaged. Download it again.", name=FILE),
+    "an archive of tomorrow": file(newer(), f"{FILE} is damaged. Download it again.", name=FILE),
     "inflates": file(
         archive("a/data.pkl", bytes(10_000_000), zipfile.ZIP_DEFLATED),
-        f"{FILE} is 9.84 kB large and says that it holds 10.0 MB, which PyTorch writes of no model. Get the model as",
+        f"{FILE} is 9.8",
+        " kB large and says that it holds 10.0 MB, which PyTorch writes of no model. Get the model as",
         name=FILE,
     ),
     "names": file(

@@ -52,10 +52,9 @@ GUARD = "guards against a mistake in this pack's own tables"
 UNREACHABLE = (
     Row("__init__.py", "needs ComfyUI", "takes an older ComfyUI; tests/test_import.py"),
     Row("checkpoints/folder.py", "is a folder without a model file", LISTED, True),
-    Row("checkpoints/index_file.py", "cannot be read", "takes a user who may not"),
+    Row("checkpoints/index_file.py", "Check the file and its permissions", "takes a user who may not"),
     Row("checkpoints/layers.py", "the header marks", "a note, no error"),
-    Row("checkpoints/torch_file.py", "may run code that is hidden", "takes an older torch; tests/checkpoints"),
-    Row("checkpoints/torch_file.py", "or later, or get the model as", "takes an older torch; tests/checkpoints"),
+    Row("checkpoints/torch_file.py", "cause, remedy).error()", "takes an older torch; tests/checkpoints"),
     Row("checkpoints/torch_file.py", "unsupported global", "torch's own words, which are looked for"),
     Row("comparing/metrics.py", "SSIM needs frames", "Compare asks for none of smaller frames"),
     Row("converting/outputs.py", "is made of", CONVERT, True),
@@ -66,11 +65,6 @@ UNREACHABLE = (
     Row("writing/errors.py", "", "takes a disk that refuses; tests/writing, tests/converting/test_refusals.py"),
     Row("writing/locking.py", "", "takes two processes; tests/writing/test_whole.py, tests/converting/test_locked.py"),
     Row("writing/whole.py", "", "takes a disk that refuses, or two processes; tests/writing/test_whole.py"),
-    Row(
-        "writing/names.py",
-        "it is empty or leads elsewhere",
-        "a prefix gets a number; tests/writing/test_names.py",
-    ),
     Row("writing/names.py", "words(path, error)", "takes a disk with shorter names; tests/writing/test_names.py"),
     Row("formats/int4_marlin.py", "", f"{GUARD}: kernels for Marlin's order refuse other shapes"),
     *(
