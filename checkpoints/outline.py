@@ -25,7 +25,8 @@ class Outline:
 
 def read_outline(checkpoint: Checkpoint) -> Outline:
     """Read the scales and the other small tensors of a checkpoint whose headers are sound, by the functions that
-    loading reads them with. The codes of a layer are only read where one of its scales is zero."""
+    loading reads them with. The codes of a layer are only read where one of its scales is zero, or where loading makes
+    others of them."""
     read: dict[str, torch.Tensor] = {}
     for file in checkpoint.files:
         read.update(read_file(file))
@@ -41,7 +42,7 @@ def read_outline(checkpoint: Checkpoint) -> Outline:
     try:
         checkpoint.check_unscaled(tensors)
         for layer in stored.values():
-            if silence.has_zeros(checkpoint.read_layer(layer, outlined)):
+            if layer.spelling.rescaled or silence.has_zeros(checkpoint.read_layer(layer, outlined)):
                 checkpoint.read_layer(layer, tensors)
         outline.weights = checkpoint.weights_of(outlined)
         outline.notes = [note for note in outline.weights.notes if note not in checkpoint.aloud]

@@ -20,9 +20,8 @@ def is_no_weight(key: str, info: TensorInfo) -> bool:
 
 
 def not_numbers(tensors: Mapping[str, torch.Tensor]) -> dict[str, str]:
-    """Name -> "NaN" or "infinity", of those that hold one and are small enough to be looked at."""
-    small = {name: tensor for name, tensor in tensors.items() if is_small(tensor)}
-    found = {name: why_no_number(tensor) for name, tensor in small.items()}
+    """Name -> "NaN" or "infinity", of those that hold one and have values."""
+    found = {name: why_no_number(tensor) for name, tensor in tensors.items() if not tensor.is_meta}
     return {name: what for name, what in found.items() if what}
 
 
@@ -32,12 +31,13 @@ def is_small(tensor: torch.Tensor) -> bool:
 
 def why_no_number(tensor: torch.Tensor) -> str:
     """ "NaN", "infinity", or "" for a tensor that holds neither."""
-    if not tensor.is_floating_point():
+    if not tensor.is_floating_point() or not tensor.numel():
         return ""
-    values = tensor.float() if tensor.itemsize == 1 else tensor
-    if bool(values.isfinite().all()):
+    # one pass at the speed of the memory, and NaN is both the least and the largest
+    least, largest = torch.aminmax(tensor.float() if tensor.itemsize == 1 else tensor)
+    if bool(least.isfinite() and largest.isfinite()):
         return ""
-    return "NaN" if bool(values.isnan().any()) else "infinity"
+    return "NaN" if bool(largest.isnan()) else "infinity"
 
 
 def note(found: Mapping[str, str]) -> list[str]:

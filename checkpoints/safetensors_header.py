@@ -5,6 +5,8 @@ import math
 import re
 from pathlib import Path
 
+import safetensors
+
 from .. import limits
 from .errors import CheckpointError, Problem
 from .tensor_info import MARKER_SUFFIX, Contents, TensorInfo
@@ -39,6 +41,8 @@ DTYPES = {
 SURROGATE = re.compile("[\ud800-\udfff]")
 
 AGAIN = "Download it again."
+# characters of a type that is no word for one
+SHOWN = 20
 # how a file begins that is something else -> (what it is, remedy)
 OTHER_FILES = {
     b"version https://git-lfs": ("is a Git LFS pointer, not the model", "Download the file itself."),
@@ -64,6 +68,7 @@ def read_header(path: Path) -> Contents:
             contents.tensors[key], begin, end = _tensor(path, key, entry, base)
             ranges.append((begin, end))
         _check_ranges(path, ranges, size - base)
+        _check_types(path, header)
         for (key, info), (begin, _) in zip(contents.tensors.items(), ranges, strict=True):
             if key.endswith(MARKER_SUFFIX):
                 file.seek(base + begin)
@@ -121,6 +126,21 @@ def _tensor(path: Path, key: str, entry: object, base: int) -> tuple[TensorInfo,
     if end < begin or (bits is not None and math.prod(shape) * bits != (end - begin) * 8):
         raise _damaged(path, key, f"is {end - begin} bytes long, which is not {word} {shape}")
     return TensorInfo(tuple(shape), dtype, end - begin, path, base + begin), begin, end
+
+
+def _check_types(path: Path, header: dict) -> None:
+    """A type that is not in DTYPES is left to the library that reads the weights, which may be newer than the table."""
+    unknown = [key for key, entry in header.items() if entry["dtype"] not in DTYPES]
+    if not unknown:
+        return
+    try:
+        with safetensors.safe_open(path, framework="pt"):
+            pass
+    except safetensors.SafetensorError as error:
+        word = header[unknown[0]]["dtype"][:SHOWN]
+        cause = f"is of the type {word}, which safetensors {safetensors.__version__} does not read"
+        remedy = "Update safetensors, or get the model from its publisher."
+        raise Problem(path.name, unknown[0], cause, remedy).error() from error
 
 
 def _sizes(value: object, count: int | None = None) -> bool:

@@ -4,6 +4,7 @@ import pickle
 import re
 import threading
 import zipfile
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -89,6 +90,7 @@ def read_infos(path: Path) -> Contents:
         if key.endswith(MARKER_SUFFIX):
             small = tensor.dtype == torch.uint8 and tensor.nbytes <= limits.MARKER_BYTES
             contents.markers[key] = bytes(tensor.flatten().tolist()) if small else b""
+    _check_records(path, table)
     return contents
 
 
@@ -127,6 +129,23 @@ def _check_sizes(path: Path) -> None:
     if pickled > limits.PICKLE_BYTES:
         cause = f"has {amount(pickled)} of names and other things beside its tensors, and a model has at most "
         raise Problem(path.name, "", f"{cause}{amount(limits.PICKLE_BYTES)}", "Get the model as .safetensors.").error()
+
+
+def _check_records(path: Path, table: dict[str, torch.Tensor]) -> None:
+    """A record of the archive that is shorter than the tensor in it: mapped, the tensor goes on into the next one."""
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        left = Counter(entry.file_size for entry in archive.infolist())
+    seen = set()
+    for key, tensor in table.items():
+        storage = tensor.untyped_storage()
+        if tensor.is_meta or not storage.nbytes() or storage.data_ptr() in seen:
+            continue
+        seen.add(storage.data_ptr())
+        if not left[storage.nbytes()]:
+            raise Problem(path.name, key, "is cut off inside the file", "Download it again.").error()
+        left[storage.nbytes()] -= 1
 
 
 @contextmanager

@@ -106,7 +106,7 @@ def _with_config(weights: Weights, name: str) -> dict[str, str]:
         if too_large is not None:
             cause = f"in its metadata asks for a model of {str(too_large)[:40]!r} beyond any that there is"
             raise Problem(name, CONFIG, cause, OTHER_FILE).error()
-    elif text is not None and text.shape[1] != WAN_TEXT_DIM:
+    elif text is not None and text.ndim == 2 and text.shape[1] != WAN_TEXT_DIM:
         metadata[CONFIG] = json.dumps({"transformer": {"text_dim": text.shape[1]}})
     return metadata
 

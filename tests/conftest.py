@@ -76,13 +76,6 @@ def demo_models(tmp_path_factory) -> Iterator[Path]:
 @pytest.fixture
 def told(monkeypatch):
     """told(name): core's detection is told the sizes that it does not read off the file."""
-    import comfy.model_detection
-    from family_files import FAMILIES
+    from family_files import tell_sizes
 
-    def tell(name):
-        if FAMILIES[name].sizes:
-            monkeypatch.setattr(
-                comfy.model_detection, "detect_unet_config", lambda *_, **__: dict(FAMILIES[name].sizes)
-            )
-
-    return tell
+    return lambda name: tell_sizes(name, monkeypatch)

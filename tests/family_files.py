@@ -199,6 +199,14 @@ def core_model(name: str, more: dict | None = None) -> torch.nn.Module:
         )
 
 
+def tell_sizes(name: str, patch) -> None:
+    """Tell core's detection, through pytest's MonkeyPatch, the sizes that it takes for granted of a real model."""
+    import comfy.model_detection
+
+    if FAMILIES[name].sizes:
+        patch.setattr(comfy.model_detection, "detect_unet_config", lambda *_, **__: dict(FAMILIES[name].sizes))
+
+
 def lightx2vs(name: str, tensors: Tensors, more: dict | None = None) -> Tensors:
     """ComfyUI's tensors under LightX2V's names, those apart that ComfyUI has in one. more: as for `core_model`."""
     family, result, done = FAMILIES[name], {}, set()

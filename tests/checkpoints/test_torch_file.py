@@ -217,3 +217,23 @@ def test_an_older_torch_reads_no_pickles(tmp_path, monkeypatch):
 @pytest.mark.parametrize("version,safe", [("2.6.0", True), ("2.11.0+cpu", True), ("2.10.0a0", True), ("1.13.1", False)])
 def test_which_torch_is_safe(version, safe):
     assert (torch.torch_version.TorchVersion(version) >= torch_file.SAFE_TORCH) is safe
+
+
+def test_a_short_record_is_told_before_the_next_one_is_taken_for_its_end(wan, tmp_path):
+    """Mapped, torch reads on; read whole, as ComfyUI does, it raises."""
+    whole, short = tmp_path / "whole.pth", tmp_path / "short.pth"
+    torch.save({"long.bias": torch.ones(999), **wan()}, whole)
+    with zipfile.ZipFile(whole) as old, zipfile.ZipFile(short, "w") as new:
+        for entry in old.infolist():
+            content = old.read(entry)
+            new.writestr(entry, content[:1998] if len(content) == 3996 else content)
+    assert "long.bias" in open_checkpoint(whole).tensors
+    with pytest.raises(CheckpointError, match=r"short.pth: long.bias is cut off inside the file. Download it again."):
+        open_checkpoint(short)
+
+
+def test_tensors_that_share_a_record_are_whole(wan, tmp_path):
+    path = tmp_path / "model.pth"
+    both = torch.ones(8, 999)
+    torch.save({**wan(), "all.weight": both, "one.weight": both[1:3], "none.weight": both[:0].clone()}, path)
+    assert {"all.weight", "one.weight", "none.weight"} <= open_checkpoint(path).tensors.keys()

@@ -78,19 +78,6 @@ def test_families_that_lightx2v_does_not_have_get_the_names_of_their_files(name,
     assert names_in(to(LIGHTX2V, source(name), format="int8")) == set(lightx2vs(name, tensors_of(name)))
 
 
-@pytest.fixture
-def told(monkeypatch):
-    """told(name): core's detection is told the sizes that it does not read off the file."""
-    import comfy.model_detection
-
-    def tell(name):
-        if FAMILIES[name].sizes:
-            sizes = FAMILIES[name].sizes
-            monkeypatch.setattr(comfy.model_detection, "detect_unet_config", lambda *_, **__: dict(sizes))
-
-    return tell
-
-
 @pytest.mark.parametrize("name", in_core(RENAMED))
 def test_there_and_back_is_the_same_model(name, source, to, told):
     """int8 has a scale per row, so that it does not matter where layers are cut."""

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from family_files import FAMILIES, metadata_of, run, tensors_of
+from family_files import FAMILIES, metadata_of, run, tell_sizes, tensors_of
 from older_comfyui import core_rotates_int8, in_core
 from rotated_files import int8_layers, rotated
 from safetensors.torch import save_file
@@ -26,11 +26,9 @@ def distance(a, b):
 
 @pytest.mark.parametrize("name", in_core(FAMILIES))
 def test_a_family_under_comfyuis_names(name, tmp_path, monkeypatch):
-    import comfy.model_detection
     import comfy.sd
 
-    if FAMILIES[name].sizes:  # core does not read them off the file
-        monkeypatch.setattr(comfy.model_detection, "detect_unet_config", lambda *_, **__: dict(FAMILIES[name].sizes))
+    tell_sizes(name, monkeypatch)
     dense = tensors_of(name)
     shapes = {
         key.removesuffix(".weight"): tuple(tensor.shape)

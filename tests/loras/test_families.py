@@ -3,7 +3,7 @@
 import comfy.lora
 import pytest
 import torch
-from family_files import FAMILIES, core_model, lightx2vs, run, tensors_of, write
+from family_files import FAMILIES, core_model, lightx2vs, run, tell_sizes, tensors_of, write
 
 from x2v_quant.loading import load_dit
 from x2v_quant.loras import LoRAError, Places, apply_lora, translate
@@ -77,14 +77,10 @@ def test_diffusers_hunyuan_video(theirs, ours, rows, spelling, shapes):
 
 @pytest.fixture(scope="module")
 def z_image(tmp_path_factory):
-    import comfy.model_detection
-
     path = tmp_path_factory.mktemp("z") / "z_image.safetensors"
     write(path, "z-image", "int8", tensors_of("z-image"))
     with torch.inference_mode(), pytest.MonkeyPatch.context() as patch:
-        # core does not read this model's sizes off the file
-        sizes = FAMILIES["z-image"].sizes
-        patch.setattr(comfy.model_detection, "detect_unet_config", lambda *_, **__: dict(sizes))
+        tell_sizes("z-image", patch)
         return load_dit(str(path), SchemeChoice(dit="dequant", compute_dtype="fp32"))
 
 

@@ -4,7 +4,7 @@ import functools
 
 import pytest
 import torch
-from family_files import FAMILIES, run, tensors_of, write
+from family_files import FAMILIES, run, tell_sizes, tensors_of, write
 from older_comfyui import in_core
 
 from x2v_quant.loading import load_dit
@@ -35,12 +35,9 @@ class Step:
 @pytest.mark.parametrize("mode", ["block", "phase"])
 @pytest.mark.parametrize("name", in_core(FAMILIES))
 def test_a_step_is_the_same_bit_for_bit(name, mode, tmp_path, monkeypatch):
-    import comfy.model_detection
-
     path = tmp_path / "model.safetensors"
     write(path, name, "int8", tensors_of(name))
-    if FAMILIES[name].sizes:  # which core takes for granted of a real model
-        monkeypatch.setattr(comfy.model_detection, "detect_unet_config", lambda *_, **__: dict(FAMILIES[name].sizes))
+    tell_sizes(name, monkeypatch)
     step = Step(name, load_dit(str(path), SchemeChoice(compute_dtype="fp32")))
     on_cpu = torch.zeros(1)
     expected = step(on_cpu)

@@ -57,5 +57,10 @@ CASES = {
     "hole": file(
         header({"a": tensor(2, 6)}, bytes(6)), f"{FILE} has a hole or an overlap at byte 0 of its data. {DAMAGED}"
     ),
+    "a type of nobody": file(
+        header({"a": tensor(0, 4, "I3")}, bytes(4)),
+        f"{FILE}: a is of the type I3, which safetensors ",
+        " does not read. Update safetensors, or get the model from its publisher.",
+    ),
     "nothing in it": file(save({}), f"{FILE} holds no tensors. Pick another file."),
 }

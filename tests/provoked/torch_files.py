@@ -31,6 +31,17 @@ def archive(name: str = "notes.txt", content: bytes = b"hello", compression: int
     return stream.getvalue()
 
 
+def short_record() -> bytes:
+    """A model of which one record of the archive has lost its second half."""
+    stream = io.BytesIO()
+    whole = io.BytesIO(saved({"long.bias": torch.ones(999), **wan()}))
+    with zipfile.ZipFile(whole) as old, zipfile.ZipFile(stream, "w") as made:
+        for entry in old.infolist():
+            content = old.read(entry)
+            made.writestr(entry, content[:1998] if len(content) == 3996 else content)
+    return stream.getvalue()
+
+
 def newer() -> bytes:
     """A zip file that says to take a later version of its format than there is."""
     content = bytearray(archive())
@@ -58,6 +69,9 @@ CASES = {
         archive("a/data.pkl", bytes(16_000_001)),
         f"{FILE} has 16.0 MB of names and other things beside its tensors, and a model has at most 16.0 MB. Get the",
         name=FILE,
+    ),
+    "a short record": file(
+        short_record(), f"{FILE}: long.bias is cut off inside the file. Download it again.", name=FILE
     ),
     "list": file([1, 2], f"{FILE} holds no table of named tensors. Pick the file of a model.", name=FILE),
     "several models": file(
