@@ -3,8 +3,9 @@
 import re
 from collections.abc import Iterable
 
-from .add_ons import ADD_ONS
+from .add_ons import WITH_BLOCKS
 from .family import CLIP_VISION, DIT, T5, UNKNOWN, Companion, Family, Variant
+from .other_models import OTHER_MODELS
 
 # kind -> (our node, core's node, what they take)
 LOADERS = {
@@ -23,6 +24,9 @@ WAN_VARIANTS = (
     Variant("Wan 2.2 s2v", "casual_audio_encoder.encoder.final_linear.weight"),
     Variant("Wan HuMo", "audio_proj.audio_proj_glob_1.layer.bias"),
     Variant("Wan 2.2 animate", "face_adapter.fuser_blocks.0.k_norm.weight"),
+    Variant("Wan SCAIL 2", "patch_embedding_mask.weight"),
+    Variant("Wan SCAIL", "patch_embedding_pose.weight"),
+    Variant("WanDancer", "patch_embedding_global.weight"),
     Variant("Wan 2.1 flf2v", "img_emb.emb_pos"),
     Variant("Wan 2.1 i2v", "img_emb.proj.0.bias"),
     Variant("Wan 2.2 5B", "head.head.weight", 0, 4 * 48),
@@ -116,6 +120,7 @@ OTHER_DITS = (
 )
 
 FAMILIES = (
+    *WITH_BLOCKS,
     Family(
         DIT,
         "Wan 2.1 t2v",  # the experts of Wan 2.2 t2v have the very same names and shapes
@@ -161,17 +166,7 @@ FAMILIES = (
         (r"vision_model\.embeddings\.class_embedding$", r"vision_model\.encoder\.layers\.\d+\.self_attn\.q_proj\."),
         names="hf-clip",
     ),
-    Family(UNKNOWN, "a LoRA", (r".*\.lora_(A|B|up|down)\.",), elsewhere="Use LoraLoaderModelOnly."),
-    Family(UNKNOWN, "a T5 encoder other than umt5", (r"encoder\.block\.0\.layer\.0\.",), elsewhere="Use Load CLIP."),
-    Family(UNKNOWN, "a CLIP text encoder", (r"text_model\.encoder\.layers\.0\.",), elsewhere="Use Load CLIP."),
-    Family(
-        UNKNOWN,
-        "a language model",
-        (r"(model\.)?(language_model\.)?(model\.)?layers\.0\.self_attn\.q_proj\.",),
-        elsewhere="Use Load CLIP.",
-    ),
-    Family(UNKNOWN, "a VAE", (r"decoder\.conv(1|_in)\.",), elsewhere="Use Load VAE."),
-    *ADD_ONS,
+    *OTHER_MODELS,
 )
 
 UNKNOWN_DIT = Family(DIT, "unknown DiT", ())

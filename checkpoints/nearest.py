@@ -7,30 +7,45 @@ from .kinds import FAMILIES, UNKNOWN, missing_signs
 
 # names that are compared, of those that differ in more than numbers: more are slow and tell nothing new
 MOST_NAMES = 1000
-# below this share of common words two models have nothing to do with each other
-LEAST = 0.25
+# two models of a smaller likeness have nothing to do with each other: the share of a family's signs that are there, one
+# of which only the words are counts half
+LEAST = 0.4
+# words that names of any model have
+COMMON = {
+    "",
+    "weight",
+    "bias",
+    "blocks",
+    "block",
+    "layers",
+    "layer",
+    "embedding",
+    "proj",
+    "norm",
+    "scale",
+    "transformer",
+}
 
 
 def nearest(names: Iterable[str]) -> str:
-    """ ": the nearest is ..., but ...", or "" if none is near."""
-    kinds = list(dict.fromkeys(re.sub(r"\d+", "0", name) for name in names))[:MOST_NAMES]
-    text, words = "\n".join(kinds), {name: _words(name) for name in kinds}
-    best, family = 0.0, None
+    """ ": the nearest known one is ..., but ...", or "" if none is near."""
+    names = list(names)
+    text = "\n".join(names)
+    kinds = {re.sub(r"\d+", "0", name): name for name in reversed(names)}
+    words = {name: _words(name) for name in list(kinds.values())[-MOST_NAMES:]}
+    best, family, lacking = 0.0, None, []
     for one in FAMILIES:
-        if one.kind != UNKNOWN:
-            missing = missing_signs(one, text)
-            found = [max(_likeness(_words(_example(sign)), other) for other in words.values()) for sign in missing]
-            share = (len(one.signs) - len(missing) + sum(found)) / len(one.signs)
+        missing = missing_signs(one, text) if one.kind != UNKNOWN else []
+        if missing:
+            near = [max(_likeness(_words(_example(sign)), other) for other in words.values()) for sign in missing]
+            share = (len(one.signs) - len(missing) + sum(near) / 2) / len(one.signs)
             if share > best:
-                best, family = share, one
+                best, family, lacking = share, one, [_example(sign) for sign in missing]
     if family is None or best < LEAST:
         return ""
-    lacking = [_example(sign) for sign in missing_signs(family, text)]
-    most_like = max(kinds, key=lambda name: _likeness(_words(lacking[0]), words[name]))
-    return (
-        f": the nearest known one is {family.model}, but names like {' and '.join(lacking)} are not there (the nearest "
-        f"is {most_like})"
-    )
+    like, name = max((_likeness(_words(lacking[0]), found), name) for name, found in words.items())
+    closest = f" (the nearest is {name})" if like else ""
+    return f": the nearest known one is {family.model}, but names like {' and '.join(lacking)} are not there{closest}"
 
 
 def _example(sign: str) -> str:
@@ -40,7 +55,7 @@ def _example(sign: str) -> str:
 
 
 def _words(name: str) -> frozenset[str]:
-    return frozenset(re.split(r"[._]", name)) - {"0", "1", ""}
+    return frozenset(word for word in re.split(r"[._]", name) if not word.isdigit()) - COMMON
 
 
 def _likeness(one: frozenset[str], other: frozenset[str]) -> float:

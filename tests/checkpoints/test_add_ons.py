@@ -15,13 +15,46 @@ ADD_ONS = {
     "casual_audio_encoder.encoder.final_linear": ("audio modules of Wan (s2v)", "Wan 2.2 s2v as one file"),
     "audio_injector.injector.0.q": ("audio modules of Wan (s2v)", "Wan 2.2 s2v as one file"),
     "audio_proj.audio_proj_glob_1.layer": ("HuMo's audio modules", "Wan HuMo as one file"),
-    "audio_proj.proj1": ("MultiTalk's audio modules", "ModelPatchLoader"),
+    "audio_proj.proj1": ("MultiTalk's audio modules", "Load Model Patch"),
     "control_adapter.conv": ("a camera adapter", "Wan camera control as one file"),
     "img_emb.proj.1": ("image modules", "Wan i2v as one file"),
     "ca.0.to_q": ("LightX2V's audio adapter", "LightX2V's own engine"),
     "controlnet_blocks.0": ("a ControlNet", "Load ControlNet Model"),
-    "control_layers.0.attention.qkv": ("a control model for Z-Image", "ModelPatchLoader"),
+    "control_layers.0.attention.qkv": ("a control model for Z-Image", "Load Model Patch"),
     "ip_adapter.0.to_k_ip": ("an IP-Adapter", "IP-Adapters"),
+    "double_blocks.0.processor.ip_adapter_double_stream_k_proj": ("an IP-Adapter", "IP-Adapters"),
+    "vace_blocks.0.attn1.to_q": ("VACE's modules", "Wan VACE as one file"),
+    "ref_conv": ("the reference module of Wan Fun Control", "Wan Fun Control as one file"),
+    "patch_embedding_pose": ("SCAIL's modules", "Wan SCAIL as one file"),
+    "music_projection": ("WanDancer's modules", "WanDancer as one file"),
+    "enc.net_app.convs.0": ("Animate's modules", "Wan 2.2 Animate as one file"),
+    "motioner.blocks.0": ("audio modules of Wan (s2v)", "Wan 2.2 s2v as one file"),
+    "blocks.0.audio_cross_attn.q_linear": ("MultiTalk's audio modules", "Load Model Patch"),
+    "blocks.0.audio_cross_attn_wrapper.audio_cross_attn.k": ("HuMo's audio modules", "Wan HuMo as one file"),
+    "proj_model.proj": ("FantasyTalking's", "WanVideoWrapper"),
+    "blocks.0.self_attn.ref_adapter.to_k_ref": ("Lynx's modules", "WanVideoWrapper"),
+    "blocks.0.cross_attn.ip_adapter.to_k_ip": ("Lynx's modules", "WanVideoWrapper"),
+    "blocks.0.cam_encoder": ("ReCamMaster's", "WanVideoWrapper"),
+    "controlnet_patch_embedding": ("a Uni3C control model", "Load Model Patch"),
+    "control_img_in": ("a ControlNet", "Load ControlNet Model"),
+    "control_model.input_blocks.0.0": ("a ControlNet", "Load ControlNet Model"),
+    "adapter.body.0.resnets.0.block1": ("a T2I adapter", "Load ControlNet Model"),
+    "down_blocks.0.motion_modules.0.proj_in": ("AnimateDiff's", "AnimateDiff"),
+    "redux_up": ("Flux Redux", "Load Style Model"),
+    "pulid_ca.0.to_q": ("PuLID's", "PuLID"),
+}
+# models with a copy of another one's blocks: what they have beside those
+COPIES = {
+    "flux": ("controlnet_blocks.0", "controlnet_x_embedder"),
+    "flux in ComfyUI's names": ("controlnet_blocks.0", "pos_embed_input.proj"),
+    "qwen-image": ("controlnet_blocks.0", "controlnet_x_embedder"),
+    "wan": ("controlnet_blocks.0",),
+}
+BLOCKS = {
+    "flux": ("single_transformer_blocks.0.attn.to_q", "transformer_blocks.0.attn.add_q_proj", "x_embedder"),
+    "flux in ComfyUI's names": ("double_blocks.0.img_attn.qkv", "single_blocks.0.linear1"),
+    "qwen-image": ("transformer_blocks.0.img_mod.1", "transformer_blocks.0.attn.add_q_proj"),
+    "wan": ("head.modulation", "blocks.0.self_attn.q"),
 }
 
 
@@ -39,6 +72,42 @@ def test_what_it_is_and_what_it_needs(name, kind, prefix, opened):
     assert checkpoint.problems[0].remedy.startswith("It does not load alone: ")
     with pytest.raises(CheckpointError, match="an add-on"):
         checkpoint.require("dit")
+
+
+@pytest.mark.parametrize("kind", [None, "int8"])
+@pytest.mark.parametrize("name", COPIES)
+def test_a_controlnet_with_a_copy_of_a_models_blocks_is_none_of_those(name, kind, opened):
+    tensors = {}
+    for layer in (*BLOCKS[name], *COPIES[name]):
+        parts = {"weight": torch.zeros(8, 8)} if kind is None else KINDS[kind](torch.ones(8, 8))
+        tensors |= {f"{layer}.{end}": tensor for end, tensor in parts.items()}
+    checkpoint = opened(tensors)
+    assert checkpoint.model == "a ControlNet, an add-on"
+    assert "Load ControlNet Model" in checkpoint.problems[0].remedy
+
+
+OTHERS = {
+    "blocks.0.self_attn.q.lokr_w1": ("a LoRA", "LoraLoaderModelOnly"),
+    "blocks.0.self_attn.q.hada_w1_a": ("a LoRA", "LoraLoaderModelOnly"),
+    "diffusion_model.blocks.0.self_attn.q.diff": ("a LoRA", "LoraLoaderModelOnly"),
+    "blocks.0.self_attn.q_loras.down.weight": ("a LoRA", "LoraLoaderModelOnly"),
+    "unet.mid_block.attn1.processor.to_q_lora.up.weight": ("a LoRA", "LoraLoaderModelOnly"),
+    "transformer.resblocks.0.attn.in_proj_weight": ("a CLIP text encoder", "Load CLIP"),
+    "vision_model.encoder.layers.0.self_attn.q_proj.weight": ("a vision encoder other", "Load CLIP Vision"),
+    "encoder.layer.0.attention.attention.query.weight": ("a vision encoder other", "Load CLIP Vision"),
+    "wav2vec2.feature_extractor.conv_layers.0.conv.weight": ("an audio encoder", "Load Audio Encoder"),
+    "model.encoder.embed_positions.weight": ("an audio encoder", "Load Audio Encoder"),
+    "decoder.1.weight": ("a VAE", "Load VAE"),
+    "decoder.up_blocks.0.resnets.0.norm1.weight": ("a VAE", "Load VAE"),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_models_of_others_are_named_with_their_loader(name, opened):
+    checkpoint = opened({name: torch.ones(8, 8), "other.bias": torch.ones(8)})
+    what, loader = OTHERS[name]
+    assert checkpoint.model.startswith(what)
+    assert checkpoint.problems[0].remedy == f"Use {loader}."
 
 
 def test_a_whole_model_with_them_is_that_model(wan, opened):

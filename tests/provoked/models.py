@@ -79,8 +79,8 @@ CASES = {
     ),
     "no model": file(
         {"blocks.0.self_attn.q.weight": torch.zeros(8, 8)},
-        "model.safetensors is not a model that is known here: the nearest known one is Wan 2.1 t2v, but names",
-        "are not there (the nearest is blocks.0.self_attn.q.weight). The loaders here take",
+        "model.safetensors is not a model that is known here: the nearest known one is Wan 2.1 t2v, but names like "
+        "head.modulation are not there. The loaders here take",
     ),
     "lora": file(LORA, "model.safetensors is a LoRA. Use LoraLoaderModelOnly."),
     "several": file(
