@@ -11,7 +11,14 @@ from .. import limits
 from .workflow_error import WorkflowError
 
 KEYS = ("workflow", "prompt", "comment")  # comment: of videos that other packs write, an object with the first two
-MEDIA = {"png": "picture", "picture": "picture", "stream": "video or sound", "tensors": "file of tensors"}
+MEDIA = {
+    "png": "picture",
+    "picture": "picture",
+    "drawing": "picture",
+    "stream": "video or sound",
+    "tensors": "file of tensors",
+    "shape": "3D model",
+}
 # (place in the file, bytes there) -> kind; the first that fits counts
 SIGNS = (
     (0, b"\x89PNG\r\n\x1a\n", "png"),
@@ -32,7 +39,12 @@ SIGNS = (
     (8, b"WAVE", "stream"),
     (8, b"AVI ", "stream"),
     (5, b'\0\0\0{"', "tensors"),
+    (0, b"<svg", "drawing"),
+    (0, b"<?xml", "drawing"),
+    (0, b"\xef\xbb\xbf<?xml", "drawing"),
+    (0, b"glTF", "shape"),
 )
+GLTF_JSON = 12  # where the first chunk begins: its size, its kind, its text
 HEAD = 16
 PNG_TEXTS = (b"tEXt", b"zTXt", b"iTXt", b"comf")  # the last is ComfyUI's own, of animations
 EXIF_IFD = 0x8769
@@ -126,8 +138,33 @@ def _tensors(path: Path) -> Texts:
     return dict(_texts(header.get("__metadata__")))
 
 
+def _drawing(path: Path) -> Texts:
+    """ComfyUI writes one object as <metadata><![CDATA[ ... ]]></metadata>."""
+    with path.open("rb") as file:
+        text = file.read(limits.JSON_BYTES).decode("utf-8-sig", errors="replace")
+    inside = text.partition("<metadata")[2].partition("</metadata>")[0]
+    return {"comment": inside.partition("<![CDATA[")[2].rpartition("]]>")[0].strip()}
+
+
+def _shape(path: Path) -> Texts:
+    """In the extras of the asset, as texts or as objects."""
+    with path.open("rb") as file:
+        file.seek(GLTF_JSON)
+        size, kind = struct.unpack("<I4s", file.read(8))
+        content = json.loads(file.read(min(size, limits.JSON_BYTES))) if kind == b"JSON" else {}
+    extras = content.get("asset", {}).get("extras") or {}
+    return {key: text if isinstance(text, str) else json.dumps(text) for key, text in extras.items()}
+
+
 def _texts(table: Any) -> Iterator[tuple[str, str]]:
     return ((key, text) for key, text in (table or {}).items() if isinstance(text, str))
 
 
-READERS: dict[str, Callable[[Path], Texts]] = {"png": _png, "picture": _picture, "stream": _stream, "tensors": _tensors}
+READERS: dict[str, Callable[[Path], Texts]] = {
+    "png": _png,
+    "picture": _picture,
+    "drawing": _drawing,
+    "stream": _stream,
+    "tensors": _tensors,
+    "shape": _shape,
+}

@@ -64,6 +64,6 @@ def resolve(text: str, choose: Choose) -> str:
 
 
 def _close(levels: list[list[list[str]]], choose: Choose) -> None:
-    """The innermost open choice is made: what it became is text of the one around it."""
+    """The innermost open choice is made: what it became, without its escapes, is text of the one around it."""
     parts = ["".join(part) for part in levels.pop()]
-    levels[-1][-1].append(choose(parts))
+    levels[-1][-1].append(ESCAPED.sub(r"\1", choose(parts)))

@@ -35,11 +35,9 @@ def link_everywhere(graph: Json, roles: Roles, object_info: Mapping[str, Any]) -
 
 
 def _sends(node: Json, roles: Roles) -> bool:
-    broadcasts = (
-        roles.of(node) == EVERYWHERE or node["type"] == "Seed Everywhere" or node["properties"].get("ue_convert")
-    )
-    linked = any(slot["link"] is not None for slot in node["inputs"]) or node["type"] == "Seed Everywhere"
-    return node["mode"] == ALWAYS and bool(broadcasts) and linked
+    own = node["type"] == "Seed Everywhere" or bool(node["properties"].get("ue_convert"))  # what it gives itself
+    gets = roles.of(node) == EVERYWHERE and any(slot["link"] is not None for slot in node["inputs"])
+    return node["mode"] == ALWAYS and (own or gets)
 
 
 def _apply(link: Any, name: str, graph: Json, nodes: dict[str, Json], object_info: Mapping[str, Any]) -> None:

@@ -12,8 +12,11 @@ from .carried import MEDIA, carried, medium
 from .saved import check
 from .workflow_error import WorkflowError
 
-# where a graph or a prompt lies in what is sent to /prompt, in an entry of /history, in what a file carries
-WRAPPERS = ("prompt", "workflow", "output", "extra_data", "extra_pnginfo", "comment")
+# where a graph or a prompt lies in what is sent to /prompt, in an entry of /history, in what a file carries, in what
+# services that run ComfyUI take
+WRAPPERS = ("prompt", "workflow", "output", "extra_data", "extra_pnginfo", "comment", "input", "workflow_api")
+QUEUES = ("queue_running", "queue_pending")  # of /queue: lists of what an entry of /history has as its prompt
+GRAPH_KEYS = {"links", "version", "last_node_id", "state"}  # beside the nodes; a file by hand may lack some
 Json = dict[str, Any]
 
 
@@ -117,6 +120,7 @@ def layers(found: Any, name: str) -> Iterator[Json]:
         if isinstance(inner, dict):
             yield inner
             runs = [one for one in inner.values() if isinstance(one, dict) and isinstance(one.get("prompt"), list)]
+            runs += [one for key in QUEUES if isinstance(inner.get(key), list) for one in inner[key]]
             if len(runs) > 1:
                 raise WorkflowError(f"{name} holds {len(runs)} runs: keep one of them, or save its workflow.")
             waiting += [inner[key] for key in WRAPPERS if isinstance(inner.get(key), dict | list | str)] + runs
@@ -133,9 +137,9 @@ def in_text(text: str, name: str) -> Any:
 def is_graph(found: Json) -> bool:
     """Whether it has what every saved graph has."""
     nodes = found.get("nodes")
-    if not isinstance(nodes, list) or not isinstance(found.get("links"), list):
+    if not isinstance(nodes, list) or not GRAPH_KEYS & found.keys():
         return False
-    return any(holds(node, {"id": (int, str), "type": str}) for node in nodes)
+    return not nodes or any(holds(node, {"id": (int, str), "type": str}) for node in nodes)
 
 
 def is_prompt(found: Json) -> bool:

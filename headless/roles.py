@@ -18,9 +18,10 @@ UNKNOWN = "unknown"
 NOTES = ("Note", "MarkdownNote")
 FRONTEND = {**dict.fromkeys(NOTES, NOTE), "Reroute": PASS, "PrimitiveNode": VALUE}
 EVERYWHERES = ("Anything Everywhere", "Anything Everywhere3", "Anything Everywhere?", "Prompts Everywhere")
+SETTERS = ("SetNode", "easy setNode")
 # scripts of node packs, unless the server has a node of that name
 SCRIPTS = {
-    **dict.fromkeys(("SetNode", "easy setNode", "Reroute (rgthree)"), PASS),
+    **dict.fromkeys((*SETTERS, "Reroute (rgthree)"), PASS),
     **dict.fromkeys(("GetNode", "easy getNode"), GET),
     **dict.fromkeys(("Bookmark (rgthree)", "Label (rgthree)", "Note+ (mtb)"), NOTE),
     **dict.fromkeys(("Fast Groups Muter (rgthree)", "Fast Groups Bypasser (rgthree)"), NOTE),
@@ -68,7 +69,8 @@ def gets(node: Node) -> bool:
 
 
 def sets(node: Node) -> bool:
-    return len(node["inputs"]) == 1 and "set" in words_of(node["type"]) and name_of(node) != ""
+    known = node["type"] in SETTERS
+    return (known or (len(node["inputs"]) == 1 and "set" in words_of(node["type"]))) and name_of(node) != ""
 
 
 def words_of(kind: str) -> set[str]:

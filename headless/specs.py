@@ -5,9 +5,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 COMBO = "COMBO"
+BOOLEAN = "BOOLEAN"
 DYNAMIC_COMBO = "COMFY_DYNAMICCOMBO_V3"
 WIDGET_TYPES = (
-    *("INT", "FLOAT", "STRING", "BOOLEAN", COMBO, "COLOR", "COLORS", "BOUNDING_BOX", "BOUNDING_BOXES", "CURVE"),
+    *("INT", "FLOAT", "STRING", BOOLEAN, COMBO, "COLOR", "COLORS", "BOUNDING_BOX", "BOUNDING_BOXES", "CURVE"),
     *("RANGE", "PAINTER", "MARKDOWN", "TEXTAREA", "CHART", "GALLERIA", DYNAMIC_COMBO),
 )
 UPLOADS = ("image_upload", "video_upload", "audio_upload", "animated_image_upload")
@@ -69,6 +70,17 @@ def has_upload(spec: Spec) -> bool:
 def choices(spec: Spec) -> list[Any]:
     """Of a combo, as far as the server lists them."""
     return spec[0] if isinstance(spec[0], list) else options(spec).get("options") or []
+
+
+def brought(spec: Spec, choice: Any) -> Iterator[tuple[str, Spec]]:
+    """The widgets that the frontend adds for a choice, as Video Combine of VideoHelperSuite declares them:
+    {"formats": {choice: [[name, type, options], ...]}}."""
+    formats = options(spec).get("formats")
+    found = formats.get(choice) if isinstance(formats, Mapping) and isinstance(choice, str) else None
+    for entry in found if isinstance(found, list) else ():
+        sound = isinstance(entry, list) and len(entry) > 1 and isinstance(entry[0], str)
+        if sound and isinstance(entry[1], str | list):
+            yield entry[0], entry[1:]
 
 
 def default(spec: Spec) -> Any:

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from .graph import Graph, Node, Slot
-from .roles import EVERYWHERE, GET, NOTE, PASS, VALUE, name_of
-from .saved import AGAIN, BYPASS, NEVER
+from .roles import EVERYWHERE, FRONTEND, GET, NOTE, PASS, VALUE, name_of
+from .saved import AGAIN, ALWAYS, BYPASS, NEVER
 from .slots import INPUTS, bypass_input
 from .widgets import value_for_prompt
 from .workflow_error import WorkflowError, called
@@ -19,17 +19,16 @@ class Found:
     value: Any = None
 
 
-# the end, or the slot that feeds what was looked at, and its graph
-Step = Found | tuple[Graph, Slot]
+# the end, or the slot that feeds what was looked at, its graph, and the type that is wanted of it
+Step = Found | tuple[Graph, Slot, Any]
 
 
 def source(graph: Graph, slot: Slot) -> Any:
     """What feeds an input, see Found. Raises WorkflowError for a ring of links and for what names nothing."""
-    wanted = slot["type"]  # of the input that the search begins at; a bypassed node is passed by it
     seen = set()
-    at: Step = (graph, slot)
+    at: Step = (graph, slot, slot["type"])
     while not isinstance(at, Found):
-        graph, slot = at
+        graph, slot, wanted = at
         here = (graph.path, slot["link"])
         if here in seen:
             node = graph.targets[slot["link"]][0] if slot["link"] in graph.targets else graph.host
@@ -56,7 +55,7 @@ def _outside(graph: Graph, place: int) -> Step:
     entry = graph.content["inputs"][place]
     slot = graph.outside(entry)
     if slot is not None:
-        return graph.outer, slot
+        return graph.outer, slot, slot["type"]
     value = graph.promoted_value(entry)
     return Found() if value is None else Found(value_for_prompt(value))
 
@@ -64,36 +63,39 @@ def _outside(graph: Graph, place: int) -> Step:
 def _out_of(graph: Graph, node: Node, place: int, wanted: Any) -> Step:
     """What comes out of a node's output number `place`."""
     role = graph.place.roles.of(node)
+    if node["type"] in FRONTEND and role == VALUE and node["mode"] != ALWAYS and node["widgets_values"]:
+        return Found(_first_value(graph, node))  # the frontend writes it into the widgets, muted or not
     if node["mode"] == NEVER or role in (NOTE, EVERYWHERE):
         return Found()
     if node["mode"] == BYPASS:
         return _around(graph, node, place, wanted)
     if node["id"] in graph.instances:
-        return _leaving(graph.instances[node["id"]], place)
+        return _leaving(graph.instances[node["id"]], place, wanted)
     if role == VALUE:
         return Found(_first_value(graph, node))
     if role == GET:
-        return _set(graph, node, place)
-    return _into(graph, node, place) if role == PASS else Found([f"{graph.path}{node['id']}", place])
+        return _set(graph, node, place, wanted)
+    return _into(graph, node, place, wanted) if role == PASS else Found([f"{graph.path}{node['id']}", place])
 
 
 def _around(graph: Graph, node: Node, place: int, wanted: Any) -> Step:
-    """A bypassed node hands an input on; one that gets a name has none, and gives nothing then, as in the browser."""
+    """A bypassed node hands an input on, and what comes before it is to fit that input; one that gets a name has none,
+    and gives nothing then, as in the browser."""
     if place >= len(node["outputs"]):
         raise WorkflowError(f"a link begins at output {place} of {called(node, graph.path)}, which has none. {AGAIN}")
     slot = bypass_input(graph.all_inputs(node), node["outputs"][place]["type"], place, wanted)
     if slot is None and graph.place.roles.of(node) == GET:
         graph.place.tell(f"{called(node, graph.path)} is bypassed: what it feeds gets nothing, as in the browser")
-    return Found() if slot is None else (graph, slot)
+    return Found() if slot is None else (graph, slot, slot["type"])
 
 
-def _leaving(inner: Graph, place: int) -> Step:
+def _leaving(inner: Graph, place: int, wanted: Any) -> Step:
     """What comes out of an instance of a subgraph."""
     if place >= len(inner.content["outputs"]):
         name = called(inner.host, inner.outer.path)
         raise WorkflowError(f"a link begins at output {place} of {name}, which its subgraph does not have. {AGAIN}")
     links = inner.content["outputs"][place]["linkIds"]
-    return (inner, {"link": links[0]}) if links else Found()
+    return (inner, {"link": links[0]}, wanted) if links else Found()
 
 
 def _first_value(graph: Graph, node: Node) -> Any:
@@ -105,19 +107,21 @@ def _first_value(graph: Graph, node: Node) -> Any:
     return value_for_prompt(values[0])
 
 
-def _set(graph: Graph, node: Node, place: int) -> Step:
+def _set(graph: Graph, node: Node, place: int, wanted: Any) -> Step:
     """What is set under a name, whether the node that sets it is bypassed or not."""
+    if not name_of(node):
+        raise WorkflowError(f"{called(node, graph.path)} gets no name: choose one in the browser, or remove the node.")
     found = graph.setter(node)
     if found is None:
         raise WorkflowError(
             f"{called(node, graph.path)} gets {name_of(node)!r:.80}, which no node of this workflow sets: set it, or "
             "choose another name in the browser."
         )
-    return _into(*found, place)
+    return _into(*found, place, wanted)
 
 
-def _into(graph: Graph, node: Node, place: int) -> Step:
+def _into(graph: Graph, node: Node, place: int, wanted: Any) -> Step:
     """The input of a node that passes it on."""
     if not node["inputs"]:
         raise WorkflowError(f"{called(node, graph.path)} has no input that it could pass on. {AGAIN}")
-    return graph, node["inputs"][min(place, len(node["inputs"]) - 1)]
+    return graph, node["inputs"][min(place, len(node["inputs"]) - 1)], wanted

@@ -12,6 +12,7 @@ from . import saved
 from .dynamic_prompts import SEEDS, make_choices
 from .everywhere import link_everywhere
 from .graph import Graph, Place
+from .replacements import fill_in
 from .roles import EVERYWHERES, GROUP_NODE, NOTES, UNKNOWN, Roles
 from .specs import all_specs
 from .tracing import source
@@ -44,8 +45,9 @@ def convert(workflow: Mapping[str, Any], object_info: Mapping[str, Any], seed: i
 
     Muted nodes vanish with the links from them, bypassed nodes pass their input of the same type on, reroutes,
     primitive nodes and names that are set and got are followed, notes are left out, subgraphs expanded, and links that
-    cg-use-everywhere has saved are drawn. Texts with choices are resolved with the seed, a random one by default; those
-    of a prompt have been. Raises WorkflowError on a node that the server does not have.
+    cg-use-everywhere has saved are drawn. Words in names of files are filled in, and texts with choices are resolved
+    with the seed, a random one by default; those of a prompt have been. Raises WorkflowError on a node that the server
+    does not have, and if none is to run.
     """
     if "nodes" not in workflow:
         return Converted(entries_of(workflow, object_info))
@@ -54,7 +56,12 @@ def convert(workflow: Mapping[str, Any], object_info: Mapping[str, Any], seed: i
     if not prompt:
         for node in (node for node in graph.content["nodes"] if graph.place.roles.of(node) == UNKNOWN):
             check_known(node["id"], node["type"], object_info)
+        raise WorkflowError(
+            f"Of the {len(graph.nodes)} nodes of the workflow none is to run: they are muted, bypassed or notes. Open "
+            "it in ComfyUI, switch on what is to run, and save it again."
+        )
     check_order(prompt)
+    fill_in(prompt, graph)
     choices = make_choices(prompt, object_info, random.randrange(SEEDS) if seed is None else seed)
     return Converted(prompt, graph.place.notes, choices)
 

@@ -30,6 +30,7 @@ def last(parts):
         (r"\{red\|blue\}", "{red|blue}", "{red|blue}"),
         (r"{a\|b|c\}}", "a|b", "c}"),
         (r"C:\dir", r"C:\dir", r"C:\dir"),
+        (r"\\{\|a|b}", r"\|a", r"\\b"),  # escapes go where a choice is made, and once more around it
         ("a // b {c|d}\ne", "a \ne", "a \ne"),
         ("a // b\r\ne", "a \r\ne", "a \r\ne"),
         ("a /* {b|c}\n */ d", "a  d", "a  d"),

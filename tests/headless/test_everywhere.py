@@ -108,6 +108,14 @@ def test_any_node_can_send():
     assert to_prompt(with_links(saved, sent()), INFO)["9"]["inputs"]["model"] == ["1", 0]
 
 
+def test_any_node_that_sends_is_refused_without_its_links():
+    """It needs no input for that."""
+    with pytest.raises(
+        WorkflowError, match=r"node 1 \(Loader\) gives what it gets to inputs that this file does not name"
+    ):
+        to_prompt(workflow({**LOADER, "properties": {"ue_convert": True}}, save()), INFO)
+
+
 @pytest.mark.parametrize(
     ("link", "said"),
     [

@@ -47,6 +47,9 @@ WRAPPED = {
     "/history/ID": ({"b2c9": {"prompt": RUN, "outputs": {}, "status": {}}}, GRAPH, PROMPT),
     "an entry of /history": ({"prompt": RUN, "outputs": {}}, GRAPH, PROMPT),
     "its prompt": (RUN, GRAPH, PROMPT),
+    "/queue": ({"queue_running": [RUN], "queue_pending": []}, GRAPH, PROMPT),
+    "a job of a service": ({"input": {"workflow": PROMPT}}, None, PROMPT),
+    "another": ({"workflow_api": PROMPT, "workflow": GRAPH}, GRAPH, PROMPT),
 }
 
 
@@ -86,6 +89,17 @@ def test_a_damaged_node_of_a_prompt_is_named(entry):
         WorkflowError, match="node 7 has no class_type or no inputs: export the workflow for the API again"
     ):
         to_prompt({**PROMPT, "7": entry}, INFO)
+
+
+@pytest.mark.parametrize("more", [{}, {"links": None}, {"links": []}])
+def test_a_graph_without_links(put, more):
+    found = read_workflow(put({"nodes": GRAPH["nodes"], "version": 0.4, **more}))
+    assert set(to_prompt(found.to_run, INFO)) == {"1"}
+
+
+def test_two_runs_of_a_queue(put):
+    with pytest.raises(WorkflowError, match="holds 2 runs: keep one of them"):
+        read_workflow(put({"queue_running": [RUN], "queue_pending": [RUN]}))
 
 
 def test_not_a_number_is_none(put):
@@ -146,6 +160,21 @@ def latent(path, texts):
     save_file({"latent_tensor": torch.zeros(1)}, path, texts)
 
 
+def drawing(path, texts, head=""):
+    """As ComfyUI's Save SVG: one object, if there is anything to write."""
+    inside = ""
+    if texts != {"prompt": NO_JSON}:
+        content = json.dumps({key: json.loads(text) for key, text in texts.items()}, indent=4)
+        inside = f"  <metadata>\n<![CDATA[\n{content}\n]]>\n  </metadata>"
+    path.write_text(f'{head}<svg xmlns="http://www.w3.org/2000/svg">{inside}<path d="M0 0"/></svg>', encoding="utf-8")
+
+
+def shape(path, texts):
+    """As ComfyUI's Save GLB."""
+    content = json.dumps({"asset": {"version": "2.0", "extras": texts}}).encode()
+    path.write_bytes(struct.pack("<4sIII4s", b"glTF", 2, len(content) + 20, len(content), b"JSON") + content)
+
+
 MP4 = {"options": {"movflags": "use_metadata_tags"}}
 CARRIERS = {
     "picture.png": lambda path, texts: png(path, [("add_text", key, text) for key, text in texts.items()]),
@@ -160,7 +189,11 @@ CARRIERS = {
     "sound.mp3": sound,
     "sound.opus": sound,
     "latents.latent": latent,
+    "drawing.svg": drawing,
+    "drawing with a declaration.svg": lambda path, texts: drawing(path, texts, "<?xml version='1.0'?>\n"),
+    "shape.glb": shape,
 }
+NO_JSON = "a dog, {not: json}"
 BOTH = {"workflow": json.dumps(GRAPH), "prompt": json.dumps(PROMPT)}
 
 
@@ -173,9 +206,11 @@ def test_a_file_carries_it(tmp_path, name):
     assert (found.graph, found.prompt) == (GRAPH, PROMPT)
 
 
-@pytest.mark.parametrize("name", ["picture.png", "picture.webp", "video.mp4", "sound.flac", "latents.latent"])
+@pytest.mark.parametrize(
+    "name", ["picture.png", "picture.webp", "video.mp4", "sound.flac", "latents.latent", "drawing.svg", "shape.glb"]
+)
 def test_a_file_without_one_says_so(tmp_path, name):
-    CARRIERS[name](tmp_path / name, {"prompt": "a dog, {not: json}"})
+    CARRIERS[name](tmp_path / name, {"prompt": NO_JSON})
     with pytest.raises(
         WorkflowError, match=r"is a [\w ]+ without a workflow in it: .*Take the original, or the workflow's"
     ):

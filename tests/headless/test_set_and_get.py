@@ -182,6 +182,24 @@ def test_an_unknown_node_that_counts_is_named(unknown, links):
         to_prompt(workflow(LOADER, unknown, save(2), links=links), INFO)
 
 
+def test_a_set_by_its_name_is_one_whatever_its_slots():
+    """KJNodes asks for no more."""
+    more = {**setter(2), "inputs": [*setter(2)["inputs"], {"name": "*", "type": "*", "link": None}]}
+    saved = workflow(
+        LOADER, {**more, "outputs": [{"type": "*"}] * 3}, getter(3), save(2), links=[(1, 1, 0, 2), (2, 3, 0, 9)]
+    )
+    assert model_of(saved) == ["1", 0]
+
+
+@pytest.mark.parametrize("values", [[], [""], [None]])
+def test_a_get_without_a_name_is_refused(values):
+    saved = workflow(
+        LOADER, setter(2, ""), {**getter(3), "widgets_values": values}, save(2), links=[(1, 1, 0, 2), (2, 3, 0, 9)]
+    )
+    with pytest.raises(WorkflowError, match=r"node 3 \(GetNode\) gets no name: choose one in the browser, or remove"):
+        to_prompt(saved, INFO)
+
+
 @pytest.mark.parametrize("sign", [">", "/"])
 def test_group_nodes_are_refused_with_what_to_do(sign):
     group = node(7, f"workflow{sign}my group", [1], outputs=["MODEL"])

@@ -6,6 +6,7 @@ from saved_workflows import node, workflow
 from x2v_quant.headless.settings import read_setting
 from x2v_quant.headless.workflow import convert
 
+VIDEO = "VHS_VideoCombine"
 POWER = "Power Lora Loader (rgthree)"
 MANAGED = "Lora Loader (LoraManager)"
 
@@ -117,3 +118,91 @@ def test_values_that_no_input_takes_are_told(values, told):
     found = converted(values, object_info=info(batch=["INT", {}]))
     assert found.prompt["1"]["inputs"] == {"batch": 7}
     assert found.notes == [f"node 1 (Node) has saved values that none of its inputs takes: {told}"]
+
+
+SAMPLER = info(
+    seed=["INT", {"control_after_generate": True}],
+    steps=["INT", {}],
+    kind=[["euler", "heun"], {}],
+    add_noise=["BOOLEAN", {}],
+)
+
+
+@pytest.mark.parametrize("control", [True, False, "randomize"])
+def test_a_control_of_the_first_files(control):
+    """They had true or false there."""
+    found = inputs_of([5, control, 20, "heun", True], object_info=SAMPLER)
+    assert found == {"seed": 5, "steps": 20, "kind": "heun", "add_noise": True}
+
+
+def test_a_switch_behind_a_seed_without_a_control():
+    object_info = info(seed=["INT", {"control_after_generate": True}], add_noise=["BOOLEAN", {}])
+    assert inputs_of([5, True], object_info=object_info) == {"seed": 5, "add_noise": True}
+
+
+def test_a_seed_that_declares_no_control():
+    object_info = info(seed=["INT", {"control_after_generate": False}], kind=[["fixed", "free"], {}])
+    assert inputs_of([5, "fixed"], object_info=object_info) == {"seed": 5, "kind": "fixed"}
+
+
+@pytest.mark.parametrize(
+    "values", [[5, "fixed", 20, None, True], {"seed": 5, "steps": 20, "kind": None, "add_noise": 1}]
+)
+def test_a_combo_without_a_choice_takes_the_first(values):
+    assert inputs_of(values, object_info=SAMPLER) == {"seed": 5, "steps": 20, "kind": "euler", "add_noise": True}
+
+
+def test_an_optional_upload_has_no_button():
+    image = [["x.png"], {"image_upload": True}]
+    object_info = {"Node": {"input": {"required": {}, "optional": {"image": image, "batch": ["INT", {}]}}}}
+    assert inputs_of(["x.png", 7], object_info=object_info) == {"image": "x.png", "batch": 7}
+
+
+H264 = [
+    ["pix_fmt", ["yuv420p", "yuv420p10le"]],
+    ["crf", "INT", {"default": 19}],
+    ["save_metadata", "BOOLEAN", {"default": True}],
+]
+FORMATS = [
+    ["image/gif", "video/h264-mp4", "video/odd"],
+    {"formats": {"video/h264-mp4": H264, "video/odd": [None, ["x"]]}},
+]
+VIDEO_INFO = {
+    VIDEO: {"input": {"required": {"rate": ["FLOAT", {"default": 8}], "format": FORMATS, "loop": ["INT", {}]}}}
+}
+SHOWN = {"videopreview": {"hidden": False}, "choose video to upload": "image"}
+
+
+@pytest.mark.parametrize(
+    ("values", "sent"),
+    [
+        ({"crf": 23, "pix_fmt": "yuv420p10le"}, {"pix_fmt": "yuv420p10le", "crf": 23, "save_metadata": True}),
+        ({}, {"pix_fmt": "yuv420p", "crf": 19, "save_metadata": True}),
+    ],
+)
+def test_a_format_brings_its_widgets(values, sent):
+    """Video Combine: what was saved for them, else their defaults; what it only shows is not told."""
+    saved = {"rate": 16, "format": "video/h264-mp4", "loop": 0, **values, **SHOWN}
+    assert inputs_of(saved, VIDEO, VIDEO_INFO) == {"rate": 16, "format": "video/h264-mp4", "loop": 0, **sent}
+
+
+def test_a_list_from_before_formats_had_widgets():
+    found = inputs_of([16, "video/h264-mp4", 0, None], VIDEO, VIDEO_INFO)
+    assert found == {
+        "rate": 16,
+        "format": "video/h264-mp4",
+        "loop": 0,
+        "pix_fmt": "yuv420p",
+        "crf": 19,
+        "save_metadata": True,
+    }
+
+
+def test_widgets_of_another_format_are_told():
+    found = converted({"format": "image/gif", "crf": 23, "loop": 1}, VIDEO, VIDEO_INFO)
+    assert found.prompt["1"]["inputs"] == {"rate": 8, "format": "image/gif", "loop": 1}
+    assert found.notes == [f"node 1 ({VIDEO}) has saved values that none of its inputs takes: {{'crf': 23}}"]
+
+
+def test_a_format_that_is_described_wrongly_brings_nothing():
+    assert inputs_of({"format": "video/odd", "loop": 1}, VIDEO, VIDEO_INFO)["format"] == "video/odd"

@@ -17,7 +17,7 @@ def inputs_of(saved, number):
         ("Loader", ["b.safetensors", "fp16", False], {"name": "b.safetensors", "precision": "fp16", "strict": False}),
         # saved before `strict` and `precision` existed: the frontend fills in what it gives a new node
         ("Loader", ["b.safetensors"], {"name": "b.safetensors", "precision": "auto", "strict": True}),
-        ("Loader", {"precision": "fp16", "preview": 3}, {"precision": "fp16"}),
+        ("Loader", {"precision": "fp16", "preview": 3}, {"name": "a.safetensors", "precision": "fp16", "strict": True}),
         (
             "Sampler",
             [5, "randomize", 6, "fixed", 30, 2.5, "heun", "increment", ""],
@@ -181,6 +181,39 @@ def test_a_bypass_passes_on_what_the_input_takes(wanted, source):
         links=[(1, 1, 0, 3), (2, 2, 0, 3), (3, 3, 0, 9)],
     )
     assert inputs_of(saved, 9).get("model") == source
+
+
+def test_what_comes_before_a_bypassed_node_is_to_fit_its_input():
+    """Here one of any type: of the node before it the input of the same place."""
+    saved = workflow(
+        node(1, "Loader", ["a.safetensors"]),
+        node(2, "Loader", ["a.safetensors"], outputs=["MASK"]),
+        node(3, "Filter", [1.0], [("mask", "MASK", 2), ("model", "MODEL", 1)], mode=BYPASS),
+        node(4, "Filter", [1.0], [("any", "*", 3)], mode=BYPASS),
+        node(9, "Save", ["auto", "film"], [("model", "MODEL", 4)]),
+        links=[(1, 1, 0, 3), (2, 2, 0, 3), (3, 3, 0, 4), (4, 4, 0, 9)],
+    )
+    assert inputs_of(saved, 9)["model"] == ["2", 0]
+
+
+@pytest.mark.parametrize("mode", [0, NEVER, BYPASS])
+def test_a_primitive_gives_its_value_whatever_its_mode(mode):
+    saved = workflow(
+        node(1, "PrimitiveNode", [0.5, "fixed"], outputs=["FLOAT"], mode=mode),
+        node(2, "Filter", [1.0], [("strength", "FLOAT", 1)]),
+        links=[(1, 1, 0, 2)],
+    )
+    assert inputs_of(saved, 2)["strength"] == 0.5
+
+
+@pytest.mark.parametrize(
+    "nodes", [[], [node(1, "Note", ["read me"])], [node(1, "Loader", ["a.safetensors"], mode=NEVER)]]
+)
+def test_a_workflow_in_which_nothing_runs_is_refused(nodes):
+    with pytest.raises(
+        WorkflowError, match=rf"Of the {len(nodes)} nodes of the workflow none is to run: they are muted"
+    ):
+        to_prompt(workflow(*nodes), INFO)
 
 
 PROMPT = {
