@@ -1,5 +1,6 @@
 """Files -> a checkpoint: what their headers tell, sorted."""
 
+import math
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -39,7 +40,8 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
     family, model = identify(*model_shapes(tensors))
     for module, others in family.tied.items():
         unwrapped.tie(module, others)
-    left = [prefix + name for name in unused(family, [key.removeprefix(prefix) for key in tensors])]
+    counts = {key.removeprefix(prefix): math.prod(info.shape) for key, info in tensors.items()}
+    left = [prefix + name for name in unused(family, counts)]
     for key in left:
         del tensors[key]
     beside = [key for key in tensors if key.startswith(family.beside)]

@@ -1,14 +1,23 @@
 """Tensors that files carry and that no forward uses: tables that the code computes, and norms that nothing calls."""
 
-from collections.abc import Iterable
+import re
+from collections.abc import Mapping
 
-from .family import Family
+from .family import DIT, Family
+from .markers import WHOLE_FILE
 
 # how names end of what other engines save and ComfyUI's models compute: angles of positions, numbers of tokens
 COMPUTED = {
     *("freqs", "freqs_cis", "freqs_cos", "freqs_sin", "pos_freqs", "neg_freqs", "rope_freqs", "inv_freq"),
     *("cos_cached", "sin_cached", "position_ids", "num_batches_tracked"),
 }
+# what TransformerEngine's modules keep of their history
+STATE = "_extra_state"
+# tables of a noise schedule, which samplers compute
+SCHEDULE = re.compile(
+    r"((noise_)?scheduler\.)?(betas|alphas|(log_)?sigmas|timesteps|logvar|(sqrt_|log_)?(one_minus_)?(recip_|recipm1_)?alphas_cumprod"
+    r"(_prev|_next)?|sqrt_recip(m1)?_alphas_cumprod|posterior_\w+|lvlb_weights)"
+)
 # family -> those that its model in ComfyUI has all the same
 WANTED = {
     "SeedVR2": {"freqs"},
@@ -24,10 +33,19 @@ IDLE = {
 }
 
 
-def unused(family: Family, names: Iterable[str]) -> list[str]:
-    """Which of a model's tensors, by their names without prefix, are none of ComfyUI's model and change nothing."""
+def unused(family: Family, counts: Mapping[str, int]) -> list[str]:
+    """Which of a model's tensors (name without prefix -> how many values) are none of ComfyUI's model and change
+    nothing. No known diffusion model has a single number beside its layers, but for flags that begin with "__"."""
     computed, idle = COMPUTED - WANTED.get(family.model, set()), IDLE.get(family.model, set())
-    return [name for name in names if name in idle or name.rpartition(".")[2] in computed]
+    known = family.kind == DIT and bool(family.signs)
+
+    def is_one(name: str) -> bool:
+        end = name.rpartition(".")[2]
+        if known and counts[name] == 1 and end == name:
+            return not name.startswith("__") and name != WHOLE_FILE
+        return name in idle or end in computed or end == STATE or (known and SCHEDULE.fullmatch(name) is not None)
+
+    return [name for name in counts if is_one(name)]
 
 
 def note(names: list[str]) -> list[str]:

@@ -27,8 +27,8 @@ ENDS = {"weight._data": WEIGHT[1:], "weight._scale": "weight_scale", "weight._sh
 EMA = {"ema", "average", "averaged", "shadow", "swa"}
 TRAINING = ("optim", "scheduler", "scaler", "exp_avg", "momentum_buffer", "callback", "rng_state")
 COUNTERS = re.compile(
-    r"(?:global_|train_|num_)?steps?|epochs?|iter(?:ation)?s?|num_updates|n_averaged|initted"
-    r"|(?:ema_)?decay|(?:best_|val_|train_)?loss|(?:\w+_)?rng_state"
+    r"(?:(?:\w*ema|(?:\w+_)?state|trainer)\.)?(?:(?:global_|train_|num_)?steps?|epochs?|iter(?:ation)?s?|num_updates|n_averaged|initted"
+    r"|(?:ema_)?decay|(?:best_|val_|train_)?loss|(?:\w+_)?rng_state)"
 )
 # a wrapper in a wrapper in a wrapper; more is no model
 DEEPEST = 8

@@ -7,6 +7,9 @@ from safetensors.torch import save_file
 from x2v_quant.checkpoints import open_checkpoint, read_outline
 
 COUNTERS = ("step", "global_step", "ema_decay", "num_updates", "epoch", "initted", "n_averaged", "cuda_rng_state")
+NESTED = ("model_ema.decay", "model_ema.num_updates", "ema.num_updates", "train_state.step", "trainer.global_step")
+SCHEDULES = ("betas", "alphas_cumprod", "sqrt_one_minus_alphas_cumprod", "posterior_variance", "scheduler.sigmas")
+STATES = ("_extra_state", "blocks.0.self_attn._extra_state")
 COMPUTED = ("freqs", "rope.freqs", "rotary_emb.inv_freq", "blocks.0.self_attn.rope.cos_cached", "text.position_ids")
 Z_IMAGE = {
     "noise_refiner.0.attention.qkv.weight": torch.zeros(24, 8),
@@ -15,7 +18,7 @@ Z_IMAGE = {
 
 
 @pytest.mark.parametrize("prefix", ["", "net.", "model.diffusion_model."])
-@pytest.mark.parametrize("name", [*COUNTERS, *COMPUTED])
+@pytest.mark.parametrize("name", [*COUNTERS, *COMPUTED, *NESTED, *SCHEDULES, *STATES])
 def test_what_is_left_out_is_told(name, prefix, wan, opened):
     tensors = {prefix + key: tensor for key, tensor in wan().items()}
     wanted = opened(tensors).load().plain.keys()
@@ -24,6 +27,16 @@ def test_what_is_left_out_is_told(name, prefix, wan, opened):
     assert checkpoint.load().plain.keys() == wanted
     assert any(name in note and "left out" in note for note in checkpoint.notes)
     assert read_outline(checkpoint).problems == []
+
+
+@pytest.mark.parametrize("name", ["cur_step", "lr", "samples_seen", "logit_scale", "version", "best_metric"])
+def test_no_model_has_a_single_number_beside_its_layers(name, wan, opened):
+    for value in (torch.tensor(3), torch.ones(1), torch.tensor(1.5)):
+        checkpoint = opened({**wan(), name: value})
+        checkpoint.require("dit")
+        assert name not in checkpoint.kept
+        assert f"{name} left out: ComfyUI's model does not use it" in checkpoint.notes
+    assert name in opened({**wan(), name: torch.ones(2)}).kept
 
 
 @pytest.mark.parametrize("name", ["step", "num_updates"])
