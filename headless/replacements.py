@@ -32,14 +32,16 @@ def fill_in(prompt: Mapping[str, Any], graph: "Graph") -> None:
     for number, entry in prompt.items():
         text = entry["inputs"].get(INPUT)
         if entry["class_type"] in SAVERS and isinstance(text, str):
-            entry["inputs"][INPUT] = WORD.sub(lambda word: _filled(word, number, prompt, graph, now), text)
+            parts = WORD.split(text)  # every second one is a word
+            parts[1::2] = [_filled(word, number, prompt, graph, now) for word in parts[1::2]]
+            entry["inputs"][INPUT] = "".join(parts)
 
 
-def _filled(word: re.Match[str], number: str, prompt: Mapping[str, Any], graph: "Graph", now: datetime) -> str:
-    name, dot, widget = word[1].partition(".")
+def _filled(word: str, number: str, prompt: Mapping[str, Any], graph: "Graph", now: datetime) -> str:
+    name, dot, widget = word.partition(".")
     if not dot or "." in widget:
         # the server knows more words, like %year% and %width%
-        return formatted(name.removeprefix(DATE), now) if name.startswith(DATE) else word[0]
+        return formatted(name.removeprefix(DATE), now) if name.startswith(DATE) else f"%{word}%"
     for by_title in (False, True):
         for inner, node in _every(graph):
             if name == (node["title"] if by_title else _name(inner, node)):
@@ -47,10 +49,9 @@ def _filled(word: re.Match[str], number: str, prompt: Mapping[str, Any], graph: 
                 if widget in values:
                     return UNFIT.sub("_", _text(values[widget]))
     kind = prompt[number]["class_type"]
-    graph.place.tell(
-        f"node {number} ({kind}) keeps {word[0]!r:.80} in its {INPUT}: no node of that name has that widget"
-    )
-    return word[0]
+    told = f"node {number} ({kind}) keeps '%{word}%' in its {INPUT}: no node of that name has that widget"
+    graph.place.tell(told)
+    return f"%{word}%"
 
 
 def formatted(form: str, now: datetime) -> str:
