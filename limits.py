@@ -11,6 +11,7 @@ MODEL_LAYERS = 1000  # of a count of layers there: ten times the deepest model's
 INDEX_BYTES = 32_000_000  # of the index of a model in shards: 100 bytes a tensor, and the largest have 100,000
 PICKLE_BYTES = 16_000_000  # of a PyTorch file's names and shapes: 150 bytes a tensor, a second for each MB
 INDEXES_KEPT = 256  # indexes whose names stay in memory: as many models in shards have few
+LORA_GROWTH = 16  # times that a LoRA may enlarge a weight: those for control inputs make it two to six times as large
 
 # what users write
 LAYER_RULES = 2000  # lines: more than a model has linear layers

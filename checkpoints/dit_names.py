@@ -229,7 +229,14 @@ _DIFFUSERS_HUNYUAN = (
     *pairs("txt_in.", "context_embedder.", {"input_embedder": "proj_in"}),
     *_embedders("context_embedder.time_text_embed", {"txt_in.c_embedder": "text"}),
 )
-# table -> its rules, ComfyUI's names -> those of diffusers' models that no file of LightX2V's has
+# OneTrainer's, where they are neither ComfyUI's nor the authors'
+_OMI_HUNYUAN = (
+    *pairs("#_", "#_", {"mlp.0": "mlp.fc0"}, _STREAM),
+    *pairs(_REFINER, _REFINER, {"mlp.0": "mlp.fc0"}),
+)
+# table -> its rules, ComfyUI's names -> those of LoRAs that no file of LightX2V's has
 DIFFUSERS_RULES: dict[str, tuple[Rule, ...]] = {
+    "to omi's flux": from_comfyui(pairs("", "", {"img_in": "img_in.proj"})),
+    "to omi's hunyuan-video": from_comfyui(_OMI_HUNYUAN),
     "to diffusers' hunyuan-video": from_comfyui((*_DIFFUSERS_HUNYUAN, *_FLUX, *_FLUX_1)),
 }

@@ -10,9 +10,10 @@ from ..checkpoints.names import Target, targets
 
 # model, as kinds.py says it -> tables beside the one of its files; what has none has diffusers' names itself
 TABLES = {
-    "Chroma": ("to flux",),
+    "Flux": ("to omi's flux",),
+    "Chroma": ("to flux", "to omi's flux"),
     "Lumina 2": ("to z-image",),
-    "HunyuanVideo": ("to diffusers' hunyuan-video",),
+    "HunyuanVideo": ("to diffusers' hunyuan-video", "to omi's hunyuan-video"),
     "HunyuanVideo 1.5": ("to diffusers' hunyuan-video",),
 }
 # core's way to name a part of a tensor: (name, (dimension, start, length)), or (name, None, change)

@@ -12,6 +12,7 @@ from .apart import core_patches, replace
 from .bypass import add_beside
 from .experts import expert_in, part_for
 from .places import WEIGHT, Places, Target
+from .shapes import TUCKER
 from .translate import Translated, is_adapter, translate
 
 AUTO, MERGE, BYPASS = "auto", "merge", "bypass"
@@ -21,8 +22,9 @@ DIFFUSION_MODEL = "diffusion_model."
 KEPT_AS_THEY_ARE = frozenset({"int4-g128", "nvfp4"})
 # core's adapters that give the same numbers beside a weight as in it
 BESIDE = frozenset({"lora", "loha", "lokr"})
-# these scale or enlarge the weight itself
-NEED_THE_WEIGHT = frozenset({"dora_scale", "reshape_weight"})
+# these scale or enlarge the weight itself, or are factors that core's adapters have no other way for
+NEED_THE_WEIGHT = TUCKER | {"dora_scale", "reshape_weight"}
+CONVOLUTIONS = (torch.nn.Conv1d, torch.nn.Conv2d, torch.nn.Conv3d)
 
 
 def apply_lora(
@@ -46,7 +48,9 @@ def apply_lora(
     beside = {
         name: patch
         for name, patch in translated.patches.items()
-        if mode != MERGE and _can_be_beside(translated, name) and (mode == BYPASS or _few_bits(parameters[name]))
+        if mode != MERGE
+        and _can_be_beside(patcher.model, translated, name)
+        and (mode == BYPASS or _few_bits(parameters[name]))
     }
     merged = {name: patch for name, patch in translated.patches.items() if name not in beside}
     replaced = {
@@ -79,10 +83,14 @@ def places_of(model: torch.nn.Module) -> Places:
     return Places(shapes, DIFFUSION_MODEL, comfy.lora.model_lora_keys_unet(model, {}))
 
 
-def _can_be_beside(translated: Translated, name: Target) -> bool:
+def _can_be_beside(model: torch.nn.Module, translated: Translated, name: Target) -> bool:
     patch = translated.patches[name]
-    whole_weight = isinstance(name, str) and name.endswith(WEIGHT)
-    return whole_weight and is_adapter(patch) and patch.name in BESIDE and not NEED_THE_WEIGHT & translated.parts[name]
+    if not isinstance(name, str) or not name.endswith(WEIGHT) or not is_adapter(patch):
+        return False
+    # core has no other ways for layers of other kinds, nor one for convolutions that is right for all its adapters
+    layer = model.get_submodule(name.removesuffix(WEIGHT))
+    fits = hasattr(layer, "in_features") or (patch.name == "lora" and isinstance(layer, CONVOLUTIONS))
+    return fits and patch.name in BESIDE and not NEED_THE_WEIGHT & translated.parts[name]
 
 
 def _few_bits(weight: torch.Tensor) -> bool:

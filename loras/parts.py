@@ -6,7 +6,7 @@ import torch
 
 from .errors import LoRAError
 from .places import Places, Target, bias_of
-from .shapes import BIAS, WHOLE, matrix, product
+from .shapes import BIAS, GLORA, WHOLE, matrix, product
 
 # suffix -> what has to stand beside it, any of these
 PARTNERS = {
@@ -22,6 +22,7 @@ PARTNERS = {
     "lokr_w2": ("lokr_w1", "lokr_w1_a"),
     "lokr_w2_a": ("lokr_w2_b",),
     "lokr_w2_b": ("lokr_w1", "lokr_w1_a"),
+    **{one: (other,) for one, other in zip(GLORA, (*GLORA[1:], GLORA[0]), strict=True)},
 }
 NO_BIAS = "is for a bias, and the layer has none"
 
@@ -46,9 +47,9 @@ def misfits(target: Target, parts: Parts, places: Places) -> Iterator[tuple[list
     factors = [suffix for suffix in parts if suffix not in (*WHOLE, *BIAS)]
     if shape is not None:
         try:
-            given = product({suffix: parts[suffix][1] for suffix in factors})
+            given = product({suffix: parts[suffix][1] for suffix in factors}, shape)
         except ValueError as error:
-            yield factors, str(error), False
+            yield factors, f"does not fit: {error}", False
         else:
             if given is not None and given != matrix(shape):
                 yield factors, _sizes(given, matrix(shape)), True

@@ -33,6 +33,8 @@ class Places:
         self._root = root
         self._own = {flat(name.removesuffix(WEIGHT)): root + name for name in shapes}
         self._layers: dict[str, Target] = dict(self._own)
+        # joined layer -> the rows of those that other models have in its place, from the top
+        self._shares: dict[str, list[Target]] = {}
         for name, target in self._others(shapes):
             self._layers.setdefault(name, target)
 
@@ -40,7 +42,11 @@ class Places:
         """(flat name, target) by the tables of the family and by core's."""
         for alias, part in aliases(shapes):
             if alias.endswith(WEIGHT):
-                yield flat(alias.removesuffix(WEIGHT)), _rooted(part, self._root)
+                target = _rooted(part, self._root)
+                yield flat(alias.removesuffix(WEIGHT)), target
+                if rows_of(target) is not None:
+                    shares = self._shares.setdefault(name_of(target), [])
+                    shares += [target] if target not in shares else []
         for key, target in self._known.items():
             names = without_wrappers(key) if "." in key else [flat(key)]
             yield from ((name, target) for name in names)
@@ -56,7 +62,17 @@ class Places:
             for spelling in (name, _wans(name)):
                 if spelling in self._layers:
                     return self._layers[spelling]
+            share = self._share(name)
+            if share is not None:
+                return share
         return None
+
+    def _share(self, name: str) -> Target | None:
+        """Of OMI's names, which count the layers in a joined one: img_attn.qkv.0."""
+        joined, _, number = name.rpartition("_")
+        shares = self._shares.get(self._layers.get(joined), []) if number.isdecimal() else []
+        shares = sorted(shares, key=lambda target: rows_of(target)[1])
+        return shares[int(number)] if number.isdecimal() and int(number) < len(shares) else None
 
     def shape(self, target: Target) -> tuple[int, ...] | None:
         """None where it is not known."""

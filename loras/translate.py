@@ -11,11 +11,11 @@ from comfy.weight_adapter import WeightAdapterBase
 
 from .deltas import Delta, once
 from .errors import LoRAError
-from .finite import check_numbers
+from .finite import check_numbers, check_types, scales
 from .parts import Parts, check_parts, misfits
 from .places import Places, Target, bias_of
-from .shapes import BIAS, WHOLE
-from .spellings import spelled, way
+from .shapes import BIAS, WHOLE, as_core
+from .spellings import SCALE, TEXT_ENCODER, spelled, way
 
 PLACE = "place"
 SHOWN = 5  # keys of each kind in a report; a file for another model has thousands
@@ -27,13 +27,14 @@ SHARED = ("alpha", "dora_scale")
 class Translated:
     """`patches`: target -> what core's add_patches takes for it. `parts`: target -> the suffixes it was made of.
     `unmatched`: keys of the file -> the layer they name, which the model does not have. `unused`: keys whose layer is
-    there -> why they are not used. `keys`: of the whole file."""
+    there -> why they are not used; `idle`: those of them that fit and change nothing. `keys`: of the whole file."""
 
     keys: int = 0
     patches: dict[Target, object] = field(default_factory=dict)
     parts: dict[Target, frozenset[str]] = field(default_factory=dict)
     unmatched: dict[str, str] = field(default_factory=dict)
     unused: dict[str, str] = field(default_factory=dict)
+    idle: set[str] = field(default_factory=set)
     misfits: int = 0
 
     @property
@@ -53,13 +54,15 @@ def translate(file: str, tensors: Mapping[str, torch.Tensor], places: Places) ->
     """`file`: its name, for messages. Raises LoRAError for a file of which nothing fits this model, with a matrix
     missing that belongs to another, an alpha of several values, numbers that are none or that 16 bits cannot hold, and
     two different changes of one weight."""
-    tensors = comfy.lora_convert.convert_lora(tensors)
+    tensors = _converted(tensors)
     made = Translated(len(tensors))
     found: list[Delta] = []
-    for target, parts in _by_layer(tensors, places, made):
+    for target, parts in _by_layer(file, tensors, places, made):
         check_parts(file, parts)
+        check_types(file, parts)
         _drop_misfits(target, parts, places, made)
         check_numbers(file, parts)
+        _drop_idle(parts, made)
         deltas = list(_deltas(target, parts))
         found += deltas
         used = {key for delta in deltas for key in delta.keys}
@@ -69,7 +72,7 @@ def translate(file: str, tensors: Mapping[str, torch.Tensor], places: Places) ->
     made.unused |= {key: why for key, why in again.items() if key not in used}
     made.patches = {delta.target: delta.patch for delta in kept}
     made.parts = {delta.target: delta.suffixes for delta in kept}
-    if not made.patches:
+    if not made.patches and not made.idle:
         raise LoRAError(_nothing(file, places, made))
     return made
 
@@ -79,22 +82,41 @@ def _lines(reasons: Mapping[str, str], count: int) -> list[str]:
     return [*lines, f"not used: {count - SHOWN} more keys"] if count > SHOWN else lines
 
 
-def _by_layer(tensors: Mapping[str, torch.Tensor], places: Places, made: Translated) -> Iterator[tuple[Target, Parts]]:
+def _converted(tensors: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
+    """With the names of kinds of LoRAs that core knows by their whole."""
+    try:
+        return comfy.lora_convert.convert_lora(tensors)
+    except KeyError:  # one that has some tensors of such a kind only
+        return tensors
+
+
+def _by_layer(
+    file: str, tensors: Mapping[str, torch.Tensor], places: Places, made: Translated
+) -> Iterator[tuple[Target, Parts]]:
     """What the file has for each layer, once for each name and each way to spell its factors."""
     layers: dict[str, dict[str, Parts]] = {}
     for key, tensor in tensors.items():
+        if SCALE.search(key):
+            raise LoRAError(
+                f"{file}: {key} is a scale of a quantized LoRA, which is not read. Get the LoRA in 16 bits."
+            )
         named = spelled(key)
         if named is None:
             made.unused[key] = "is no tensor of a LoRA"
             continue
         layer, suffix = named
         if places.find(layer) is None:
-            made.unmatched[key] = layer
+            if TEXT_ENCODER.match(layer):
+                made.unused[key] = "is for a text encoder, and ComfyUI's LoraLoader puts it on a CLIP"
+            else:
+                made.unmatched[key] = layer
             continue
-        # peft keeps a magnitude per row as a vector, core as a column
-        vector = suffix == "dora_scale" and tensor.ndim == 1
         parts = layers.setdefault(layer, {}).setdefault(way(key), {})
-        parts[suffix] = (key, tensor.unsqueeze(1) if vector else tensor)
+        if suffix in parts:
+            _check_again(file, key, tensor, *parts[suffix])
+            made.unused[key] = f"is the same as {parts[suffix][0]}"
+        else:
+            parts[suffix] = (key, as_core(suffix, tensor, places.shape(places.find(layer))))
     for layer, ways in layers.items():
         cores = ways.pop("", {})
         if "lora_up.weight" in cores or not ways:
@@ -103,6 +125,11 @@ def _by_layer(tensors: Mapping[str, torch.Tensor], places: Places, made: Transla
         for parts in ways.values():
             yield places.find(layer), cores | parts
             cores = {suffix: cores[suffix] for suffix in SHARED if suffix in cores}
+
+
+def _check_again(file: str, key: str, tensor: torch.Tensor, other: str, held: torch.Tensor) -> None:
+    if tensor.shape.numel() != held.shape.numel() or not torch.equal(tensor.flatten().float(), held.flatten().float()):
+        raise LoRAError(f"{file}: {key} and {other} are the same tensor with two contents. Take one of them out of it.")
 
 
 def _deltas(target: Target, parts: Parts) -> Iterator[Delta]:
@@ -114,6 +141,10 @@ def _deltas(target: Target, parts: Parts) -> Iterator[Delta]:
             yield Delta(bias_of(target), ("diff", (parts[suffixes[0]][1],)), keys, frozenset(suffixes))
             continue
         held = {f"{PLACE}.{suffix}": parts[suffix][1] for suffix in suffixes}
+        if "oft_blocks" in parts:  # 0: no constraint; without one core computes no BOFT
+            held.setdefault(f"{PLACE}.alpha", torch.tensor(0.0))
+        elif not scales(parts):  # a LoKr's without meaning, which core uses beside a weight
+            held.pop(f"{PLACE}.alpha", None)
         for name, patch in comfy.lora.load_lora(held, {PLACE: target}, log_missing=False).items():
             yield Delta(name, patch, keys, frozenset(suffixes))
 
@@ -125,6 +156,15 @@ def _drop_misfits(target: Target, parts: Parts, places: Places, made: Translated
         made.misfits += is_size
         for suffix in suffixes:
             del parts[suffix]
+
+
+def _drop_idle(parts: Parts, made: Translated) -> None:
+    """Take out of `parts` factors whose alpha is 0, but for DoRA's, which change the weight even so."""
+    if scales(parts) and "dora_scale" not in parts and not parts["alpha"][1].any():
+        suffixes = [suffix for suffix in parts if suffix not in (*WHOLE, *BIAS)]
+        keys = {parts.pop(suffix)[0] for suffix in suffixes}
+        made.unused |= dict.fromkeys(keys, "has an alpha of 0, so that it changes nothing")
+        made.idle |= keys
 
 
 def _nothing(file: str, places: Places, made: Translated) -> str:

@@ -59,6 +59,11 @@ BOTH = {
     "wrapped": ("module.transformer.", "module.transformer_2."),
     "flat": ("lora_transformer_", "lora_transformer_2_"),
     "diffsynth": ("pipe.dit.", "pipe.dit2."),
+    "ai-toolkit": ("diffusion_model.transformer_1.", "diffusion_model.transformer_2."),
+    "numbered flat": ("lora_unet_transformer_1_", "lora_unet_transformer_2_"),
+    "words": ("high_noise.", "low_noise."),
+    "short words": ("diffusion_model.high.", "diffusion_model.low."),
+    "behind": ("transformer_high_noise.", "transformer_low_noise."),
     "lightx2v": ("high_noise_model.", "low_noise_model."),
     "comfyui": ("diffusion_model.high_noise_model.", "diffusion_model.low_noise_model."),
 }

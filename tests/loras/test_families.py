@@ -112,6 +112,44 @@ def test_a_model_does_the_same_with_the_parts_the_whole_or_both(spelling, z_imag
     comfy.model_management.load_models_gpu([z_image])
 
 
+OMI = {
+    ("flux", "transformer.double_blocks.1.img_attn.qkv.0"): ("double_blocks.1.img_attn.qkv", (0, 0, 256)),
+    ("flux", "transformer.double_blocks.1.txt_attn.qkv.2"): ("double_blocks.1.txt_attn.qkv", (0, 512, 256)),
+    ("flux", "transformer.single_blocks.0.linear1.3"): ("single_blocks.0.linear1", (0, 768, 1024)),
+    ("flux", "transformer.img_in.proj"): ("img_in", None),
+    ("hunyuan", "transformer.double_blocks.0.img_attn_qkv.1"): ("double_blocks.0.img_attn.qkv", (0, 256, 256)),
+    ("hunyuan", "transformer.double_blocks.0.img_mlp.fc0"): ("double_blocks.0.img_mlp.0", None),
+    ("hunyuan", "transformer.single_blocks.0.linear1.0"): ("single_blocks.0.linear1", (0, 0, 256)),
+}
+
+
+@pytest.mark.parametrize("name,theirs", OMI)
+def test_omi_counts_the_layers_of_a_joined_one(name, theirs, shapes):
+    ours, rows = OMI[name, theirs]
+    found = Places(shapes[name], ROOT).find(theirs)
+    assert found == (f"{ROOT}{ours}.weight" if rows is None else (f"{ROOT}{ours}.weight", rows))
+
+
+@pytest.mark.parametrize("theirs", ["transformer.double_blocks.1.img_attn.qkv.3", "double_blocks.1.img_attn.proj.0"])
+def test_a_layer_that_is_not_there_is_not_counted(theirs, shapes):
+    assert Places(shapes["flux"], ROOT).find(theirs) is None
+
+
+@pytest.mark.parametrize(
+    "end,ours",
+    [
+        ("double_blocks.0.processor.qkv_lora1", "double_blocks.0.img_attn.qkv"),
+        ("double_blocks.1.processor.proj_lora2", "double_blocks.1.txt_attn.proj"),
+        ("single_blocks.1.processor.proj_lora", "single_blocks.1.linear2"),
+    ],
+)
+def test_processors_of_xlabs(end, ours, shapes):
+    rows, columns = shapes["flux"][f"{ours}.weight"]
+    tensors = {f"{end}.up.weight": torch.ones(rows, 4), f"{end}.down.weight": torch.ones(4, columns)}
+    made = translate("lora.safetensors", tensors, Places(shapes["flux"], ROOT))
+    assert list(made.patches) == [f"{ROOT}{ours}.weight"]
+
+
 def test_a_bias_of_a_part_is_for_its_rows_of_the_bias(shapes):
     added = torch.randn(256)
     tensors = {"lora_unet_transformer_blocks_0_attn_to_k.diff_b": added}

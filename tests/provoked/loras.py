@@ -74,6 +74,20 @@ CASES = {
         {**pair(), f"{LAYER}.alpha": torch.ones(2)},
         f"{FILE}: {LAYER}.alpha has shape [2], not one value. Download the file again.",
     ),
+    "whole numbers": lora(
+        {key: tensor.to(torch.int8) for key, tensor in pair().items()},
+        f"{FILE}: {LAYER}.lora_",
+        "holds int8 values, and a LoRA's are floating-point numbers. Get the LoRA in 16 bits.",
+    ),
+    "scales": lora(
+        {**pair(), f"{LAYER}.lora_A.weight_scale": torch.tensor(2.0)},
+        f"{FILE}: {LAYER}.lora_A.weight_scale is a scale of a quantized LoRA, which is not read. Get the LoRA in 16",
+    ),
+    "two contents": lora(
+        {**pair(), f"{LAYER}.dora_scale": torch.ones(512, 1), f"{LAYER}.lora_magnitude_vector": torch.zeros(512)},
+        f"{FILE}: {LAYER}.",
+        "are the same tensor with two contents. Take one of them out of it.",
+    ),
     "no number": lora(
         {**pair(), f"{LAYER}.alpha": torch.tensor(float("nan"))},
         f"{FILE}: {LAYER}.alpha holds NaN or infinite values. The file is damaged or its training broke: pick another",
