@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 import x2v_quant
-from x2v_quant.checkpoints import checkpoint
+from x2v_quant.checkpoints import embedding
 from x2v_quant.checkpoints.expert_names import WORD
 from x2v_quant.compiling.apply import OPTIONS
 from x2v_quant.layer_rules import RuleError, parse_overrides
@@ -117,7 +117,7 @@ def test_patterns_that_are_looked_for(pattern):
 def test_the_tables_are_looked_through():
     """What the walk must not miss: patterns by themselves, in a table of rows and in an object of a table."""
     found = {pattern.pattern for compiled in PACK.values() for pattern in compiled}
-    assert checkpoint.EMBEDDING.pattern in found and len(found) > 300
+    assert embedding.NAMES.pattern in found and len(found) > 300
     assert any("Attention" in pattern for pattern in found)
 
 

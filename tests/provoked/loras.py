@@ -23,6 +23,13 @@ def lora(content, *words: str, name: str = FILE, **inputs) -> Case:
     return Case(NODE, make, words)
 
 
+def alone(**parts: tuple[int, ...]) -> dict[str, torch.Tensor]:
+    """Ones of these shapes for the layer; "__" in a suffix is a dot."""
+    return {f"{LAYER}.{suffix.replace('__', '.')}": torch.ones(shape) for suffix, shape in parts.items()}
+
+
+UNFIT = f"{FILE} has nothing for this model: {LAYER}."
+
 CASES = {
     "damaged": lora(b"no safetensors", f"{FILE} is damaged or is no LoRA. Download it again."),
     "another model": lora(
@@ -50,6 +57,34 @@ CASES = {
         f"{FILE} has nothing for this model: {LAYER}.lora_",
         "lora_up.weight has rank 8, lora_down.weight rank 4",
         PICK,
+    ),
+    "rank 0": lora(pair(up=0, down=0), UNFIT, f"does not fit: its rank is 0. {PICK}"),
+    "middle": lora(
+        {**pair(), f"{LAYER}.lora_mid.weight": torch.ones(4, 4)},
+        UNFIT,
+        "does not fit: lora_mid.weight of [4, 4] does not go between factors of [512, 4] and [4, 128]",
+    ),
+    "halves of a loha": lora(
+        alone(hada_w1_a=(512, 4), hada_w1_b=(4, 128), hada_w2_a=(256, 4), hada_w2_b=(4, 128)),
+        UNFIT,
+        "does not fit: its first two factors make [512, 128], its other two [256, 128]",
+    ),
+    "glora": lora(
+        alone(a1__weight=(64, 4), a2__weight=(4, 128), b1__weight=(512, 4), b2__weight=(4, 128)),
+        UNFIT,
+        "does not fit: its factors are [64, 4], [4, 128], [512, 4] and [4, 128], which do not go together",
+    ),
+    "oft": lora(alone(oft_blocks=(128, 4, 5)), UNFIT, "its blocks are [128, 4, 5], which are no square ones"),
+    "boft": lora(alone(oft_blocks=(9, 128, 4, 4)), UNFIT, "its 9 stages of blocks do not divide 512 rows"),
+    "dora": lora(
+        {**pair(), f"{LAYER}.dora_scale": torch.ones(100, 1)},
+        UNFIT,
+        "its magnitudes are [100, 1], which is neither one for each of the 512 rows nor for each of the 128 columns",
+    ),
+    "grown": lora(
+        {**pair(), f"{LAYER}.reshape_weight": torch.tensor([1000, 128])},
+        UNFIT,
+        "it is to make [512, 128] to [1000, 128], and its factors are for [512, 128]",
     ),
     "list": lora([1, 2], f"{PICKLED} holds no table of named tensors. Pick the file of a LoRA.", name=PICKLED),
     "no names": lora(
