@@ -4,22 +4,17 @@ import re
 from dataclasses import asdict
 from pathlib import Path
 
-from .benchmarks.comfyui import use_comfyui
-from .checkpoints import Checkpoint, CheckpointError, Outline, Problem, open_checkpoint, read_outline
-from .checkpoints.kinds import UNKNOWN_DIT
-from .checkpoints.nearest import nearest
+from .checkpoints import Checkpoint, CheckpointError, Problem, open_checkpoint
 from .formats import family
-from .headless.server import StartError
 from .kernels import why_not
 from .machine import Machine, default_device, describe
 from .schemes import CLIP, DIT, T5, resolve, schemes_for
 from .sizes import amount
+from .soundness import outline_of
 
 COMPONENTS = {"dit": DIT, "t5": T5, "clip_vision": CLIP}
-UNTRIED = "not held against ComfyUI's models, as there is no ComfyUI here: set COMFYUI_PATH to one"
 # the human form stops here, the data never does
 MOST_PROBLEMS = 20
-PERHAPS = "ComfyUI may know it all the same: set COMFYUI_PATH to one, and this looks there too."
 
 
 def inspect(path: str | Path) -> dict:
@@ -54,7 +49,7 @@ def inspect(path: str | Path) -> dict:
 
 def _report(checkpoint: Checkpoint) -> dict:
     groups, kept = _layer_groups(checkpoint), _kept_groups(checkpoint)
-    outline = Outline(problems=checkpoint.problems) if checkpoint.problems else tried(checkpoint)
+    outline = outline_of(checkpoint)
     return {
         "path": str(checkpoint.path),
         "kind": checkpoint.kind,
@@ -76,33 +71,6 @@ def _report(checkpoint: Checkpoint) -> dict:
         "layer_groups": groups,
         "kept": kept,
     }
-
-
-def tried(checkpoint: Checkpoint) -> Outline:
-    """The outline of a checkpoint whose headers are sound, with what loading it would refuse. Where there is no
-    ComfyUI, a note says what was not looked at."""
-    outline = read_outline(checkpoint)
-    if outline.problems:
-        return outline
-    try:
-        use_comfyui(cpu=True)
-    except StartError:
-        outline.notes.append(UNTRIED)
-        outline.problems += _unknown(checkpoint)
-        return outline
-    from .loading.trial import find_problem
-
-    problem = find_problem(checkpoint, outline.weights)
-    outline.problems += [problem] if problem else []
-    return outline
-
-
-def _unknown(checkpoint: Checkpoint) -> list[Problem]:
-    """A quantized model that no family describes: only ComfyUI can tell whether it is one."""
-    if checkpoint.family is not UNKNOWN_DIT:
-        return []
-    like = nearest(key.removeprefix(checkpoint.prefix) for key in checkpoint.tensors)
-    return [Problem(checkpoint.path.name, "", f"is a quantized model that is not known here{like}", PERHAPS)]
 
 
 def _schemes(checkpoint: Checkpoint, problems: list[Problem]) -> dict:

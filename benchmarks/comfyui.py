@@ -10,7 +10,7 @@ def use_comfyui(cpu: bool = False) -> Path:
     """Put ComfyUI on the path, on CPU if there is no GPU or for `cpu`, unless it runs already; returns its folder.
     Raises StartError if there is none."""
     path = find_comfyui()
-    if "comfy.model_management" in sys.modules:
+    if "comfy.cli_args" in sys.modules:
         return path
     sys.path.insert(0, str(path))
     import torch

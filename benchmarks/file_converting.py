@@ -1,6 +1,7 @@
 """x2v-quant convert on a bfloat16 file: against reading and writing the same file, and how far memory rises. Run as a
-module in a fresh interpreter it converts one file and prints the peak of resident memory above the start."""
+module in a fresh interpreter it converts one file and prints the peak of resident memory above that with ComfyUI."""
 
+import importlib
 import json
 import os
 import shutil
@@ -17,21 +18,18 @@ from ..converting.convert import convert
 from ..converting.options import Options
 from ..converting.tensor_file import TensorFile
 from ..converting.units import Spec
-from . import random_file
 from .case import Case, missing, timed
 from .comfyui import use_comfyui
 from .peak_memory import peak, reset_peak
+from .random_file import dense
 from .shapes import WAN_14B, Model
 from .timing import FULL, Effort, measure
 
 PART = "file_converting"
 FORMATS = ("int8-channel", "fp8-channel")
-# blocks of 702 MB: 2.1 GB of layers
+# blocks of 702 MB: 2.1 GB of layers, beside which are 0.4 GB that is copied
 BLOCKS = 3
 QUICK_MODEL = Model("small", "dit", width=512, mlp=1024, heads=4, blocks=1, layers=())
-# what is converted: beside its 40 blocks a 14B has a share of other tensors that is too small to matter, but which
-# would be a fifth of this file
-NAMES = ("blocks.", "head.")
 COPY, LIMIT = "copying it", "1 GB"
 # "at least half the speed of reading and writing it", "under 1 GB"
 SPEED, LIMIT_MB = 0.5, 1000.0
@@ -52,7 +50,7 @@ def cases(effort: Effort = FULL) -> list[Case]:
             reason = f"needs {DISK_BYTES / 1e9:.0f} GB of free disk, there are {free / 1e9:.1f}"
             return [missing(PART, f"converting to {name}", COPY, None, "s", reason) for name in FORMATS]
         source = Path(folder) / "source.safetensors"
-        write_source(source, specs(QUICK_MODEL, 1) if effort.quick else specs(WAN_14B, BLOCKS))
+        write_source(source, dense(QUICK_MODEL, 1) if effort.quick else dense(WAN_14B, BLOCKS))
         megabytes = source.stat().st_size / 1e6
         result = []
         for name in FORMATS:
@@ -66,11 +64,6 @@ def cases(effort: Effort = FULL) -> list[Case]:
                 rise = memory(source, name)
                 result.append(Case(f"peak memory of {what} vs {LIMIT}", rise, LIMIT_MB, "MB", 1.0, PART))
         return result
-
-
-def specs(model: Model, blocks: int) -> dict[str, Spec]:
-    """NAMES of the tensors of a Wan text to video of this size, in bfloat16."""
-    return {name: spec for name, spec in random_file.dense(model, blocks).items() if name.startswith(NAMES)}
 
 
 def write_source(path: Path, tensors: dict[str, Spec]) -> None:
@@ -107,7 +100,7 @@ def copy(source: Path, destination: Path) -> None:
 
 
 def memory(source: Path, format_name: str) -> float:
-    """MB by which a fresh interpreter's resident memory peaks while it converts `source`."""
+    """MB by which the resident memory of a fresh interpreter with ComfyUI peaks while it converts `source`."""
     command = [sys.executable, "-m", __name__, str(source), str(target(source, "ours")), format_name]
     result = subprocess.run(command, check=True, capture_output=True, text=True)
     target(source, "ours").unlink()
@@ -116,6 +109,7 @@ def memory(source: Path, format_name: str) -> float:
 
 def main(source: str, destination: str, format_name: str) -> None:
     use_comfyui()
+    importlib.import_module("..loading.trial", __package__)  # which convert does itself, once all is written
     reset_peak()
     before = psutil.Process().memory_info().rss
     convert(Path(source), Path(destination), Options(format=format_name))

@@ -4,6 +4,7 @@ import contextlib
 import os
 import re
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -43,8 +44,10 @@ def model_files(path: Path) -> ModelFiles:
 
 
 def is_part(path: Path) -> bool:
-    """Whether a file is only a block or a shard of its folder's model. Raises CheckpointError for a broken index."""
-    if path.name in _parts_by_name(os.listdir(path.parent)):
+    """Whether a file, be it there yet or not, is only a block or a shard of its folder's model. Raises CheckpointError
+    for a broken index."""
+    there = os.listdir(path.parent) if path.parent.is_dir() else []
+    if path.name in _parts_by_name({*there, path.name}):
         return True
     return any(path.name in names for names in map(_named_parts, indexes(path.parent)))
 
@@ -59,7 +62,7 @@ def part_names(folder: Path) -> set[str]:
     return found
 
 
-def _parts_by_name(names: list[str]) -> set[str]:
+def _parts_by_name(names: Iterable[str]) -> set[str]:
     shards = {name: match for name in names if (match := SHARD.fullmatch(name))}
     pieces = Counter(match[2] for match in shards.values() if match[2])
     blocks = {name for name in names if name == NON_BLOCK or BLOCK.fullmatch(name)}

@@ -26,13 +26,14 @@ from .wrapper import model_shapes, unwrap
 ATTENTION_SETTINGS = re.compile(r"(.*\.)?comfy_attention\..+")
 
 
-def open_checkpoint(path: str | Path) -> Checkpoint:
-    """Read the headers of a file or folder, never its weights.
+def open_checkpoint(path: str | Path, unnamed: bool = False) -> Checkpoint:
+    """Read the headers of a file or folder, never its weights. unnamed: it is a safetensors file that the pack is
+    writing and has given no name yet.
 
     Raises CheckpointError where nothing sensible can be read; what is wrong with the tensors is in `problems`.
     """
     path = Path(path)
-    files, contents = read_contents(path)
+    files, contents = read_contents(path, unnamed)
     unwrapped = unwrap(contents)
     contents = unwrapped.contents
     tensors = contents.tensors

@@ -6,9 +6,9 @@ import safetensors
 import torch
 
 from .. import limits
-from .endings import SAFETENSORS
+from .endings import SAFETENSORS, UNNAMED
 from .errors import Problem
-from .folder import model_files
+from .folder import ModelFiles, model_files
 from .safetensors_header import read_header
 from .tensor_info import Contents
 from .torch_file import read_infos, read_tensors
@@ -17,20 +17,20 @@ from .torch_file import read_infos, read_tensors
 SHOWN = 40
 
 
-def read_contents(path: Path) -> tuple[list[Path], Contents]:
-    """The model's files and what they hold together. Raises CheckpointError where nothing sensible can be read."""
+def read_contents(path: Path, unnamed: bool = False) -> tuple[list[Path], Contents]:
+    """The model's files and what they hold together; unnamed: `path` is a file that has no name yet. Raises
+    CheckpointError where nothing sensible can be read."""
     try:
-        return _read_contents(path)
+        return _read_contents(ModelFiles([path]) if unnamed else model_files(path), path.name)
     except OSError as error:
         cause = f"cannot be read: {error.strerror or error}"
         raise Problem(path.name, "", cause, "Check the file and its permissions.").error() from error
 
 
-def _read_contents(path: Path) -> tuple[list[Path], Contents]:
-    model = model_files(path)
+def _read_contents(model: ModelFiles, name: str) -> tuple[list[Path], Contents]:
     merged = Contents(notes=model.notes)
     for file in model.files:
-        contents = read_header(file) if file.suffix.lower() in SAFETENSORS else read_infos(file)
+        contents = read_header(file) if _is_safetensors(file) else read_infos(file)
         _check_keys(file, contents)
         for key in contents.tensors.keys() & merged.tensors.keys():
             cause = f"is also in {merged.tensors[key].file.name}"
@@ -41,11 +41,11 @@ def _read_contents(path: Path) -> tuple[list[Path], Contents]:
         merged.notes += contents.notes
         merged.aloud += contents.aloud
         merged.nested |= contents.nested
-    for key, name in model.index.items():
+    for key, shard in model.index.items():
         if key not in merged.tensors:
-            raise Problem(name, key, "is named by the index but is not there", f"Download {name} again.").error()
+            raise Problem(shard, key, "is named by the index but is not there", f"Download {shard} again.").error()
     if not merged.tensors:
-        raise Problem(path.name, "", "holds no tensors", "Pick another file.").error()
+        raise Problem(name, "", "holds no tensors", "Pick another file.").error()
     return model.files, merged
 
 
@@ -58,7 +58,11 @@ def _check_keys(file: Path, contents: Contents) -> None:
 
 def read_file(path: Path) -> dict[str, torch.Tensor]:
     """Key -> tensor on the CPU, memory-mapped where the format allows it."""
-    if path.suffix.lower() not in SAFETENSORS:
+    if not _is_safetensors(path):
         return read_tensors(path)
     with safetensors.safe_open(path, framework="pt") as file:
         return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - a file is no mapping
+
+
+def _is_safetensors(path: Path) -> bool:
+    return path.suffix.lower() in SAFETENSORS + UNNAMED

@@ -6,11 +6,14 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
-from ..checkpoints import Checkpoint, open_checkpoint
+from ..checkpoints import Checkpoint, CheckpointError, Problem, is_part, open_checkpoint
 from ..checkpoints.endings import SAFETENSORS
 from ..checkpoints.kinds import UNRECOGNISED
+from ..soundness import UNTRIED, outline_of
 from ..writing import check_path
 from . import packages
 from .errors import ConvertError
@@ -38,8 +41,11 @@ def convert(source: Path, target: Path, options: Options, progress: Progress = l
     _check_target(source, target, checkpoint, options)
     _check_search(options)
     with reserved(target), Source(checkpoint) as opened:
+        if options.package == packages.FILE and is_part(target):
+            raise ConvertError(f"{target.name} is the name of a part of a model, not of a whole one: choose another.")
         job = Job(opened, options, progress)
         units = job.units()
+        _check_loads(checkpoint)
         stem = target.stem if options.package == packages.FILE else target.name
         contents = packages.files(units, options.package, stem, options.shard_bytes)
         single = options.package == packages.FILE
@@ -51,6 +57,7 @@ def convert(source: Path, target: Path, options: Options, progress: Progress = l
             _fingerprint(checkpoint, units, job.factors, options),
             options.resume,
             options.overwrite,
+            partial(_try, single, target, job.notes),
         )
         done, total = 0, sum(unit.nbytes for unit in units)
 
@@ -84,6 +91,37 @@ def _open(source: Path) -> Checkpoint:
         if known or problem.remedy != UNRECOGNISED.elsewhere:
             raise problem.error()
     return checkpoint
+
+
+def _check_loads(checkpoint: Checkpoint) -> None:
+    """Raise CheckpointError for a source of which no model can be made, as none could of what would be written."""
+    outline = outline_of(replace(checkpoint, problems=[]))
+    if outline.problems:
+        raise outline.problems[0].error()
+
+
+def _try(single: bool, target: Path, notes: list[str], written: Path) -> None:
+    """Raise ConvertError if the loaders would refuse what was written; what else they would say goes to `notes`."""
+    problem = _refusal(single, notes, written)
+    if problem is not None:
+        remedy = "Choose another format or dialect, and report this."
+        told = str(replace(problem, remedy=remedy)).replace(written.name, target.name)
+        raise ConvertError(f"What was written would not load, and is not kept: {told}")
+
+
+def _refusal(single: bool, notes: list[str], written: Path) -> Problem | None:
+    """In the words of the loader. What a model wants beside it is a note, as it may be put there later. Nothing of the
+    file is held afterwards: Windows renames no file that is mapped."""
+    try:
+        checkpoint = open_checkpoint(written, unnamed=single)
+    except CheckpointError as error:
+        return error.problem
+    wanted = {companion.name for companion in checkpoint.family.companions}
+    notes += [str(problem) for problem in checkpoint.problems if problem.key in wanted]
+    checkpoint.problems = [problem for problem in checkpoint.problems if problem.key not in wanted]
+    outline = outline_of(checkpoint)
+    notes += [note for note in outline.notes if note == UNTRIED]
+    return outline.problems[0] if outline.problems else None
 
 
 def _check_target(source: Path, target: Path, checkpoint: Checkpoint, options: Options) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TextIO
 
 from ..sizes import amount
-from ..writing import beside, check_path, only_writer, words
+from ..writing import PARTIAL, beside, check_path, only_writer, words
 from . import packages
 from .behind import Behind
 from .errors import ConvertError
@@ -16,7 +16,6 @@ from .finite import check
 from .tensor_file import TensorFile
 from .units import Unit
 
-PARTIAL = ".partial"
 JOURNAL = f"{PARTIAL}.journal"
 
 
@@ -42,7 +41,8 @@ class Writer:
 
     Beside it, under PARTIAL, lies what is not finished, and a journal: its first line is `job`, which says what was
     asked of which source, then a line per finished unit. `resume` takes both up again and leaves them where they are if
-    something stops it; otherwise only an interruption (Ctrl-C) leaves them.
+    something stops it; otherwise only an interruption (Ctrl-C) leaves them. `tried` is given the place of what was
+    written before it gets its name, and may raise.
     """
 
     def __init__(
@@ -54,9 +54,10 @@ class Writer:
         job: str,
         resume: bool,
         overwrite: bool = False,
+        tried: Callable[[Path], None] = lambda path: None,
     ):
         self._target, self._single, self._resume, self._job = target, single, resume, job
-        self._overwrite = overwrite
+        self._overwrite, self._tried = overwrite, tried
         self._contents = contents
         self._partial, self._journal = beside(target, PARTIAL), beside(target, JOURNAL)
         self._files = {
@@ -104,6 +105,11 @@ class Writer:
                 file.write(packages.index(self._contents))
                 file.flush()
                 os.fsync(file.fileno())
+        try:
+            self._tried(self._partial)
+        except ConvertError:  # --resume would come to the same end
+            self._remove()
+            raise
         self._check_free()
         os.replace(self._partial, self._target)
         self._journal.unlink()

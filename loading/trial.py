@@ -21,7 +21,7 @@ DTYPE = torch.bfloat16
 
 def find_problem(checkpoint: Checkpoint, weights: Weights) -> Problem | None:
     """Why no model can be made of a checkpoint, in the words of the loader that refuses it; None if one can. weights:
-    an outline's. A tokenizer is not asked for."""
+    an outline's. A tokenizer is not asked for. What is of no known kind may be a diffusion model of ComfyUI's."""
     name = checkpoint.path.name
     sd = {key: tensor.to(META) for key, tensor in weights.plain.items()}
     sd |= {
@@ -30,7 +30,7 @@ def find_problem(checkpoint: Checkpoint, weights: Weights) -> Problem | None:
     }
     try:
         with torch.inference_mode(), META, _in_silence():
-            BUILD[checkpoint.kind](sd, weights, name)
+            BUILD.get(checkpoint.kind, _dit)(sd, weights, name)
     except CheckpointError as error:
         return error.problem
     return None

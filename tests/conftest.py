@@ -79,3 +79,9 @@ def told(monkeypatch):
     from family_files import tell_sizes
 
     return lambda name: tell_sizes(name, monkeypatch)
+
+
+@pytest.fixture
+def untried(monkeypatch, tmp_path_factory):
+    """No ComfyUI is found, so that a part of a model is as good as a whole one."""
+    monkeypatch.setenv("COMFYUI_PATH", str(tmp_path_factory.mktemp("no_comfyui")))

@@ -5,18 +5,15 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from unittest import mock
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
-from x2v_quant import inspection
 from x2v_quant.benchmarks.models import WanSize, write_pair
 from x2v_quant.cli import main
 from x2v_quant.demo.quantize import quantized
-from x2v_quant.headless.server import StartError
-from x2v_quant.inspection import UNTRIED
+from x2v_quant.soundness import UNTRIED
 
 FIXTURES = Path(__file__).parent / "fixtures"
 T5 = "models_t5_umt5-xxl-enc-{}.pth"
@@ -181,11 +178,11 @@ def test_an_unknown_model_is_a_problem_with_the_nearest_known_one(name, words, c
     assert words in capsys.readouterr().out
 
 
-def test_where_there_is_no_comfyui_an_unknown_model_is_a_problem_too(monkeypatch, tmp_path):
+def test_where_there_is_no_comfyui_an_unknown_model_is_a_problem_too(untried, inspect, tmp_path):
     path = tmp_path / "model.safetensors"
     save_file(quantized({"blocks.0.self_attn.q.weight": torch.ones(8, 8)}, "int8", "dit"), path)
-    monkeypatch.setattr(inspection, "use_comfyui", mock.Mock(side_effect=StartError("no ComfyUI")))
-    (problem,) = inspection.inspect(path)["problems"]
+    _, report = inspect(path)
+    (problem,) = report["problems"]
     assert problem["cause"].startswith("is a quantized model that is not known here: the nearest known one is Wan 2.1")
     assert "set COMFYUI_PATH" in problem["remedy"]
 

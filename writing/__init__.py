@@ -2,7 +2,7 @@
 
 from .errors import WriteError, words
 from .locking import only_writer
-from .names import beside, check_name, check_path, unfit
+from .names import PARTIAL, beside, check_name, check_path, unfit
 from .whole import whole_file
 
-__all__ = ["WriteError", "beside", "check_name", "check_path", "only_writer", "unfit", "whole_file", "words"]
+__all__ = ["PARTIAL", "WriteError", "beside", "check_name", "check_path", "only_writer", "unfit", "whole_file", "words"]

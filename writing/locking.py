@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from .errors import WriteError
-from .names import beside
+from .names import PARTIAL, beside
 
-LOCK = ".partial.lock"
+LOCK = f"{PARTIAL}.lock"
 # a file system that has no locks, as Lustre mounted without them: writers there are not kept apart
 NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)
 

@@ -21,8 +21,10 @@ CATEGORIES = ("Cc", "Cs", "Zl", "Zp")
 # they turn the order of what is shown: "gpj.exe" for "exe.jpg"
 TURNING = frozenset(map(chr, (*range(0x202A, 0x202F), *range(0x2066, 0x206A))))
 
+# of what has no name yet
+PARTIAL = ".partial"
 # the longest ending that any writer puts behind a target's name
-ENDING_BYTES = len(".partial.journal")
+ENDING_BYTES = len(f"{PARTIAL}.journal")
 
 
 def check_name(name: str) -> None:

@@ -8,9 +8,7 @@ from typing import BinaryIO
 
 from .errors import WriteError, words
 from .locking import only_writer
-from .names import beside, check_path
-
-PARTIAL = ".partial"
+from .names import PARTIAL, beside, check_path
 
 
 @contextlib.contextmanager

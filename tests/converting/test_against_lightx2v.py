@@ -26,6 +26,7 @@ def order(codes):
     return torch.where(bits > 127, 128 - bits, bits)
 
 
+@pytest.mark.usefixtures("untried")
 @pytest.mark.parametrize("kind", FORMATS)
 @pytest.mark.parametrize(
     "source,name",

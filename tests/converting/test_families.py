@@ -17,7 +17,8 @@ BESIDE = (".weight_scale", ".comfy_quant")
 
 
 @pytest.fixture(params=in_core(FAMILIES))
-def source(request, tmp_path):
+def source(request, tmp_path, told):
+    told(request.param)
     path = tmp_path / "source.safetensors"
     write(path, request.param, "int8", tensors_of(request.param))
     return request.param, path

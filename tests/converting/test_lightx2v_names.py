@@ -35,10 +35,11 @@ EXACT = SchemeChoice(dit="dequant", compute_dtype="fp32")
 
 
 @pytest.fixture
-def source(tmp_path):
+def source(tmp_path, told):
     """source(name) -> file of the small model of that family, bfloat16 under ComfyUI's names."""
 
     def write(name):
+        told(name)
         path = tmp_path / "source.safetensors"
         tensors = {key: tensor.bfloat16() for key, tensor in tensors_of(name).items()}
         save_file({**tensors, **FAMILIES[name].constants}, path, metadata_of(name))
@@ -79,13 +80,12 @@ def test_families_that_lightx2v_does_not_have_get_the_names_of_their_files(name,
 
 
 @pytest.mark.parametrize("name", in_core(RENAMED))
-def test_there_and_back_is_the_same_model(name, source, to, told):
+def test_there_and_back_is_the_same_model(name, source, to):
     """int8 has a scale per row, so that it does not matter where layers are cut."""
     original = source(name)
     there = to(LIGHTX2V, original, format="int8")
     back = to(X2V, there)
     assert {key for key in names_in(back) if not key.endswith(".comfy_quant")} == set(tensors_of(name))
-    told(name)
     first, second = run(name, load_dit(str(there), EXACT)), run(name, load_dit(str(back), EXACT))
     assert torch.equal(first, second)
     once, twice = (open_checkpoint(path).load() for path in (to(X2V, original, format="int8"), back))
@@ -139,11 +139,15 @@ def test_a_quantized_source_keeps_its_codes(name, format_name, source, to):
             assert torch.equal(found, tensor.expand_as(found) if part == "scale" else tensor), (layer, part)
 
 
+@pytest.mark.usefixtures("untried")
 def test_rows_that_are_stored_together_are_quantized_anew_where_a_cut_goes_through_them(tmp_path, to):
     """Three parts of 64 rows, in tiles of 128."""
     generator = torch.Generator().manual_seed(0)
     layer, key = torch.randn((192, 64), generator=generator), "noise_refiner.0.attention.qkv.weight"
-    save_file({key: layer, "layers.0.adaLN_modulation.0.weight": torch.ones(8, 8)}, tmp_path / "source.safetensors")
+    others = dict.fromkeys(("layers.0.adaLN_modulation.0.weight", "final_layer.linear.weight"), torch.ones(8, 8))
+    save_file(
+        {key: layer, **{name: tensor.clone() for name, tensor in others.items()}}, tmp_path / "source.safetensors"
+    )
     path = tmp_path / "source.safetensors"
     for dialect, format_name in ((X2V, "mxfp8"), (LIGHTX2V, "int8")):
         path = to(dialect, path, format=format_name, overrides=tuple(parse_overrides(f"*.attention.* = {format_name}")))
@@ -229,10 +233,12 @@ def test_a_model_that_lightx2v_cannot_have_is_refused(tmp_path, to):
 
 
 @pytest.mark.parametrize("name", in_core(RENAMED))
-def test_a_file_with_lightx2vs_names_keeps_them(name, tmp_path, to):
+def test_a_file_with_lightx2vs_names_keeps_them(name, tmp_path, to, told):
+    told(name)
     prefix = FAMILIES[name].prefix
     tensors = {f"{prefix}{key}": tensor.bfloat16() for key, tensor in lightx2vs(name, tensors_of(name)).items()}
-    save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, tmp_path / "s.safetensors")
+    tensors = {key: tensor.contiguous() for key, tensor in tensors.items()}
+    save_file(tensors, tmp_path / "s.safetensors", metadata_of(name))
     assert names_in(to(LIGHTX2V, tmp_path / "s.safetensors", format="int8")) == set(tensors)
 
 

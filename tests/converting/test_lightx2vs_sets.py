@@ -1,5 +1,7 @@
 """In LightX2V's dialect the layers are quantized that its engine takes quantized only; elsewhere they are kept."""
 
+import re
+
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -9,13 +11,15 @@ from x2v_quant.converting.convert import Options, convert
 from x2v_quant.converting.outputs import COMFYUI, LIGHTX2V, X2V
 from x2v_quant.layer_rules import parse_overrides
 
+# some layers of a model
+pytestmark = pytest.mark.usefixtures("untried")
 FINAL = ("all_final_layer.2-1.linear", "all_final_layer.2-1.adaLN_modulation.1")
 EMBEDDERS = ("all_x_embedder.2-1", "cap_embedder.1", "t_embedder.mlp.0")
 BLOCKS = (
     *(f"layers.0.attention.{name}" for name in ("to_q", "to_k", "to_v", "to_out.0")),
     "layers.0.feed_forward.w1",
     "layers.0.adaLN_modulation.0",
-    "context_refiner.0.attention.to_q",
+    *(f"{refiner}_refiner.0.attention.to_{name}" for refiner in ("context", "noise") for name in "qkv"),
 )
 
 
@@ -46,8 +50,11 @@ def layers(z_image, tmp_path):
 @pytest.mark.parametrize("dialect", [LIGHTX2V, COMFYUI, X2V])
 def test_the_final_layer_is_quantized_for_lightx2v_alone(dialect, layers):
     found, report = layers(format="int8", dialect=dialect)
-    assert set(found) == {*BLOCKS, *(FINAL if dialect == LIGHTX2V else ())}
-    assert set(report["kept"]) >= set(EMBEDDERS)
+    if dialect == LIGHTX2V:
+        assert set(found) == {*BLOCKS, *FINAL} and set(report["kept"]) >= set(EMBEDDERS)
+    else:
+        joined = {re.sub("to_[qkv]$", "qkv", name).replace("to_out.0", "out") for name in BLOCKS}
+        assert set(found) == joined and set(report["kept"]) >= {"x_embedder", *EMBEDDERS[1:]}
 
 
 def test_the_user_has_the_last_word(layers):
@@ -57,7 +64,7 @@ def test_the_user_has_the_last_word(layers):
 
 
 def test_a_format_that_cannot_hold_it_leaves_it_as_it_is(layers):
-    found, _ = layers(format="nvfp4")
+    found, _ = layers(format="mxfp8")
     assert set(found) == {*BLOCKS, FINAL[1]}
 
 

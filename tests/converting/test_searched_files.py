@@ -92,8 +92,8 @@ def test_the_size_has_room_for_smoothing(dialect, many, tmp_path):
 @pytest.mark.parametrize(
     "options,match",
     [
-        (Options(target_size=10**6), r"does not fit into 0\.001 GB: with these candidates it takes 0\.00\d GB"),
-        (Options(target_size=10**9), r"fits into 1\.000 GB without being quantized"),
+        (Options(target_size=10**6), r"does not fit into 1\.00 MB: with these candidates it takes \d\.\d\d MB"),
+        (Options(target_size=10**9), r"fits into 1\.00 GB without being quantized"),
         (
             Options(target_snr=90.0),
             r"No format has an output SNR of 90 dB in any layer: the best is .* with \d+\.\d dB",
@@ -133,7 +133,7 @@ def test_the_command_prints_what_it_chose(planted, tmp_path, capsys):
     command = ["convert", str(planted), str(tmp_path / "out.safetensors"), "--target-snr", "30"]
     assert main([*command, "--candidates", "int4-g128, int8,fp8"]) == 0
     said = capsys.readouterr().out
-    assert "| searched layers | format | layers | GB | lowest SNR |" in said
+    assert "| searched layers | format | layers | size | lowest SNR |" in said
     assert "| blocks.*.ffn.0 | fp8-channel | 1 |" in said
     assert "| blocks.*.self_attn.q | int8-channel | 2 |" in said
     assert main([*command, "--candidates", "int8", "--overwrite", "--json"]) == 0

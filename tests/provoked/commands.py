@@ -4,14 +4,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from family_files import tensors_of
-from family_files import write as write_family
 
 from x2v_quant.demo import assets
 
-from . import kept_types
+from . import comparisons, kept_types
 from .calibrations import LAYER, maxima
-from .desk import MODEL, OUT, Desk, Typed, compare, convert
+from .desk import MODEL, NOWHERE, OUT, Desk, Typed, convert, lacking
 from .headers import header
 from .joined_layers import JOINED, PIECES, SIGN
 from .loras import pair
@@ -20,13 +18,6 @@ from .smoothed_layers import BLOCK, NORM, VECTOR, K
 from .wan import made, wan
 
 ORIGINAL = assets.names(assets.ORIGINAL)
-NOWHERE = "nowhere.safetensors"
-
-
-def ltx(desk: Desk) -> str:
-    """A model whose text layer the table of them does not have."""
-    write_family(desk.folder / MODEL, "ltx-2", "int8", tensors_of("ltx-2"))
-    return desk.path(MODEL)
 
 
 def nan(tensors) -> None:
@@ -68,19 +59,6 @@ def empty_folder(desk: Desk) -> list[str]:
     return ["convert", desk.path("wan"), desk.path(OUT)]
 
 
-def lacking(desk: Desk) -> str:
-    """An unquantized model without a tensor that tells its size."""
-    return desk.put(MODEL, demo("t2v", lambda tensors: tensors.pop("blocks.0.ffn.0.weight"), "bf16"))
-
-
-def pictures_in_a_file(desk: Desk) -> list[str]:
-    return ["compare", desk.demo("t2v"), desk.demo("t2v"), "--pictures", desk.put("pictures", b"mine")]
-
-
-def decoded(vae: Callable[[Desk], Path | str], *words: str) -> Typed:
-    return Typed(lambda desk: ["compare", desk.demo("t2v"), desk.demo("t2v"), "--vae", str(vae(desk))], words)
-
-
 def infinite_scale() -> dict:
     layer = made("int4")
     layer["weight_scale"][3] = float("inf")
@@ -90,6 +68,7 @@ def infinite_scale() -> dict:
 WRONG = "knows none of the model's layers, "
 OTHER_MODEL = "it was recorded on another model. Calibrate this one."
 TYPED = {
+    **comparisons.TYPED,
     **kept_types.TYPED,
     "convert: nowhere": Typed(
         lambda desk: ["convert", NOWHERE, OUT], (f"{NOWHERE} does not exist. Pick another file.",)
@@ -122,6 +101,16 @@ TYPED = {
     ),
     "convert: a file that is there": Typed(
         overwritten, (f"{OUT} is there already: choose another name, or say --overwrite.",)
+    ),
+    "convert: a part's name": convert(
+        None,
+        "--format|int8",
+        "block_0.safetensors is the name of a part of a model, not of a whole one: choose another.",
+        out="block_0.safetensors",
+    ),
+    "convert: an incomplete model": Typed(
+        lambda desk: ["convert", lacking(desk), desk.path(OUT), "--format", "int8"],
+        (f"{MODEL}: blocks.0.ffn.0.weight is missing. The file is incomplete or was made for another version",),
     ),
     "convert: a format for a search": convert(
         None,
@@ -254,7 +243,9 @@ TYPED = {
         f"{MODEL}: blocks.1.self_attn.q.weight_scale holds a scale that is not a number.",
     ),
     "convert: a shift": convert(
-        shifted(), "--format|int8", f"{MODEL}: {BLOCK}.affine_norm1.bias differs from the weight beside it"
+        shifted(),
+        "--target-snr|9|--candidates|int8",
+        f"{MODEL}: {BLOCK}.affine_norm1.bias differs from the weight beside it",
     ),
     "convert: a piece": convert(
         {**SIGN, **{f"{layer}.{end}": t for layer in PIECES[:2] for end, t in made("int8", 256, 256).items()}},
@@ -269,36 +260,5 @@ TYPED = {
         "--format|int8",
         f"{MODEL}: {JOINED}.weight has shape [640, 256], which is not the 3 equal parts that LightX2V has of it.",
         "Convert this model to the dialect comfyui or x2v.",
-    ),
-    "compare: nowhere": compare(lambda desk: NOWHERE, "", f"There is nothing at {NOWHERE}. Check the path."),
-    "compare: a prompt": compare(
-        lambda desk: desk.demo("t2v", "int8"),
-        "--prompt|a dog",
-        "Prompts need a text encoder: give its file with --t5, or leave the prompts out.",
-    ),
-    "compare: a sampler": compare(
-        lambda desk: desk.demo("t2v", "int8"), "--sampler|eulr", "--sampler eulr is not known. Pick one of: euler"
-    ),
-    "compare: a VAE": compare(
-        lambda desk: desk.demo("vae"),
-        "",
-        f"{ORIGINAL.vae}: ComfyUI does not recognise this diffusion model. Give the file",
-    ),
-    "compare: an incomplete model": compare(lacking, "", f"{MODEL}: blocks.0.ffn.0.weight is missing. "),
-    "compare: no steps": Typed(
-        lambda desk: ["compare", NOWHERE, NOWHERE, "--steps", "0"], ("0 is not between 1 and 10000",), status=2
-    ),
-    "compare: a picture's place": Typed(
-        pictures_in_a_file, ("pictures is no folder for pictures: ", "Choose another one.")
-    ),
-    "compare: a VAE's folder": decoded(lambda desk: desk.folder, " is a folder. Give the file of a VAE."),
-    "compare: what is no VAE": decoded(
-        lambda desk: desk.demo("t2v"),
-        f"{ORIGINAL.t2v}: ComfyUI does not recognise this VAE. Give the file of one.",
-    ),
-    "compare: a broken VAE": decoded(lambda desk: desk.put(MODEL, b""), f"{MODEL} is empty. Download it again."),
-    "compare: a model of other words": Typed(
-        lambda desk: ["compare", ltx(desk), ltx(desk), "--steps", "1"],
-        ("There is no prompt of random numbers for a LTX", "compare it in a graph, with the node Compare Models."),
     ),
 }

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from x2v_quant.demo import assets
 
-from .place import Place
+from .place import Place, demo
 
-OUT, MODEL = "out.safetensors", "model.safetensors"
+OUT, MODEL, NOWHERE = "out.safetensors", "model.safetensors", "nowhere.safetensors"
 
 
 @dataclass(frozen=True)
@@ -55,3 +55,8 @@ def compare(candidate: Callable[[Desk], str], options: str, *words: str) -> Type
     return Typed(
         lambda desk: ["compare", desk.demo("t2v"), candidate(desk), *small, *filter(None, options.split("|"))], words
     )
+
+
+def lacking(desk: Desk) -> str:
+    """An unquantized model without a tensor that tells its size."""
+    return desk.put(MODEL, demo("t2v", lambda tensors: tensors.pop("blocks.0.ffn.0.weight"), "bf16"))

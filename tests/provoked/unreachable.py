@@ -25,9 +25,19 @@ COMMAND_LINE = (
     "ending.py",
     "headless/",
     "inspection.py",
+    "soundness.py",
 )
 # of those what has tests of every error by itself: beside a file of the pack, or what needs servers and trained models
-TESTED_ELSEWHERE = ("benchmarks/", "cli.py", "demo/", "dev.py", "ending.py", "headless/", "inspection.py")
+TESTED_ELSEWHERE = (
+    "benchmarks/",
+    "cli.py",
+    "demo/",
+    "dev.py",
+    "ending.py",
+    "headless/",
+    "inspection.py",
+    "soundness.py",
+)
 
 
 @dataclass(frozen=True)
@@ -83,4 +93,5 @@ UNREACHABLE = (
 BY_NO_COMMAND = (
     Row("converting/command.py", "_interrupted(", "takes Ctrl-C; tests/converting/test_refusals.py"),
     Row("converting/convert.py", "for an SNR or for a size", "argparse refuses both; tests/converting"),
+    Row("converting/convert.py", "What was written would not load", "guards against a mistake; tests/converting"),
 )
