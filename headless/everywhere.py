@@ -23,7 +23,7 @@ def link_everywhere(graph: Json, roles: Roles, object_info: Mapping[str, Any]) -
         sending = next((node for node in graph["nodes"] if _sends(node, roles)), None)
         if sending is not None:
             raise WorkflowError(
-                f"{called(sending)} gives what it gets to inputs that this file does not name: open it in a ComfyUI "
+                f"{called(sending)} gives what it has to inputs that this file does not name: open it in a ComfyUI "
                 "that has cg-use-everywhere and save it again, or export it for the API there."
             )
         return

@@ -137,6 +137,11 @@ class Graph:
             graph = graph.outer
         return None if graph is None else (graph, graph.setters[key])
 
+    def set_names(self) -> set[str]:
+        """All that a node here can get."""
+        around = set() if self.outer is None else self.outer.set_names()
+        return around | {name for _, name in self.setters}
+
     def outside(self, entry: Mapping[str, Any]) -> Slot | None:
         """The instance's own slot for an input of this subgraph, if something is linked to it."""
         slot = next((slot for slot in self.host["inputs"] if slot["name"] == entry["name"]), None)

@@ -75,6 +75,8 @@ def parsed(content: bytes | str, name: str) -> Any:
     except RecursionError:
         found = too_deep(name)
     except ValueError as error:
+        if content.lstrip()[:1] in ("<", b"<"):
+            raise WorkflowError(f"{name} is a web page: download the file that it shows, or links to.") from error
         raise WorkflowError(f"{name} is not JSON ({error}). Save the workflow again.") from error
     if depth(found) > limits.JSON_DEPTH:
         too_deep(name)
@@ -83,8 +85,8 @@ def parsed(content: bytes | str, name: str) -> Any:
 
 def too_deep(name: str) -> None:
     raise WorkflowError(
-        f"{name} has more than {limits.JSON_DEPTH} lists and objects inside each other, which no workflow has. Save "
-        "it again."
+        f"{name} has more than {limits.JSON_DEPTH} lists and objects inside each other, which no workflow has. Name "
+        "the file of one."
     )
 
 

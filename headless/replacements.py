@@ -29,29 +29,36 @@ UNFIT = re.compile(r'[/?<>\\:*|"\x00-\x1f\x7f]')  # in a name of a file
 def fill_in(prompt: Mapping[str, Any], graph: "Graph") -> None:
     """Changes the names in a prompt that was made of the graph. What names no node stays, and is told."""
     now = datetime.now()
+    nodes = None
     for number, entry in prompt.items():
         text = entry["inputs"].get(INPUT)
-        if entry["class_type"] in SAVERS and isinstance(text, str):
-            parts = WORD.split(text)  # every second one is a word
-            parts[1::2] = [_filled(word, number, prompt, graph, now) for word in parts[1::2]]
-            entry["inputs"][INPUT] = "".join(parts)
-
-
-def _filled(word: str, number: str, prompt: Mapping[str, Any], graph: "Graph", now: datetime) -> str:
-    name, dot, widget = word.partition(".")
-    if not dot or "." in widget:
-        # the server knows more words, like %year% and %width%
-        return formatted(name.removeprefix(DATE), now) if name.startswith(DATE) else f"%{word}%"
-    for by_title in (False, True):
-        for inner, node in _every(graph):
-            if name == (node["title"] if by_title else _name(inner, node)):
-                values = _values(inner, node, prompt)
+        if entry["class_type"] not in SAVERS or not isinstance(text, str):
+            continue
+        parts = WORD.split(text)  # every second one is a word
+        for place, word in enumerate(parts[1::2]):
+            name, dot, widget = word.partition(".")
+            filled = f"%{word}%"  # the server knows more words, like %year% and %width%
+            if dot and "." not in widget:
+                nodes = _by_name(graph) if nodes is None else nodes
+                values = _values(*nodes[name], prompt) if name in nodes else {}
                 if widget in values:
-                    return UNFIT.sub("_", _text(values[widget]))
-    kind = prompt[number]["class_type"]
-    told = f"node {number} ({kind}) keeps '%{word}%' in its {INPUT}: no node of that name has that widget"
-    graph.place.tell(told)
-    return f"%{word}%"
+                    filled = UNFIT.sub("_", _text(values[widget]))
+                else:
+                    said = f"node {number} ({entry['class_type']}) keeps '{filled:.80}' in its {INPUT}"
+                    graph.place.tell(f"{said}: no node of that name has that widget")
+            elif name.startswith(DATE):
+                filled = formatted(name.removeprefix(DATE), now)
+            parts[2 * place + 1] = filled
+        entry["inputs"][INPUT] = "".join(parts)
+
+
+def _by_name(graph: "Graph") -> "dict[str, tuple[Graph, Mapping[str, Any]]]":
+    """The first node of each name; a name for search and replace comes before a title."""
+    found, titles = {}, {}
+    for inner, node in _every(graph):
+        found.setdefault(_name(inner, node), (inner, node))
+        titles.setdefault(node["title"], (inner, node))
+    return titles | found
 
 
 def formatted(form: str, now: datetime) -> str:
@@ -73,9 +80,10 @@ def _every(graph: "Graph") -> "Iterator[tuple[Graph, Mapping[str, Any]]]":
             yield from _every(graph.instances[number])
 
 
-def _name(graph: "Graph", node: Mapping[str, Any]) -> Any:
-    own = node["type"] if node["type"] in graph.place.object_info and node["type"] not in SAVERS else None
-    return node["properties"].get(NAME, own)
+def _name(graph: "Graph", node: Mapping[str, Any]) -> str:
+    own = node["type"] if node["type"] in graph.place.object_info and node["type"] not in SAVERS else ""
+    found = node["properties"].get(NAME, own)
+    return found if isinstance(found, str) else ""
 
 
 def _values(graph: "Graph", node: Mapping[str, Any], prompt: Mapping[str, Any]) -> dict[str, Any]:

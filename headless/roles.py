@@ -78,10 +78,10 @@ def words_of(kind: str) -> set[str]:
 
 
 def name_of(node: Mapping[str, Any]) -> str:
-    """The name that a node sets or gets: the text of its first widget."""
+    """The name that a node sets or gets: what its first widget shows."""
     values = node["widgets_values"]
     first = next(iter(values.values() if isinstance(values, Mapping) else values), "")
-    return first if isinstance(first, str) else ""
+    return str(first) if isinstance(first, str | int | float) else ""
 
 
 def pair(kind: str) -> str:

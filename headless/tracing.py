@@ -9,7 +9,7 @@ from .roles import EVERYWHERE, FRONTEND, GET, NOTE, PASS, VALUE, name_of
 from .saved import AGAIN, ALWAYS, BYPASS, NEVER
 from .slots import INPUTS, bypass_input
 from .widgets import value_for_prompt
-from .workflow_error import WorkflowError, called
+from .workflow_error import WorkflowError, called, near
 
 
 @dataclass(frozen=True)
@@ -114,8 +114,8 @@ def _set(graph: Graph, node: Node, place: int, wanted: Any) -> Step:
     found = graph.setter(node)
     if found is None:
         raise WorkflowError(
-            f"{called(node, graph.path)} gets {name_of(node)!r:.80}, which no node of this workflow sets: set it, or "
-            "choose another name in the browser."
+            f"{called(node, graph.path)} gets {name_of(node)!r:.80}, which no node around it sets: set it, or choose "
+            f"another name in the browser{near(name_of(node), graph.set_names())}"
         )
     return _into(*found, place, wanted)
 

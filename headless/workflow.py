@@ -2,9 +2,8 @@
 
 import random
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
@@ -16,7 +15,7 @@ from .replacements import fill_in
 from .roles import EVERYWHERES, GROUP_NODE, NOTES, UNKNOWN, Roles
 from .specs import all_specs
 from .tracing import source
-from .workflow_error import WorkflowError, called
+from .workflow_error import WorkflowError, called, near
 
 Prompt = dict[str, dict[str, Any]]
 SUBGRAPH = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
@@ -179,13 +178,6 @@ def find_input(prompt: Prompt, key: str) -> tuple[str, str]:
     raise WorkflowError(
         f"{key}: no node of this workflow has that id, title or class{near(key.rpartition('.')[0], known)}"
     )
-
-
-def near(name: str, known: Iterable[str]) -> str:
-    """A question that ends a refusal: what `name` may have meant."""
-    by_case = {word.lower(): word for word in sorted(known)}
-    found = [by_case[word] for word in get_close_matches(name.lower(), by_case, cutoff=0.7)]
-    return f". Did you mean {' or '.join(map(repr, found))}?" if found else ""
 
 
 def names(entry: Mapping[str, Any]) -> tuple[str, ...]:

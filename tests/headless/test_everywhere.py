@@ -111,7 +111,7 @@ def test_any_node_can_send():
 def test_any_node_that_sends_is_refused_without_its_links():
     """It needs no input for that."""
     with pytest.raises(
-        WorkflowError, match=r"node 1 \(Loader\) gives what it gets to inputs that this file does not name"
+        WorkflowError, match=r"node 1 \(Loader\) gives what it has to inputs that this file does not name"
     ):
         to_prompt(workflow({**LOADER, "properties": {"ue_convert": True}}, save()), INFO)
 

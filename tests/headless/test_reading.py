@@ -250,13 +250,24 @@ DEEP = 100_000
         (b"[" * DEEP + b"]" * DEEP, "more than 200 lists and objects inside each other"),
         (b'{"a":' * 300 + b"1" + b"}" * 300, "more than 200 lists and objects inside each other"),
         (b"{", r"is not JSON \("),
+        (b"\n<!DOCTYPE html><html>", "is a web page: download the file that it shows"),
         (b"\xff\xfe{", r"is not JSON \("),
         ({"a1": {"prompt": RUN}, "a2": {"prompt": RUN}}, "holds 2 runs: keep one of them"),
         ({"prompt": "a dog"}, "holds no workflow"),
         ([], "holds no workflow"),
         ({"nodes": [{"id": 1, "type": "Loader"}, {"id": 2}], "links": []}, "node 2 of the workflow has no type"),
     ],
-    ids=["deep", "deep for ComfyUI", "cut", "cut UTF-16", "history", "a text", "a list", "a node without a type"],
+    ids=[
+        "deep",
+        "deep for ComfyUI",
+        "cut",
+        "a web page",
+        "cut UTF-16",
+        "history",
+        "a text",
+        "a list",
+        "a node without a type",
+    ],
 )
 def test_what_is_refused(put, content, said):
     with pytest.raises(WorkflowError, match=said):

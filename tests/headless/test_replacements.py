@@ -1,5 +1,6 @@
 """Words in names of files are filled in as the frontend fills them in."""
 
+import time
 from datetime import datetime
 
 import pytest
@@ -88,3 +89,9 @@ def test_dates(form, text):
 
 def test_a_date_in_a_name():
     assert named("a/%date:yyyy%_x")[0] == f"a/{datetime.now().year}_x"
+
+
+def test_many_words_take_no_longer_than_they_are_long():
+    started = time.monotonic()
+    named("%nobody.seed%%Sampler.seed%" * 2000, *(node(number, "Sampler", [7]) for number in range(10, 2010)))
+    assert time.monotonic() - started < 5

@@ -1,5 +1,7 @@
 """Names that are set and got, reroutes of node packs, what only a browser draws: resolved as the frontend does."""
 
+import time
+
 import pytest
 from saved_workflows import INFO, node, subgraph, workflow
 
@@ -97,7 +99,7 @@ def test_the_nearest_set_counts():
 def test_a_set_inside_is_not_seen_outside():
     inside = inner(node(1, "Loader", ["b.safetensors"]), setter(2), links=[(1, 1, 0, 2)])
     saved = workflow(getter(3), save(2), node(5, "inner"), links=[(2, 3, 0, 9)], subgraphs=[inside])
-    with pytest.raises(WorkflowError, match=r"node 3 \(GetNode\) gets 'm', which no node of this workflow sets"):
+    with pytest.raises(WorkflowError, match=r"node 3 \(GetNode\) gets 'm', which no node around it sets"):
         to_prompt(saved, INFO)
 
 
@@ -191,6 +193,19 @@ def test_a_set_by_its_name_is_one_whatever_its_slots():
     assert model_of(saved) == ["1", 0]
 
 
+@pytest.mark.parametrize("name", ["\u6a21\u578b \U0001f680", "a'b\"c", 5])
+def test_names_of_any_kind(name):
+    saved = workflow(LOADER, setter(2, name), getter(3, name), save(2), links=[(1, 1, 0, 2), (2, 3, 0, 9)])
+    assert model_of(saved) == ["1", 0]
+
+
+def test_a_name_in_another_case_is_suggested():
+    inside = inner(getter(3, "Model "), save(2), links=[(2, 3, 0, 9)])
+    saved = workflow(LOADER, setter(2, "model"), node(5, "inner"), links=[(1, 1, 0, 2)], subgraphs=[inside])
+    with pytest.raises(WorkflowError, match=r"node 5:3 \(GetNode\) gets 'Model ', .* Did you mean 'model'\?"):
+        to_prompt(saved, INFO)
+
+
 @pytest.mark.parametrize("values", [[], [""], [None]])
 def test_a_get_without_a_name_is_refused(values):
     saved = workflow(
@@ -212,3 +227,11 @@ def test_group_nodes_are_refused_with_what_to_do(sign):
 def test_a_subgraph_that_is_not_in_the_file_is_named():
     with pytest.raises(WorkflowError, match="node 7 is a subgraph that this file does not hold"):
         to_prompt(workflow(node(7, "0a1b2c3d-0000-4000-8000-0123456789ab"), save(2), links=[(2, 7, 0, 9)]), INFO)
+
+
+def test_long_names_are_not_compared():
+    saved = workflow(setter(2, "ab" * 100_000), getter(3, "ba" * 100_000), save(2), links=[(2, 3, 0, 9)])
+    started = time.monotonic()
+    with pytest.raises(WorkflowError, match="which no node around it sets"):
+        to_prompt(saved, INFO)
+    assert time.monotonic() - started < 1
