@@ -13,6 +13,7 @@ from .embedding import Embedding
 from .errors import CheckpointError, Problem
 from .kinds import LOADERS, UNKNOWN, Family
 from .reader import read_file
+from .scaled import Scaled
 from .spellings import WrongValueError
 from .stored import StoredLayer
 from .tensor_info import SPIECE, TensorInfo
@@ -45,7 +46,7 @@ class Checkpoint:
     kept: list[str]
     problems: list[Problem]
     notes: list[str]
-    folded: dict[str, AffineNorm | Embedding] = field(default_factory=dict)
+    folded: dict[str, AffineNorm | Embedding | Scaled] = field(default_factory=dict)
     added: dict[str, torch.Tensor] = field(default_factory=dict)
     aloud: list[str] = field(default_factory=list)
     keys: dict[str, str] = field(default_factory=dict)

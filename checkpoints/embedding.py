@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from ..formats import FORMATS
+from . import silence
 from .stored import StoredLayer
 
 NAMES = re.compile(r"(.*\.)?(shared|embed_tokens|\w*_embedding|relative_attention_bias)")
@@ -31,7 +32,11 @@ class Embedding:
         parts = self.stored.spelling.read(stored, self.stored.shape)
         if tensors[key].is_meta:
             return torch.empty(self.stored.shape, dtype=torch.bfloat16, device="meta")
+        silence.check(self.stored.spelling.format, parts, self.stored.shape)
         return FORMATS[self.stored.spelling.format].wrap(parts, torch.bfloat16, self.stored.shape).dequantize()
+
+    def has_zeros(self, tensors: Mapping[str, torch.Tensor]) -> bool:
+        return bool((tensors[self.stored.keys["scale"]] == 0).any())
 
     def key_of(self, role: str) -> str:
         """The key that a WrongValueError is about."""

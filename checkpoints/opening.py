@@ -5,7 +5,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from . import embedding, joining, names
+from . import embedding, joining, names, scaled
 from .added import find_added
 from .checkpoint import Checkpoint
 from .embedding import Embedding
@@ -15,6 +15,7 @@ from .layers import Findings, find_layers
 from .markers import WHOLE_FILE, profile_note
 from .nearest import nearest
 from .reader import read_contents
+from .scaled import find_scaled
 from .stored import StoredLayer
 from .tensor_info import WEIGHT, TensorInfo
 from .unused import note as unused_note
@@ -56,7 +57,10 @@ def open_checkpoint(path: str | Path, unnamed: bool = False) -> Checkpoint:
         for key in tensors
         if not ATTENTION_SETTINGS.fullmatch(key) and names.targets(family.names, key.removeprefix(prefix))
     ]
-    found = find_layers(contents, prefix, taken)
+    folded, consumed = find_scaled(tensors, taken)
+    found = find_layers(contents, prefix, [key for key in taken if key not in folded and key not in consumed])
+    found.folded |= folded
+    found.consumed |= consumed
     problems = _misplaced(path, family, prefix, tensors) + added.problems + found.problems
     embeddings = _embeddings(found, family, prefix)
     layers = {}
@@ -64,16 +68,9 @@ def open_checkpoint(path: str | Path, unnamed: bool = False) -> Checkpoint:
         layers.update(_renamed(stored, family, prefix, tensors[stored.weight_key], problems))
     kept = _kept(taken, found, family, prefix, tensors, problems)
     profile = profile_note(contents.metadata)
-    tables = embedding.note(len(embeddings))
-    aloud = contents.aloud + found.aloud + tables
-    notes = (
-        contents.notes
-        + unused_note(left)
-        + embedding.note(len(embeddings))
-        + added.notes
-        + found.notes
-        + ([profile] if profile else [])
-    )
+    upcast = embedding.note(len(embeddings)) + scaled.note(len(folded))
+    aloud = contents.aloud + found.aloud + upcast
+    notes = contents.notes + unused_note(left) + upcast + added.notes + found.notes + ([profile] if profile else [])
     if beside:
         notes.append(f"{len(beside)} tensors of other models ({beside[0]}, ...) are left to ComfyUI's loaders of those")
     if settings:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import torch
 
 from . import plain_values, silence
+from .affine_norm import AffineNorm
 from .checkpoint import Checkpoint
 from .errors import CheckpointError, Problem
 from .reader import read_file
@@ -38,6 +39,9 @@ def read_outline(checkpoint: Checkpoint) -> Outline:
         key: tensor if key in beside or (key not in stored and plain_values.is_small(tensor)) else tensor.to("meta")
         for key, tensor in tensors.items()
     }
+    for key, one in checkpoint.folded.items():
+        if not isinstance(one, AffineNorm) and one.has_zeros(outlined):
+            outlined[key] = tensors[key]
     outline = Outline(unread=[key for key in checkpoint.kept if outlined[key].is_meta])
     try:
         checkpoint.check_unscaled(tensors)

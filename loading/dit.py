@@ -100,13 +100,13 @@ def _with_config(weights: Weights, name: str) -> dict[str, str]:
     """The file's metadata, with the one dimension of a Wan model that core does not read off the weights. Raises
     CheckpointError for a model of more layers or channels than any has."""
     metadata = dict(weights.metadata)
-    text = weights.plain.get("text_embedding.0.weight")
+    text = weights.plain.get("text_embedding.0.weight", weights.quantized.get("text_embedding.0"))
     if CONFIG in metadata:
         too_large = next((key for key, value in _sizes(metadata[CONFIG]) if value > _limit(key)), None)
         if too_large is not None:
             cause = f"in its metadata asks for a model of {str(too_large)[:40]!r} beyond any that there is"
             raise Problem(name, CONFIG, cause, OTHER_FILE).error()
-    elif text is not None and text.ndim == 2 and text.shape[1] != WAN_TEXT_DIM:
+    elif text is not None and len(text.shape) == 2 and text.shape[1] != WAN_TEXT_DIM:
         metadata[CONFIG] = json.dumps({"transformer": {"text_dim": text.shape[1]}})
     return metadata
 

@@ -100,3 +100,13 @@ def test_a_vision_encoder(dtype, tmp_path):
     torch.save(cast, tmp_path / "clip.pth")
     plan = load_clip_vision(str(tmp_path / "clip.pth")).model.x2v_plan
     assert len(plan.layers) == 3 * 6
+
+
+def test_a_quantized_text_embedding_tells_its_width_too(wan, tmp_path):
+    path, cast = tmp_path / "model.safetensors", dict(wan)
+    for layer in ("text_embedding.0", "text_embedding.2", "head.head"):
+        cast[f"{layer}.weight"] = (wan[f"{layer}.weight"].float() * 64).to(torch.float8_e4m3fn)
+        cast[f"{layer}.weight_scale"] = torch.tensor(1 / 64)
+    save_file(cast, path)
+    assert inspect(path)["problems"] == []
+    assert load_dit(str(path)).model.x2v_plan.layers.keys() == {"text_embedding.0", "text_embedding.2", "head.head"}

@@ -35,6 +35,14 @@ CASES = {
     ),
     "one scale": held("nvfp4", "weight_global_scale", lambda t: t.fill_(0.0), "is 0, not a positive number"),
     "scale of zero": held("fp8", "weight_scale", lambda t: t[3].zero_(), silence.CAUSE),
+    "scale of zero of a convolution": file(
+        {
+            **wan(),
+            "patch_embedding.weight": torch.ones(8, 16, 1, 2, 2).to(torch.float8_e4m3fn),
+            "patch_embedding.weight_scale": torch.zeros(1),
+        },
+        f"model.safetensors: patch_embedding.weight_scale {silence.CAUSE}. {AGAIN}",
+    ),
     "block scale": held(
         "mxfp8",
         "weight_scale",
