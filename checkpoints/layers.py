@@ -76,7 +76,7 @@ class _Search:
                 self._layer(layer, key)
         self._smooth()
         # weights first, so that an odd layer is blamed on its weight, not on the scale beside it
-        for key in sorted(self.keys, key=lambda key: not key.endswith(("weight", "weight_packed"))):
+        for key in sorted(self.keys, key=lambda key: key.rpartition(".")[2] not in CODES):
             if key not in self.found.consumed and not self._plain(key):
                 self.found.consumed.add(key)
         upcast = sum(self.tensors[key].dtype in FP8 for key in self.keys if key not in self.found.consumed)

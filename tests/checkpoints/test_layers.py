@@ -199,7 +199,11 @@ CHANGES = {
         "mxfp6",
     ),
     "unknown packing": ({"weight": ones(8, 96, dtype=torch.uint8)}, "weight", "uint8, which is not known"),
-    "not a linear layer": ({"weight": ones(8, 4, 4, dtype=I8)}, "weight", "not the weight of a linear layer"),
+    "not a linear layer": (
+        {"weight": ones(8, 4, 4, dtype=I8), "weight_scale": ones(3)},
+        "weight",
+        "not the weight of a linear layer",
+    ),
     "codes for a bias": ({"bias": ones(8, dtype=I8)}, "bias", "not the weight of a linear layer"),
     "scale of a plain weight": ({"weight": ones(8, 16)}, "weight_scale", "weight is not quantized (float32)"),
     "scale without weight": ({"weight": None}, "weight_scale", "a scale without a weight"),

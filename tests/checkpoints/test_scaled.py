@@ -64,8 +64,10 @@ def test_scales_that_are_none(scale, words, coded, opened):
 
 @pytest.mark.parametrize("scale", [torch.ones(3), torch.ones(8, 16), torch.ones(8, dtype=torch.int32)])
 def test_a_scale_of_another_shape_or_type_is_refused(scale, coded, opened):
-    tensors, _ = coded(PATCH, scale=scale)
-    assert opened(tensors).problems
+    for name in ("weight_scale", "scale_weight"):
+        problem = opened(coded(PATCH, name=name, scale=scale)[0]).problems[0]
+        assert problem.key == f"{PATCH}.weight"
+        assert "is not the weight of a linear layer" in problem.cause
 
 
 def test_a_zero_scale_of_an_embedding_is_refused(fixtures, opened):

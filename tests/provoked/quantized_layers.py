@@ -179,6 +179,7 @@ CASES = {
         "is int8 of shape [8, 4, 4], which is not the weight of a linear layer",
         READ,
         weight=zeros(8, 4, 4, dtype=torch.int8),
+        weight_scale=torch.ones(3),
     ),
     "unknown type": small(
         "weight",
