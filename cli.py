@@ -5,6 +5,7 @@ import json
 import sys
 
 from . import ending
+from .printable import printable
 
 NAME = "x2v-quant"
 
@@ -29,6 +30,10 @@ def main(arguments: list[str] | None = None) -> int:
                 found = options.command.run(options)
             except ERRORS as error:
                 parser.exit(1, f"{NAME}: {error}\n")
+            except BrokenPipeError:
+                raise
+            except OSError as error:  # of a place that nothing above has looked at
+                parser.exit(1, f"{NAME}: {printable(str(error))}. Check the path, its permissions and its disk.\n")
             ending.write(NAME, [json.dumps(found)] if options.json else options.command.lines(found))
         return 0 if options.command.ok(found) else 1
 

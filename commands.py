@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from . import inspection, report, scheme_table
 from .benchmarks import run as bench
@@ -22,7 +23,7 @@ from .headless.client import ServerError
 from .headless.server import StartError
 from .headless.workflow import WorkflowError
 from .layer_rules import RuleError
-from .writing import WriteError
+from .writing import WriteError, made_folder
 
 
 @dataclass(frozen=True)
@@ -49,13 +50,21 @@ def _bench_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="MODEL",
         help="every kernel that runs here at the shapes of this model file, by default at those of Wan",
     )
-    parser.add_argument("--tokens", type=int, help="with --kernels: rows of x; default 32760 on a GPU, 1024 on a CPU")
+    parser.add_argument("--tokens", type=_rows, help="with --kernels: rows of x; default 32760 on a GPU, 1024 on a CPU")
     parser.add_argument("--save", action="store_true", help="with --kernels: scheme auto takes the winners from now on")
     parser.add_argument("--quick", action="store_true", help="small sizes: see that it runs, not how fast")
     parser.add_argument("--results", metavar="FOLDER", help="also write the figures there, under the machine's name")
 
 
+def _rows(text: str) -> int:
+    if int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
+    return int(text)
+
+
 def _bench(options: argparse.Namespace) -> dict:
+    if options.results:
+        made_folder(Path(options.results))
     if options.kernels is None:
         found = bench.report(options.part or bench.PARTS, options.quick)
     else:

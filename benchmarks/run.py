@@ -12,6 +12,7 @@ import torch
 
 from ..kernels import LIBRARIES
 from ..machine import default_device, describe
+from ..writing import whole_file
 from .case import Case
 from .tables import lines
 from .timing import FULL, QUICK
@@ -61,10 +62,10 @@ def kernel_report(model: str | None, tokens: int | None, keep: bool, quick: bool
 
 def write(report: dict, folder: str) -> Path:
     """Keep the report as JSON in `folder`, under the machine's name."""
-    file = Path(folder) / f"{file_name(report)}.json"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    return file
+    path = Path(folder) / f"{file_name(report)}.json"
+    with whole_file(path, overwrite=True) as file:
+        file.write(f"{json.dumps(report, indent=1)}\n".encode())
+    return path
 
 
 def file_name(report: dict) -> str:

@@ -31,7 +31,7 @@ def model_files(path: Path) -> ModelFiles:
     if path.is_dir():
         return _folder(path)
     if not path.is_file():
-        raise Problem(path.name, "", "does not exist", "Pick another file.").error()
+        raise Problem(path.name, "", _why_no_file(path), "Pick another file.").error()
     if path.suffix == ".gguf":
         raise Problem(path.name, "", "is a GGUF file", "Load it with the ComfyUI-GGUF pack.").error()
     if path.suffix.lower() not in SAFETENSORS + TORCH:
@@ -41,6 +41,12 @@ def model_files(path: Path) -> ModelFiles:
         folder = path.absolute().parent.name
         raise Problem(path.name, "", "is only a part of a model", f"Choose the folder {folder}/ instead.").error()
     return ModelFiles([path])
+
+
+def _why_no_file(path: Path) -> str:
+    if path.exists():
+        return "is a device or a pipe, no file"
+    return "is a link that leads to no file" if path.is_symlink() else "does not exist"
 
 
 def is_part(path: Path) -> bool:

@@ -1,13 +1,14 @@
 """The command line's part: options, the run, and what it says."""
 
 import argparse
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tqdm import tqdm
 
 from ..benchmarks.comfyui import use_comfyui
-from ..writing import check_path, whole_file
+from ..writing import made_folder, whole_file
 from .errors import CompareError
 
 PICTURES = ("heat_map", "error_plot")
@@ -66,18 +67,12 @@ def run(options: argparse.Namespace) -> dict:
     """Report.as_dict, with the files, the settings and the report as Markdown. Raises CompareError and what the
     loaders raise."""
     for path in (options.reference, options.candidate, options.t5, options.vae):
-        if path is not None and not path.exists():
+        if path is not None and not os.path.exists(path):
             raise CompareError(f"There is nothing at {path}. Check the path.")
     if options.t5 is None and (options.prompt or options.negative):
         raise CompareError("Prompts need a text encoder: give its file with --t5, or leave the prompts out.")
     if options.pictures is not None:
-        check_path(options.pictures)
-        try:
-            options.pictures.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise CompareError(
-                f"{options.pictures} is no folder for pictures: {error.strerror}. Choose another one."
-            ) from error
+        made_folder(options.pictures)
     use_comfyui()
     import torch
 

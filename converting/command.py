@@ -1,12 +1,14 @@
 """The command line's part: options, the run, and what it says."""
 
 import argparse
+import os
 from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
 
 from tqdm import tqdm
 
+from .. import limits
 from ..benchmarks.comfyui import use_comfyui
 from ..calibrating import Calibration
 from ..layer_rules import Override, parse_overrides
@@ -137,7 +139,7 @@ class Bars:
 def _calibration(path: Path | None) -> Calibration | None:
     if path is None:
         return None
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise ConvertError(f"There is no calibration at {path}. Check the path.")
     return Calibration.load(path)
 
@@ -167,13 +169,19 @@ def lines(report: dict) -> list[str]:
 
 def _overrides(options: argparse.Namespace) -> list[Override]:
     """Those of the file first, so that the command line has the last word."""
-    text = ""
-    if options.layers is not None:
-        try:
-            text = options.layers.read_text(encoding="utf-8")
-        except OSError as error:
-            raise ConvertError(f"{options.layers} cannot be read: {error.strerror}. Check the path.") from error
+    text = _text_of(options.layers) if options.layers is not None else ""
     return [*parse_overrides(text), *parse_overrides("\n".join(options.layer))]
+
+
+def _text_of(path: Path) -> str:
+    """As much of it as tells that it is too long: a pipe or a device may have no end."""
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            return file.read(limits.LAYER_RULES_CHARS + 1)
+    except OSError as error:
+        raise ConvertError(f"{path} cannot be read: {error.strerror}. Check the path.") from error
+    except UnicodeDecodeError as error:
+        raise ConvertError(f"{path} is no text in UTF-8. Give a file of lines like 'blocks.0 = keep'.") from error
 
 
 def _lora(text: str) -> tuple[Path, float]:

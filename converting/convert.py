@@ -138,6 +138,8 @@ def _check_target(source: Path, target: Path, checkpoint: Checkpoint, options: O
         raise ConvertError(f"{target} would lie among the files of the source: choose a place outside {source.name}/.")
     if target.is_dir() and (single or target.is_symlink() or any(target.iterdir())):
         raise ConvertError(f"{target} is a folder that is there already: choose another name, or empty it.")
+    if os.path.lexists(target) and not single and not target.is_dir():
+        raise ConvertError(f"{target} is there already and is no folder: choose another name.")
     if os.path.lexists(target) and single and not options.overwrite:
         raise ConvertError(f"{target} is there already: choose another name, or say --overwrite.")
 

@@ -1,6 +1,7 @@
 """Writes the demo's files into a ComfyUI that is there already: the command `x2v-quant demo-models`."""
 
 import argparse
+import os
 from pathlib import Path
 
 from ..writing import whole_file
@@ -43,6 +44,6 @@ def lines(found: dict) -> list[str]:
 
 def _models_folder(text: str) -> Path:
     folder = Path(text).expanduser()
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise argparse.ArgumentTypeError(f"there is no folder {text}: name the models folder of a ComfyUI")
     return folder

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import queue
+import re
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import Any, BinaryIO
 import aiohttp
 
 from .. import limits
+from ..printable import printable
 from .address import Address, shown
 from .complaints import refusal
 from .errors import LateError, ServerError, SilentError
@@ -23,6 +25,8 @@ __all__ = ["Client", "Event", "LateError", "Result", "ServerError", "SilentError
 
 # what a proxy says of a server behind it that is not there
 AWAY = (502, 503, 504)
+# of a prompt: it becomes a part of an address and of sentences
+ID = re.compile(r"[\w-]{1,100}", re.ASCII)
 # what /view has to know of a file
 FILE = ("filename", "subfolder", "type")
 
@@ -35,10 +39,11 @@ class Result:
     outputs: dict[str, dict[str, Any]]
 
     def files(self) -> list[dict[str, str]]:
-        """Every saved file, as the mapping (filename, subfolder, type) that `Client.view` takes."""
+        """Every saved file once, as the mapping (filename, subfolder, type) that `Client.view` takes."""
         values = (value for output in self.outputs.values() for value in output.values())
         items = (item for value in values if isinstance(value, list) for item in value)
-        return [item for item in items if isinstance(item, dict) and all(isinstance(item.get(k), str) for k in FILE)]
+        found = [item for item in items if isinstance(item, dict) and all(isinstance(item.get(k), str) for k in FILE)]
+        return list({tuple(item[key] for key in FILE): item for item in found}.values())
 
 
 class Client:
@@ -69,7 +74,10 @@ class Client:
 
     def history(self, prompt_id: str, seconds: float | None = None) -> dict[str, Any]:
         """The record of a finished prompt; empty while it waits or runs."""
-        return self._mapping(f"/history/{prompt_id}", seconds).get(prompt_id) or {}
+        found = self._mapping(f"/history/{prompt_id}", seconds).get(prompt_id) or {}
+        if not isinstance(found, dict):
+            raise ServerError(f"{self.url} is no ComfyUI: its record of a prompt is no table")
+        return found
 
     def record(self, prompt_id: str) -> dict[str, Any]:
         """As `history`, of a prompt that was queued. Raises ServerError if the server does not know it any more."""
@@ -138,7 +146,7 @@ class Client:
             if response.ok and queued:
                 self._request("POST", "/queue", json={"delete": [queued]})
             raise ServerError(refusal(answer))
-        if not isinstance(queued, str):
+        if not isinstance(queued, str) or not ID.fullmatch(queued):
             raise ServerError(f"{self.url} is no ComfyUI: it took a prompt without giving it an id")
         return queued
 
@@ -171,7 +179,8 @@ class Client:
     def _queued(self) -> set[str]:
         """The ids of all prompts that wait or run."""
         found = self._mapping("/queue", limits.POLL_ANSWER_SECONDS)
-        entries = [entry for name in ("queue_running", "queue_pending") for entry in found.get(name) or ()]
+        queues = [found.get(name) for name in ("queue_running", "queue_pending")]
+        entries = [entry for queue in queues if isinstance(queue, list) for entry in queue]
         return {str(entry[1]) for entry in entries if isinstance(entry, list) and len(entry) > 1}
 
     def _mapping(self, route: str, seconds: float | None = None) -> dict[str, Any]:
@@ -185,7 +194,7 @@ class Client:
         if response.status in AWAY:
             raise SilentError(f"{self.url} does not answer: {response.status} {response.reason}")
         if not response.ok:
-            said = response.body[:500].decode(errors="replace")
+            said = printable(response.body[:500].decode(errors="replace").strip())
             raise ServerError(f"{method} {route}: {response.status} {response.reason}. {said}")
         return response
 

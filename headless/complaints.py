@@ -27,9 +27,9 @@ def failure(kind: str, data: Mapping[str, Any]) -> str:
     where = f"node {_line(data, 'node_id')} ({_line(data, 'node_type')})"
     if kind == "execution_interrupted":
         return f"interrupted in {where}"
-    # a node may say more than one line
+    # a node may say more than one line; none of them looks like one of ours
     said = _text(data, "exception_message").strip().split("\n")
-    return f"{where} failed with {_line(data, 'exception_type')}: " + "\n".join(map(_short, said[:LINES]))
+    return f"{where} failed with {_line(data, 'exception_type')}: " + "\n  ".join(map(_short, said[:LINES]))
 
 
 def _line(data: Any, key: str) -> str:

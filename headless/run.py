@@ -19,7 +19,7 @@ from .. import limits
 from ..core_features import takes_models_directory
 from ..ending import signals_as_exits
 from ..printable import printable
-from ..writing import unfit, whole_file
+from ..writing import made_folder, unfit, whole_file
 from .address import shown
 from .base_folder import base_folder
 from .client import Client, LateError, Result, ServerError, SilentError
@@ -78,8 +78,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     Raises WorkflowError, ServerError (with the sentence of the node that failed) or StartError.
     """
     saved = read_workflow(options.workflow)
-    with writing(options.output):
-        options.output.mkdir(parents=True, exist_ok=True)
+    made_folder(options.output)
     with signals_as_exits(), server_of(options) as (client, local):
         info = client.object_info()
         converted = convert(saved.to_run, info, options.prompt_seed)
@@ -87,7 +86,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         for text in options.settings:
             setting = read_setting(text, prompt, info)
             place = setting.node, setting.input
-            uploaded = setting.uploads and Path(setting.value).is_file()
+            uploaded = setting.uploads and os.path.isfile(setting.value)
             value = client.upload_image(Path(setting.value)) if uploaded else setting.value
             prompt[setting.node]["inputs"][setting.input] = value
             if graph is not None:
@@ -102,6 +101,8 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         seconds = time.monotonic() - began
         kept = [file for file in result.files() if file["type"] == SAVED]
         files = [keep(client, file, options.output, local) for file in kept[: limits.FILES]]
+        if len(kept) > limits.FILES:
+            say(f"{len(kept)} files were saved, of which the first {limits.FILES} are listed and fetched")
     return {
         "workflow": str(options.workflow),
         "prompt_id": result.prompt_id,
@@ -125,20 +126,14 @@ def lines(report: dict[str, Any]) -> list[str]:
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Raises WorkflowError for what keeps a file or a folder from being written."""
-    try:
-        yield
-    except OSError as error:
-        raise WorkflowError(f"{path} cannot be written: {error.strerror}. Choose another place for it.") from error
-
-
-@contextmanager
 def server_of(options: argparse.Namespace) -> Iterator[tuple[Client, bool]]:
     """(client, whether the server writes into the output folder itself)."""
     if options.server:
         yield reached(options.server), False
         return
+    for folder in filter(None, (options.models, options.input, *options.pack)):
+        if not os.path.isdir(folder):
+            raise WorkflowError(f"There is no folder {folder}. Check the path.")
     comfyui = find_comfyui()
     folders = {"--input-directory": options.input or comfyui / "input", "--output-directory": options.output}
     arguments = [str(word) for name, folder in folders.items() for word in (name, folder.resolve())]

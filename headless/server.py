@@ -104,7 +104,7 @@ def serve(
     """
     base = base.resolve()
     cpu = cpu or not torch.cuda.is_available()
-    packs = {PACK_NAME: PACK, **{folder.name: folder for folder in more_packs}}
+    packs = {PACK_NAME: PACK, **{folder.name: folder for folder in map(Path.resolve, more_packs) if folder != PACK}}
     for name, folder in packs.items():
         link_folder(folder, base / "custom_nodes" / name)
     port, mark = free_port(), f"started-by-{uuid.uuid4().hex}"

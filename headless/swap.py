@@ -3,14 +3,14 @@
 import argparse
 import copy
 import json
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ..writing import check_path
+from ..writing import check_path, whole_file
 from .reading import read_workflow
-from .run import writing
 from .saved import check, is_pair
 from .server import PACK_NAME
 from .stand_ins import OTHERS, STAND_INS, StandIn
@@ -188,16 +188,16 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     already or cannot be written."""
     output = options.output or options.workflow.with_name(f"{options.workflow.stem}_quantized.json")
     check_path(output)
-    if output.exists():
+    if os.path.lexists(output):
         raise WorkflowError(f"{output} is there already: name another file with -o, or remove it.")
     bad = [text for text in options.files if "=" not in text]
     if bad:
         raise WorkflowError(f"{bad[0]!r} is not OLD=NEW (OLD is a file that the workflow names)")
     changed, loaders = swap(read_workflow(options.workflow).to_edit, dict(text.split("=", 1) for text in options.files))
-    with writing(output):
-        # half of a pair, which UTF-8 has no bytes for, is what JSON writes as \\ud800 too
-        text = json.dumps(changed, ensure_ascii=False, indent=2)
-        output.write_text(text, encoding="utf-8", errors="backslashreplace")
+    # half of a pair, which UTF-8 has no bytes for, is what JSON writes as \\ud800 too
+    text = json.dumps(changed, ensure_ascii=False, indent=2).encode(errors="backslashreplace")
+    with whole_file(output) as file:
+        file.write(text)
     return {
         "workflow": str(options.workflow),
         "output": str(output),

@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 import aiohttp
 
 from .. import limits
+from ..printable import printable
 from ..sizes import amount
 from .address import Address
 from .errors import LateError, ServerError, SilentError
@@ -61,7 +62,8 @@ def ask(
     except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError) as error:
         raise SilentError(f"{address.url} does not answer: {error}") from error
     except (aiohttp.ClientError, ValueError) as error:
-        raise ServerError(f"{address.url} does not answer {method} {route} as a web server does: {error}") from error
+        said = printable(str(error))  # it quotes the answer
+        raise ServerError(f"{address.url} does not answer {method} {route} as a web server does: {said}") from error
 
 
 class Listener:

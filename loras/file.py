@@ -1,5 +1,6 @@
 """A LoRA's file -> its tensors."""
 
+import os
 from pathlib import Path
 
 import comfy.utils
@@ -13,7 +14,7 @@ VALUES = (torch.Tensor, int, float)
 
 def read_lora(path: Path) -> dict[str, torch.Tensor]:
     """Raises LoRAError for a file that is not there, cannot be read or holds no named tensors."""
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise LoRAError(f"There is no LoRA at {path}. Check the path.")
     try:
         tensors = comfy.utils.load_torch_file(str(path), safe_load=True)

@@ -3,6 +3,17 @@
 from .errors import WriteError, words
 from .locking import only_writer
 from .names import PARTIAL, beside, check_name, check_path, unfit
-from .whole import whole_file
+from .whole import made_folder, whole_file
 
-__all__ = ["PARTIAL", "WriteError", "beside", "check_name", "check_path", "only_writer", "unfit", "whole_file", "words"]
+__all__ = [
+    "PARTIAL",
+    "WriteError",
+    "beside",
+    "check_name",
+    "check_path",
+    "made_folder",
+    "only_writer",
+    "unfit",
+    "whole_file",
+    "words",
+]

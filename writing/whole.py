@@ -34,6 +34,19 @@ def whole_file(path: Path, overwrite: bool = False) -> Iterator[BinaryIO]:
         raise WriteError(words(path, error)) from error
 
 
+def made_folder(path: Path) -> Path:
+    """The folder, made with those on the way. Raises WriteError for a name that not every system takes, for what is no
+    folder, and in place of the OSError of a disk."""
+    check_path(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise WriteError(f"{path} is there already and is no folder. Choose another one.") from error
+    except OSError as error:
+        raise WriteError(words(path, error)) from error
+    return path
+
+
 @contextlib.contextmanager
 def _partial(path: Path) -> Iterator[Path]:
     """Where the file lies until it is whole; nothing is there before, and after."""

@@ -6,6 +6,7 @@ import json
 import shlex
 from pathlib import Path
 
+from ...writing import made_folder, whole_file
 from .. import run as bench
 from ..comfyui import use_comfyui
 from .errors import FidelityError
@@ -36,6 +37,8 @@ def run(options: argparse.Namespace) -> dict:
         _check_gguf(options.gguf)
     if options.cases < 1:
         raise FidelityError(f"--cases {options.cases} leaves nothing to sample: give 1 or more.")
+    if options.results is not None:
+        made_folder(options.results)
     from . import plots
     from .run import report
 
@@ -43,9 +46,8 @@ def run(options: argparse.Namespace) -> dict:
     found["command"] = " ".join([COMMAND, *_options(options)])
     if options.results is not None:
         stem = f"fidelity-{bench.file_name(found)}"
-        options.results.mkdir(parents=True, exist_ok=True)
-        path = options.results / f"{stem}.json"
-        path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        with whole_file(options.results / f"{stem}.json", overwrite=True) as file:
+            file.write(f"{json.dumps(found, indent=1)}\n".encode())
         plots.save(found, frames, options.results, stem)
     return found
 

@@ -1,5 +1,7 @@
 """Starting the server: what it refuses, what it says, and that no process is left behind; ComfyUI is a stand-in."""
 
+from pathlib import Path
+
 import psutil
 import pytest
 from fake_comfyui import FakeComfyUI, running
@@ -113,6 +115,17 @@ def test_the_process_ends_with_the_block_whatever_happens(tmp_path, stand_in):
         raise KeyError
     assert running.process.poll() is not None
     assert (tmp_path / "custom_nodes" / "x2v-quant" / "pyproject.toml").exists()
+
+
+def test_a_pack_is_linked_from_where_the_command_is_typed(tmp_path, stand_in, monkeypatch):
+    comfyui = stand_in(ANSWERS.format(nodes={node: {"input": {}} for node in server.REQUIRED_NODES}))
+    (tmp_path / "packs" / "other").mkdir(parents=True)
+    (tmp_path / "packs" / "other" / "mine.py").touch()
+    monkeypatch.chdir(tmp_path / "packs")
+    with serve(tmp_path / "base", more_packs=[Path("other"), server.PACK], comfyui=comfyui):
+        linked = tmp_path / "base" / "custom_nodes"
+        assert (linked / "other" / "mine.py").exists()
+        assert {path.name for path in linked.iterdir()} == {"other", "x2v-quant"}
 
 
 def test_named_comfyui_that_is_none(tmp_path, monkeypatch):

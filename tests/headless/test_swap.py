@@ -2,7 +2,9 @@
 
 import argparse
 import copy
+import errno
 import json
+import os
 
 import official_templates
 import pytest
@@ -13,6 +15,7 @@ from x2v_quant.cli import main
 from x2v_quant.headless.stand_ins import STAND_INS
 from x2v_quant.headless.swap import arguments, lines, ok, run, swap
 from x2v_quant.headless.workflow import WorkflowError
+from x2v_quant.writing import WriteError
 
 WAN = "wan2.1_t2v_14B_fp16.safetensors"
 UMT5 = "umt5_xxl_fp16.safetensors"
@@ -274,6 +277,24 @@ def test_from_the_shell(saved_file, capsys):
         main(["swap", str(saved_file)])
     assert ended.value.code == 1
     assert "is there already" in capsys.readouterr().err
+
+
+def test_nothing_is_written_where_a_link_leads(saved_file):
+    output, elsewhere = saved_file.with_name("out.json"), saved_file.with_name("elsewhere.json")
+    output.symlink_to(elsewhere)
+    with pytest.raises(WorkflowError, match=r"out\.json is there already"):
+        run(options(saved_file, "-o", str(output)))
+    assert not elsewhere.exists()
+
+
+def test_a_full_disk_leaves_no_half_of_it(saved_file, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(WriteError, match=r"_quantized\.json does not fit on its disk"):
+        run(options(saved_file))
+    assert list(saved_file.parent.iterdir()) == [saved_file]
 
 
 def test_half_a_pair_of_a_character_survives(tmp_path):

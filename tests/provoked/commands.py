@@ -7,7 +7,7 @@ import torch
 
 from x2v_quant.demo import assets
 
-from . import comparisons, kept_types
+from . import comparisons, kept_types, typed_paths
 from .calibrations import LAYER, maxima
 from .desk import MODEL, NOWHERE, OUT, Desk, Typed, convert, lacking
 from .headers import header
@@ -70,6 +70,7 @@ OTHER_MODEL = "it was recorded on another model. Calibrate this one."
 TYPED = {
     **comparisons.TYPED,
     **kept_types.TYPED,
+    **typed_paths.TYPED,
     "convert: nowhere": Typed(
         lambda desk: ["convert", NOWHERE, OUT], (f"{NOWHERE} does not exist. Pick another file.",)
     ),

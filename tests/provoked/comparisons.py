@@ -47,7 +47,7 @@ TYPED = {
         lambda desk: ["compare", NOWHERE, NOWHERE, "--steps", "0"], ("0 is not between 1 and 10000",), status=2
     ),
     "compare: a picture's place": Typed(
-        pictures_in_a_file, ("pictures is no folder for pictures: ", "Choose another one.")
+        pictures_in_a_file, ("pictures is there already and is no folder. Choose another one.",)
     ),
     "compare: a VAE's folder": decoded(lambda desk: desk.folder, " is a folder. Give the file of a VAE."),
     "compare: what is no VAE": decoded(

@@ -21,7 +21,6 @@ MAY = {
     "headless/locales.py": "the repository's own texts",
     "headless/run.py": "in the folder of its own server",
     "headless/server.py": "the log in the folder of its own server",
-    "headless/swap.py": "a workflow under a new name",
     "memory/process.py": "Linux' counters",
 }
 NOT_INSTALLED = ("tests", "benchmarks", "dev.py", ".")
