@@ -26,9 +26,10 @@ def _original(file: Path) -> comfy.sd.CLIP:
         tokenizer = comfy.text_encoders.wan.WanT5Tokenizer
         params = {}  # noqa: RUF012 - core's CLIP reads it as an attribute and copies it
 
+    spiece, _ = find_tokenizer(file, weights.spiece_model, None, config["vocab_size"])
     clip = comfy.sd.CLIP(
         Target,
-        tokenizer_data={"spiece_model": find_tokenizer(file, weights.spiece_model, None, config["vocab_size"])},
+        tokenizer_data={"spiece_model": spiece},
         model_options={"umt5xxl_model_config": config, "dtype": weights.plain["shared.weight"].dtype},
     )
     missing, unused = clip.cond_stage_model.umt5xxl.transformer.load_state_dict(weights.plain, strict=False)
