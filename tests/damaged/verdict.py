@@ -156,7 +156,7 @@ class Judge:
 
 
 def said(name: str, line: str) -> bool:
-    return name in line or name.rpartition(".")[2] in line or "finite" in line or "NaN" in line
+    return name in line or name.rpartition(".")[2] in line or any(word in line for word in ("finite", "infinity", "NaN"))
 
 
 def weights(module: torch.nn.Module) -> dict[str, torch.Tensor]:
@@ -190,7 +190,7 @@ def _read(path: Path) -> dict[str, torch.Tensor]:
     found = {}
     for file in files:
         if file.suffix == ".pth":
-            data = torch.load(file, weights_only=True)
+            data = torch.load(file, map_location="cpu", weights_only=True)
             data = data[0] if isinstance(data, list) and len(data) == 1 else data
             found |= {key: value for key, value in dict(data).items() if isinstance(value, torch.Tensor)}
         else:
