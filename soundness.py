@@ -24,10 +24,13 @@ def outline_of(checkpoint: Checkpoint) -> Outline:
         outline.notes.append(UNTRIED)
         outline.problems += _unknown(checkpoint)
         return outline
-    from .loading.trial import find_problem
+    from .loading.trial import find_problem, tokenizer_note
 
     problem = find_problem(checkpoint, outline.weights)
-    outline.problems += [problem] if problem else []
+    if problem is None:
+        outline.notes += tokenizer_note(checkpoint, outline.weights)
+    else:
+        outline.problems.append(problem)
     return outline
 
 

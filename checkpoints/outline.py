@@ -9,6 +9,7 @@ from .affine_norm import AffineNorm
 from .checkpoint import Checkpoint
 from .errors import CheckpointError, Problem
 from .reader import read_file
+from .tensor_info import SPIECE
 from .weights import Weights
 
 
@@ -36,7 +37,9 @@ def read_outline(checkpoint: Checkpoint) -> Outline:
     beside = {key for layer in stored.values() for role, key in layer.keys.items() if role != "codes"}
     beside |= {key for one in checkpoint.folded.values() for key in one.keys} - checkpoint.folded.keys()
     outlined = {
-        key: tensor if key in beside or (key not in stored and plain_values.is_small(tensor)) else tensor.to("meta")
+        key: tensor
+        if key in beside or key == SPIECE or (key not in stored and plain_values.is_small(tensor))
+        else tensor.to("meta")
         for key, tensor in tensors.items()
     }
     for key, one in checkpoint.folded.items():

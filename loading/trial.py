@@ -14,9 +14,11 @@ from ..plan import Plan
 from ..schemes import AUTO, resolve
 from . import clip_vision, dit, t5
 from .common import assign
+from .tokenizer import find_tokenizer
 
 META, CPU = torch.device("meta"), torch.device("cpu")
 DTYPE = torch.bfloat16
+EMBEDDING = "shared.weight"
 
 
 def find_problem(checkpoint: Checkpoint, weights: Weights) -> Problem | None:
@@ -34,6 +36,17 @@ def find_problem(checkpoint: Checkpoint, weights: Weights) -> Problem | None:
     except CheckpointError as error:
         return error.problem
     return None
+
+
+def tokenizer_note(checkpoint: Checkpoint, weights: Weights) -> list[str]:
+    """What the loader says of the tokenizer of a sound text encoder where none is picked."""
+    if checkpoint.kind != T5:
+        return []
+    rows = len(weights.plain[EMBEDDING])
+    try:
+        return find_tokenizer(checkpoint.path, weights.spiece_model, None, rows)[1]
+    except CheckpointError as error:
+        return [str(error)]
 
 
 def _plan(component: str, name: str) -> Plan:

@@ -76,6 +76,8 @@ class Judge:
             if not text.isprintable() or len(text) > 1000:
                 return Verdict(UNTRUE, f"a message that is too long or cannot be printed: {text[:300]!r}")
             loads = not problems and report["kind"] == damaged.loader and report["layer_groups"]
+            # a tokenizer may be picked, so a file without one is no problem; that is told all the same
+            loads = loads and text not in report["notes"]
             return Verdict(UNTRUE, f"no problem, but {text}") if loads else Verdict(REFUSED, text)
         except Exception:
             return Verdict(TRACEBACK, f"load: {traceback.format_exc(limit=-4)}")
@@ -156,7 +158,9 @@ class Judge:
 
 
 def said(name: str, line: str) -> bool:
-    return name in line or name.rpartition(".")[2] in line or any(word in line for word in ("finite", "infinity", "NaN"))
+    return (
+        name in line or name.rpartition(".")[2] in line or any(word in line for word in ("finite", "infinity", "NaN"))
+    )
 
 
 def weights(module: torch.nn.Module) -> dict[str, torch.Tensor]:
