@@ -46,6 +46,7 @@ END_SECONDS = 20  # from Ctrl-C to the end, whatever hangs: a server is asked to
 
 # workflows
 JSON_BYTES = 100_000_000  # of a file: graphs that carry pictures in base64 have tens of MB
+INFLATION = 100  # times its size that a compressed text may have: JSON has twenty, what is all alike a thousand
 JSON_DEPTH = 200  # of lists and objects in each other: a saved graph has about ten
 GRAPH_NODES = 20_000  # of a workflow with its subgraphs expanded: the largest public ones have about a thousand
 GRAPH_DEPTH = 50  # of subgraphs in each other: nobody has opened five

@@ -2,6 +2,7 @@
 
 import json
 import struct
+import warnings
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -63,40 +64,49 @@ def medium(path: Path) -> str:
 def carried(path: Path, kind: str) -> Texts:
     """KEYS -> text. Raises WorkflowError for a damaged file."""
     try:
-        found = READERS[kind](path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = READERS[kind](path)
+    except MemoryError:
+        raise
     except Exception as error:  # of three libraries, on what anybody may have written
         raise WorkflowError(f"{path} is a damaged {MEDIA[kind]} ({error}). Take the original.") from error
     return {key: text for key, text in found.items() if key in KEYS}
 
 
 def _png(path: Path) -> Texts:
-    """Texts may lie behind the picture too."""
-    found = {}
+    """Texts may lie behind the picture too. Only the first of each of KEYS is read and inflated."""
+    found: Texts = {}
     with path.open("rb") as file:
         file.seek(8)
         while len(head := file.read(8)) == 8:
             size, kind = struct.unpack(">I4s", head)
             if kind in PNG_TEXTS and size <= limits.JSON_BYTES:
-                key, text = _png_text(kind, file.read(size))
-                found.setdefault(key.lower(), text)
+                name, _, rest = file.read(size).partition(b"\0")
+                key = name.decode("latin-1").lower()
+                if key in KEYS and key not in found:
+                    found[key] = _png_text(kind, rest)
                 file.seek(4, 1)
             else:
                 file.seek(size + 4, 1)
     return found
 
 
-def _png_text(kind: bytes, content: bytes) -> tuple[str, str]:
-    key, _, rest = content.partition(b"\0")
+def _png_text(kind: bytes, content: bytes) -> str:
     if kind == b"zTXt":
-        return key.decode("latin-1"), _inflated(rest[1:]).decode("latin-1")
+        return _inflated(content[1:]).decode("latin-1")
     if kind != b"iTXt":
-        return key.decode("latin-1"), rest.decode("latin-1")
-    packed, text = rest[:1] == b"\1", rest[2:].split(b"\0", 2)[-1]
-    return key.decode("latin-1"), (_inflated(text) if packed else text).decode()
+        return content.decode("latin-1")
+    packed, text = content[:1] == b"\1", content[2:].split(b"\0", 2)[-1]
+    return (_inflated(text) if packed else text).decode()
 
 
 def _inflated(content: bytes) -> bytes:
-    return zlib.decompressobj().decompress(content, limits.JSON_BYTES)
+    unpacking = zlib.decompressobj()
+    text = unpacking.decompress(content, min(limits.JSON_BYTES, limits.INFLATION * len(content)))
+    if unpacking.unconsumed_tail:
+        raise ValueError(f"a text in it grows to more than {limits.INFLATION} times its size")
+    return text
 
 
 def _picture(path: Path) -> Texts:

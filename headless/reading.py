@@ -2,6 +2,7 @@
 
 import json
 import stat
+from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,9 +113,9 @@ def unwrapped(found: Any, name: str) -> Saved | None:
 
 def layers(found: Any, name: str) -> Iterator[Json]:
     """What a file holds, and what lies in its wrappers."""
-    waiting = [found]
+    waiting = deque([found])
     while waiting:
-        inner = waiting.pop(0)
+        inner = waiting.popleft()
         if isinstance(inner, str):
             inner = in_text(inner, name)
         if isinstance(inner, list):  # as /history has a prompt: its number, its id, the prompt, what was sent along
