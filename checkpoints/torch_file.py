@@ -64,13 +64,13 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
 
     Raises CheckpointError if the file is damaged or holds anything but tensors and plain values.
     """
-    return model_table(path, _loaded(path))[0]
+    return model_table(path, loaded(path))[0]
 
 
 def read_tensor(path: Path, shape: tuple[int, ...], remedy: str) -> torch.Tensor:
     """Of a file that holds a tensor of this shape and nothing else. Raises CheckpointError, with `remedy` if it holds
     anything else."""
-    tensor = _loaded(path)
+    tensor = loaded(path)
     if not isinstance(tensor, torch.Tensor) or tuple(tensor.shape) != shape:
         raise Problem(path.name, "", f"is not one tensor of shape {list(shape)}", remedy).error()
     return tensor
@@ -78,7 +78,7 @@ def read_tensor(path: Path, shape: tuple[int, ...], remedy: str) -> torch.Tensor
 
 def read_infos(path: Path) -> Contents:
     """What the file holds. Weights stay on disk, except in files of before PyTorch 1.6, which only read as a whole."""
-    data = _loaded(path)
+    data = loaded(path)
     table, notes, aloud = model_table(path, data)
     flat = isinstance(data, dict) and all(table.get(key) is value for key, value in data.items())
     contents = Contents(notes=notes, aloud=aloud, nested=set() if flat else {path})
@@ -94,7 +94,8 @@ def read_infos(path: Path) -> Contents:
     return contents
 
 
-def _loaded(path: Path) -> object:
+def loaded(path: Path) -> object:
+    """All that the file holds. Raises CheckpointError for a damaged one, and for more than tensors and plain values."""
     archive = zipfile.is_zipfile(path)
     _check_torch(path)
     if archive:

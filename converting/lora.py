@@ -24,7 +24,8 @@ class LoRAs:
         self._patches: dict[str, list[tuple]] = {}
         for file, strength in files:
             try:
-                tensors, parts = part_for(file.name, read_lora(file), expert)
+                whole = read_lora(file)
+                tensors, parts = part_for(file.name, whole, expert)
                 found = translate(file.name, tensors, places)
             except LoRAError as error:
                 raise ConvertError(str(error)) from error
@@ -32,7 +33,7 @@ class LoRAs:
                 rows, change = (*target[1:], None)[:2] if isinstance(target, tuple) else (None, None)
                 self._patches.setdefault(name_of(target), []).append((strength, patch, 1.0, rows, change))
             self.notes.append(f"{file.name} merged into {len(found.patches)} tensors at strength {strength:g}")
-            self.notes += [*parts, *found.lines(places)]
+            self.notes += [*whole.notes, *parts, *found.lines(places)]
 
     def __contains__(self, name: str) -> bool:
         return name in self._patches

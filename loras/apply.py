@@ -43,7 +43,9 @@ def apply_lora(
     """
     parameters = dict(patcher.model.named_parameters())
     places = places_of(patcher.model)
+    notes = getattr(tensors, "notes", ())
     tensors, parts = part_for(file, tensors, expert_in(patcher), expert)
+    parts = [*notes, *parts]
     translated = translate(file, tensors, places)
     beside = {
         name: patch

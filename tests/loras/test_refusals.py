@@ -110,7 +110,7 @@ def test_a_file_that_is_not_there_or_damaged(tmp_path):
     with pytest.raises(LoRAError, match="There is no LoRA at"):
         read_lora(tmp_path / NAME)
     (tmp_path / NAME).write_bytes(b"no safetensors")
-    with pytest.raises(LoRAError, match=f"{NAME} is damaged"):
+    with pytest.raises(LoRAError, match=f"{NAME} is a text file, not a LoRA. Download it again."):
         read_lora(tmp_path / NAME)
     save_file(pair(LAYER), tmp_path / NAME)
     assert set(read_lora(tmp_path / NAME)) == set(pair(LAYER))

@@ -31,7 +31,7 @@ def alone(**parts: tuple[int, ...]) -> dict[str, torch.Tensor]:
 UNFIT = f"{FILE} has nothing for this model: {LAYER}."
 
 CASES = {
-    "damaged": lora(b"no safetensors", f"{FILE} is damaged or is no LoRA. Download it again."),
+    "damaged": lora(b"no safetensors", f"{FILE} is a text file, not a LoRA. Download it again."),
     "another model": lora(
         pair("lora_unet_down_blocks_0_attentions_0_proj_in", 320, 320),
         f"{FILE} has nothing for this model: its keys are like lora_unet_down_blocks_0_attentions_0_proj_in.",

@@ -82,6 +82,7 @@ UNREACHABLE = (
         for file in ("comfy_kitchen", "deepgemm", "marlin", "q8f", "sgl", "shared_objects", "vllm")
     ),
     Row("fused.py", "", "takes a ComfyUI newer than any that is tested; tests/test_fused.py"),
+    Row("loras/file.py", "Check its rights", "takes a user who may not; tests/loras/test_file.py"),
     Row("layer_rules/selection.py", "and stays as it is. Remove", f"{CONVERT}: no MODEL has tables as layers", True),
     Row("linear.py", "This ComfyUI cannot patch", "takes a GPU's dynamic VRAM and ComfyUI 0.24; tests/loading"),
     Row("loras/file.py", "There is no LoRA at", LISTED, True),
