@@ -20,6 +20,7 @@ INFIXES = {
     "_forward_module",
     "_module",
     "module",
+    "base_layer",
 }
 # how optimum-quanto ends the names of what a quantized weight is made of -> how they end elsewhere
 ENDS = {"weight._data": WEIGHT[1:], "weight._scale": "weight_scale", "weight._shift": "weight_zero_point"}
@@ -74,7 +75,7 @@ def unwrap(contents: Contents) -> Unwrapped:
     left = [key for key in contents.tensors if key not in named]
     notes = [*contents.notes, *aloud]
     notes += [f"names are read without {prefix!r}, which stands before them"] if prefix else []
-    notes += [f"{len(left)} tensors of a training run are left out: {left[0]}, ..."] if left else []
+    notes += [f"{len(left)} tensors that are no part of the model are left out: {left[0]}, ..."] if left else []
     return _renamed(replace(contents, notes=notes, aloud=contents.aloud + aloud, wrapper=prefix), named)
 
 

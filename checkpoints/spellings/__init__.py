@@ -7,7 +7,19 @@ from collections.abc import Mapping
 
 from ...formats import ROTATED, family
 from ..tensor_info import TensorInfo
-from . import channel, compressed_tensors, fp8_block128, fp8_tensor, gptq, int4, marlin, mxfp8, nvfp4, smooth
+from . import (
+    bitsandbytes,
+    channel,
+    compressed_tensors,
+    fp8_block128,
+    fp8_tensor,
+    gptq,
+    int4,
+    marlin,
+    mxfp8,
+    nvfp4,
+    smooth,
+)
 from .spelling import Match, Spelling, WrongValueError, match
 from .values import INPUT_SCALES, SCALES
 
@@ -15,6 +27,7 @@ SPELLINGS = (
     smooth.INT8,
     smooth.FP8,
     channel.INT8,
+    bitsandbytes.INT8,
     *channel.CONVROT,
     fp8_tensor.STATIC,
     fp8_tensor.UNCALIBRATED,

@@ -350,3 +350,19 @@ def test_the_codes_of_a_pth_need_not_be_contiguous(tmp_path):
             torch.save({**DIT, **{f"{Q}.{end}": t for end, t in tensors.items()}}, tmp_path / name)
             held.append(open_checkpoint(tmp_path / name).load().quantized[Q])
         assert torch.equal(dequantized(held[0]), dequantized(held[1])), kind
+
+
+@pytest.mark.parametrize("end", ["", "base_layer."])
+@pytest.mark.parametrize("order", [None, 0])
+def test_int8_of_bitsandbytes(order, end, tmp_path):
+    """The largest value of a row stands beside its codes; PEFT puts a word before both."""
+    original = weight(16, 32)
+    largest = original.float().abs().amax(dim=1)
+    codes = (original.float() / largest[:, None] * 127).round().to(torch.int8)
+    layer = {"weight": codes, "SCB": largest}
+    if order is not None:
+        layer["weight_format"] = torch.tensor(order, dtype=torch.uint8)
+    save_file({**DIT, **{f"{Q}.{end}{name}": tensor for name, tensor in layer.items()}}, tmp_path / "m.safetensors")
+    held = open_checkpoint(tmp_path / "m.safetensors").load().quantized[Q]
+    found = FORMATS[held.format].wrap(held.tensors, torch.float32, held.shape).dequantize()
+    torch.testing.assert_close(found, codes.float() * largest[:, None] / 127)

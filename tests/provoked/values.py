@@ -27,6 +27,15 @@ CASES = {
         wan(None, weight=torch.full((8, 16), float("inf")).to(E5M2), weight_scale=torch.ones(1)),
         f"model.safetensors: {LAYER}.weight holds NaN or infinity. {AGAIN}",
     ),
+    "bitsandbytes": file(
+        wan(
+            None,
+            weight=torch.ones(8, 16, dtype=torch.int8),
+            SCB=torch.ones(8),
+            weight_format=torch.tensor(1, dtype=torch.uint8),
+        ),
+        f"model.safetensors: {LAYER}.weight_format says that the codes lie in the order of a GPU's tensor cores. Save",
+    ),
     "scale": held(
         "int8", "weight_scale", lambda t: t[3].fill_(float("nan")), "holds a scale that is negative or not a number"
     ),
