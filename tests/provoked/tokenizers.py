@@ -71,7 +71,7 @@ CASES = {
         linux=True,
     ),
     "dead link to a model": picked(
-        "dead.safetensors", NOWHERE, "dead.safetensors does not exist. Pick another file.", linux=True
+        "dead.safetensors", NOWHERE, "dead.safetensors is a link that leads to no file. Pick another file.", linux=True
     ),
     "no tokenizer": picked(
         SPIECE,
