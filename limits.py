@@ -2,6 +2,7 @@
 
 # files that are read
 HEADER_BYTES = 100_000_000  # of a safetensors header: the format's own upper bound
+TENSORS = 200_000  # of a model: twice the largest's; names are looked at one by one, a second for 50,000
 DIMENSIONS = 64  # of a tensor: torch's own limit
 KEY_CHARS = 1024  # of a tensor's name: the longest published has some 150, of a LoRA with all of its prefixes
 MARKER_BYTES = 4096  # of a layer's marker, which is a few dozen bytes of JSON

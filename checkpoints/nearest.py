@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 
-from .kinds import FAMILIES, UNKNOWN, missing_signs
+from .kinds import FAMILIES, UNKNOWN, missing_signs, one_text
 
 # names that are compared, of those that differ in more than numbers: more are slow and tell nothing new
 MOST_NAMES = 1000
@@ -30,7 +30,7 @@ COMMON = {
 def nearest(names: Iterable[str]) -> str:
     """ ": the nearest known one is ..., but ...", or "" if none is near."""
     names = list(names)
-    text = "\n".join(names)
+    text = one_text(names)
     kinds = {re.sub(r"\d+", "0", name): name for name in reversed(names)}
     words = {name: _words(name) for name in list(kinds.values())[-MOST_NAMES:]}
     best, family, lacking = 0.0, None, []

@@ -9,7 +9,7 @@ from .. import limits
 from .endings import SAFETENSORS, UNNAMED
 from .errors import Problem
 from .folder import ModelFiles, model_files
-from .safetensors_header import read_header
+from .safetensors_header import check_count, read_header
 from .tensor_info import Contents
 from .torch_file import read_infos, read_tensors
 
@@ -36,6 +36,7 @@ def _read_contents(model: ModelFiles, name: str) -> tuple[list[Path], Contents]:
             cause = f"is also in {merged.tensors[key].file.name}"
             raise Problem(file.name, key, cause, "The folder mixes two models: keep one of them.").error()
         merged.tensors.update(contents.tensors)
+        check_count(name, len(merged.tensors))
         merged.metadata.update(contents.metadata)
         merged.markers.update(contents.markers)
         merged.notes += contents.notes

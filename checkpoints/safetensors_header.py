@@ -61,6 +61,7 @@ def read_header(path: Path) -> Contents:
             raise _something_else(path, start, length)
         file.seek(LENGTH_BYTES)
         header = _parse(path, file.read(length))
+        check_count(path.name, len(header))
         base = LENGTH_BYTES + length
         contents = Contents(metadata=_metadata(path, header.pop("__metadata__", {})))
         ranges = []
@@ -74,6 +75,13 @@ def read_header(path: Path) -> Contents:
                 file.seek(base + begin)
                 contents.markers[key] = file.read(info.nbytes) if info.nbytes <= limits.MARKER_BYTES else b""
     return contents
+
+
+def check_count(name: str, tensors: int) -> None:
+    """Raises CheckpointError for more than any model has: the names are looked at one by one."""
+    if tensors > limits.TENSORS:
+        cause = f"holds {tensors} tensors, and a model has at most {limits.TENSORS}"
+        raise Problem(name, "", cause, "Get the model from its publisher.").error()
 
 
 def _something_else(path: Path, start: bytes, length: int) -> CheckpointError:

@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from ..checkpoints.kinds import begins, one_text
+
 
 @dataclass(frozen=True)
 class Family:
@@ -281,7 +283,7 @@ ENCODERS = (
 def families_of(names: Iterable[str]) -> tuple[Family, ...]:
     """The families that a model with tensors of these names (without a model prefix) belongs to: one diffusion model,
     or the encoders that it bundles; empty if no row describes it."""
-    text = "\n".join(names)
+    text = one_text(names)
     model = next((family for family in DIFFUSION_MODELS if _told(family, text)), None)
     return (model,) if model else tuple(family for family in ENCODERS if _told(family, text))
 
@@ -295,4 +297,4 @@ def lightx2v_also(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def _told(family: Family, text: str) -> bool:
-    return all(re.search(f"^({sign})", text, re.MULTILINE) for sign in family.signs)
+    return all(begins(sign, text) for sign in family.signs)

@@ -49,6 +49,10 @@ CASES = {
         header({"x" * 1025: tensor(0, 4)}, bytes(4)),
         f"{FILE}: {'x' * 40} ... is a name of 1025 characters; that of a tensor has at most 1024. Get the model from",
     ),
+    "many": file(
+        header({str(number): tensor(0, 0, "U8", [0]) for number in range(200_001)}),
+        f"{FILE} holds 200001 tensors, and a model has at most 200000. Get the model from its publisher.",
+    ),
     "entry": file(header({"a": []}), f"{FILE}: a has no valid dtype, shape and place. {DAMAGED}"),
     "size": file(
         header({"a": tensor(0, 4, "F32", [2])}, bytes(4)),
