@@ -1,6 +1,5 @@
 """Load Quantized DiT: a diffusion transformer as core's MODEL."""
 
-import json
 from pathlib import Path
 
 import comfy.model_management
@@ -10,7 +9,6 @@ import torch
 from ..checkpoints import Problem, Weights, open_checkpoint
 from ..checkpoints.expert_names import expert_of
 from ..checkpoints.nearest import nearest
-from ..limits import MODEL_LAYERS, MODEL_SIZE
 from ..linear import operations
 from ..loras import stackable
 from ..plan import Plan
@@ -29,13 +27,9 @@ from .common import (
     say,
     state_dict,
 )
+from .config import CONFIG, OTHER_FILE, blamed, is_of_sizes, with_config
 
-# what core assumes of a Wan model whose file says nothing
-WAN_TEXT_DIM = 4096
-# in the metadata: a table from which core takes what weights do not tell
-CONFIG = "config"
 UNKNOWN = "Update ComfyUI or use another file."
-OTHER_FILE = "Get this model as another file, or without that entry."
 
 
 def load_dit(path: str, choice: SchemeChoice | None = None, unquantized: bool = False, disable_dynamic: bool = False):
@@ -67,21 +61,22 @@ def build_dit(sd: dict[str, torch.Tensor], weights: Weights, plan: Plan, name: s
     options: of core's loader. Raises CheckpointError, in the words of the file called `name`, for what core does not
     know and for what it would not use or miss."""
     given = counts(sd)
-    metadata = _with_config(weights, name)
+    metadata = with_config(weights, name)
     model_options = {"custom_operations": operations(plan), "dtype": _storage_dtype(weights.plain, plan.compute_dtype)}
-    with same_shapes(name), buildable(name):
-        try:
-            patcher = comfy.sd.load_diffusion_model_state_dict(sd, model_options, metadata=metadata, **options)
-        except KeyError as error:  # core reads the model's dimensions off tensors it takes to be there
-            raise Problem(name, str(error.args[0]), "is missing", INCOMPLETE).error() from error
-        except UNBUILT as error:
-            if CONFIG not in weights.metadata:
-                raise
-            cause = "in its metadata describes no model that ComfyUI can build of these tensors"
-            raise Problem(name, CONFIG, cause, OTHER_FILE).error() from error
-    if patcher is None:
-        raise Problem(name, "", f"is no diffusion model that ComfyUI recognises{nearest(given)}", UNKNOWN).error()
-    say(plan, check_complete(patcher.model.diffusion_model, given, name))
+    with blamed(weights.metadata):
+        with same_shapes(name), buildable(name):
+            try:
+                patcher = comfy.sd.load_diffusion_model_state_dict(sd, model_options, metadata=metadata, **options)
+            except KeyError as error:  # core reads the model's dimensions off tensors it takes to be there
+                raise Problem(name, str(error.args[0]), "is missing", INCOMPLETE).error() from error
+            except (*UNBUILT, RuntimeError) as error:
+                if CONFIG not in weights.metadata or not is_of_sizes(error):
+                    raise
+                cause = "in its metadata describes no model that ComfyUI can build of these tensors"
+                raise Problem(name, CONFIG, cause, OTHER_FILE).error() from error
+        if patcher is None:
+            raise Problem(name, "", f"is no diffusion model that ComfyUI recognises{nearest(given)}", UNKNOWN).error()
+        say(plan, check_complete(patcher.model.diffusion_model, given, name))
     return patcher
 
 
@@ -94,33 +89,3 @@ def _storage_dtype(plain: dict[str, torch.Tensor], compute: torch.dtype) -> torc
         if tensor.dtype.is_floating_point:
             sizes[tensor.dtype] = sizes.get(tensor.dtype, 0) + tensor.numel()
     return max(sizes, key=sizes.get, default=torch.float32)
-
-
-def _with_config(weights: Weights, name: str) -> dict[str, str]:
-    """The file's metadata, with the one dimension of a Wan model that core does not read off the weights. Raises
-    CheckpointError for a model of more layers or channels than any has."""
-    metadata = dict(weights.metadata)
-    text = weights.plain.get("text_embedding.0.weight", weights.quantized.get("text_embedding.0"))
-    if CONFIG in metadata:
-        too_large = next((key for key, value in _sizes(metadata[CONFIG]) if value > _limit(key)), None)
-        if too_large is not None:
-            cause = f"in its metadata asks for a model of {str(too_large)[:40]!r} beyond any that there is"
-            raise Problem(name, CONFIG, cause, OTHER_FILE).error()
-    elif text is not None and len(text.shape) == 2 and text.shape[1] != WAN_TEXT_DIM:
-        metadata[CONFIG] = json.dumps({"transformer": {"text_dim": text.shape[1]}})
-    return metadata
-
-
-def _sizes(text: str) -> list[tuple[str, int | float]]:
-    """(name, number) in the configuration; none in what is no table, which is core's to refuse where it reads it."""
-    try:
-        table = json.loads(text)
-    except (ValueError, RecursionError):
-        return []
-    sizes = table.get("transformer") if isinstance(table, dict) else None
-    found = sizes.items() if isinstance(sizes, dict) else ()
-    return [(key, value) for key, value in found if isinstance(value, int | float)]
-
-
-def _limit(key: str) -> int:
-    return MODEL_LAYERS if "layers" in key or "blocks" in key else MODEL_SIZE

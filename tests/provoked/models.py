@@ -66,6 +66,11 @@ CASES = {
         demo("t2v", kind="int8", metadata={"config": '{"transformer": {"num_layers": 1000000}}'}),
         "model.safetensors: config in its metadata asks for a model of 'num_layers' beyond any that there is. Get this",
     ),
+    "configuration of another model": file(
+        demo("t2v", kind="int8", metadata={"config": '{"transformer": {"freq_dim": 128}}'}),
+        "model.safetensors: time_embedding.0.weight has shape [",
+        "The file is incomplete, or config in its metadata is of another model: get it again, or without that entry.",
+    ),
     "shapes of no model": file(
         demo("t2v", lambda tensors: tensors.update({"head.modulation": torch.zeros(())}), metadata={"a": "b"}),
         "model.safetensors has tensors whose shapes make no model that ComfyUI can build. The file is incomplete or",
