@@ -1,5 +1,7 @@
 """Models that were cast to fp8, whole or beside layers with scales: loaded, sampled and converted as their weights."""
 
+import re
+
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -110,3 +112,88 @@ def test_a_quantized_text_embedding_tells_its_width_too(wan, tmp_path):
     save_file(cast, path)
     assert inspect(path)["problems"] == []
     assert load_dit(str(path)).model.x2v_plan.layers.keys() == {"text_embedding.0", "text_embedding.2", "head.head"}
+
+
+SPIECE = encoders.spiece_model(1)
+# loader -> a small unquantized model and how its linear layers are named
+MODELS = {
+    load_dit: (lambda: dit(0, WanSize(blocks=2), image_to_video=False), r"blocks\.\d+\.(self_attn|cross_attn|ffn)\."),
+    load_t5: (lambda: encoders.umt5(1, encoders.pieces(SPIECE), 64), r"blocks\.\d+\.(attn|ffn)\."),
+    load_clip_vision: (
+        lambda: encoders.clip_vision(1, width=320, mlp=320, blocks=2),
+        r"visual\.transformer\.\d+\.(attn|mlp)\.",
+    ),
+}
+LARGEST = {torch.int8: 127.0, torch.float8_e4m3fn: 448.0, torch.float8_e5m2: 57344.0}
+# name of a scale, shape of it
+SCALES = {
+    "rows": ("weight_scale", lambda largest: largest),
+    "scale_weight": ("scale_weight", lambda largest: largest.amax()),
+    "scale_weight of one": ("scale_weight", lambda largest: largest.amax().reshape(1)),
+}
+# what is cast beside layers with scales
+RESTS = {
+    "nothing": lambda key, tensor: False,
+    "biases": lambda key, tensor: key.endswith("bias"),
+    "norms": lambda key, tensor: "norm" in key,
+    "linear layers and tables": lambda key, tensor: tensor.ndim == 2,
+    "convolutions": lambda key, tensor: tensor.ndim > 2,
+    "everything": lambda key, tensor: True,
+}
+
+
+def scaled(tensors, layers, dtype, name, shaped):
+    """Codes and scales of the layers, the other tensors as they are."""
+    made = {}
+    for key, tensor in tensors.items():
+        if not (re.match(layers, key) and key.endswith("weight") and tensor.ndim == 2 and "norm" not in key):
+            made[key] = tensor.to(torch.bfloat16)
+            continue
+        scale = shaped(tensor.abs().amax(1, keepdim=True)) / LARGEST[dtype]
+        codes = tensor / scale
+        made[key] = (codes.round() if dtype is torch.int8 else codes).to(dtype)
+        made[f"{key.removesuffix('weight')}{name}"] = scale.float()
+    return made
+
+
+def values(path):
+    """Every weight that is loaded, under ComfyUI's names."""
+    weights = open_checkpoint(path).load()
+    found = {key: tensor.float() for key, tensor in weights.plain.items()}
+    for layer, held in weights.quantized.items():
+        found[f"{layer}.weight"] = FORMATS[held.format].wrap(held.tensors, torch.float32, held.shape).dequantize()
+    return found
+
+
+def same_but_for_rounding(path, source):
+    """e5m2 has two bits of a number, and what is as small as a rounding has none."""
+    found, wanted = values(path), values(source)
+    assert found.keys() == wanted.keys()
+    for key, tensor in wanted.items():
+        assert (found[key] - tensor).norm() <= 0.09 * tensor.norm(), key
+
+
+@pytest.mark.parametrize("load", MODELS, ids=lambda load: load.__name__)
+@pytest.mark.parametrize("dtype", LARGEST, ids=str)
+@pytest.mark.parametrize("rest", RESTS)
+def test_layers_with_scales_beside_what_was_cast(rest, dtype, load, tmp_path):
+    """Whatever the loader takes is a source of convert as well, and what that writes loads."""
+    (tmp_path / "spiece.model").write_bytes(SPIECE)
+    dense, layers = MODELS[load]
+    dense = dense()
+    save_file({key: tensor.contiguous() for key, tensor in dense.items()}, tmp_path / "dense.safetensors")
+    for number, cast in enumerate(DTYPES):
+        name, shaped = list(SCALES.values())[(list(RESTS).index(rest) + number) % len(SCALES)]
+        made = scaled(dense, layers, dtype, name, shaped)
+        made = {
+            key: tensor.to(cast) if tensor.dtype is torch.bfloat16 and RESTS[rest](key, tensor) else tensor
+            for key, tensor in made.items()
+        }
+        path, target = tmp_path / "model.safetensors", tmp_path / f"{number}.safetensors"
+        save_file({key: tensor.contiguous() for key, tensor in made.items()}, path)
+        assert inspect(path)["problems"] == []
+        assert load(str(path)) is not None
+        same_but_for_rounding(path, tmp_path / "dense.safetensors")
+        convert(path, target, Options(format="int8-channel"))
+        assert load(str(target)) is not None
+        same_but_for_rounding(target, tmp_path / "dense.safetensors")
