@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import torch
 
@@ -101,8 +102,11 @@ def loaded(path: Path) -> object:
     if archive:
         _check_sizes(path)
     try:
-        with _only_harmless():
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=archive)
+        with _only_harmless(), path.open("rb") as file:
+            source = path if archive else Metered(file, path.name)
+            return torch.load(source, map_location="cpu", weights_only=True, mmap=archive)
+    except (CheckpointError, MemoryError):
+        raise
     except Exception as error:  # a foreign or damaged pickle makes torch raise nearly anything
         raise _unreadable(path, archive, error) from error
 
@@ -128,8 +132,33 @@ def _check_sizes(path: Path) -> None:
         raise Problem(path.name, "", cause, "Get the model as .safetensors.").error()
     pickled = sum(entry.file_size for entry in entries if entry.filename.endswith(".pkl"))
     if pickled > limits.PICKLE_BYTES:
-        cause = f"has {amount(pickled)} of names and other things beside its tensors, and a model has at most "
-        raise Problem(path.name, "", f"{cause}{amount(limits.PICKLE_BYTES)}", "Get the model as .safetensors.").error()
+        raise _too_many_names(path.name, pickled)
+
+
+def _too_many_names(name: str, size: int) -> CheckpointError:
+    cause = f"has {amount(size)} of names and other things beside its tensors, and a model has at most "
+    return Problem(name, "", f"{cause}{amount(limits.PICKLE_BYTES)}", "Get the model as .safetensors.").error()
+
+
+class Metered:
+    """A file of before PyTorch 1.6, whose pickles stand before its tensors. They are read in pieces, which are counted;
+    tensors are read into their place."""
+
+    def __init__(self, file: BinaryIO, name: str):
+        self._file, self._name, self._pickled = file, name, 0
+        self.readinto, self.seek, self.tell = file.readinto, file.seek, file.tell
+
+    def read(self, size: int = -1) -> bytes:
+        return self._counted(self._file.read(size))
+
+    def readline(self) -> bytes:
+        return self._counted(self._file.readline())
+
+    def _counted(self, data: bytes) -> bytes:
+        self._pickled += len(data)
+        if self._pickled > limits.PICKLE_BYTES:
+            raise _too_many_names(self._name, self._pickled)
+        return data
 
 
 def _check_records(path: Path, table: dict[str, torch.Tensor]) -> None:

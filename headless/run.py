@@ -140,7 +140,10 @@ def server_of(options: argparse.Namespace) -> Iterator[tuple[Client, bool]]:
     # nothing is written into the user's ComfyUI: custom_nodes, temp and user lie here
     with base_folder() as base:
         arguments += models_in((options.models or comfyui / "models").resolve(), comfyui, base)
-        with serve(base, options.cpu, options.pack, comfyui, arguments) as server, its_log_if_it_died(server):
+        with (
+            serve(base, options.cpu, options.pack, comfyui, arguments, temporary=True) as server,
+            its_log_if_it_died(server),
+        ):
             yield server.client, True
 
 

@@ -95,11 +95,12 @@ def serve(
     more_packs: Sequence[Path] = (),
     comfyui: Path | None = None,
     options: Sequence[str] = (),
+    temporary: bool = False,
 ) -> Iterator[Server]:
     """Starts main.py with `base` as its base directory and yields once our nodes answer.
 
     cpu: do without a GPU; a machine without one does anyway. more_packs: folders of other node packs to load.
-    options: more of main.py's own.
+    options: more of main.py's own. temporary: `base` goes if this process is killed.
     Raises StartError. The process is gone when the block is left, however it is left.
     """
     base = base.resolve()
@@ -109,8 +110,9 @@ def serve(
         link_folder(folder, base / "custom_nodes" / name)
     port, mark = free_port(), f"started-by-{uuid.uuid4().hex}"
     log = base / "server.log"
+    tether = sys.executable, "-u", str(TETHERED), str(base) if temporary else ""
     command = [
-        *(sys.executable, "-u", str(TETHERED), "main.py", "--base-directory", str(base), "--port", str(port)),
+        *(*tether, "main.py", "--base-directory", str(base), "--port", str(port)),
         *("--database-url", "sqlite:///:memory:", "--disable-auto-launch", "--disable-api-nodes"),
         *options,
         *(["--cpu"] if cpu else []),

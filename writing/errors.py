@@ -14,6 +14,8 @@ def words(target: Path, error: OSError) -> str:
     """What a disk has said, when it was asked to write `target`."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"{target} does not fit on its disk. Make room, or choose another target."
+    if error.errno == errno.EFBIG:
+        return f"{target} is larger than its disk takes files (FAT: 4 GB). Choose another disk, or write shards."
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return f"{target} cannot be written: {error.strerror}. Choose a folder that you may write to."
     if error.errno == errno.ENAMETOOLONG:

@@ -122,6 +122,20 @@ def test_sigterm(begun):
     assert not server.is_running()
 
 
+def test_both_are_killed(begun):
+    """Then the folder goes when the next command starts."""
+    command, server = begun(RUNNING)
+    base = base_of(server)
+    server.suspend()
+    command.kill()
+    command.communicate(timeout=PATIENCE)
+    server.kill()
+    server.wait(PATIENCE)
+    assert base.exists()
+    sweep(base.parent)
+    assert not base.exists()
+
+
 def base_of(server: psutil.Process) -> Path:
     words = server.cmdline()
     return Path(words[words.index("--base-directory") + 1])
@@ -130,16 +144,12 @@ def base_of(server: psutil.Process) -> Path:
 @pytest.mark.parametrize("number", ["SIGHUP", "SIGKILL", "SIGQUIT"])
 @pytest.mark.parametrize("source", [STARTING, RUNNING], ids=["starting", "running"])
 def test_the_command_alone_is_ended(begun, source, number):
-    """As a terminal that is closed, or a system without memory, does it: the server goes with it; the folder does too,
-    or when the next command starts."""
+    """As a terminal that is closed, or a system without memory, does it: the server and its folder go with it."""
     command, server = begun(source)
     base = base_of(server)
     command.send_signal(getattr(signal, number))
     command.communicate(timeout=PATIENCE)
     server.wait(PATIENCE)
-    if number != "SIGHUP":
-        assert base.exists()
-        sweep(base.parent)
     assert not base.exists()
 
 

@@ -65,6 +65,11 @@ CASES = {
         " kB large and says that it holds 10.0 MB, which PyTorch writes of no model. Get the model as",
         name=FILE,
     ),
+    "names of an old file": file(
+        b"\x80\x02X" + (17_000_000).to_bytes(4, "little") + bytes(17_000_000),
+        f"{FILE} has 17.0 MB of names and other things beside its tensors, and a model has at most 16.0 MB. Get the",
+        name=FILE,
+    ),
     "names": file(
         archive("a/data.pkl", bytes(16_000_001)),
         f"{FILE} has 16.0 MB of names and other things beside its tensors, and a model has at most 16.0 MB. Get the",

@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from x2v_quant.writing import WriteError, only_writer, whole_file
+from x2v_quant.writing import WriteError, made_folder, only_writer, whole_file
 
 HOLDS = """
 import sys, time
@@ -149,3 +149,28 @@ def test_the_lock_is_free_afterwards(tmp_path):
         with only_writer(tmp_path / "out"), pytest.raises(WriteError), only_writer(tmp_path / "out"):
             pass
     assert names(tmp_path) == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such limit of a process")
+def test_a_disk_that_takes_no_file_as_large(tmp_path):
+    """As FAT does from 4 GB on."""
+    code = (
+        "import resource, signal; from pathlib import Path; from x2v_quant.writing import WriteError, whole_file\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+        "try:\n    with whole_file(Path('out')) as file: file.write(bytes(5000))\n"
+        "except WriteError as error: print(error)"
+    )
+    said = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    assert said == "out is larger than its disk takes files (FAT: 4 GB). Choose another disk, or write shards.\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_is_made_or_refused(tmp_path):
+    assert made_folder(tmp_path / "a" / "b").is_dir() and made_folder(tmp_path / "a").is_dir()
+    (tmp_path / "file").touch()
+    with pytest.raises(WriteError, match=r"file is there already and is no folder\. Choose another one"):
+        made_folder(tmp_path / "file")
+    with pytest.raises(WriteError, match=r"cannot be written: .*file is no folder\. Check the path"):
+        made_folder(tmp_path / "file" / "b")
+    with pytest.raises(WriteError, match="'NUL' is no name"):
+        made_folder(tmp_path / "NUL" / "b")
