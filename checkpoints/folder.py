@@ -32,7 +32,7 @@ def model_files(path: Path) -> ModelFiles:
         return _folder(path)
     if not path.is_file():
         raise Problem(path.name, "", _why_no_file(path), "Pick another file.").error()
-    if path.suffix == ".gguf":
+    if path.suffix.lower() == ".gguf":
         raise Problem(path.name, "", "is a GGUF file", "Load it with the ComfyUI-GGUF pack.").error()
     if path.suffix.lower() not in SAFETENSORS + TORCH:
         endings = ", ".join(SAFETENSORS + TORCH)

@@ -9,9 +9,8 @@ import safetensors
 
 from .. import limits
 from .errors import CheckpointError, Problem
+from .other_files import AGAIN, LENGTH_BYTES, other_file
 from .tensor_info import MARKER_SUFFIX, Contents, TensorInfo
-
-LENGTH_BYTES = 8
 
 # the file's word -> (torch's name, bits)
 DTYPES = {
@@ -40,22 +39,15 @@ DTYPES = {
 # what "\\ud800" in JSON becomes; the library that reads the weights takes none
 SURROGATE = re.compile("[\ud800-\udfff]")
 
-AGAIN = "Download it again."
 # characters of a type that is no word for one
 SHOWN = 20
-# how a file begins that is something else -> (what it is, remedy)
-OTHER_FILES = {
-    b"version https://git-lfs": ("is a Git LFS pointer, not the model", "Download the file itself."),
-    b"PK\x03\x04": ("is a PyTorch file with a safetensors ending", "Rename it to .pth."),
-    b"GGUF": ("is a GGUF file", "Load it with the ComfyUI-GGUF pack."),
-}
 
 
 def read_header(path: Path) -> Contents:
     """Names, shapes and types, without the data. Raises CheckpointError for anything but a whole safetensors file."""
     size = path.stat().st_size
     with path.open("rb") as file:
-        start = file.read(64)
+        start = file.read(LENGTH_BYTES)
         length = int.from_bytes(start[:LENGTH_BYTES], "little")
         if len(start) < LENGTH_BYTES or length > min(size - LENGTH_BYTES, limits.HEADER_BYTES):
             raise _something_else(path, start, length)
@@ -85,13 +77,9 @@ def check_count(name: str, tensors: int) -> None:
 
 
 def _something_else(path: Path, start: bytes, length: int) -> CheckpointError:
-    for beginning, (cause, remedy) in OTHER_FILES.items():
-        if start.startswith(beginning):
-            return Problem(path.name, "", cause, remedy).error()
-    if not start:
-        return Problem(path.name, "", "is empty", AGAIN).error()
-    if all(byte in b"\t\n\r" or 32 <= byte < 127 for byte in start):
-        return Problem(path.name, "", "is a text file, not a model", AGAIN).error()
+    other = other_file(path)
+    if other is not None:
+        return Problem(path.name, "", other.cause, other.remedy).error()
     if len(start) >= LENGTH_BYTES and length <= limits.HEADER_BYTES:
         return Problem(path.name, "", "is cut off inside its header", AGAIN).error()
     return Problem(path.name, "", "is not a safetensors file", AGAIN).error()

@@ -15,6 +15,7 @@ import torch
 from .. import limits
 from ..sizes import amount
 from .errors import CheckpointError, Problem
+from .other_files import AGAIN, OtherFile, other_archive, other_file
 from .tables import info_of, model_table
 from .tensor_info import MARKER_SUFFIX, Contents
 
@@ -126,6 +127,9 @@ def _check_sizes(path: Path) -> None:
             entries = archive.infolist()
     except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
         raise _unreadable(path, True, error) from error
+    other = other_archive([entry.filename for entry in entries])
+    if other is not None:
+        raise Problem(path.name, "", other.cause, other.remedy).error()
     whole, size = sum(entry.file_size for entry in entries), path.stat().st_size
     if whole > size:
         cause = f"is {amount(size)} large and says that it holds {amount(whole)}, which PyTorch writes of no model"
@@ -207,4 +211,5 @@ def _unreadable(path: Path, archive: bool, error: Exception) -> CheckpointError:
         remedy = "Get the model as .safetensors, or have it saved again with its tensors alone."
         return Problem(path.name, "", cause, remedy).error()
     cause = "is damaged" if archive else "is cut off or is no PyTorch file"
-    return Problem(path.name, "", cause, "Download it again.").error()
+    other = other_file(path) or OtherFile(cause, AGAIN)
+    return Problem(path.name, "", other.cause, other.remedy).error()

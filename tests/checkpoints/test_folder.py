@@ -193,7 +193,7 @@ def test_an_index_of_pytorch_files_cannot_leave_its_folder(folder, write):
     "content,words",
     [
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12\n", "is a Git LFS pointer"),
-        (b"<!DOCTYPE html><html><body>404</body></html>", "is a text file, not a model"),
+        (b"<!DOCTYPE html><html><body>404</body></html>", "is a web page, not a model"),
         (None, "is cut off"),
     ],
 )

@@ -53,9 +53,9 @@ def test_markers_are_read_and_weights_are_not(tmp_path):
     "data,words",
     [
         (b"", "is empty"),
-        (b"<!DOCTYPE html><html>Not found</html>" * 5, "is a text file, not a model. Download it again"),
+        (b"<!DOCTYPE html><html>Not found</html>" * 5, "is a web page, not a model. Download the file itself"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "Git LFS pointer"),
-        (b"PK\x03\x04" + bytes(100), "PyTorch file .* Rename it to .pth"),
+        (b"PK\x03\x04" + bytes(100), "is cut off, and a PyTorch file or a packed one .* Download it again"),
         (b"GGUF" + bytes(100), "ComfyUI-GGUF"),
         (b"\xff" * 100, "is not a safetensors file"),
         (SOUND[:40], "is cut off inside its header"),

@@ -70,7 +70,7 @@ def test_a_truncated_file_is_refused(share, wan, write):
     path = write(wan(), "model.pth")
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * share)])
-    with pytest.raises(CheckpointError, match=r"model.pth is (cut off|damaged)"):
+    with pytest.raises(CheckpointError, match=r"model.pth is (cut off|damaged|empty)"):
         open_checkpoint(path)
 
 

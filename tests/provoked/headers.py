@@ -6,6 +6,7 @@ import torch
 from safetensors.torch import save
 
 from .case import file
+from .torch_files import saved
 
 SOUND = save({"a.weight": torch.zeros(4, 3, dtype=torch.int8), "a.weight_scale": torch.ones(4, 1)}, {"k": "v"})
 FILE = "model.safetensors"
@@ -23,15 +24,26 @@ def tensor(begin: int, end: int, dtype: str = "I8", shape=(4,)) -> dict:
 
 CASES = {
     "empty": file(b"", f"{FILE} is empty. Download it again."),
-    "text": file(b"<!DOCTYPE html><html>Not found</html>" * 5, f"{FILE} is a text file, not a model. Download it"),
+    "web page": file(
+        b"<!DOCTYPE html><html>Not found</html>" * 5,
+        f"{FILE} is a web page, not a model. Download the file itself; sign in first where the site asks for it.",
+    ),
+    "text": file(b'{"error": "no such file"}' * 5, f"{FILE} is a text file, not a model. Download it"),
     "git lfs": file(
         b"version https://git-lfs.github.com/spec/v1\noid sha256:0",
         f"{FILE} is a Git LFS pointer, not the model. Download the file itself.",
     ),
-    "torch": file(
-        b"PK\x03\x04" + bytes(100), f"{FILE} is a PyTorch file with a safetensors ending. Rename it to .pth."
+    "torch": file(saved({}), f"{FILE} is a PyTorch file with a safetensors ending. Rename it to .pth."),
+    "torch, cut": file(
+        saved({})[:-50], f"{FILE} is cut off, and a PyTorch file or a packed one (ZIP). Download it again."
     ),
-    "gguf": file(b"GGUF" + bytes(100), f"{FILE} is a GGUF file. Load it with the ComfyUI-GGUF pack."),
+    "packed": file(
+        b"7z\xbc\xaf'\x1c" + bytes(99),
+        f"{FILE} is a packed file (7z). Unpack it, and pick the file that was in it.",
+    ),
+    "gguf": file(
+        b"GGUF" + bytes(100), f"{FILE} is a GGUF file. Rename it to .gguf and load it with the ComfyUI-GGUF pack."
+    ),
     "something": file(b"\xff" * 100, f"{FILE} is not a safetensors file. Download it again."),
     "cut in the header": file(SOUND[:40], f"{FILE} is cut off inside its header. Download it again."),
     "cut": file(SOUND[:-1], f"{FILE} is cut off: 27 of 28 bytes of weights are there. Download it again."),

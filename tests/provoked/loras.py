@@ -31,7 +31,11 @@ def alone(**parts: tuple[int, ...]) -> dict[str, torch.Tensor]:
 UNFIT = f"{FILE} has nothing for this model: {LAYER}."
 
 CASES = {
-    "damaged": lora(b"no safetensors", f"{FILE} is a text file, not a LoRA. Download it again."),
+    "another kind of file": lora(
+        b"<html>" * 9, f"{FILE} is a web page, not a LoRA. Download the file itself; sign in first where"
+    ),
+    "cut": lora(b"\x09" + bytes(7) + b"{", f"{FILE} is cut off inside its header. Download it again."),
+    "gguf": lora(b"GGUF" + bytes(99), f"{FILE} is a GGUF file. Get the LoRA as .safetensors."),
     "another model": lora(
         pair("lora_unet_down_blocks_0_attentions_0_proj_in", 320, 320),
         f"{FILE} has nothing for this model: its keys are like lora_unet_down_blocks_0_attentions_0_proj_in.",

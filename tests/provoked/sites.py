@@ -23,6 +23,7 @@ WORDS = {
         "_one_scale_for",
     },
     "checkpoints/joining.py": {"_twice", "_unfit"},
+    "checkpoints/other_files.py": {"_packed"},
     "layer_rules/format_names.py": {"format_named"},
     "layer_rules/shapes.py": {"why_not"},
     "lightx2v_config/diffusion.py": {"_not_found"},
@@ -35,7 +36,9 @@ WORDS = {
 # tables of words, by the name of the module's constant
 TABLES = {
     "checkpoints/foreign.py": {"MEANINGS"},
-    "checkpoints/safetensors_header.py": {"OTHER_FILES"},
+    "checkpoints/other_files.py": {
+        *("LFS", "GGUF", "EMPTY", "WEB_PAGE", "TEXT", "CUT", "SCRIPT", "AS_TORCH", "AS_SAFETENSORS")
+    },
     "sampling/nan_words.py": {"WHERE"},
 }
 # files whose errors are caught, and only their words go on

@@ -5,6 +5,7 @@ import os
 import zipfile
 
 import torch
+from safetensors.torch import save
 
 from .case import file
 from .wan import LAYER, wan
@@ -23,11 +24,12 @@ def saved(value) -> bytes:
     return stream.getvalue()
 
 
-def archive(name: str = "notes.txt", content: bytes = b"hello", compression: int = zipfile.ZIP_STORED) -> bytes:
+def archive(*names: str, content: bytes = b"hello", compression: int = zipfile.ZIP_STORED) -> bytes:
     """A zip file that is not PyTorch's."""
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", compression) as made:
-        made.writestr(name, content)
+        for name in names or ("notes.txt",):
+            made.writestr(name, content)
     return stream.getvalue()
 
 
@@ -57,10 +59,22 @@ CASES = {
         name=FILE,
     ),
     "cut": file(saved(wan())[:-100], f"{FILE} is cut off or is no PyTorch file. Download it again.", name=FILE),
-    "another archive": file(archive(), f"{FILE} is damaged. Download it again.", name=FILE),
+    "another archive": file(
+        archive(), f"{FILE} is a packed file (ZIP). Unpack it, and pick the file that was in it.", name=FILE
+    ),
+    "program": file(
+        archive("a/data.pkl", "a/constants.pkl"),
+        f"{FILE} is a PyTorch program (TorchScript), which is not read. Get the model as .safetensors.",
+        name=FILE,
+    ),
+    "safetensors": file(
+        save({"a": torch.zeros(1)}),
+        f"{FILE} is a safetensors file with the ending of a PyTorch file. Rename it to .safetensors.",
+        name=FILE,
+    ),
     "an archive of tomorrow": file(newer(), f"{FILE} is damaged. Download it again.", name=FILE),
     "inflates": file(
-        archive("a/data.pkl", bytes(10_000_000), zipfile.ZIP_DEFLATED),
+        archive("a/data.pkl", content=bytes(10_000_000), compression=zipfile.ZIP_DEFLATED),
         f"{FILE} is 9.8",
         " kB large and says that it holds 10.0 MB, which PyTorch writes of no model. Get the model as",
         name=FILE,
@@ -71,7 +85,7 @@ CASES = {
         name=FILE,
     ),
     "names": file(
-        archive("a/data.pkl", bytes(16_000_001)),
+        archive("a/data.pkl", content=bytes(16_000_001)),
         f"{FILE} has 16.0 MB of names and other things beside its tensors, and a model has at most 16.0 MB. Get the",
         name=FILE,
     ),
