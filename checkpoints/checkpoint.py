@@ -16,7 +16,7 @@ from .reader import read_file
 from .scaled import Scaled
 from .spellings import WrongValueError
 from .stored import StoredLayer
-from .tensor_info import SPIECE, TensorInfo
+from .tensor_info import SPIECE, UPCAST, TensorInfo
 from .weights import HeldWeight, QuantizedLayer, Weights
 
 # a type, that of mxfp8's scales, for which core's reader of streamed files has no entry: `read` is not asked then
@@ -125,7 +125,7 @@ class Checkpoint:
         """An unquantized tensor, without the smoothing that it may have been given; fp8 as bfloat16, which has all of
         its values."""
         if key not in self.folded:
-            return tensors[key].to(torch.bfloat16) if self.tensors[key].dtype in unscaled.FP8 else tensors[key]
+            return tensors[key].to(UPCAST) if self.tensors[key].dtype in unscaled.FP8 else tensors[key]
         try:
             return self.folded[key].fold(key, tensors)
         except WrongValueError as error:

@@ -9,6 +9,7 @@ import torch
 from ..formats import FORMATS
 from . import silence
 from .stored import StoredLayer
+from .tensor_info import UPCAST
 
 NAMES = re.compile(r"(.*\.)?(shared|embed_tokens|\w*_embedding|relative_attention_bias)")
 # formats whose codes have the shape of the weight
@@ -31,9 +32,9 @@ class Embedding:
         stored = {role: tensors[name] for role, name in self.stored.keys.items()}
         parts = self.stored.spelling.read(stored, self.stored.shape)
         if tensors[key].is_meta:
-            return torch.empty(self.stored.shape, dtype=torch.bfloat16, device="meta")
+            return torch.empty(self.stored.shape, dtype=UPCAST, device="meta")
         silence.check(self.stored.spelling.format, parts, self.stored.shape)
-        return FORMATS[self.stored.spelling.format].wrap(parts, torch.bfloat16, self.stored.shape).dequantize()
+        return FORMATS[self.stored.spelling.format].wrap(parts, UPCAST, self.stored.shape).dequantize()
 
     def has_zeros(self, tensors: Mapping[str, torch.Tensor]) -> bool:
         return bool((tensors[self.stored.keys["scale"]] == 0).any())

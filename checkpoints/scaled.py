@@ -8,7 +8,7 @@ import torch
 from . import silence
 from .spellings import INPUT_SCALES, SCALES, WrongValueError
 from .spellings.values import FLOATS, same_but_ones, scale
-from .tensor_info import MARKER_SUFFIX, WEIGHT, TensorInfo
+from .tensor_info import MARKER_SUFFIX, UPCAST, WEIGHT, TensorInfo
 
 CODES = ("int8", "float8_e4m3fn", "float8_e5m2")
 NOTE = "quantized convolutions and norms become bfloat16 at load"
@@ -36,12 +36,12 @@ class Scaled:
         """bfloat16 of the codes' shape. Raises WrongValueError for scales that are none."""
         codes, factor = tensors[key], scale(tensors[self.scale])
         if codes.is_meta:
-            return torch.empty(codes.shape, dtype=torch.bfloat16, device="meta")
+            return torch.empty(codes.shape, dtype=UPCAST, device="meta")
         values = codes.float()
         factor = factor.reshape(-1, *[1] * (codes.dim() - 1)) if factor.numel() > 1 else factor.reshape(())
         if bool(((factor == 0) & (values != 0)).any()):
             raise WrongValueError("scale", silence.CAUSE, silence.REMEDY)
-        return (values * factor).to(torch.bfloat16)
+        return (values * factor).to(UPCAST)
 
 
 def find_scaled(tensors: Mapping[str, TensorInfo], keys: Iterable[str]) -> tuple[dict[str, Scaled], set[str]]:

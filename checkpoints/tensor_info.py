@@ -3,9 +3,13 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import torch
+
 WEIGHT = ".weight"
 # a text encoder's tokenizer, which its file may carry
 SPIECE = "spiece_model"
+# what codes become that no kernel multiplies: it has all values of int8 and fp8
+UPCAST = torch.bfloat16
 MARKER_SUFFIX = ".comfy_quant"
 
 
