@@ -137,6 +137,7 @@ class Checkpoint:
         parts = {role: tensors[key] for role, key in stored.keys.items()}
         try:
             whole = stored.spelling.read(parts, stored.shape)
+            silence.check_size(whole)
             if not whole["codes"].is_meta:
                 silence.check(stored.spelling.format, whole, stored.shape)
             return whole

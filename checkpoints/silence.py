@@ -1,4 +1,4 @@
-"""Scales of zero over codes that are not: what they silence is not what was quantized."""
+"""Scales of zero over codes that are not, which silence what was quantized, and scales that are reciprocals."""
 
 from collections.abc import Mapping
 
@@ -14,6 +14,11 @@ ONES = {torch.float8_e8m0fnu: 0x7F, torch.float8_e4m3fn: 0x38}
 NOTHING = 2.0**-20
 CAUSE = "is zero for weights that are not, which would be silenced"
 REMEDY = "The file is damaged: download it again."
+# where half of a layer's scales are larger, its weights were above 1000: no model has those
+LARGEST_SCALE = 10.0
+WIDE = (torch.int8, torch.float8_e4m3fn)
+TURNED = "is {:.0f} for most rows, which makes weights as no model has them: it looks like the reciprocal of a scale"
+MULTIPLIED = "Get the model in a file whose scales are multiplied by."
 
 Tensors = Mapping[str, torch.Tensor]
 
@@ -22,6 +27,16 @@ def has_zeros(tensors: Tensors) -> bool:
     """Whether one of a layer's scales is zero, as it is for rows that are zero as well; False for a scale on meta."""
     scale = tensors[_name(tensors)]
     return not scale.is_meta and bool(_zero(scale).any())
+
+
+def check_size(tensors: Tensors) -> None:
+    """Raise WrongValueError for scales of int8 or fp8 that can only be reciprocals, of which nothing else tells."""
+    scale = tensors.get("scale")
+    if tensors["codes"].dtype not in WIDE or scale is None or scale.is_meta or not scale.numel():
+        return
+    usual = float(scale.float().median())
+    if usual > LARGEST_SCALE:
+        raise WrongValueError("scale", TURNED.format(usual), MULTIPLIED)
 
 
 def check(format_name: str, tensors: Tensors, shape: tuple[int, int]) -> None:

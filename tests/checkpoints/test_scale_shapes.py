@@ -6,7 +6,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from x2v_quant.checkpoints import open_checkpoint
+from x2v_quant.checkpoints import CheckpointError, open_checkpoint
+from x2v_quant.checkpoints.outline import read_outline
 from x2v_quant.demo.quantize import KINDS
 
 Q = "blocks.1.self_attn.q"
@@ -130,3 +131,15 @@ def test_quanto_int4_is_refused_by_its_name(tmp_path):
     problems = opened(tmp_path / "model.safetensors", layer).problems
     assert [problem.key for problem in problems] == [f"{Q}.weight._data"]
     assert "asymmetric int4" in problems[0].cause
+
+
+@pytest.mark.parametrize("end", ["weight_scale", "scale_weight", "weight_scale_inv"])
+@pytest.mark.parametrize("kind", ["int8", "fp8", "block128"])
+def test_reciprocals_of_scales_are_refused(kind, end, tmp_path):
+    """They look like scales and would make noise; DeepSeek's weight_scale_inv is multiplied by."""
+    layer = made(kind)
+    layer[end] = 1 / layer.pop("weight_scale").float()
+    checkpoint = opened(tmp_path / "model.safetensors", layer)
+    with pytest.raises(CheckpointError, match=rf"{Q}\.{end} is \d+ for most rows, .* reciprocal"):
+        checkpoint.load()
+    assert "reciprocal" in read_outline(checkpoint).problems[0].cause

@@ -43,6 +43,13 @@ CASES = {
         "int4", "weight_scale", lambda t: t[3].fill_(float("inf")), "holds a scale that is not a number"
     ),
     "one scale": held("nvfp4", "weight_global_scale", lambda t: t.fill_(0.0), "is 0, not a positive number"),
+    "reciprocal": held(
+        "fp8",
+        "weight_scale",
+        lambda t: t.fill_(4480.0),
+        "is 4480 for most rows, which makes weights as no model has them: it looks like the reciprocal of a scale",
+        silence.MULTIPLIED,
+    ),
     "scale of zero": held("fp8", "weight_scale", lambda t: t[3].zero_(), silence.CAUSE),
     "scale of zero of a convolution": file(
         {
