@@ -14,7 +14,8 @@ from .index_file import indexes, listed_endings, named_files, weight_map
 
 BLOCK = re.compile(r"block_(\d+)\.safetensors")
 NON_BLOCK = "non_block.safetensors"
-SHARD = re.compile(r".+-\d{5}-of-(\d{5})\.(?:safetensors|bin|pth|pt)|(.+)_part\d+\.safetensors")
+SHARD = re.compile(r".+-\d{5}-of-(\d{5})\.(?:safetensors|sft|bin|pth|pt|ckpt)|(.+)_part\d+\.safetensors")
+NUMBERED = re.compile(r"(.+)-(\d{5})-of-(\d{5})(\.\w+)")
 
 
 @dataclass
@@ -96,11 +97,32 @@ def _folder(folder: Path) -> ModelFiles:
         return _blocks(folder, models)
     if len(models) == 1 and not is_part(models[0]):
         return ModelFiles(models)
+    if all(NUMBERED.fullmatch(f.name) for f in models):
+        return _numbered(folder, models)
     if all(SHARD.fullmatch(f.name) for f in models):
         ending = INDEX_SUFFIX if models[0].suffix in SAFETENSORS else f"{models[0].suffix}.index.json"
         remedy = f"Put the model's *{ending} beside them."
         raise Problem(folder.name, "", "holds the parts of a model without their index", remedy).error()
     raise _two_models(folder, models)
+
+
+def _numbered(folder: Path, shards: list[Path]) -> ModelFiles:
+    """Shards without an index, whose names tell how many there are; of two editions that in safetensors files."""
+    editions: dict[tuple[str, str, str], set[int]] = {}
+    for stem, number, total, ending in (NUMBERED.fullmatch(f.name).groups() for f in shards):
+        editions.setdefault((stem, total, ending), set()).add(int(number))
+    safe = [edition for edition in editions if edition[2] in SAFETENSORS]
+    if len(safe or editions) > 1:
+        raise _two_models(folder, shards)
+    stem, total, ending = next(iter(safe or editions))
+    names = [f"{stem}-{number:05}-of-{total}{ending}" for number in range(1, int(total) + 1)]
+    present = {f.name for f in shards}
+    missing = next((name for name in names if name not in present), None)
+    if missing is not None:
+        raise Problem(folder.name, "", f"lacks {missing}", f"Download {missing} into it.").error()
+    others = sorted(present - set(names))
+    notes = [f"{', '.join(others)}: not read"] if others else []
+    return ModelFiles([folder / name for name in names], notes=notes)
 
 
 def _two_models(folder: Path, files: list[Path]):

@@ -15,6 +15,7 @@ INDEX = "diffusion_pytorch_model.safetensors.index.json"
 SHARDS = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors")
 BIN = ("pytorch_model-00001-of-00002.bin", "pytorch_model-00002-of-00002.bin")
 PT = ("diffusion_pytorch_model-00001-of-00002.pt", "diffusion_pytorch_model-00002-of-00002.pt")
+CKPT = ("wan-00001-of-00002.ckpt", "wan-00002-of-00002.ckpt")
 BLOCKS = ("block_0.safetensors", "block_1.safetensors", "non_block.safetensors")
 
 
@@ -100,10 +101,60 @@ def test_a_missing_shard_is_refused(folder):
         open_checkpoint(path)
 
 
-@pytest.mark.parametrize("files,index", [(SHARDS, r"\.safetensors"), (BIN, r"\.bin"), (PT, r"\.pt")])
-def test_shards_without_their_index_are_refused(files, index, folder):
-    with pytest.raises(CheckpointError, match=rf"without their index\. Put the model's \*{index}\.index\.json"):
-        open_checkpoint(folder(files, index=False))
+@pytest.mark.parametrize("files", [SHARDS, BIN, PT, CKPT])
+def test_numbered_shards_need_no_index(files, folder, wan, write):
+    checkpoint = open_checkpoint(folder(files, index=False))
+    checkpoint.require("dit")
+    assert [file.name for file in checkpoint.files] == list(files)
+    assert checkpoint.tensors.keys() == open_checkpoint(write(wan())).tensors.keys()
+
+
+@pytest.mark.parametrize("files", [SHARDS, BIN])
+@pytest.mark.parametrize("missing", [0, 1])
+def test_a_numbered_shard_that_is_missing_is_named(files, missing, folder):
+    path = folder(files, index=False)
+    (path / files[missing]).unlink()
+    with pytest.raises(CheckpointError, match=f"wan lacks {files[missing]}. Download {files[missing]} into it"):
+        open_checkpoint(path)
+
+
+def test_of_two_editions_without_an_index_the_safetensors_are_read(folder):
+    path = folder(SHARDS, index=False)
+    folder(BIN, index=False)
+    checkpoint = open_checkpoint(path)
+    assert [file.name for file in checkpoint.files] == list(SHARDS)
+    assert checkpoint.notes == [f"{', '.join(BIN)}: not read"]
+
+
+def test_numbered_shards_of_two_models_are_refused(folder, write):
+    path = folder(SHARDS, index=False)
+    write({"x": torch.zeros(1)}, "wan/other-00001-of-00003.safetensors")
+    with pytest.raises(CheckpointError, match="holds more than one model"):
+        open_checkpoint(path)
+
+
+def test_parts_without_their_index_are_refused(folder):
+    """Nothing tells how many there are."""
+    with pytest.raises(CheckpointError, match=r"without their index\. Put the model's \*\.safetensors\.index\.json"):
+        open_checkpoint(folder(("x_part1.safetensors", "x_part2.safetensors"), index=False))
+
+
+@pytest.mark.parametrize(
+    "content,words",
+    [
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12\n",
+            "is a Git LFS pointer, not the model",
+        ),
+        (b"<!DOCTYPE html><html><body>404</body></html>", "is a web page, not a model"),
+        (b"", "is empty"),
+    ],
+)
+def test_a_shard_of_pytorch_that_is_none_is_refused_by_its_name(content, words, folder):
+    path = folder(BIN)
+    (path / BIN[1]).write_bytes(content)
+    with pytest.raises(CheckpointError, match=rf"{BIN[1]} {words}\. Download"):
+        open_checkpoint(path)
 
 
 def test_of_two_editions_of_a_model_the_safetensors_are_read(folder):

@@ -48,9 +48,14 @@ CASES = {
         f"holds more than one model: b.{INDEX}, {INDEX}. Keep one per folder, or choose one of the files.",
     ),
     "no index": folder(
-        dict(zip(SHARDS, PARTS, strict=True)),
+        dict(zip(("x_part1.safetensors", "x_part2.safetensors"), PARTS, strict=True)),
         "holds the parts of a model without their index. Put the model's *.safetensors.index.json beside them.",
     ),
+    "numbers of two": folder(
+        {**dict(zip(SHARDS, PARTS, strict=True)), "x-00001-of-00002.safetensors": WHOLE},
+        f"holds more than one model: {SHARDS[0]}, {SHARDS[1]} and 1 more. Keep one per folder",
+    ),
+    "a number is missing": folder({SHARDS[1]: PARTS[1]}, f"lacks {SHARDS[0]}. Download {SHARDS[0]} into it."),
     "shards of two": folder(
         {SHARDS[1]: PARTS[1], "x.safetensors": WHOLE},
         f"holds more than one model: {SHARDS[1]}, x.safetensors. Keep one per folder",
