@@ -164,8 +164,8 @@ class QuantLinear(LastingParameters):
             return
         raise RuntimeError(
             f"This ComfyUI cannot patch {self.format} weights under dynamic VRAM: it would lose what they hold beside "
-            "their codes. Update to ComfyUI 0.27 or newer, set Load LoRA to bypass, or start ComfyUI with "
-            "--disable-dynamic-vram."
+            "their codes. Update to ComfyUI 0.27 or newer, set Load LoRA (any format) to bypass, or start ComfyUI "
+            "with --disable-dynamic-vram."
         )
 
     def set_weight(self, weight, inplace_update=False, seed=None, return_weight=False, **_):

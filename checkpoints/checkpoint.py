@@ -11,7 +11,7 @@ from . import joining, names, plain_values, silence, unscaled
 from .affine_norm import AffineNorm
 from .embedding import Embedding
 from .errors import CheckpointError, Problem
-from .kinds import LOADERS, UNKNOWN, Family
+from .kinds import CORES_PREFIXES, LOADERS, UNKNOWN, Family
 from .reader import read_file
 from .scaled import Scaled
 from .spellings import WrongValueError
@@ -63,14 +63,21 @@ class Checkpoint:
         weights = {layer.weight_key: layer.format for layer in self.layers.values()}
         return {name: list(weights.values()).count(name) for name in sorted(set(weights.values()))}
 
+    @property
+    def is_cores(self) -> bool:
+        """Whether core's loader lists this file and reads its names, given that it is not quantized."""
+        same = all(name == key for name, key in self.keys.items()) and self.prefix in CORES_PREFIXES
+        return self.family.core_reads and same and self.path.is_file() and not (self.added or self.nested)
+
     def require(self, kind: str, unquantized: bool = False) -> None:
         """Raise CheckpointError unless this is a sound quantized model of `kind`, or an unquantized one where those
         will do; the message names the node or the loader of core that takes it."""
-        node, core, wanted = LOADERS[kind]
+        node, core, wanted, _ = LOADERS[kind]
         name = self.path.name
         if self.kind not in (kind, UNKNOWN):
-            ours = self.layers or self.problems or not self.family.core_reads
-            cause = f"({self.model}) belongs into {LOADERS[self.kind][0 if ours else 1]}"
+            ours, cores, _, folder = LOADERS[self.kind]
+            right = ours if self.layers or self.problems or not self.is_cores else cores
+            cause = f"({self.model}) belongs into {right}, which lists what is in models/{folder}"
             raise Problem(name, "", cause, f"{node} takes {wanted}.").error()
         if self.problems:
             error = self.problems[0].error()
@@ -79,8 +86,11 @@ class Checkpoint:
             raise type(error)(f"{error}{tail}", error.problem)
         if not self.layers and not unquantized:
             remedy = f"Load it with ComfyUI's own {core}."
-            if self.added or not self.family.core_reads:
-                remedy = f"Pick its int8 or fp8 file here, or load ComfyUI's own edition of it with {core}."
+            if not self.is_cores:
+                remedy = (
+                    "Pick its int8 or fp8 file here, make one of it with `x2v-quant convert`, or load ComfyUI's own "
+                    f"edition of it with {core}."
+                )
             raise Problem(name, "", f"({self.model}) is not quantized", remedy).error()
 
     def load(self, read: Read | None = None) -> Weights:

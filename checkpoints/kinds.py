@@ -7,15 +7,17 @@ from .add_ons import WITH_BLOCKS
 from .family import CLIP_VISION, DIT, T5, UNKNOWN, Companion, Family, Variant
 from .other_models import OTHER_MODELS
 
-# kind -> (our node, core's node, what they take)
+# kind -> (our node, core's node, what they take, the folder of models that both list)
 LOADERS = {
-    DIT: ("Load Quantized DiT", "Load Diffusion Model", "a diffusion model"),
-    T5: ("Load Quantized T5", "Load CLIP", "a umt5 text encoder"),
-    CLIP_VISION: ("Load Quantized CLIP", "Load CLIP Vision", "a CLIP vision encoder"),
+    DIT: ("Load Quantized DiT", "Load Diffusion Model", "a diffusion model", "diffusion_models"),
+    T5: ("Load Quantized T5", "Load CLIP", "a umt5 text encoder", "text_encoders"),
+    CLIP_VISION: ("Load Quantized CLIP", "Load CLIP Vision", "a CLIP vision encoder", "clip_vision"),
 }
 
 # longest first: the second one ends the first
 PREFIXES = ("model.diffusion_model.", "diffusion_model.")
+# those that core takes off
+CORES_PREFIXES = ("", PREFIXES[0])
 
 
 WAN_VARIANTS = (
@@ -174,7 +176,8 @@ UNRECOGNISED = Family(
     UNKNOWN,
     "not a model that is known here",
     (),
-    elsewhere="The loaders here take diffusion models such as Wan's, umt5 and CLIP vision encoders.",
+    elsewhere="The loaders here take diffusion models such as Wan's, umt5 and CLIP vision encoders: pick one, or try "
+    "ComfyUI's own loaders.",
 )
 
 

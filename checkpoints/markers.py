@@ -22,7 +22,11 @@ GROUP_SIZE, SHAPE = "group_size", "orig_shape"
 GROUP_SIZES = {"mxfp8": 32, "nvfp4": 16, "int4-g128": 128, "int4-g128-marlin": 128, "fp8-block128": 128}
 GROUP_SIZES |= {name_of(group): group for group in GROUPS}
 
-LATER = "It needs a later version of this pack, or ComfyUI's own loader."
+LATER = "Update this pack, or get the model in another format."
+# formats of core's that are not read here
+CORES = ("convrot_w4a4",)
+AT_CORES = "Load it with ComfyUI's own loader, of ComfyUI 0.30 or newer."
+DAMAGED = "The file is damaged: download it again."
 UPDATE = "Update ComfyUI to 0.27 or newer, or get the model as int8 without rotation."
 AGAIN = "Get the model in another file, or make one of the original with `x2v-quant convert --format int8-convrot`."
 
@@ -57,10 +61,11 @@ def from_header(text: str) -> dict[str, Marker] | None:
 
 def from_entry(entry: object) -> Marker:
     if not isinstance(entry, dict):
-        return Marker(fault="has a marker that is no JSON table")
+        return Marker(fault="has a marker that is no JSON table", remedy=DAMAGED)
     name = entry.get("format")
     if not isinstance(name, str) or name not in MARKS:
-        return Marker(fault=f"is marked with the unknown format {str(name)[:40]!r}")
+        remedy = AT_CORES if name in CORES else LATER
+        return Marker(fault=f"is marked with the unknown format {str(name)[:40]!r}", remedy=remedy)
     group = 0
     if _told(entry, ROTATES, False):
         group = _told(entry, ROTATED_GROUP, DEFAULT_GROUP)

@@ -12,12 +12,12 @@ from .embedding import Embedding
 from .errors import Problem
 from .kinds import UNKNOWN, UNRECOGNISED, Family, find_prefix, identify
 from .layers import Findings, find_layers
-from .markers import WHOLE_FILE, profile_note
+from .markers import HEADER_KEY, WHOLE_FILE, profile_note
 from .nearest import nearest
 from .reader import read_contents
 from .scaled import find_scaled
 from .stored import StoredLayer
-from .tensor_info import WEIGHT, TensorInfo
+from .tensor_info import WEIGHT, Contents, TensorInfo
 from .unused import note as unused_note
 from .unused import unused
 from .weights import QuantizedLayer
@@ -25,6 +25,9 @@ from .wrapper import model_shapes, unwrap
 
 # settings that newer releases of ComfyUI keep beside a module's weights
 ATTENTION_SETTINGS = re.compile(r"(.*\.)?comfy_attention\..+")
+
+# of a remedy that names another node
+LOADER = "use Load "
 
 
 def open_checkpoint(path: str | Path, unnamed: bool = False) -> Checkpoint:
@@ -61,7 +64,8 @@ def open_checkpoint(path: str | Path, unnamed: bool = False) -> Checkpoint:
     found = find_layers(contents, prefix, [key for key in taken if key not in folded and key not in consumed])
     found.folded |= folded
     found.consumed |= consumed
-    problems = _misplaced(path, family, prefix, tensors) + added.problems + found.problems
+    alien = _not_cores(contents, prefix, found)
+    problems = _misplaced(path, family, prefix, tensors, alien) + added.problems + found.problems
     embeddings = _embeddings(found, family, prefix)
     layers = {}
     for stored in found.layers:
@@ -117,16 +121,36 @@ def _embeddings(found: Findings, family: Family, prefix: str) -> dict[str, Embed
     return tables
 
 
-def _misplaced(path: Path, family: Family, prefix: str, tensors: dict[str, TensorInfo]) -> list[Problem]:
-    """A model that is none of ours, or a file that holds more than a diffusion model."""
+def _not_cores(contents: Contents, prefix: str, found: Findings) -> str:
+    """The key of a quantized layer that core's loaders do not read, "" if they read all: they take what is marked, and
+    codes without a scale."""
+    if (
+        contents.markers
+        or contents.tensors.keys() & {WHOLE_FILE, prefix + WHOLE_FILE}
+        or HEADER_KEY in contents.metadata
+    ):
+        return ""
+    faults = (problem.key for problem in found.problems)
+    return next((stored.weight_key for stored in found.layers if len(stored.keys) > 1), next(faults, ""))
+
+
+def _misplaced(path: Path, family: Family, prefix: str, tensors: dict[str, TensorInfo], alien: str) -> list[Problem]:
+    """A model that is none of ours, or a file that holds more than a diffusion model. alien: see _not_cores."""
     problems = []
     if family.kind == UNKNOWN:
         like = nearest(key.removeprefix(prefix) for key in tensors) if family is UNRECOGNISED else ""
-        problems.append(Problem(path.name, "", f"is {family.model}{like}", family.elsewhere))
+        remedy = family.elsewhere
+        if LOADER in remedy and path.is_dir():
+            remedy += " That reads no folders: get it as one file in 16 bits."
+        elif LOADER in remedy and alien:
+            remedy += f" That reads no quantized layers like {alien}: get it in 16 bits."
+        problems.append(Problem(path.name, "", f"is {family.model}{like}", remedy))
     outside = next((key for key in tensors if not key.startswith(prefix) and key != WHOLE_FILE), None)
     if outside is not None:
         cause = f"is not part of the diffusion model ({prefix}*)"
         remedy = "Take a file that holds the diffusion model alone."
+        if not alien and path.is_file():
+            remedy = f"Put it into models/checkpoints and use Load Checkpoint, or t{remedy[1:]}"
         problems.append(Problem(tensors[outside].file.name, outside, cause, remedy))
     return problems
 

@@ -8,11 +8,19 @@ LORA = (
     r"|\.lokr_w[12](_[ab])?$|\.hada_w[12]_[ab]$|\.diff(_b)?$|\.dora_scale$|\.oft_(blocks|diag)$)"
 )
 
+# node -> the folder of models that it lists
+FOLDERS = {
+    "Load LoRA (any format)": "loras",
+    "Load CLIP": "text_encoders",
+    "Load CLIP Vision": "clip_vision",
+    "Load Audio Encoder": "audio_encoders",
+    "Load VAE": "vae",
+}
 OTHER_MODELS = (
     tuple(
-        Family(UNKNOWN, model, (sign,), elsewhere=f"Use {loader}.")
+        Family(UNKNOWN, model, (sign,), elsewhere=f"Put it into models/{FOLDERS[loader]} and use {loader}.")
         for model, sign, loader in (
-            ("a LoRA", LORA, "LoraLoaderModelOnly"),
+            ("a LoRA", LORA, "Load LoRA (any format)"),
             ("a T5 encoder other than umt5", r"encoder\.block\.0\.layer\.0\.", "Load CLIP"),
             ("a CLIP text encoder", r"text_model\.encoder\.layers\.0\.", "Load CLIP"),
             ("a CLIP text encoder", r"(\w+\.)?transformer\.resblocks\.0\.", "Load CLIP"),

@@ -26,7 +26,7 @@ def in_weights(patcher):
         if adapter.name not in SUMS or adapter.weights[SUMS[adapter.name]] is not None:
             raise LoRAError(
                 f"{layer} has a LoRA beside its weight that does something else in the weight ({adapter.name}, or "
-                "DoRA). Load it with Load LoRA, whose mode 'merge' puts it into the weight."
+                "DoRA). Load it with Load LoRA (any format), whose mode 'merge' puts it into the weight."
             )
         made.add_patches({f"{layer}{WEIGHT}": adapter}, strength)
     return made

@@ -11,7 +11,7 @@ from .spellings import EXPERTS, adapter, peeled, spelled
 
 EXPERT_CHOICES = ("auto", HIGH, LOW)
 AUTO = EXPERT_CHOICES[0]
-SAY = "Load LoRA's input expert does, or the word low or high in the model file's name."
+SAY = "The input expert of Load LoRA (any format) does, or the word low or high in the model file's name."
 
 
 def expert_in(patcher) -> str | None:

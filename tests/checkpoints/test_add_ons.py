@@ -87,11 +87,11 @@ def test_a_controlnet_with_a_copy_of_a_models_blocks_is_none_of_those(name, kind
 
 
 OTHERS = {
-    "blocks.0.self_attn.q.lokr_w1": ("a LoRA", "LoraLoaderModelOnly"),
-    "blocks.0.self_attn.q.hada_w1_a": ("a LoRA", "LoraLoaderModelOnly"),
-    "diffusion_model.blocks.0.self_attn.q.diff": ("a LoRA", "LoraLoaderModelOnly"),
-    "blocks.0.self_attn.q_loras.down.weight": ("a LoRA", "LoraLoaderModelOnly"),
-    "unet.mid_block.attn1.processor.to_q_lora.up.weight": ("a LoRA", "LoraLoaderModelOnly"),
+    "blocks.0.self_attn.q.lokr_w1": ("a LoRA", "Load LoRA (any format)"),
+    "blocks.0.self_attn.q.hada_w1_a": ("a LoRA", "Load LoRA (any format)"),
+    "diffusion_model.blocks.0.self_attn.q.diff": ("a LoRA", "Load LoRA (any format)"),
+    "blocks.0.self_attn.q_loras.down.weight": ("a LoRA", "Load LoRA (any format)"),
+    "unet.mid_block.attn1.processor.to_q_lora.up.weight": ("a LoRA", "Load LoRA (any format)"),
     "transformer.resblocks.0.attn.in_proj_weight": ("a CLIP text encoder", "Load CLIP"),
     "vision_model.encoder.layers.0.self_attn.q_proj.weight": ("a vision encoder other", "Load CLIP Vision"),
     "encoder.layer.0.attention.attention.query.weight": ("a vision encoder other", "Load CLIP Vision"),
@@ -107,7 +107,18 @@ def test_models_of_others_are_named_with_their_loader(name, opened):
     checkpoint = opened({name: torch.ones(8, 8), "other.bias": torch.ones(8)})
     what, loader = OTHERS[name]
     assert checkpoint.model.startswith(what)
-    assert checkpoint.problems[0].remedy == f"Use {loader}."
+    assert checkpoint.problems[0].remedy.endswith(f" and use {loader}.")
+
+
+@pytest.mark.parametrize("name", [name for name in OTHERS if name.endswith(".weight") and "lora" not in name])
+def test_a_quantized_one_is_not_sent_to_a_loader_that_cannot_read_it(name, opened):
+    codes, scale = torch.ones(8, 8, dtype=torch.int8), torch.ones(8, 1)
+    layer = name.removesuffix(".weight")
+    foreign = opened({name: codes, f"{layer}.weight_scale": scale, "other.bias": torch.ones(8)})
+    assert f"That reads no quantized layers like {name}: get it in 16 bits." in foreign.problems[0].remedy
+    marker = torch.tensor(list(b'{"format": "int8_tensorwise"}'), dtype=torch.uint8)
+    cores = opened({name: codes, f"{layer}.weight_scale": scale[0, 0], f"{layer}.comfy_quant": marker})
+    assert cores.problems[0].remedy.endswith(f" and use {OTHERS[name][1]}.")
 
 
 def test_a_whole_model_with_them_is_that_model(wan, opened):

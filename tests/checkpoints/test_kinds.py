@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from x2v_quant.checkpoints import CheckpointError, open_checkpoint
 
@@ -81,11 +82,19 @@ CLIP = "models_clip_open-clip-xlm-roberta-large-vit-huge-14-fp8.pth"
 @pytest.mark.parametrize(
     "file,kind,words",
     [
-        (T5, "dit", r"\(umt5 encoder\) belongs into Load Quantized T5. Load Quantized DiT takes a diffusion model"),
-        (T5, "clip_vision", "belongs into Load Quantized T5. Load Quantized CLIP takes"),
+        (
+            T5,
+            "dit",
+            r"\(umt5 encoder\) belongs into Load Quantized T5, which lists what is in models/text_encoders. Load",
+        ),
+        (T5, "clip_vision", "belongs into Load Quantized T5, .*. Load Quantized CLIP takes"),
         (CLIP, "dit", "belongs into Load Quantized CLIP"),
         (CLIP, "t5", "belongs into Load Quantized CLIP"),
-        ("wan_t2v_fp8.safetensors", "t5", r"\(Wan 2.1 t2v\) belongs into Load Quantized DiT. Load Quantized T5 takes"),
+        (
+            "wan_t2v_fp8.safetensors",
+            "t5",
+            r"\(Wan 2.1 t2v\) belongs into Load Quantized DiT, .*. Load Quantized T5 takes",
+        ),
         ("wan_t2v_int8_blocks", "clip_vision", "belongs into Load Quantized DiT"),
     ],
 )
@@ -103,9 +112,13 @@ def test_a_file_in_the_wrong_node_is_sent_to_the_right_one(file, kind, words, fi
         (
             {"token_embedding.weight": (8, 8), "blocks.0.pos_embedding.embedding.weight": (32, 4)},
             "t5",
-            "is not quantized. Pick its int8 or fp8 file here, or load ComfyUI's own edition of it with Load CLIP",
+            "is not quantized. Pick its int8 or fp8 file here, make one of it with .* own edition of it with Load CLIP",
         ),
-        ({"diffusion_model.blocks.0.ffn.0.lora_A.weight": (4, 8)}, "dit", "is a LoRA. Use LoraLoaderModelOnly"),
+        (
+            {"diffusion_model.blocks.0.ffn.0.lora_A.weight": (4, 8)},
+            "dit",
+            r"is a LoRA. Put it into models/loras and use Load LoRA \(any format\)",
+        ),
         ({"x": (1,)}, "clip_vision", "not a model that is known here"),
     ],
 )
@@ -117,4 +130,31 @@ def test_an_unquantized_file_is_sent_to_core(shapes, kind, words, opened):
 def test_the_first_problem_is_told_and_the_others_counted(wan, opened):
     tensors = {key: tensor for key, tensor in wan().items() if not key.endswith("scale")}
     with pytest.raises(CheckpointError, match=r"weight has no scale.* \(3 more like this: see x2v-quant inspect\.\)$"):
+        opened(tensors).require("dit")
+
+
+@pytest.mark.parametrize("wrap", ["generator.{}", "module.{}", "diffusion_model.{}", "_orig_mod.{}"])
+def test_what_core_cannot_read_is_not_sent_to_core(wrap, opened):
+    with pytest.raises(
+        CheckpointError, match=r"make one of it with `x2v-quant convert`, or load ComfyUI's own edition"
+    ):
+        opened({wrap.format(key): tensor for key, tensor in plain(WAN).items()}).require("dit")
+
+
+def test_parts_and_nested_tables_are_not_sent_to_core(tmp_path):
+    tensors = plain(WAN)
+    torch.save({"model": tensors, "step": 3}, tmp_path / "train.pth")
+    (tmp_path / "wan").mkdir()
+    save_file(tensors, tmp_path / "wan" / "non_block.safetensors")
+    save_file({"blocks.0.x": torch.ones(1)}, tmp_path / "wan" / "block_0.safetensors")
+    for name in ("train.pth", "wan"):
+        with pytest.raises(CheckpointError, match="Pick its int8 or fp8 file here, make one of it"):
+            open_checkpoint(tmp_path / name).require("dit")
+        with pytest.raises(CheckpointError, match=r"\(Wan 2.1 t2v\) belongs into Load Quantized DiT"):
+            open_checkpoint(tmp_path / name).require("t5")
+
+
+def test_what_core_reads_is_sent_to_core(opened):
+    tensors = {f"model.diffusion_model.{key}": tensor for key, tensor in plain(WAN).items()}
+    with pytest.raises(CheckpointError, match="Load it with ComfyUI's own Load Diffusion Model"):
         opened(tensors).require("dit")

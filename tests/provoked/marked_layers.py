@@ -8,8 +8,9 @@ from .case import Case, file
 from .quantized_layers import DAMAGED
 from .wan import F8, LAYER, marker, wan, zeros
 
-LATER = "It needs a later version of this pack, or ComfyUI's own loader."
+LATER = "Update this pack, or get the model in another format."
 AGAIN = "Get the model in another file, or make one of the original with `x2v-quant convert --format int8-convrot`."
+DAMAGED_MARKER = "The file is damaged: download it again."
 FILE = "model.safetensors"
 
 
@@ -26,7 +27,12 @@ CASES = {
         {**wan(), "blocks.9.x.comfy_quant": marker({"format": "int8_tensorwise"})},
         f"{FILE}: blocks.9.x.comfy_quant marks a layer that has no weight. {DAMAGED}",
     ),
-    "no table": marked("has a marker that is no JSON table", LATER, []),
+    "no table": marked("has a marker that is no JSON table", DAMAGED_MARKER, []),
+    "format of core's": marked(
+        "is marked with the unknown format 'convrot_w4a4'",
+        "Load it with ComfyUI's own loader, of ComfyUI 0.30 or newer.",
+        {"format": "convrot_w4a4"},
+    ),
     "format": marked("is marked with the unknown format 'mxfp9'", LATER, {"format": "mxfp9"}),
     "entry": marked(
         "has a marker with the unknown entry 'zero_point'", LATER, {"format": "int8_tensorwise", "zero_point": 3}

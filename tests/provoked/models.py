@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from family_files import tensors_of
 
-from .case import file
+from .case import Case, file, loaded
 from .place import Place, demo, without
 from .wan import made, wan
 
@@ -50,6 +50,13 @@ def beside(name: str, value):
     return read
 
 
+def in_parts(place: Place):
+    for part in ("block_0", "non_block"):
+        place.put("text_encoders", f"{part}.safetensors", {f"{T5}.{part}": torch.ones(8)})
+    return loaded("X2VLoadT5", place.named(""))
+
+
+T5 = "encoder.block.0.layer.0.SelfAttention.q"
 SEEDVR2 = {
     "vid_in.proj.bias": torch.zeros(4),
     **{f"blocks.0.attn.proj_qkv.vid.{end}": part for end, part in made("int8").items()},
@@ -76,7 +83,7 @@ CASES = {
         "model.safetensors has tensors whose shapes make no model that ComfyUI can build. The file is incomplete or",
     ),
     "text encoder": file(
-        demo("t5"), f"{SAVED} (umt5 encoder) belongs into Load Quantized T5. Load Quantized DiT takes", name=SAVED
+        demo("t5"), f"{SAVED} (umt5 encoder) belongs into Load Quantized T5, which lists what", name=SAVED
     ),
     "add-on": file(
         {"vace_blocks.0.self_attn.q.weight": torch.zeros(8, 8)},
@@ -87,7 +94,27 @@ CASES = {
         "model.safetensors is not a model that is known here: the nearest known one is Wan 2.1 t2v, but names like "
         "head.modulation are not there. The loaders here take",
     ),
-    "lora": file(LORA, "model.safetensors is a LoRA. Use LoraLoaderModelOnly."),
+    "lora": file(LORA, "model.safetensors is a LoRA. Put it into models/loras and use Load LoRA (any format)."),
+    "another encoder, quantized": file(
+        {f"{T5}.weight": torch.ones(8, 8, dtype=torch.int8), f"{T5}.weight_scale": torch.ones(8, 1)},
+        "model.safetensors is a T5 encoder other than umt5. Put it into models/text_encoders and use Load CLIP. "
+        f"That reads no quantized layers like {T5}.weight: get it in 16 bits.",
+        loader="X2VLoadT5",
+    ),
+    "another encoder, in parts": Case(
+        "X2VLoadT5",
+        in_parts,
+        ("is a T5 encoder other than umt5.", "That reads no folders: get it as one file in 16 bits."),
+    ),
+    "a whole checkpoint": file(
+        {
+            "model.diffusion_model.head.modulation": torch.ones(1, 2, 8),
+            "model.diffusion_model.blocks.0.self_attn.q.weight": torch.ones(8, 8),
+            "first_stage_model.x": torch.ones(2),
+        },
+        "model.safetensors: first_stage_model.x is not part of the diffusion model (model.diffusion_model.*). Put it "
+        "into models/checkpoints and use Load Checkpoint, or take a file that holds the diffusion model alone.",
+    ),
     "several": file(
         {**wan(), "blocks.0.x.weight_scale": torch.ones(1), "blocks.2.x.weight_scale": torch.ones(1)},
         "is a scale without a weight.",
@@ -99,7 +126,7 @@ CASES = {
     ),
     "not quantized, and not core's": file(
         demo("t5", kind="bf16"),
-        f"{SAVED} (umt5 encoder) is not quantized. Pick its int8 or fp8 file here, or load ComfyUI's own edition",
+        f"{SAVED} (umt5 encoder) is not quantized. Pick its int8 or fp8 file here, make one of it with",
         name=SAVED,
         loader="X2VLoadT5",
     ),

@@ -143,6 +143,6 @@ CASES = {
             strength_model=1.0,
         ),
         "blocks.0.ffn.0 has a LoRA beside its weight that does something else in the weight (lora, or DoRA). Load it ",
-        "with Load LoRA, whose mode 'merge' puts it into the weight.",
+        "with Load LoRA (any format), whose mode 'merge' puts it into the weight.",
     ),
 }
