@@ -57,6 +57,7 @@ def test_what_a_killed_command_left_is_swept_at_the_next_start(tmp_path, left, m
         ("another-abc", "1"),
         (f"{PREFIX}abc", str(os.getpid())),
     ],
+    ids=["no mark", "words", "empty", "another name", "alive"],
 )
 def test_what_is_not_provably_ours_and_dead_stays(name, mark, tmp_path, left):
     folder = left(name, mark)

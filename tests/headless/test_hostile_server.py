@@ -133,7 +133,7 @@ async def deep(request):
     return web.Response(text="[" * 200_000 + "]" * 200_000, content_type="application/json")
 
 
-@pytest.mark.parametrize("answer", [[], "text", 7, None, deep], ids=str)
+@pytest.mark.parametrize("answer", [[], "text", 7, None, deep], ids=["list", "text", "number", "null", "deep"])
 @pytest.mark.parametrize("name", ["object_info", "stats", "history", "prompt"])
 def test_json_of_another_shape(name, answer, fake):
     async def text(request):

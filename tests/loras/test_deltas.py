@@ -105,7 +105,7 @@ def test_two_spellings_of_one_change_count_once(spellings, z_image):
     assert set(made.unused) == set(second) - set(first)
 
 
-@pytest.mark.parametrize("spellings", set(TWICE) - {"product"})
+@pytest.mark.parametrize("spellings", sorted(set(TWICE) - {"product"}))
 def test_two_changes_of_one_weight_are_refused(spellings, z_image):
     first, second = map(with_layer, TWICE[spellings])
     second = {key: tensor * (0.5 if "up" in key or "lora_B" in key else 1) for key, tensor in second.items()}
