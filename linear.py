@@ -4,6 +4,8 @@ The contract a quantized linear meets so that core patches, streams, pins, saves
 QuantizedTensor in `weight` with every scale in its params, the layer is a leaf, and what streams in is given back.
 """
 
+import functools
+
 import comfy.model_management
 import comfy.ops
 import comfy.utils
@@ -26,12 +28,27 @@ PAGED_PATCH = "weight_lowvram_function"
 
 def operations(plan: Plan) -> type:
     """A fresh operations class for one model: quantized weights run on the kernels that `plan` has assigned, everything
-    else is core's. Two models with different plans never share a class."""
-    base = comfy.ops.mixed_precision_ops({}, plan.compute_dtype)
+    else is core's. Its layers have one class for all models of a compute dtype and hold their plan themselves: what
+    torch.compile made for a model is used for those loaded after it, not compiled anew until dynamo gives up."""
+    shared = _shared_operations(plan.compute_dtype)
+
+    class Operations(shared):
+        class Linear(shared.Linear):
+            def __init__(self, *args, **kwargs):
+                super().__init__(*args, **kwargs)
+                self.model_plan = plan
+                if type(self) is Operations.Linear:
+                    self.__class__ = shared.Linear
+
+    return Operations
+
+
+@functools.cache
+def _shared_operations(compute_dtype: torch.dtype) -> type:
+    base = comfy.ops.mixed_precision_ops({}, compute_dtype)
 
     class Operations(base):
         class Linear(QuantLinear, base.Linear):
-            model_plan = plan
             named_by_core = named_by(base.Linear.forward)
 
     return Operations

@@ -39,18 +39,21 @@ def failures_told() -> list[str]:
 @dataclass
 class Compilations:
     """What was compiled while one MODEL, and clones of it, were sampled. `graphs`: in all; `calls`: of the model;
-    `again`: call -> graphs compiled in it though calls before it had compiled some; `reasons`: dynamo's, why."""
+    `again`: call -> graphs compiled in it though calls before it had compiled some; `reasons`: dynamo's, why;
+    `given_up`: whether dynamo compiled none where none fitted."""
 
     blocks: int
     graphs: int = 0
     calls: int = 0
     again: dict[int, int] = field(default_factory=dict)
     reasons: list[str] = field(default_factory=list)
+    given_up: bool = False
 
     def add(self, graphs: int, failures: list[str]) -> None:
         """One more call of the model, in which so many graphs were compiled, for these `failures_told`."""
         self.calls += 1
         if not graphs:
+            self.given_up = self.given_up or bool(failures)
             return
         if self.graphs:
             self.again[self.calls] = graphs
@@ -62,6 +65,10 @@ class Compilations:
         if not self.calls:
             return f"{self.blocks} blocks will be compiled at the first step"
         start = f"{self.graphs} graphs for {self.blocks} blocks in {self.calls} calls of the model"
+        if self.given_up:
+            return f"{start}; some run uncompiled: dynamo has compiled their code too often already, restart ComfyUI"
+        if not self.graphs:
+            return f"{start}: those of models that were loaded before are used"
         if not self.again:
             return f"{start}, none compiled anew"
         text = f"{start}, {sum(self.again.values())} of them later, in call {', '.join(map(str, self.again))}"

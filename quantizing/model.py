@@ -83,6 +83,7 @@ def _plan(patcher, selection: Selection, component: str, choice: SchemeChoice, d
     return plan_for(title, selection.formats.values(), component, choice, patcher.load_device, dtype)
 
 
+@torch.no_grad()  # older cores load weights that ask for a gradient
 def _quantized(patcher, part: str, selection: Selection, plan: Plan, smoother: Smoother | None = None):
     jobs = _jobs(patcher, part, selection, smoother)
     _make_room(jobs, plan.machine.live)

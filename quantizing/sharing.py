@@ -26,6 +26,7 @@ MODEL = "diffusion_model"
 SHARED = "lightx2v"
 
 
+@torch.no_grad()
 def shared_smoother(patcher, selection: Selection, calibration: Calibration, alpha: float | None = None) -> Smoother:
     """The Smoother with which `quantize_model` of this patcher and selection makes a model that can be saved in
     LightX2V's dialect: found for the layers behind Wan's norms, together. alpha: see Smoother.

@@ -4,10 +4,14 @@ import json
 
 import pytest
 import small_wan
+import torch
 
+from x2v_quant.demo import encoders
+from x2v_quant.demo.quantize import quantized
 from x2v_quant.demo.wan import WanSize
 
 SIZE = WanSize()
+WIDTH = 256  # of encoders: what every format can hold
 
 
 @pytest.fixture(scope="session")
@@ -47,3 +51,18 @@ def lora():
     }
     on = {f"blocks.{block}.{layer}": shape for block in range(SIZE.blocks) for layer, shape in layers.items()}
     return lambda: small_wan.lora(on)
+
+
+@pytest.fixture(scope="session")
+def encoder_files(tmp_path_factory):
+    """A folder with a small umt5 and a small vision encoder in every kind, and the tokenizer beside."""
+    folder = tmp_path_factory.mktemp("encoders")
+    spiece = encoders.spiece_model(1)
+    (folder / "spiece.model").write_bytes(spiece)
+    t5 = encoders.umt5(1, encoders.pieces(spiece), WIDTH, WIDTH, blocks=2)
+    clip = encoders.clip_vision(1, WIDTH, WIDTH)
+    clip["textual.token_embedding.weight"] = torch.zeros(4, 4)
+    for kind in small_wan.KINDS.values():
+        torch.save(quantized(t5, kind, "t5"), folder / f"t5-{kind}.pth")
+        torch.save(quantized(clip, kind, "clip"), folder / f"clip-{kind}.pth")
+    return folder

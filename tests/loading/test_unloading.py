@@ -11,8 +11,6 @@ from small_wan import KINDS
 
 from x2v_quant.calibrating.recorder import calibrated
 from x2v_quant.core_features import rotates_int8
-from x2v_quant.demo import encoders
-from x2v_quant.demo.quantize import quantized
 from x2v_quant.formats import SMOOTHED
 from x2v_quant.loading import load_clip_vision, load_dit, load_t5
 from x2v_quant.offload import OffloadSettings
@@ -27,7 +25,6 @@ ROTATED_TOO = ["int8-convrot"] if rotates_int8() else []
 every_format = pytest.mark.parametrize("format_name", [*KINDS, *ROTATED_TOO, *SMOOTHED.values()])
 
 every_kind = pytest.mark.parametrize("kind", KINDS.values())
-WIDTH = 256  # what every format can hold
 SCHEDULE = PrecisionSchedule(first=1, patterns=parse_layers("blocks.1.ffn.0"))
 # what a node does to a MODEL
 BRANCHES = {
@@ -100,21 +97,6 @@ def test_the_latents_stay_behind_other_nodes(branch, wan_files, sample):
             with torch.inference_mode(run):
                 latents = sample(each, steps=2)
             assert torch.equal(latents, first) or each is plain, (load, free, run)
-
-
-@pytest.fixture(scope="module")
-def encoder_files(tmp_path_factory):
-    """A folder with a small umt5 and a small vision encoder in every kind, and the tokenizer beside."""
-    folder = tmp_path_factory.mktemp("encoders")
-    spiece = encoders.spiece_model(1)
-    (folder / "spiece.model").write_bytes(spiece)
-    t5 = encoders.umt5(1, encoders.pieces(spiece), WIDTH, WIDTH, blocks=2)
-    clip = encoders.clip_vision(1, WIDTH, WIDTH)
-    clip["textual.token_embedding.weight"] = torch.zeros(4, 4)
-    for kind in KINDS.values():
-        torch.save(quantized(t5, kind, "t5"), folder / f"t5-{kind}.pth")
-        torch.save(quantized(clip, kind, "clip"), folder / f"clip-{kind}.pth")
-    return folder
 
 
 def stays(load, compute):

@@ -32,3 +32,15 @@ def test_the_latents_stay(format_name, dense, quantize, sample, with_lora):
             unload(free)
             with torch.inference_mode(run):
                 assert torch.equal(sample(model, steps=1), latents), (load, free, run)
+
+
+def test_weights_that_ask_for_a_gradient_are_quantized(dense, quantize, sample):
+    """As older releases of ComfyUI load them; a rotation may have been made inside before."""
+    for inside in (True, False):
+        with torch.inference_mode(inside):
+            source = dense()
+            if not inside:
+                source.model.requires_grad_(True)
+            made = [quantize(source, format_name) for format_name in WANTED]
+            source.model.requires_grad_(False)
+        assert not any(parameter.requires_grad for model in made for parameter in model.model.parameters())
