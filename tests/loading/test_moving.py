@@ -5,6 +5,7 @@ What is computed is computed inside, as the executor does.
 """
 
 import contextlib
+import copy
 import functools
 import random
 
@@ -128,13 +129,14 @@ def test_latents(format_name, wan_files, sample, lora):
 
 
 def with_lora(encoder, made, ends):
-    """`made`, a copy of the encoder with a patcher of its own, with a LoRA on the layers with these endings."""
+    """`made`, a copy of the encoder, with a LoRA on the layers with these endings."""
     generator = torch.Generator().manual_seed(1)
     patches = {}
     for name, weight in encoder.patcher.model.named_parameters():
         if name.endswith(ends):
             up, down = (torch.randn(shape, generator=generator) for shape in ((len(weight), 4), (4, weight.shape[1])))
             patches[name] = LoRAAdapter({name}, (up, down / weight.shape[1] ** 0.5, 4.0, None, None, None))
+    made.patcher = encoder.patcher.clone()
     assert patches and len(made.patcher.add_patches(patches, 1.0)) == len(patches)
     return made
 
@@ -155,9 +157,11 @@ def test_prompts(kind, encoder_files):
 
 @every_kind
 def test_pictures(kind, encoder_files):
-    drawn = random.Random(kind)
     picture = torch.rand((1, 32, 32, 3), generator=torch.Generator().manual_seed(2))
-    with drawn.choice(MODES)():
-        plain = load_clip_vision(str(encoder_files / f"clip-{kind}.pth"))
-        plain.load_device = plain.patcher.load_device = ELSEWHERE
-    walk(drawn, {"plain": plain}, lambda clip: clip.encode_image(picture)["penultimate_hidden_states"], steps=8)
+    for mode in MODES:
+        with mode():
+            plain = load_clip_vision(str(encoder_files / f"clip-{kind}.pth"))
+            plain.load_device = plain.patcher.load_device = ELSEWHERE
+            lora = with_lora(plain, copy.copy(plain), ("self_attn.q_proj.weight", "mlp.fc2.weight"))
+        models = {"plain": plain, "LoRA": lora}
+        walk(random.Random(kind), models, lambda clip: clip.encode_image(picture)["penultimate_hidden_states"], steps=6)
