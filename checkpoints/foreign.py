@@ -19,6 +19,10 @@ MEANINGS = {
     ("pre_quant_scale", "smooth_scale", "smooth_factor", "smoothing_factor"): "smooths the activations of its layer",
     ("svd_up", "svd_down", "proj_up_lora", "proj_down_lora"): "is a low-rank correction (SVDQuant)",
 }
+# of a tensor that seems to be the scale of int8 or fp8 codes
+OTHER_NAME = "seems to be a scale, and its name does not tell whether codes are multiplied or divided by it"
+WEIGHT_SCALE = "Get the model in a file whose scales are called weight_scale."
+NO_WEIGHTS = ("input_scale", "scale_input", "output_scale", "scale_output")
 
 Layer = Mapping[str, TensorInfo]
 
@@ -33,14 +37,17 @@ def scale_looks_like(weight: TensorInfo, scale: TensorInfo) -> str | None:
     sizes = [size for size in scale.shape if size != 1]
     if scale.dtype not in FLOATS:
         return None
+    blocks = {size: (math.ceil(n / size), math.ceil(k / size)) for size in BLOCKS}
     if len(sizes) == 1:
-        return _one_scale_for(short, sizes[0], n, k)
+        flat = 1 not in blocks[BLOCK] and math.prod(blocks[BLOCK]) == sizes[0]
+        return f"{short}-block{BLOCK}, in one row" if flat else _one_scale_for(short, sizes[0], n, k)
     if len(sizes) != 2:
         return None
     rows, columns = sizes
-    for size in BLOCKS:
-        if (rows, columns) == (math.ceil(n / size), math.ceil(k / size)):
-            return f"{short}-block{size}"
+    for words, order in (("", (rows, columns)), (", turned", (columns, rows))):
+        size = next((size for size, of in blocks.items() if of == order), None)
+        if size:
+            return f"{short}-block{size}{words}"
     for one, other, words in ((rows, columns, ""), (columns, rows, ", turned")):
         if one == n and k % other == 0:
             return f"{short} with groups of {k // other}{words}"
@@ -55,6 +62,11 @@ def _one_scale_for(short: str, count: int, n: int, k: int) -> str | None:
     if k % count == 0:
         return f"{short} with groups of {k // count} for all rows"
     return f"{short} with a scale for {n // count} rows" if n % count == 0 else None
+
+
+def scale_by_another_name(layer: Layer) -> str | None:
+    """How the name of what may be the scale of a layer without one ends."""
+    return next((end for end in layer if ("scale" in end or "scaling" in end) and end not in NO_WEIGHTS), None)
 
 
 def codes_look_like(end: str, weight: TensorInfo, layer: Layer) -> str | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from . import affine_norm, layer_notes, markers, unscaled
 from .errors import Problem
-from .foreign import codes_look_like, meaning, scale_looks_like
+from .foreign import OTHER_NAME, WEIGHT_SCALE, codes_look_like, meaning, scale_by_another_name, scale_looks_like
 from .plain_values import INTEGERS, is_no_weight
 from .spellings import CODES, INPUT_SCALES, MARKS, SCALES, WHAT_IS_READ, Match, find
 from .spellings.channel import UNSCALED
@@ -179,6 +179,8 @@ class _Search:
         scales = [f"{layer}.{end}" for end in SCALES if end in self.siblings[layer]]
         if hit is not None and hit.missing[0] not in SCALES:
             self._blame(key, f"has no {hit.missing[0]}, which {hit.spelling.format} layers have", DAMAGED)
+        elif not scales and (other := scale_by_another_name(self.siblings[layer])):
+            self._blame(f"{layer}.{other}", OTHER_NAME, WEIGHT_SCALE)
         elif not scales:
             near = self._nearest(layer)
             words = f" (the nearest name in the file is {near})" if near else ""

@@ -20,7 +20,9 @@ ROTATES, ROTATED_GROUP, ROTATABLE = "convrot", "convrot_groupsize", "int8_tensor
 # entries that are believed, where they say what the format has anyway
 GROUP_SIZE, SHAPE = "group_size", "orig_shape"
 GROUP_SIZES = {"mxfp8": 32, "nvfp4": 16, "int4-g128": 128, "int4-g128-marlin": 128, "fp8-block128": 128}
-GROUP_SIZES |= {name_of(group): group for group in GROUPS}
+# this pack's own names of rotated formats say the group as well
+ROTATED_GROUPS = {name_of(group): group for group in GROUPS}
+GROUP_SIZES |= ROTATED_GROUPS
 
 LATER = "Update this pack, or get the model in another format."
 # formats of core's that are not read here
@@ -66,7 +68,6 @@ def from_entry(entry: object) -> Marker:
     if not isinstance(name, str) or name not in MARKS:
         remedy = AT_CORES if name in CORES else LATER
         return Marker(fault=f"is marked with the unknown format {str(name)[:40]!r}", remedy=remedy)
-    group = 0
     if _told(entry, ROTATES, False):
         group = _told(entry, ROTATED_GROUP, DEFAULT_GROUP)
         fault, remedy = _unrotatable(name, group)
@@ -82,7 +83,7 @@ def from_entry(entry: object) -> Marker:
     if not isinstance(shape, list) or len(shape) != 2 or not all(type(size) is int and size > 0 for size in shape):
         shape = ()
     full_precision = bool(entry.get("full_precision_matrix_mult"))
-    return Marker(name, full_precision=full_precision, group=int(group), shape=tuple(shape))
+    return Marker(name, full_precision=full_precision, group=ROTATED_GROUPS.get(name, 0), shape=tuple(shape))
 
 
 def _told(entry: dict, name: str, default: object) -> object:

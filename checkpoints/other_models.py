@@ -23,6 +23,11 @@ OTHER_MODELS = (
             ("a LoRA", LORA, "Load LoRA (any format)"),
             ("a T5 encoder other than umt5", r"encoder\.block\.0\.layer\.0\.", "Load CLIP"),
             ("a CLIP text encoder", r"text_model\.encoder\.layers\.0\.", "Load CLIP"),
+            (
+                "a CLIP vision encoder under open_clip's names",
+                r"visual\.transformer\.resblocks\.0\.",
+                "Load CLIP Vision",
+            ),
             ("a CLIP text encoder", r"(\w+\.)?transformer\.resblocks\.0\.", "Load CLIP"),
             ("a language model", r"(model\.)?(language_model\.)?(model\.)?layers\.0\.self_attn\.q_proj\.", "Load CLIP"),
             ("a vision encoder other than CLIP's", r"vision_model\.encoder\.layers\.0\.", "Load CLIP Vision"),

@@ -8,10 +8,12 @@ import torch
 
 from .errors import Problem
 from .tensor_info import TensorInfo
-from .wrapper import choose, is_counter, is_training, locate
+from .wrapper import choose, is_average, is_counter, is_training, locate
 
 Table = dict[str, torch.Tensor]
 
+# where trainers keep what is no model, and the average of the weights as well
+CALLBACK = "callback"
 # dicts and lists in one another; a training file has three or four
 DEEPEST = 8
 
@@ -21,7 +23,8 @@ def model_table(path: Path, data: object) -> tuple[Table, list[str], list[str]]:
 
     Raises CheckpointError if there is none, or more than one and nothing that tells which.
     """
-    tables = dict(_tables(data, "", DEEPEST, set()))
+    found = _tables(data, "", DEEPEST, set())
+    tables = {name: table for name, table in found if CALLBACK not in name.lower() or is_average(name)}
     models = {}
     for name, table in tables.items():
         families = locate({key: info_of(tensor, path) for key, tensor in table.items()})
@@ -54,5 +57,5 @@ def _tables(data: object, name: str, depth: int, seen: set[int]) -> Iterator[tup
     if all(isinstance(key, str) and key.isprintable() for key in tensors) and not all(map(is_counter, tensors)):
         yield name, tensors
     for key, value in entries.items():
-        if not is_training(str(key)):
+        if not is_training(str(key)) or CALLBACK in str(key).lower():
             yield from _tables(value, f"{name}.{key}".lstrip("."), depth - 1, seen)

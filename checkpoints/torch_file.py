@@ -4,7 +4,7 @@ import pickle
 import re
 import threading
 import zipfile
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,9 +28,22 @@ HARMLESS = (
     "_codecs.encode",
     "argparse.Namespace",
     "types.SimpleNamespace",
-    "datetime.datetime",
-    "datetime.timedelta",
+    *(f"datetime.{name}" for name in ("date", "datetime", "timedelta")),
+    *(f"builtins.{name}" for name in ("bool", "dict", "float", "frozenset", "int", "list", "range", "slice", "str")),
+    "decimal.Decimal",
+    "typing.Any",
+    "uuid.UUID",
+    *(f"omegaconf.{name}" for name in ("dictconfig.DictConfig", "listconfig.ListConfig", "nodes.AnyNode")),
+    *(f"omegaconf.base.{name}" for name in ("ContainerMetadata", "Metadata")),
     *(f"pathlib{module}.{name}" for module in ("", "._local") for name in ("Path", "PosixPath", "WindowsPath")),
+)
+# tables of other kinds, which become plain ones
+TABLES = (
+    "collections.defaultdict",
+    "easydict.EasyDict",
+    "lightning_fabric.utilities.data.AttributeDict",
+    "lightning.fabric.utilities.data.AttributeDict",
+    "pytorch_lightning.utilities.parsing.AttributeDict",
 )
 # torch's word for a class that a pickle names and weights_only does not let it have
 GLOBAL = re.compile(r"GLOBAL ([\w.]{1,100})")
@@ -53,12 +66,19 @@ class Inert:
         pass
 
 
-def _stand_in(name: str) -> type:
+class PlainTable:
+    """Stands for an object of a class in TABLES; none is ever made, as torch fills no table but its own kinds."""
+
+    def __new__(cls, *args, **kwargs):
+        return OrderedDict()
+
+
+def _stand_in(name: str, kind: type) -> type:
     module, _, own = name.rpartition(".")
-    return type(own, (Inert,), {"__module__": module, "__qualname__": own})
+    return type(own, (kind,), {"__module__": module, "__qualname__": own})
 
 
-STAND_INS = [_stand_in(name) for name in HARMLESS]
+STAND_INS = [_stand_in(name, Inert) for name in HARMLESS] + [_stand_in(name, PlainTable) for name in TABLES]
 
 
 def read_tensors(path: Path) -> dict[str, torch.Tensor]:

@@ -22,8 +22,15 @@ INFIXES = {
     "module",
     "base_layer",
 }
-# how optimum-quanto ends the names of what a quantized weight is made of -> how they end elsewhere
-ENDS = {"weight._data": WEIGHT[1:], "weight._scale": "weight_scale", "weight._shift": "weight_zero_point"}
+# how optimum-quanto and torchao end the names of what a quantized weight is made of -> how they end elsewhere
+ENDS = {
+    "weight._data": WEIGHT[1:],
+    "weight._scale": "weight_scale",
+    "weight._shift": "weight_zero_point",
+    "_weight_qdata": WEIGHT[1:],
+    "_weight_scale": "weight_scale",
+    "_weight_zero_point": "weight_zero_point",
+}
 # words of the names that trainers give an average of the weights, parts of those of what is no model, and counters
 EMA = {"ema", "average", "averaged", "shadow", "swa"}
 TRAINING = ("optim", "scheduler", "scaler", "exp_avg", "momentum_buffer", "callback", "rng_state")
@@ -107,13 +114,18 @@ def choose(models: Mapping[str, Family | None], file: str) -> tuple[str, list[st
     CheckpointError where nothing tells which."""
     if len(models) == 1:
         return next(iter(models)), []
-    averages = [name for name in models if _is_average(name)]
+    averages = [name for name in models if is_average(name)]
     listed = _listed(models)
     if len(averages) != 1 or len({family and family.kind for family in models.values()}) > 1:
         remedy = "Save the one that you want as a file of its own, with torch.save or as .safetensors."
         raise Problem(file, "", f"holds several tables of tensors: {listed}", remedy).error()
     said = f"of several copies ({listed}) the average of the weights is read: {averages[0].rstrip('.')}"
     return averages[0], [said]
+
+
+def is_average(name: str) -> bool:
+    """Whether trainers call an average of the weights so."""
+    return any(word.rstrip("0123456789") in EMA for word in re.split("[._]", name.lower()))
 
 
 def is_training(name: str) -> bool:
@@ -165,10 +177,6 @@ def _inside(names: Infos, depth: int) -> dict[str, Family]:
         found.update({head + prefix: family for prefix, family in models.items()})
     ours = {prefix: family for prefix, family in found.items() if family.kind != UNKNOWN}
     return ours if len(found) > 1 else found
-
-
-def _is_average(name: str) -> bool:
-    return any(word.rstrip("0123456789") in EMA for word in re.split("[._]", name.lower()))
 
 
 def _listed(models: Mapping[str, Family | None]) -> str:

@@ -92,6 +92,7 @@ OTHERS = {
     "diffusion_model.blocks.0.self_attn.q.diff": ("a LoRA", "Load LoRA (any format)"),
     "blocks.0.self_attn.q_loras.down.weight": ("a LoRA", "Load LoRA (any format)"),
     "unet.mid_block.attn1.processor.to_q_lora.up.weight": ("a LoRA", "Load LoRA (any format)"),
+    "visual.transformer.resblocks.0.attn.in_proj_weight": ("a CLIP vision encoder under open_clip", "Load CLIP Vision"),
     "transformer.resblocks.0.attn.in_proj_weight": ("a CLIP text encoder", "Load CLIP"),
     "vision_model.encoder.layers.0.self_attn.q_proj.weight": ("a vision encoder other", "Load CLIP Vision"),
     "encoder.layer.0.attention.attention.query.weight": ("a vision encoder other", "Load CLIP Vision"),

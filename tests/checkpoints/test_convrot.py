@@ -120,6 +120,10 @@ WRONG = {
     "true": ({"convrot_groupsize": True}, "is rotated in groups of True"),
     "in params": ({"params": {"convrot_groupsize": 8}}, "is rotated in groups of 8"),
     "too wide": ({"convrot_groupsize": 4096}, "has 1024 input channels, which groups of 4096 do not divide"),
+    "by our own name": (
+        {"format": "int8-convrot-4096", "convrot": False},
+        "has 1024 input channels, which groups of 4096 do not divide",
+    ),
     "group_size": ({"group_size": 64}, "is marked as int8-convrot with groups of 64"),
     "float8": ({"format": "float8_e4m3fn"}, "is marked as float8_e4m3fn and as rotated (convrot)"),
 }

@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 from x2v_quant.checkpoints import CheckpointError, open_checkpoint
+from x2v_quant.checkpoints.foreign import OTHER_NAME
 from x2v_quant.checkpoints.outline import read_outline
 from x2v_quant.demo.quantize import KINDS
 
@@ -77,7 +78,11 @@ REFUSED = {
     "fp8": {
         (N, 4): "fp8 with groups of 64",
         (N, 4, 1): "fp8 with groups of 64",
+        (2, 3): "fp8-block128, turned",
+        (2, 1, 3): "fp8-block128, turned",
+        (6,): "fp8-block128, in one row",
         (6, 4): "fp8-block64",
+        (4, 6): "fp8-block64, turned",
         (12, 1, 8, 1): "fp8-block32",
         (6, 2): "fp8 with blocks of 64 x 128",
         (96, 1): "fp8 with a scale for 4 rows",
@@ -120,6 +125,40 @@ def test_quanto_layers_are_read(kind, scales, prefix, tmp_path):
     static = held.tensors.get("input_scale", torch.empty(0))
     assert static.tolist() == ([0.5] if kind == "fp8" and scales == {"input_scale": 0.5} else [])
     assert any("static output scales ignored" in note for note in found.notes) == ("output_scale" in scales)
+
+
+# what torchao's layers are made of in safetensors files
+@pytest.mark.parametrize("kind", ["int8", "fp8"])
+@pytest.mark.parametrize("prefix", ["", "net."])
+def test_torchao_layers_are_read(kind, prefix, tmp_path):
+    layer = made(kind)
+    plain = opened(tmp_path / "plain.safetensors", layer).load().quantized[Q]
+    tensors = {**DIT, f"{Q}._weight_qdata": layer["weight"], f"{Q}._weight_scale": layer["weight_scale"]}
+    save_file({prefix + key: tensor.contiguous() for key, tensor in tensors.items()}, tmp_path / "model.safetensors")
+    found = open_checkpoint(tmp_path / "model.safetensors")
+    assert found.problems == []
+    held = found.load().quantized[Q]
+    assert all(torch.equal(held.tensors[name], tensor) for name, tensor in plain.tensors.items())
+
+
+def test_torchaos_zero_points_are_refused(tmp_path):
+    layer = made("int8")
+    tensors = {"_weight_qdata": layer["weight"], "_weight_scale": layer["weight_scale"]}
+    tensors["_weight_zero_point"] = torch.ones(N, 1, dtype=torch.int8)
+    (problem,) = opened(tmp_path / "model.safetensors", tensors).problems
+    assert "zero point" in problem.cause
+
+
+@pytest.mark.parametrize(
+    "name", ["scale", "scales", "weight_scales", "w_scale", "qscale", "scale_weight_inv", "scaling"]
+)
+@pytest.mark.parametrize("kind", ["int8", "fp8"])
+def test_a_scale_by_another_name_is_told(kind, name, tmp_path):
+    layer = made(kind)
+    layer[name] = layer.pop("weight_scale")
+    (problem,) = opened(tmp_path / "model.safetensors", layer).problems
+    assert (problem.key, problem.cause) == (f"{Q}.{name}", OTHER_NAME)
+    assert "damaged" not in problem.remedy
 
 
 def test_quanto_int4_is_refused_by_its_name(tmp_path):

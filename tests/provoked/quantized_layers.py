@@ -2,6 +2,8 @@
 
 import torch
 
+from x2v_quant.checkpoints.foreign import OTHER_NAME, WEIGHT_SCALE
+
 from .case import Case, file
 from .wan import F8, LAYER, N, marker, words, zeros
 from .wan import wan as wan_of
@@ -28,6 +30,15 @@ CASES = {
         f"Without it the layer gives noise. {DAMAGED}",
         weight_scale=None,
         weight_scal=torch.ones(N, 1),
+    ),
+    "a scale by another name": small("scale", OTHER_NAME, WEIGHT_SCALE, weight_scale=None, scale=torch.ones(8, 1)),
+    "blocks in one row": layer(
+        "weight_scale",
+        "has shape [4] and dtype float32: the layer looks like fp8-block128, in one row",
+        READ,
+        None,
+        weight=zeros(256, 256, dtype=F8),
+        weight_scale=torch.ones(4),
     ),
     "no zeros": layer("qweight", "has no qzeros, which int4-g128 layers have", DAMAGED, "int4-gptq", qzeros=None),
     "two input scales": layer(
