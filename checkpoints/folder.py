@@ -40,7 +40,12 @@ def model_files(path: Path) -> ModelFiles:
         raise Problem(path.name, "", "is not a model file", f"Models end in {endings}.").error()
     if is_part(path):
         folder = path.absolute().parent.name
-        raise Problem(path.name, "", "is only a part of a model", f"Choose the folder {folder}/ instead.").error()
+        raise Problem(
+            path.name,
+            "",
+            "is only a part of a model",
+            f"Choose the folder {folder}/, or give the parts one of their own.",
+        ).error()
     return ModelFiles([path])
 
 
@@ -128,7 +133,10 @@ def _numbered(folder: Path, shards: list[Path]) -> ModelFiles:
 def _two_models(folder: Path, files: list[Path]):
     more = f" and {len(files) - 2} more" if len(files) > 2 else ""
     cause = f"holds more than one model: {files[0].name}, {files[1].name}{more}"
-    return Problem(folder.name, "", cause, "Keep one per folder, or choose one of the files.").error()
+    parts = part_names(folder)
+    whole = next((f.name for f in files if f.suffix.lower() in SAFETENSORS + TORCH and f.name not in parts), None)
+    remedy = "Give each a folder of its own" + (f", or choose a file like {whole}." if whole else ".")
+    return Problem(folder.name, "", cause, remedy).error()
 
 
 def _indexed(folder: Path, path: Path, models: list[Path]) -> ModelFiles:

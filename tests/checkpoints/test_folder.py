@@ -78,7 +78,9 @@ def test_only_the_files_of_the_index_are_read(folder, write):
 def test_one_part_is_refused_with_the_folder_as_remedy(files, folder):
     path = folder(files)
     for name in files:
-        with pytest.raises(CheckpointError, match=r"only a part of a model\. Choose the folder wan/"):
+        with pytest.raises(
+            CheckpointError, match=r"only a part of a model\. Choose the folder wan/, or give the parts one"
+        ):
             open_checkpoint(path / name)
 
 
@@ -353,3 +355,15 @@ def test_a_folder_of_many_files_is_looked_through_once(tmp_path):
     with pytest.raises(CheckpointError, match="holds more than one model: 0_part1"):
         open_checkpoint(tmp_path)
     assert time.perf_counter() - begun < 5
+
+
+def test_of_a_mixed_folder_only_a_whole_file_is_proposed(folder, wan, write):
+    path = folder(SHARDS, index=False)
+    write(wan(), "wan/whole.safetensors")
+    with pytest.raises(CheckpointError, match=r"holds more than one model: .*, or choose a file like whole\.safetens"):
+        open_checkpoint(path)
+    open_checkpoint(path / "whole.safetensors").require("dit")
+    write(wan(), "wan/x-00001-of-00003.safetensors")
+    (path / "whole.safetensors").unlink()
+    with pytest.raises(CheckpointError, match=r"holds more than one model: .*\. Give each a folder of its own\.$"):
+        open_checkpoint(path)

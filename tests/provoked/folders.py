@@ -40,12 +40,13 @@ CASES = {
     ),
     "a part": configured(
         {"dit_quantized": True, "dit_quantized_ckpt": SHARDS[1]},
-        f"{SHARDS[1]} is only a part of a model. Choose the folder",
+        f"{SHARDS[1]} is only a part of a model. Choose the folder ",
+        "/, or give the parts one of their own.",
         files=SOUND,
     ),
     "two indexes": folder(
         {**SOUND, f"b.{INDEX}": {"weight_map": NAMES}},
-        f"holds more than one model: b.{INDEX}, {INDEX}. Keep one per folder, or choose one of the files.",
+        f"holds more than one model: b.{INDEX}, {INDEX}. Give each a folder of its own.",
     ),
     "no index": folder(
         dict(zip(("x_part1.safetensors", "x_part2.safetensors"), PARTS, strict=True)),
@@ -53,12 +54,13 @@ CASES = {
     ),
     "numbers of two": folder(
         {**dict(zip(SHARDS, PARTS, strict=True)), "x-00001-of-00002.safetensors": WHOLE},
-        f"holds more than one model: {SHARDS[0]}, {SHARDS[1]} and 1 more. Keep one per folder",
+        f"holds more than one model: {SHARDS[0]}, {SHARDS[1]} and 1 more. Give each a folder of its own.",
     ),
     "a number is missing": folder({SHARDS[1]: PARTS[1]}, f"lacks {SHARDS[0]}. Download {SHARDS[0]} into it."),
     "shards of two": folder(
         {SHARDS[1]: PARTS[1], "x.safetensors": WHOLE},
-        f"holds more than one model: {SHARDS[1]}, x.safetensors. Keep one per folder",
+        f"holds more than one model: {SHARDS[1]}, x.safetensors. Give each a folder of its own, or choose ",
+        "a file like x.safetensors.",
     ),
     "outside": folder(
         {**SOUND, INDEX: {"weight_map": {**NAMES, "a": "../secret.safetensors"}}},
@@ -85,7 +87,8 @@ CASES = {
     ),
     "blocks of two": folder(
         {BLOCKS[0]: PARTS[0], "t5.safetensors": WHOLE},
-        f"holds more than one model: t5.safetensors, {BLOCKS[0]}. Keep one per folder",
+        f"holds more than one model: t5.safetensors, {BLOCKS[0]}. Give each a folder of its own, or choose a ",
+        "file like t5.safetensors.",
     ),
     "missing block": folder(
         {BLOCKS[1]: PARTS[0], BLOCKS[2]: PARTS[1]}, f"lacks {BLOCKS[0]}. Download {BLOCKS[0]} into it."

@@ -1,0 +1,76 @@
+"""Nodes, options and commands that messages name: every one exists, by the name that it has here."""
+
+import argparse
+import ast
+import re
+from pathlib import Path
+
+from x2v_quant.commands import COMMANDS
+from x2v_quant.headless.locales import read
+from x2v_quant.headless.server import PACK
+
+# dev.py: it types words of pip's
+OTHERS = {"tests", "benchmarks", "dev.py"}
+# of nodes: what ComfyUI displays, of several words each with a capital or a number, or the name of a class
+SHOWN = re.compile(
+    r"\b(?:Load|Save|Quantize|Quantized|Quantization|Compare|Finish|Offload|Distilled|Kernel|Memory|Step)"
+    r"(?: (?:[A-Z]\w*|\d\.\d))+(?: \(any format\))?"
+)
+CLASS = re.compile(r"\b[A-Z]\w*(?:Loader\w*|[a-zP]Save|Sampler\w+)\b")
+OPTION = re.compile(r"(?<![\w-])--[a-z][\w-]+")
+DECLARED = re.compile(r'add_argument\(\s*"(--[\w-]+)"')
+COMMAND = re.compile(r"(?:[`']|see )x2v-quant ([a-z][\w-]+)")
+# of other programs
+PIPS = {"--no-deps", "--index-url", "--no-build-isolation"}
+
+
+def texts():
+    """(file of the pack, what it may say) for every literal that is no docstring."""
+    for file in sorted(PACK.rglob("*.py")):
+        path = file.relative_to(PACK)
+        if path.parts[0] in OTHERS or path.parts[0].startswith("."):
+            continue
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        documents = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in documents:
+                yield path.as_posix(), node.value
+
+
+def named(pattern):
+    return {(path, name) for path, text in texts() for name in pattern.findall(text)}
+
+
+def cores():
+    """Source of core's nodes."""
+    import nodes
+
+    main = Path(nodes.__file__)
+    return "".join(file.read_text(encoding="utf-8") for file in (main, *main.parent.glob("comfy_extras/*.py")))
+
+
+def test_nodes():
+    found = named(SHOWN) | named(CLASS)
+    source, ours = cores(), {name for node, words in read("en").items() for name in (node, words["display_name"])}
+    unknown = {(path, name) for path, name in found if name not in ours and f'"{name}"' not in source}
+    assert len(found) > 20 and not unknown
+
+
+def test_no_name_is_that_of_two_nodes():
+    """In newer ComfyUI "Load LoRA" is core's."""
+    assert not [path for path, text in texts() if re.search(r"\bLoad LoRA\b(?! \()", text)]
+
+
+def test_options_and_commands():
+    import comfy.cli_args
+
+    known = PIPS | {"--json"} | set(OPTION.findall(Path(comfy.cli_args.__file__).read_text(encoding="utf-8")))
+    for own in ("dev.py", "demo/run.py"):
+        known |= set(DECLARED.findall((PACK / own).read_text(encoding="utf-8")))
+    for command in COMMANDS:
+        parser = argparse.ArgumentParser()
+        command.arguments(parser)
+        known |= set(parser._option_string_actions)
+    assert {(path, name) for path, name in named(OPTION) if name not in known} == set()
+    names = {command.name for command in COMMANDS}
+    assert {(path, name) for path, name in named(COMMAND) if name not in names} == set()
