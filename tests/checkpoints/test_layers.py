@@ -122,6 +122,12 @@ def test_unknown_markers_are_a_problem(entry, words, place, wan, opened):
     assert words in problem.cause
 
 
+@pytest.mark.parametrize("data", [b"", bytes(8), b"null", b"{", b"\xff\xfe"])
+def test_a_marker_that_is_no_json_is_a_problem(data, wan, opened):
+    (problem,) = opened({**wan(), f"{Q}.comfy_quant": torch.tensor(list(data), dtype=torch.uint8)}).problems
+    assert (problem.key, problem.cause) == (f"{Q}.weight", "has a marker that is no JSON table")
+
+
 @both_places
 def test_a_marked_layer_without_codes_is_a_problem(place, wan, opened):
     tensors = wan()
