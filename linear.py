@@ -82,6 +82,8 @@ class QuantLinear(LastingParameters):
             self.quant_format = row.marker_of(weight._params)
             self.format = row.name
             self.kernel = self.model_plan.layers[prefix.rstrip(".")].choice.kernel
+            # or newer releases multiply core's own layout themselves, past this forward, hooks and LoRAs beside it
+            self._full_precision_mm = True
 
     def forward(self, input, *args, **kwargs):
         """input [..., K] in float32, bfloat16 or float16 -> [..., N] in the same dtype.

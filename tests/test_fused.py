@@ -180,6 +180,15 @@ def test_cores_function_for_it_finds_no_other_way_around_the_layer(format_name):
         assert (got - wanted).norm() < (0.02 if own else 0.005) * wanted.norm()
 
 
+@every_format
+def test_newer_releases_are_told_to_call_the_layer(format_name):
+    """Their linear_input_act multiplies a layer in core's own layout itself unless this is set, which core saves under
+    another name."""
+    layer = layer_of(format_name)
+    assert layer._full_precision_mm == (format_name != "float")
+    assert not layer._full_precision_mm_config
+
+
 def test_a_calibration_sees_what_is_multiplied():
     layer, calibration = layer_of("float"), Calibration()
     layer.register_forward_pre_hook(_hook(calibration, "layer"), with_kwargs=True)
