@@ -82,7 +82,7 @@ def growth(memory: dict[str, list[int]], megabytes: int = 64) -> list[str]:
     if len(size) > 2 * WARM and max(size[-WARM:]) - max(size[:WARM]) > megabytes:
         found.append(f"the process grew from {max(size[:WARM])} to {max(size[-WARM:])} MB")
     half = len(tensors) // 2
-    if half and max(tensors[half:]) > max(tensors[:half]):
+    if half and min(tensors[half:]) > min(tensors[:half]):
         found.append(f"live tensors grew: {tensors}")
     return found
 

@@ -152,12 +152,12 @@ def test_an_old_file_of_more_names_than_any(begin, tmp_path, monkeypatch):
     """40 MB of empty lists took 43 seconds and 3.6 GB."""
     monkeypatch.setattr(limits, "PICKLE_BYTES", 100_000)
     (tmp_path / "old.pth").write_bytes(begin + b"\x80\x02" + b"]" * 5_000_000 + b"N.")
-    begun = time.perf_counter()
+    begun = time.process_time()
     with pytest.raises(
         CheckpointError, match=r"old\.pth has .* kB of names and other things .* at most 100 kB\. Get the"
     ):
         open_checkpoint(tmp_path / "old.pth")
-    assert time.perf_counter() - begun < 1
+    assert time.process_time() - begun < 1
 
 
 def test_the_tensors_of_an_old_file_are_no_names(tmp_path, monkeypatch):

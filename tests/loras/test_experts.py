@@ -154,4 +154,5 @@ def test_both_experts_switched_12_times_leave_the_same_tensors(mode, pair, part,
             assert torch.equal(output(model), wanted)
         gc.collect()
         counts.append(sum(issubclass(type(each), torch.Tensor) for each in gc.get_objects()))
-    assert len(set(counts[1:])) == 1
+    # what other tests have left may go in between
+    assert counts[1:] == sorted(counts[1:], reverse=True)

@@ -34,6 +34,7 @@ def test_the_same_graph_gives_the_same_latents_whatever_came_before_it(driver):
 @pytest.mark.slow
 def test_nothing_grows_over_alternations(driver):
     megabytes, tensors = driver.alternate([Recipe(INT8, ("lora",)), Recipe(FP8)], TURNS)
-    assert max(tensors[TURNS // 2 :]) <= max(tensors[: TURNS // 2])
+    # a model that waits to be collected is counted in some turns: what is never given back shows in the least
+    assert min(tensors[TURNS // 2 :]) <= min(tensors[: TURNS // 2]), tensors
     assert megabytes[-1] - megabytes[TURNS // 2] < MEGABYTES
     assert not driver.report.wrong, "\n".join(driver.report.wrong)

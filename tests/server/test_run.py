@@ -183,7 +183,7 @@ def test_an_output_folder_that_cannot_be_made(server, tmp_path, capsys):
     with pytest.raises(SystemExit) as ended:
         main(["run", str(DEMO), "--server", server.url, "--output", str(file)])
     assert ended.value.code == 1
-    assert f"{file} cannot be written: File exists. Choose another place for it." in capsys.readouterr().err
+    assert f"{file} is there already and is no folder. Choose another one." in capsys.readouterr().err
 
 
 @pytest.mark.slow
