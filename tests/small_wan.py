@@ -11,6 +11,7 @@ from x2v_quant.benchmarks.models import write_pair
 from x2v_quant.demo.wan import WanSize
 from x2v_quant.formats import FORMATS
 
+TRAINED = WanSize(dim=128, ffn=512)  # the demo's
 LATENT = (1, 16, 2, 8, 8)
 IMAGE = (1, 16, 1, 8, 8)
 # format -> what the demo's writer calls it
@@ -94,6 +95,18 @@ def sample(
         model, noise, steps, cfg, sampler, "simple", positive, negative, torch.zeros_like(noise),
         disable_pbar=True, seed=seed, callback=callback,
     )  # fmt: skip
+
+
+def trained_lora(seed: int) -> dict[str, torch.Tensor]:
+    """What a LoRA file of rank 4 on two layers of each block of the demo's trained model holds."""
+    generator = torch.Generator().manual_seed(seed)
+    found = {}
+    for block in range(TRAINED.blocks):
+        for layer, n, k in (("self_attn.v", TRAINED.dim, TRAINED.dim), ("ffn.2", TRAINED.dim, TRAINED.ffn)):
+            key = f"diffusion_model.blocks.{block}.{layer}"
+            found[f"{key}.lora_down.weight"] = torch.randn((4, k), generator=generator) * k**-0.5
+            found[f"{key}.lora_up.weight"] = torch.randn((n, 4), generator=generator)
+    return found
 
 
 def lora(layers: Mapping[str, tuple[int, int]]) -> dict[str, torch.Tensor]:

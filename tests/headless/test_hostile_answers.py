@@ -1,7 +1,5 @@
 """A server whose answers have another shape than ComfyUI's, forge lines or never end, and folders that are none."""
 
-import json
-
 import pytest
 from aiohttp import web
 from fake_comfyui import PROMPT, FakeComfyUI, running
@@ -16,13 +14,6 @@ from x2v_quant.headless.following import outputs
 def fake():
     with running(FakeComfyUI()) as served:
         yield served
-
-
-@pytest.fixture
-def workflow(tmp_path):
-    file = tmp_path / "workflow.json"
-    file.write_text(json.dumps(PROMPT))
-    return file
 
 
 def test_what_a_node_says_forges_no_line(fake):

@@ -34,13 +34,6 @@ def fake(monkeypatch):
         yield served
 
 
-@pytest.fixture
-def workflow(tmp_path):
-    file = tmp_path / "workflow.json"
-    file.write_text(json.dumps(PROMPT))
-    return file
-
-
 def redirect(place, status=307):
     async def answer(request):
         return web.Response(status=status, headers={"Location": place})

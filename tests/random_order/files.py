@@ -5,12 +5,11 @@ from pathlib import Path
 
 import safetensors.torch
 import torch
+from small_wan import trained_lora
 
 from x2v_quant.demo import assets
 from x2v_quant.demo.quantize import quantized
-from x2v_quant.demo.wan import WanSize
 
-SIZE = WanSize(dim=128, ffn=512)  # of the demo's model
 # what the demo's writer calls a format, beside int8 and fp8, which the demo brings
 MORE = ("fp8-tensor", "block128", "int4", "int4-marlin", "mxfp8", "nvfp4")
 LORA, FOREIGN_LORA = "order_lora.safetensors", "order_foreign.safetensors"
@@ -40,7 +39,7 @@ def write_models(models: Path) -> None:
     safetensors.torch.save_file(quantized(_other(original), "int8", "dit"), models / "other.safetensors", config)
     loras = models / "loras"
     loras.mkdir(exist_ok=True)
-    safetensors.torch.save_file(_lora(), loras / LORA)
+    safetensors.torch.save_file(trained_lora(17), loras / LORA)
     stranger = {"lora_unet_mid_block.lora_up.weight": torch.ones(4, 4)}
     safetensors.torch.save_file(
         {**stranger, "lora_unet_mid_block.lora_down.weight": torch.ones(4, 4)}, loras / FOREIGN_LORA
@@ -65,15 +64,4 @@ def _other(original: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         if parts[0] == "blocks":
             parts[1] = order.get(parts[1], parts[1])
         found[".".join(parts)] = tensor.clone()
-    return found
-
-
-def _lora() -> dict[str, torch.Tensor]:
-    generator = torch.Generator().manual_seed(17)
-    found = {}
-    for block in range(SIZE.blocks):
-        for layer, n, k in (("self_attn.v", SIZE.dim, SIZE.dim), ("ffn.2", SIZE.dim, SIZE.ffn)):
-            key = f"diffusion_model.blocks.{block}.{layer}"
-            found[f"{key}.lora_down.weight"] = torch.randn((4, k), generator=generator) * k**-0.5
-            found[f"{key}.lora_up.weight"] = torch.randn((n, 4), generator=generator)
     return found

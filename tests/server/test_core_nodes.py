@@ -7,13 +7,12 @@ import shutil
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from small_wan import trained_lora
 
 from x2v_quant.demo import assets
-from x2v_quant.demo.wan import WanSize
 from x2v_quant.headless.client import ServerError
 
 FILES = assets.names("int8")
-SIZE = WanSize(dim=128, ffn=512)  # of the trained model
 
 
 def distance(a, b):
@@ -25,14 +24,7 @@ def lora(server):
     """A LoRA in the key style of LightX2V's distilled LoRAs."""
     folder = server.base / "models" / "loras"
     folder.mkdir(exist_ok=True)
-    generator = torch.Generator().manual_seed(7)
-    tensors = {}
-    for block in range(SIZE.blocks):
-        for layer, n, k in (("self_attn.v", SIZE.dim, SIZE.dim), ("ffn.2", SIZE.dim, SIZE.ffn)):
-            key = f"diffusion_model.blocks.{block}.{layer}"
-            tensors[f"{key}.lora_down.weight"] = torch.randn((4, k), generator=generator) * k**-0.5
-            tensors[f"{key}.lora_up.weight"] = torch.randn((n, 4), generator=generator)
-    save_file(tensors, folder / "demo_lora.safetensors")
+    save_file(trained_lora(7), folder / "demo_lora.safetensors")
     return "demo_lora.safetensors"
 
 

@@ -1,16 +1,14 @@
 """Quantize Model and Quantize CLIP in the real server, behind ComfyUI's own loaders."""
 
 import pytest
-import torch
 from safetensors.torch import save_file
+from small_wan import trained_lora
 
 from x2v_quant.demo import assets
 from x2v_quant.demo.graph import node_of, unet_loader
-from x2v_quant.demo.wan import WanSize
 from x2v_quant.headless.client import ServerError
 
 ORIGINAL = assets.names(assets.ORIGINAL)
-SIZE = WanSize(dim=128, ffn=512)  # of the trained model
 LORA = "quantize_lora.safetensors"
 
 
@@ -22,14 +20,7 @@ def distance(a, b):
 def lora(server):
     folder = server.base / "models" / "loras"
     folder.mkdir(exist_ok=True)
-    generator = torch.Generator().manual_seed(11)
-    tensors = {}
-    for block in range(SIZE.blocks):
-        for layer, n, k in (("self_attn.v", SIZE.dim, SIZE.dim), ("ffn.2", SIZE.dim, SIZE.ffn)):
-            key = f"diffusion_model.blocks.{block}.{layer}"
-            tensors[f"{key}.lora_down.weight"] = torch.randn((4, k), generator=generator) * k**-0.5
-            tensors[f"{key}.lora_up.weight"] = torch.randn((n, 4), generator=generator)
-    save_file(tensors, folder / LORA)
+    save_file(trained_lora(11), folder / LORA)
 
 
 @pytest.fixture

@@ -4,31 +4,20 @@ import itertools
 
 import pytest
 import torch
+from provoked.sampling import OFF
 from safetensors.torch import load_file, save_file
+from small_wan import trained_lora
 
 from x2v_quant.demo import assets
 from x2v_quant.demo import graph as demo_graph
 from x2v_quant.demo.graph import node_of, unet_loader
 from x2v_quant.demo.install import START_IMAGE
 from x2v_quant.demo.quantize import KINDS, quantized
-from x2v_quant.demo.wan import WanSize
 
-SIZE = WanSize(dim=128, ffn=512)  # of the trained model
 LORA = "unloaded_lora.safetensors"
 # the "Unload Models" button of the menu, the one that empties the cache too, and the flag that brings the other along
 FLAGS = ({"free_memory": False}, {"unload_models": False}, {})
 every_flag = pytest.mark.parametrize("flags", FLAGS, ids=["unload_models", "free_memory", "both"])
-OFF = {
-    "high_first_steps": 0,
-    "high_last_steps": 0,
-    "high_start_percent": 0.0,
-    "high_end_percent": 0.0,
-    "high_precision_layers": "",
-    "nan_guard": False,
-    "step_report": False,
-    "shared_activations": False,
-    "compile_blocks": False,
-}
 PLAIN_OFFLOAD = {"vram_budget_gb": 0.0, "prefetch": 1, "pinned_memory": True, "t5": "auto", "clip": "auto"}
 LOADED_LORA = {"lora_name": LORA, "strength": 1.0}
 # what lies behind the loader: (class, its inputs but the model) and which of its outputs is the MODEL
@@ -52,14 +41,7 @@ BRANCHES = {
 def lora(server):
     folder = server.base / "models" / "loras"
     folder.mkdir(exist_ok=True)
-    generator = torch.Generator().manual_seed(17)
-    tensors = {}
-    for block in range(SIZE.blocks):
-        for layer, n, k in (("self_attn.v", SIZE.dim, SIZE.dim), ("ffn.2", SIZE.dim, SIZE.ffn)):
-            key = f"diffusion_model.blocks.{block}.{layer}"
-            tensors[f"{key}.lora_down.weight"] = torch.randn((4, k), generator=generator) * k**-0.5
-            tensors[f"{key}.lora_up.weight"] = torch.randn((n, 4), generator=generator)
-    save_file(tensors, folder / LORA)
+    save_file(trained_lora(17), folder / LORA)
 
 
 @pytest.fixture
