@@ -1,6 +1,7 @@
 """How a command tells its report, and how it ends before its time: Ctrl-C, a signal, a reader that has gone."""
 
 import errno
+import io
 import os
 import signal
 import sys
@@ -26,7 +27,8 @@ def write(name: str, lines: Iterable[str]) -> None:
     if sys.stdout is None:  # closed by who started the program
         return
     # a console may lack the characters of a file's name
-    sys.stdout.reconfigure(errors="backslashreplace")
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a caller may have put something else there
+        sys.stdout.reconfigure(errors="backslashreplace")
     with _written(name):
         for line in lines:
             sys.stdout.writelines(_pieces(f"{printable(line)}\n"))

@@ -23,8 +23,14 @@ def model_table(path: Path, data: object) -> tuple[Table, list[str], list[str]]:
 
     Raises CheckpointError if there is none, or more than one and nothing that tells which.
     """
-    found = _tables(data, "", DEEPEST, set())
-    tables = {name: table for name, table in found if CALLBACK not in name.lower() or is_average(name)}
+    tables: dict[str, Table] = {}
+    once = set()
+    for name, table in _tables(data, "", DEEPEST, {}):
+        # before the first steps of a training the average is the model itself
+        which = id(table), is_average(name)
+        if which not in once and (CALLBACK not in name.lower() or is_average(name)):
+            tables[name] = table
+            once.add(which)
     models = {}
     for name, table in tables.items():
         families = locate({key: info_of(tensor, path) for key, tensor in table.items()})
@@ -46,15 +52,20 @@ def info_of(tensor: torch.Tensor, path: Path) -> TensorInfo:
     )
 
 
-def _tables(data: object, name: str, depth: int, seen: set[int]) -> Iterator[tuple[str, Table]]:
+def _tables(data: object, name: str, depth: int, seen: dict[int, Table]) -> Iterator[tuple[str, Table]]:
     """Where it is in `data` -> its tensors, of every dict with named ones; `seen`: what was looked at, for a pickle may
-    hold a thing in itself."""
-    if not isinstance(data, dict | list | tuple) or id(data) in seen or not depth:
+    hold a thing in itself, and one under two names."""
+    if not isinstance(data, dict | list | tuple) or not depth:
         return
-    seen.add(id(data))
+    if id(data) in seen:
+        if seen[id(data)]:
+            yield name, seen[id(data)]
+        return
+    seen[id(data)] = {}
     entries = dict(data) if isinstance(data, Mapping) else dict(enumerate(data))
     tensors = {key: value for key, value in entries.items() if isinstance(value, torch.Tensor)}
     if all(isinstance(key, str) and key.isprintable() for key in tensors) and not all(map(is_counter, tensors)):
+        seen[id(data)] = tensors
         yield name, tensors
     for key, value in entries.items():
         if not is_training(str(key)) or CALLBACK in str(key).lower():

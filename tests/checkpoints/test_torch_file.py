@@ -208,3 +208,16 @@ def test_tensors_that_share_a_record_are_whole(wan, tmp_path):
     both = torch.ones(8, 999)
     torch.save({**wan(), "all.weight": both, "one.weight": both[1:3], "none.weight": both[:0].clone()}, path)
     assert {"all.weight", "one.weight", "none.weight"} <= open_checkpoint(path).tensors.keys()
+
+
+@pytest.mark.parametrize(
+    "names,read", [(("model", "ema"), "ema"), (("net", "model"), None), (("ema", "model_ema"), None)]
+)
+def test_one_table_under_two_names(names, read, wan, write):
+    """torch.save writes a table once that is the model and, at the first step, its average."""
+    held = wan()
+    checkpoint = open_checkpoint(write(dict.fromkeys(names, held), "model.pth"))
+    checkpoint.require("dit")
+    said = [note for note in checkpoint.notes if "average of the weights is read" in note]
+    assert [note.rpartition(" ")[2] for note in said] == ([read] if read else [])
+    assert said == [note for note in checkpoint.load().notes if "average" in note]
