@@ -113,11 +113,17 @@ def clear_queue(driver) -> str:
     """Two prompts wait behind one that runs; the queue is cleared, and the running one interrupted."""
     client = Client(driver.server.url)
     first = client.submit(prompt_of(driver.rng.choice(RECIPES), driver.info, driver.count(), steps=LONG))
+    # one that still waits would be cleared with the others
+    driver.until(lambda: first in _running(client), f"{first} does not begin")
     waiting = [client.submit(prompt_of(driver.rng.choice(RECIPES), driver.info, driver.count())) for _ in range(2)]
     client._request("POST", "/queue", json={"clear": True})
     driver.until(lambda: _interrupted(client, first), f"{first} goes on after an interrupt")
     driver.expect(not any(client.history(prompt) for prompt in waiting), "a prompt ran that was cleared")
     return f"{first} and two more"
+
+
+def _running(client: Client) -> list[str]:
+    return [entry[1] for entry in client.get("/queue")["queue_running"]]
 
 
 def _interrupted(client: Client, prompt: str) -> bool:
