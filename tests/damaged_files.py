@@ -1,6 +1,6 @@
 """Damages small files by the thousand and says what became of each kind:
 
-    python dev.py exec python tests/damaged_files.py --count 10000 --results benchmarks/results/robustness/damaged-files.json
+    python dev.py exec python tests/damaged_files.py --count 10000 --results FILE
 
 `--first N --count 1` does the file of one number again, `--keep FOLDER` leaves it there.
 """

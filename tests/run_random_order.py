@@ -1,6 +1,6 @@
 """What people do in random order, on real servers of every mode, for as long as you like:
 
-    python dev.py exec python tests/run_random_order.py --steps 500 --results benchmarks/results/robustness/random-order.json
+    python dev.py exec python tests/run_random_order.py --steps 500 --results FILE
 
 Each mode of MODES gets its share of the steps; `--mode default --seed 7` does one of them again.
 """
