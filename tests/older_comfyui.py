@@ -26,6 +26,9 @@ core_knows_minimax_h3 = pytest.mark.skipif(
 core_knows_seedvr2 = pytest.mark.skipif(
     not core_features.knows_seedvr2(), reason="this ComfyUI has no SeedVR2 (0.27 and newer have)"
 )
+core_has_all_names = pytest.mark.skipif(
+    not core_features.knows_minimax_h3(), reason="messages have names of nodes and options that ComfyUI 0.30 has"
+)
 # how the names of models and families in the tests' tables begin -> what they need
 NEWER = {"minimax-h3": core_knows_minimax_h3, "seedvr2": core_knows_seedvr2}
 

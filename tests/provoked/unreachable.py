@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from x2v_quant.core_features import rotates_int8
+
 # files, or folders, that only the command line runs
 COMMAND_LINE = (
     "benchmarks/",
@@ -63,6 +65,7 @@ UNREACHABLE = (
     Row("__init__.py", "needs ComfyUI", "takes an older ComfyUI; tests/test_import.py"),
     Row("checkpoints/folder.py", "is a folder without a model file", LISTED, True),
     Row("checkpoints/index_file.py", "Check the file and its permissions", "takes a user who may not"),
+    *(() if rotates_int8() else (Row("checkpoints/layers.py", "which groups of", "takes a newer comfy-kitchen"),)),
     Row("checkpoints/layers.py", "the header marks", "a note, no error"),
     Row("checkpoints/torch_file.py", "cause, remedy).error()", "takes an older torch; tests/checkpoints"),
     Row("checkpoints/torch_file.py", "unsupported global", "torch's own words, which are looked for"),
