@@ -1,10 +1,12 @@
 """Checkpoints of a few kilobytes, to be broken in one way each."""
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import save_file
+from sharded import INDEX, split
 
 from x2v_quant.checkpoints import open_checkpoint
 
@@ -59,3 +61,20 @@ def write(tmp_path):
 def opened(write):
     """opened(tensors, metadata=None) -> the checkpoint of a file with them"""
     return lambda tensors, metadata=None: open_checkpoint(write(tensors, metadata=metadata))
+
+
+@pytest.fixture
+def folder(wan, write, tmp_path):
+    """folder(files, index=True) -> folder with a Wan split over them"""
+
+    def make(files, index=True):
+        parts = split(wan(), files)
+        for name, part in parts.items():
+            write(part, f"wan/{name}")
+        if index:
+            names = {key: name for name, part in parts.items() for key in part}
+            beside = INDEX if files[0].endswith(".safetensors") else f"pytorch_model{Path(files[0]).suffix}.index.json"
+            (tmp_path / "wan" / beside).write_text(json.dumps({"metadata": {}, "weight_map": names}))
+        return tmp_path / "wan"
+
+    return make

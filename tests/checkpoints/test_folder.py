@@ -1,47 +1,14 @@
 """Models in several files."""
 
-import json
 import os
 import time
 from pathlib import Path
 
 import pytest
 import torch
+from sharded import BIN, BLOCKS, CKPT, INDEX, PT, SHARDS, split
 
-from x2v_quant import limits
-from x2v_quant.checkpoints import CheckpointError, index_file, is_part, open_checkpoint, part_names
-
-INDEX = "diffusion_pytorch_model.safetensors.index.json"
-SHARDS = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors")
-BIN = ("pytorch_model-00001-of-00002.bin", "pytorch_model-00002-of-00002.bin")
-PT = ("diffusion_pytorch_model-00001-of-00002.pt", "diffusion_pytorch_model-00002-of-00002.pt")
-CKPT = ("wan-00001-of-00002.ckpt", "wan-00002-of-00002.ckpt")
-BLOCKS = ("block_0.safetensors", "block_1.safetensors", "non_block.safetensors")
-
-
-def split(tensors, files):
-    """File -> its tensors: every file gets the block of its number, the last one what is left."""
-    parts = {name: {k: t for k, t in tensors.items() if k.startswith(f"blocks.{i}.")} for i, name in enumerate(files)}
-    placed = {key for part in parts.values() for key in part}
-    parts[files[-1]].update({k: t for k, t in tensors.items() if k not in placed})
-    return parts
-
-
-@pytest.fixture
-def folder(wan, write, tmp_path):
-    """folder(files, index=True) -> folder with a Wan split over them"""
-
-    def make(files, index=True):
-        parts = split(wan(), files)
-        for name, part in parts.items():
-            write(part, f"wan/{name}")
-        if index:
-            names = {key: name for name, part in parts.items() for key in part}
-            beside = INDEX if files[0].endswith(".safetensors") else f"pytorch_model{Path(files[0]).suffix}.index.json"
-            (tmp_path / "wan" / beside).write_text(json.dumps({"metadata": {}, "weight_map": names}))
-        return tmp_path / "wan"
-
-    return make
+from x2v_quant.checkpoints import CheckpointError, open_checkpoint, part_names
 
 
 @pytest.mark.parametrize(
@@ -61,14 +28,6 @@ def test_a_model_in_several_files_is_one_checkpoint(files, index, folder, wan, w
     for name, held in single.quantized.items():
         assert torch.equal(weights.quantized[name].tensors["codes"], held.tensors["codes"])
         assert torch.equal(weights.quantized[name].tensors["scale"], held.tensors["scale"])
-
-
-def test_only_the_files_of_the_index_are_read(folder, write):
-    path = folder(SHARDS)
-    write({"other": torch.zeros(1)}, "wan/another.safetensors")
-    checkpoint = open_checkpoint(path)
-    assert {f.name for f in checkpoint.files} == set(SHARDS)
-    assert "another.safetensors" in checkpoint.notes[0]
 
 
 @pytest.mark.parametrize(
@@ -175,17 +134,6 @@ def test_shards_of_pytorch_are_read_as_tensors_only(folder):
         open_checkpoint(path)
 
 
-def test_a_shard_without_a_tensor_of_the_index_is_refused(folder, write, wan):
-    path = folder(SHARDS)
-    part = split(wan(), SHARDS)[SHARDS[0]]
-    part.pop("blocks.0.self_attn.q.weight")
-    write(part, f"wan/{SHARDS[0]}")
-    with pytest.raises(
-        CheckpointError, match=r"blocks\.0\.self_attn\.q\.weight is named by the index but is not there"
-    ):
-        open_checkpoint(path)
-
-
 def test_two_models_in_a_folder_are_refused_by_name(wan, write, tmp_path):
     write(wan(), "wan/high.safetensors")
     write(wan(), "wan/low.pth")
@@ -200,45 +148,11 @@ def test_blocks_with_another_model_are_refused(folder, write):
         open_checkpoint(path)
 
 
-def test_two_indexes_are_refused(folder):
-    path = folder(SHARDS)
-    (path / f"b.{INDEX}").write_text((path / INDEX).read_text())
-    with pytest.raises(CheckpointError, match="more than one model"):
-        open_checkpoint(path)
-
-
 def test_the_same_tensor_in_two_files_is_refused(folder, write, wan):
     path = folder(SHARDS)
     parts = split(wan(), SHARDS)
     write({**parts[SHARDS[1]], "blocks.0.self_attn.q.bias": torch.zeros(8)}, f"wan/{SHARDS[1]}")
     with pytest.raises(CheckpointError, match=r"blocks\.0\.self_attn\.q\.bias is also in .* mixes two models"):
-        open_checkpoint(path)
-
-
-UNSEEN = [{"a\nproblems: none": "b"}, {"a": "b\x1b[2J"}, {"\u202ea": "b"}, {"a": "\ud800"}, {"a\0": "b"}]
-
-
-@pytest.mark.parametrize("names", UNSEEN, ids=ascii)
-def test_an_index_with_names_that_are_not_seen_is_refused(names, folder):
-    path = folder(SHARDS)
-    (path / INDEX).write_text(json.dumps({"weight_map": names}))
-    with pytest.raises(CheckpointError, match=f"{INDEX}: weight_map holds names that are no text"):
-        open_checkpoint(path)
-
-
-@pytest.mark.parametrize("index", ["{", "[]", '{"weight_map": []}', '{"weight_map": {"a": 3}}'])
-def test_a_broken_index_is_refused(index, folder):
-    path = folder(SHARDS)
-    (path / INDEX).write_text(index)
-    with pytest.raises(CheckpointError, match=INDEX):
-        open_checkpoint(path)
-
-
-def test_an_index_of_pytorch_files_cannot_leave_its_folder(folder, write):
-    path = folder(BIN)
-    write({"a": torch.zeros(1)}, "secret.bin")
-    (path / "pytorch_model.bin.index.json").write_text(json.dumps({"weight_map": {"a": "../secret.bin"}}))
-    with pytest.raises(CheckpointError, match="names no PyTorch files of its own folder"):
         open_checkpoint(path)
 
 
@@ -255,15 +169,6 @@ def test_a_shard_that_is_none_is_refused_by_its_name(content, words, folder):
     whole = (path / SHARDS[1]).read_bytes()
     (path / SHARDS[1]).write_bytes(whole[:-5] if content is None else content)
     with pytest.raises(CheckpointError, match=rf"{SHARDS[1]} {words}"):
-        open_checkpoint(path)
-
-
-@pytest.mark.parametrize("name", ["../secret.safetensors", "/etc/passwd", "sub/x.safetensors", "..", "x.pth"])
-def test_an_index_cannot_leave_its_folder(name, folder, write):
-    path = folder(SHARDS)
-    write({"a": torch.zeros(1)}, "secret.safetensors")
-    (path / INDEX).write_text(json.dumps({"weight_map": {"a": name}}))
-    with pytest.raises(CheckpointError, match="names no safetensors files of its own folder"):
         open_checkpoint(path)
 
 
@@ -299,50 +204,6 @@ def test_a_number_of_a_block_may_be_any(folder, write):
     write({"other": torch.zeros(1)}, f"wan/block_{10**12}.safetensors")
     with pytest.raises(CheckpointError, match=r"wan lacks block_2\.safetensors"):
         open_checkpoint(path)
-
-
-def test_an_index_is_read_once_for_all_files_beside_it(folder, write, monkeypatch):
-    path = folder(SHARDS)
-    for number in range(20):
-        write({"other": torch.zeros(1)}, f"wan/{number}.safetensors")
-    read, parsed = [], index_file.json.loads
-    monkeypatch.setattr(index_file.json, "loads", lambda text: read.append(1) or parsed(text))
-    for _ in range(3):
-        assert sum(is_part(file) for file in path.glob("*.safetensors")) == 2
-        assert part_names(path) == set(SHARDS)
-    assert len(read) == 1
-
-
-def test_an_index_that_has_changed_is_read_anew(folder):
-    path = folder(("a.safetensors", "b.safetensors", "c.safetensors"))
-    assert len(part_names(path)) == 3
-    (path / INDEX).write_text(json.dumps({"weight_map": {"x": "a.safetensors", "y": "b.safetensors"}}))
-    assert part_names(path) == {"a.safetensors", "b.safetensors"}
-
-
-@pytest.mark.parametrize("index", [b"{", b'{"weight_map": []}', b"[" * 100_000, b" " * (limits.INDEX_BYTES + 1)])
-def test_a_broken_index_is_no_reason_to_list_nothing(index, folder):
-    path = folder(("x.safetensors", "y.safetensors", "block_0.safetensors"))
-    assert len(part_names(path)) == 3
-    (path / INDEX).write_bytes(index)
-    assert part_names(path) == {"block_0.safetensors"}
-
-
-def test_an_index_larger_than_any(folder):
-    path = folder(SHARDS)
-    with (path / INDEX).open("r+b") as file:
-        file.truncate(limits.INDEX_BYTES + 1)
-    with pytest.raises(CheckpointError, match=r"is 32\.0 MB large; the index of a model has at most 32\.0 MB\. Remove"):
-        open_checkpoint(path)
-
-
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no such files")
-@pytest.mark.timeout(20)
-def test_a_pipe_called_an_index_is_none(folder):
-    path = folder(BLOCKS, index=False)
-    os.mkfifo(path / INDEX)
-    open_checkpoint(path)
-    assert part_names(path) == set(BLOCKS)
 
 
 def test_a_folder_of_many_files_is_looked_through_once(tmp_path):
