@@ -29,6 +29,10 @@ core_knows_seedvr2 = pytest.mark.skipif(
 core_has_all_names = pytest.mark.skipif(
     not core_features.knows_minimax_h3(), reason="messages have names of nodes and options that ComfyUI 0.30 has"
 )
+core_brings_newer_templates = pytest.mark.skipif(
+    not core_features.knows_minimax_h3(),
+    reason="of templates before ComfyUI 0.30 comfy-cli gives a subgraph's widgets each other's values",
+)
 # how the names of models and families in the tests' tables begin -> what they need
 NEWER = {"minimax-h3": core_knows_minimax_h3, "seedvr2": core_knows_seedvr2}
 
