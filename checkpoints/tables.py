@@ -53,8 +53,8 @@ def info_of(tensor: torch.Tensor, path: Path) -> TensorInfo:
 
 
 def _tables(data: object, name: str, depth: int, seen: dict[int, Table]) -> Iterator[tuple[str, Table]]:
-    """Where it is in `data` -> its tensors, of every dict with named ones; `seen`: what was looked at, for a pickle may
-    hold a thing in itself, and one under two names."""
+    """Where it is in `data` -> its tensors, of every dict with named ones; `seen`: id of what was looked at
+    -> its tensors, as a pickle may hold a thing in itself, or under two names."""
     if not isinstance(data, dict | list | tuple) or not depth:
         return
     if id(data) in seen:

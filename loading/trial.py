@@ -39,7 +39,8 @@ def find_problem(checkpoint: Checkpoint, weights: Weights) -> Problem | None:
 
 
 def tokenizer_note(checkpoint: Checkpoint, weights: Weights) -> list[str]:
-    """What the loader says of the tokenizer of a sound text encoder where none is picked."""
+    """What the loader says of a text encoder's tokenizer if the node is given none: that it is missing, or replaced by
+    one beside the file. Empty for any other model."""
     if checkpoint.kind != T5:
         return []
     rows = len(weights.plain[EMBEDDING])
