@@ -11,7 +11,7 @@ from torch.nn import Linear
 
 from ..formats import FORMATS, ROTATED, fitting
 from ..formats.convert import convert
-from ..machine import Machine, default_device, describe
+from ..kernels.machine import Machine, default_device, describe
 from .case import Case, missing, throughput
 from .peers import CORE_FP8, CORE_INT8, lacks_torchao
 from .shapes import WAN_1_3B

@@ -18,8 +18,8 @@ from ..converting.convert import convert
 from ..converting.options import Options
 from ..converting.tensor_file import TensorFile
 from ..converting.units import Spec
+from ..core.on_path import use_comfyui
 from .case import Case, missing, timed
-from .comfyui import use_comfyui
 from .peak_memory import peak, reset_peak
 from .random_file import dense
 from .shapes import WAN_14B, Model

@@ -9,8 +9,8 @@ import torch
 from ..checkpoints import open_checkpoint
 from ..formats import FORMATS
 from ..kernels import choose, survey
+from ..kernels.machine import Machine, default_device, describe
 from ..kernels.winners import save
-from ..machine import Machine, default_device, describe
 from . import shapes
 from .case import Case, timed
 from .timing import FULL, Effort, Timing, measure

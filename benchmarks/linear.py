@@ -8,7 +8,7 @@ import torch
 
 from ..formats import FORMATS, fitting
 from ..kernels import Choice, choose
-from ..machine import Machine, default_device, describe
+from ..kernels.machine import Machine, default_device, describe
 from .case import Case, missing, timed
 from .peers import PEERS, Peer, computing_dtype
 from .shapes import CLIP_H, MODELS, Layer, Model

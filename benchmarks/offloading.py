@@ -11,10 +11,10 @@ import comfy.model_management
 import comfy.sample
 import torch
 
+from ..kernels.machine import default_device
 from ..loading import load_dit
-from ..machine import default_device
-from ..offload import BLOCK, OffloadSettings
-from ..offload.apply import offloaded
+from ..runtime.offload import BLOCK, OffloadSettings
+from ..runtime.offload.apply import offloaded
 from . import models, random_file
 from .case import Case, missing
 from .shapes import WAN_14B, Model
@@ -113,7 +113,7 @@ def held(model) -> int:
     """Bytes of device memory that the model's weights take: those that stay, and the buffers of those that stream."""
     from comfy.patcher_extension import WrappersMP
 
-    from ..offload.apply import KEY
+    from ..runtime.offload.apply import KEY
 
     streaming = model.wrappers.get(WrappersMP.APPLY_MODEL, {}).get(KEY, [])
     return model.loaded_size() + sum(getattr(wrapper, "device_bytes", 0) for wrapper in streaming)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import psutil
 
-from .comfyui import use_comfyui
+from ..core.on_path import use_comfyui
 
 
 def main(loader: str, path: str) -> None:

@@ -13,7 +13,7 @@ from comfy_kitchen.tensor import get_layout_class
 from torch.nn import Linear
 
 from ..kernels import LIBRARIES
-from ..machine import Machine, cpu_has_bf16
+from ..kernels.machine import Machine, cpu_has_bf16
 
 Run = Callable[[torch.Tensor], torch.Tensor]
 # what activations of the benchmark reach at most, for ComfyUI's static scale of fp8 inputs

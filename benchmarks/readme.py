@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from .. import scheme_table
+from ..reports import schemes as scheme_table
 from . import tables
 from .fidelity.section import fidelity_section
 from .train_demo.section import training_section

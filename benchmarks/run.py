@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from ..kernels import LIBRARIES
-from ..machine import default_device, describe
+from ..kernels.machine import default_device, describe
 from ..writing import whole_file
 from .case import Case
 from .tables import lines
@@ -36,7 +36,7 @@ FLAGS = ("avx2", "avx512_f", "avx512_bf16", "avx512_vnni", "avx_vnni", "amx_int8
 def report(parts: Sequence[str] = PARTS, quick: bool = False) -> dict:
     """{"cases": [{name, ours, theirs, unit, target, part, absent, spread, ratio, met}], command, machine, versions,
     date}; quick: a small case of each part, to see that it runs."""
-    from .comfyui import use_comfyui_with_int8
+    from ..core.on_path import use_comfyui_with_int8
 
     use_comfyui_with_int8()
     from tqdm import tqdm  # ComfyUI brings it
@@ -50,7 +50,7 @@ def report(parts: Sequence[str] = PARTS, quick: bool = False) -> dict:
 
 def kernel_report(model: str | None, tokens: int | None, keep: bool, quick: bool = False) -> dict:
     """The same of every kernel at the shapes of `model` (a file) or of Wan; keep: the winners are saved for `auto`."""
-    from .comfyui import use_comfyui
+    from ..core.on_path import use_comfyui
 
     use_comfyui()
     from . import kernels

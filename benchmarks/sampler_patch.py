@@ -10,9 +10,9 @@ import torch
 
 from ..demo.wan import dit
 from ..loading import load_dit
-from ..sampling import PrecisionSchedule, StepReport, patched
+from ..runtime.sampling import PrecisionSchedule, StepReport, patched
+from ..runtime.sharing import shared_activations
 from ..schemes import SchemeChoice
-from ..sharing import shared_activations
 from . import models
 from .case import Case, timed
 from .sampling import BLOCKS, QUICK_LATENT, QUICK_SIZE, STEPS, sample

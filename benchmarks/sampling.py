@@ -9,8 +9,8 @@ import comfy.sample
 import torch
 
 from ..demo.wan import WanSize, dit
+from ..kernels.machine import Machine, default_device, describe
 from ..loading import load_dit
-from ..machine import Machine, default_device, describe
 from . import core_loaders, models
 from .case import Case, missing, timed
 from .shapes import WAN_1_3B

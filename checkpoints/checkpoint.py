@@ -10,11 +10,11 @@ import torch
 from . import joining, names, plain_values, silence, unscaled
 from .affine_norm import AffineNorm
 from .embedding import Embedding
+from .encodings import WrongValueError
 from .errors import CheckpointError, Problem
 from .kinds import CORES_PREFIXES, LOADERS, UNKNOWN, Family
 from .reader import read_file
 from .scaled import Scaled
-from .spellings import WrongValueError
 from .stored import StoredLayer
 from .tensor_info import SPIECE, UPCAST, TensorInfo
 from .weights import HeldWeight, QuantizedLayer, Weights

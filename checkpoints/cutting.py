@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import torch
 
-from .spellings import SPELLINGS
+from .encodings import SPELLINGS
 from .weights import HeldWeight
 
 # format -> how many rows are stored as one and can only be cut off together

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ..printable import PrintableError
+from ..common.printable import PrintableError
 
 
 class CheckpointError(PrintableError, ValueError):

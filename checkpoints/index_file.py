@@ -4,9 +4,9 @@ import functools
 import json
 from pathlib import Path
 
-from .. import limits
-from ..printable import printable
-from ..sizes import amount
+from ..common import limits
+from ..common.printable import printable
+from ..common.sizes import amount
 from .endings import INDEXES
 from .errors import CheckpointError, Problem
 

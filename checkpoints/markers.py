@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from ..formats import ROTATED
 from ..formats.int8_convrot import DEFAULT_GROUP, GROUPS, name_of
-from .spellings import MARKS
+from .encodings import MARKS
 
 HEADER_KEY = "_quantization_metadata"
 # ComfyUI's old marker: one for the whole file, also written by LightX2V for int8, so dtypes decide

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import torch
 
-from ..limits import SMALL_TENSOR_BYTES
+from ..common.limits import SMALL_TENSOR_BYTES
 from .tensor_info import TensorInfo
 
 INTEGERS = ("bool", "int16", "int32", "int64")

@@ -5,7 +5,7 @@ from pathlib import Path
 import safetensors
 import torch
 
-from .. import limits
+from ..common import limits
 from .endings import SAFETENSORS, UNNAMED
 from .errors import Problem
 from .folder import ModelFiles, model_files

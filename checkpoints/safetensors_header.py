@@ -7,7 +7,7 @@ from pathlib import Path
 
 import safetensors
 
-from .. import limits
+from ..common import limits
 from .errors import CheckpointError, Problem
 from .other_files import AGAIN, LENGTH_BYTES, other_file
 from .tensor_info import MARKER_SUFFIX, Contents, TensorInfo

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import torch
 
 from ..formats import FORMATS
-from .spellings import WrongValueError
+from .encodings import WrongValueError
 
 BLOCK_SCALE, FACTOR = "block_scale", "pre_quant_scale"
 # a scale of one, by the bits of the types that have one byte

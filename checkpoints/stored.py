@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from .spellings import CODES, Spelling
+from .encodings import CODES, Spelling
 from .tensor_info import TensorInfo
 
 

@@ -12,8 +12,8 @@ from typing import BinaryIO
 
 import torch
 
-from .. import limits
-from ..sizes import amount
+from ..common import limits
+from ..common.sizes import amount
 from .errors import CheckpointError, Problem
 from .other_files import AGAIN, OtherFile, other_archive, other_file
 from .tables import info_of, model_table

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 
 import torch
 
-from .spellings import SCALES, WrongValueError
-from .spellings.channel import UNSCALED
+from .encodings import SCALES, WrongValueError
+from .encodings.channel import UNSCALED
 from .stored import StoredLayer
 from .tensor_info import TensorInfo
 

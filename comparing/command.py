@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from ..benchmarks.comfyui import use_comfyui
+from ..core.on_path import use_comfyui
 from ..writing import made_folder, whole_file
 from .errors import CompareError
 

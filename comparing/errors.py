@@ -1,6 +1,6 @@
 """What keeps two models from being compared, in words for the person who connected them."""
 
-from ..printable import PrintableError
+from ..common.printable import PrintableError
 
 
 class CompareError(PrintableError, ValueError):

@@ -5,8 +5,8 @@ from collections.abc import Callable, Collection
 import torch
 from comfy.patcher_extension import WrappersMP
 
-from ..calibrating.recorder import COMPILED, is_linear
-from ..fused import multiplied
+from ..calibration.recorder import COMPILED, is_linear
+from ..linear.arguments import multiplied
 
 WRAPPER_KEY = "x2v_quant.compare"
 # (step, the layer's name, the layer, its input [..., K])

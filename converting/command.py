@@ -8,11 +8,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from .. import limits
-from ..benchmarks.comfyui import use_comfyui
-from ..calibrating import Calibration
+from ..calibration import Calibration
+from ..common import limits
+from ..common.sizes import amount
+from ..core.on_path import use_comfyui
 from ..layer_rules import Override, parse_overrides
-from ..sizes import amount
 from ..writing import beside
 from . import packages, search
 from .convert import convert

@@ -1,6 +1,6 @@
 """Why a model cannot be converted, in words for the person who asked for it."""
 
-from ..printable import PrintableError
+from ..common.printable import PrintableError
 
 
 class ConvertError(PrintableError, ValueError):

@@ -8,13 +8,13 @@ from typing import NamedTuple
 
 import torch
 
-from ..calibrating import Calibration, CalibrationError
+from ..calibration import Calibration, CalibrationError
+from ..calibration.output_error import TOKENS, drawn_activations
 from ..formats import FORMATS, SMOOTHED, fitting
 from ..kernels.activation import SIMULATED
 from ..layer_rules.format_names import CHOICES, format_named
 from ..layer_rules.overrides import KEEP
 from ..layer_rules.shapes import why_not
-from ..smoothing.error import TOKENS, drawn_activations
 from .dialects import layer_specs, writable
 from .errors import ConvertError
 from .outputs import X2V

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from ..calibrating import Calibration
+from ..calibration import Calibration
 from ..layer_rules import Override
 from . import packages
 from .outputs import COMFYUI, LIGHTX2V

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from ..calibrating import Calibration
+from ..calibration import Calibration
 from .outputs import Output
 
 WEIGHT = ".weight"

@@ -11,7 +11,7 @@ from ..formats.fp8_tensor import Fp8TensorLayout
 from ..formats.layout import scale_for
 from ..kernels.activation import NVFP4_MAX
 from .errors import ConvertError
-from .side_by_side import SideBySide
+from .thread_pool import SideBySide
 
 # values of one chunk: they and the steps between stay in a CPU's cache
 CHUNK = 1 << 19

@@ -5,8 +5,8 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 
+from ..common.sizes import amount
 from ..layer_rules.overrides import KEEP
-from ..sizes import amount
 from .errors import ConvertError
 from .measuring import Cost, Measured
 

@@ -4,9 +4,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import torch
 
-from ..calibrating import Calibration
+from ..calibration import Calibration, smooth_layers
 from ..formats import SMOOTHED
-from ..smoothing import smooth_layers
 from .errors import ConvertError
 from .outputs import COMFYUI, LIGHTX2V
 from .units import Spec, Unit

@@ -7,8 +7,8 @@ import torch
 
 from ..checkpoints.checkpoint import HeldWeight
 from ..checkpoints.cutting import cut
+from ..checkpoints.encodings import WrongValueError
 from ..checkpoints.errors import CheckpointError, Problem
-from ..checkpoints.spellings import WrongValueError
 from ..checkpoints.stored import StoredLayer
 from ..formats import FORMATS, ROTATED
 from ..formats.convert import convert

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TextIO
 
-from ..sizes import amount
+from ..common.sizes import amount
 from ..writing import PARTIAL, beside, check_path, only_writer, words
 from . import packages
-from .behind import Behind
+from .background_writer import Behind
 from .errors import ConvertError
 from .finite import check
 from .tensor_file import TensorFile

@@ -1,6 +1,6 @@
 import sys
 
-from .. import ending
+from ..common import ending
 
 NAME = "demo"
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from ..writing import whole_file
 from . import assets
+from .prompts import DEFAULT
 from .video import start_image
-from .wording import DEFAULT
 
 START_IMAGE = "x2v_demo_start.png"  # what the template demo_i2v begins with
 START_SEED = 1

@@ -12,16 +12,16 @@ from tqdm import tqdm
 from ..checkpoints import CheckpointError
 from ..headless.client import Event, Result, ServerError
 from ..headless.server import PACK, Server, StartError, serve
-from ..report import MACHINE
+from ..reports.machine import MACHINE
 from . import assets, recipe
 from .contact_sheet import contact_sheet
 from .graph import TASKS, node_of, prompt
 from .install import START_IMAGE, START_SEED
 from .memory import MIB, PeakMemory
+from .prompts import scene, verdict
 from .reading import read
 from .scenes import FRAMES, SIDE
 from .video import frames, start_image
-from .wording import scene, verdict
 
 BOTH = "both"
 SEED = 3  # of the noise

@@ -5,7 +5,7 @@ A new format is one file here and one row in FORMATS; convert.py if it repacks a
 
 from comfy_kitchen.tensor import QuantizedTensor
 
-from ..core_features import rotates_int8
+from ..core.features import rotates_int8
 from . import int8_convrot
 from .format import Format
 from .fp8_block128 import Fp8Block128Layout

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from .. import limits
+from ..common import limits
 from .workflow_error import WorkflowError
 
 KEYS = ("workflow", "prompt", "comment")  # comment: of videos that other packs write, an object with the first two

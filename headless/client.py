@@ -12,8 +12,8 @@ from typing import Any, BinaryIO
 
 import aiohttp
 
-from .. import limits
-from ..printable import printable
+from ..common import limits
+from ..common.printable import printable
 from .address import Address, shown
 from .complaints import refusal
 from .errors import LateError, ServerError, SilentError

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ..printable import printable
+from ..common.printable import printable
 
 MOST = 2000  # characters of one text
 LINES = 100  # of one report

@@ -1,6 +1,6 @@
 """What goes wrong with a server that runs."""
 
-from ..printable import LinesError
+from ..common.printable import LinesError
 
 
 class ServerError(LinesError, RuntimeError):

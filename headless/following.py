@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from .. import limits
+from ..common import limits
 from .complaints import failure
 from .errors import ServerError, SilentError
 from .transport import TURN

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .. import limits
+from ..common import limits
 from .decoration import is_decoration
 from .promotion import ITSELF, own_values, proxied_values
 from .roles import RUN, UNKNOWN, Roles, name_of, pair, sets

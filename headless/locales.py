@@ -59,7 +59,7 @@ def write() -> None:
 
 
 if __name__ == "__main__":
-    from ..benchmarks.comfyui import use_comfyui
+    from ..core.on_path import use_comfyui
 
     use_comfyui()
     write()

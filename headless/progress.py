@@ -5,7 +5,7 @@ from typing import IO, Any
 
 from tqdm import tqdm
 
-from ..printable import printable
+from ..common.printable import printable
 from .client import Event
 
 

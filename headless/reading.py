@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .. import limits
+from ..common import limits
 from .carried import MEDIA, carried, medium
 from .saved import check
 from .workflow_error import WorkflowError

@@ -15,10 +15,10 @@ from typing import Any
 
 from tqdm import tqdm
 
-from .. import limits
-from ..core_features import takes_models_directory
-from ..ending import signals_as_exits
-from ..printable import printable
+from ..common import limits
+from ..common.ending import signals_as_exits
+from ..common.printable import printable
+from ..core.features import takes_models_directory
 from ..writing import made_folder, unfit, whole_file
 from .address import shown
 from .base_folder import base_folder

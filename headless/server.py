@@ -15,8 +15,8 @@ from typing import Any
 
 import torch
 
-from .. import limits
-from ..printable import LinesError, printable
+from ..common import limits
+from ..common.printable import LinesError, printable
 from .client import Client, ServerError
 
 PACK = Path(__file__).resolve().parents[1]

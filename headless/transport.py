@@ -15,9 +15,9 @@ from typing import Any, BinaryIO
 
 import aiohttp
 
-from .. import limits
-from ..printable import printable
-from ..sizes import amount
+from ..common import limits
+from ..common.printable import printable
+from ..common.sizes import amount
 from .address import Address
 from .errors import LateError, ServerError, SilentError
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any
 
-from ..printable import PrintableError
+from ..common.printable import PrintableError
 
 NAME = 200  # characters of a name that is suggested
 

@@ -6,7 +6,7 @@ Activations are quantized with the same functions as in ComfyUI's own layers, so
 import comfy_kitchen
 import torch
 
-from ..core_features import multiplies_int8
+from ..core.features import multiplies_int8
 from ..formats import ROTATED
 from .activation import NVFP4_MAX, tensor_scale
 from .adapter import library_linear, library_quantize, library_steps

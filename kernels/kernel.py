@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from ..machine import Machine
 from .libraries import LIBRARIES
+from .machine import Machine
 
 KINDS = {"cuda": "needs a CUDA GPU", "cpu": "runs on the CPU only"}
 SIXTEEN_BIT = (torch.bfloat16, torch.float16)

@@ -6,7 +6,7 @@ import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..machine import Machine
+from .machine import Machine
 
 
 class LacksError(ImportError):

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from ..formats import family
-from ..machine import Machine
+from .machine import Machine
 from .winners import winner
 
 # after everything else: they run anywhere

@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
-from ..machine import describe
 from . import activation
 from .adapter import accepted
+from .machine import describe
 from .triton import TRITON
 
 # as LightX2V and vLLM call it: below this a group of channels counts as zero

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import torch
 
+from ..common.printable import PrintableError
 from ..formats import family, repackings
-from ..machine import Machine
-from ..printable import PrintableError
 from .kernel import Kernel
+from .machine import Machine
 from .order import ranking
 from .probe import failure
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 
 from ..formats import family
-from ..machine import Machine
 from ..writing import whole_file
+from .machine import Machine
 
 FILE = "kernels.json"
 

@@ -1,6 +1,6 @@
 """What is wrong with a choice of layers or formats."""
 
-from ..printable import PrintableError
+from ..common.printable import PrintableError
 
 
 class RuleError(PrintableError, ValueError):

@@ -4,9 +4,9 @@ for the graph to say."""
 from .config import Config, ConfigError, read_config
 from .discovery import Parts, find_parts
 from .offloading import offload_settings
-from .places import Places
 from .report import report_lines
 from .schemes import scheme_choice
+from .search_paths import Places
 
 __all__ = [
     "Config",

@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..printable import PrintableError
+from ..common.printable import PrintableError
 
 UNQUANTIZED = "default"  # Default and Default-Force-FP32, which name no quantization
 # what the shipped examples say where a user is to put a path

@@ -8,8 +8,8 @@ from ..checkpoints.expert_names import HIGH, LOW, SUBFOLDERS, expert_of
 from ..formats.convert import serves
 from ..schemes import DIT
 from .config import Config
-from .places import DISTILLED, ORDINARY, Places, missing
 from .schemes import wanted_scheme
+from .search_paths import DISTILLED, ORDINARY, Places, missing
 
 KIND = "diffusion_models"
 # keys that only a model of two experts has

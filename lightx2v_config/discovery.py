@@ -7,7 +7,7 @@ from ..checkpoints.expert_names import HIGH, LOW
 from .config import Config
 from .diffusion import Found, find_dit, has_experts
 from .encoders import TEXT, VISION, find_encoder, find_tokenizer_folder, takes_pictures
-from .places import Places
+from .search_paths import Places
 
 
 @dataclass

@@ -7,8 +7,8 @@ from ..checkpoints import Checkpoint, open_checkpoint
 from ..schemes import CLIP, T5
 from .config import Config
 from .diffusion import Found
-from .places import DISTILLED, ORDINARY, Places, missing
 from .schemes import wanted_scheme
+from .search_paths import DISTILLED, ORDINARY, Places, missing
 
 DTYPES = ("int8", "fp8")
 

@@ -2,8 +2,8 @@
 
 from ..loading import load_clip_vision, load_dit, load_t5
 from ..loading.experts import load_experts
-from ..offload import OffloadSettings
-from ..offload.apply import offloaded, offloaded_encoder
+from ..runtime.offload import OffloadSettings
+from ..runtime.offload.apply import offloaded, offloaded_encoder
 from ..schemes import SchemeChoice
 from .discovery import Parts
 

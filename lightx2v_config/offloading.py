@@ -1,6 +1,6 @@
 """LightX2V's offload keys -> what Offload Control asks for."""
 
-from ..offload import AUTO, BLOCK, DISK, MODEL, PHASE, OffloadSettings
+from ..runtime.offload import AUTO, BLOCK, DISK, MODEL, PHASE, OffloadSettings
 from .config import Config
 
 GRANULARITIES = {"block": BLOCK, "phase": PHASE, "model": MODEL}

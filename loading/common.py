@@ -11,13 +11,13 @@ import torch
 
 from ..checkpoints import Checkpoint, CheckpointError, Problem, Weights
 from ..checkpoints.unused import note as unused_note
+from ..common.log import log
 from ..formats import FORMATS, family
 from ..formats.convert import added_error, convert, serves
+from ..kernels.machine import cpu_has_bf16, describe
 from ..linear import QuantLinear
-from ..log import log
-from ..machine import cpu_has_bf16, describe
-from ..plan import Plan, SchemeMismatchError
 from ..schemes import AUTO, SchemeChoice, resolve, schemes_for
+from ..schemes.plan import Plan, SchemeMismatchError
 
 INCOMPLETE = "The file is incomplete or was made for another version of this model: download it again."
 OTHER_VARIANT = (

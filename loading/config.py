@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from ..checkpoints import CheckpointError, Problem, Weights
-from ..limits import MODEL_LAYERS, MODEL_SIZE
+from ..common.limits import MODEL_LAYERS, MODEL_SIZE
 
 CONFIG, SIZES = "config", "transformer"
 # the one size of a Wan model that core does not read off the weights, and what it assumes

@@ -11,8 +11,8 @@ from ..checkpoints.expert_names import expert_of
 from ..checkpoints.nearest import nearest
 from ..linear import operations
 from ..loras import stackable
-from ..plan import Plan
 from ..schemes import DIT, SchemeChoice
+from ..schemes.plan import Plan
 from .common import (
     INCOMPLETE,
     UNBUILT,

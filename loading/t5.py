@@ -9,8 +9,8 @@ import torch
 
 from ..checkpoints import open_checkpoint
 from ..linear import operations
-from ..plan import Plan
 from ..schemes import T5, SchemeChoice
+from ..schemes.plan import Plan
 from .common import announce, assign, buildable, compute_dtype, make_plan, read_file, say, state_dict, wanted
 from .tokenizer import find_tokenizer
 

@@ -9,9 +9,9 @@ import torch
 
 from ..checkpoints import Checkpoint, CheckpointError, Problem, Weights
 from ..checkpoints.kinds import CLIP_VISION, DIT, T5
-from ..machine import describe
-from ..plan import Plan
+from ..kernels.machine import describe
 from ..schemes import AUTO, resolve
+from ..schemes.plan import Plan
 from . import clip_vision, dit, t5
 from .common import assign
 from .tokenizer import find_tokenizer

@@ -6,8 +6,8 @@ from .bypass import add_beside, make_room, move, stackable
 from .errors import LoRAError
 from .experts import EXPERT_CHOICES, part_for
 from .file import read_lora
-from .places import Places, name_of
-from .spellings import spelled
+from .key_formats import spelled
+from .targets import Places, name_of
 from .translate import Translated, translate
 
 __all__ = [

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import torch
 
-from .. import limits
-from .spellings import TEXT_ENCODER, spelled, without_wrappers
+from ..common import limits
+from .key_formats import TEXT_ENCODER, spelled, without_wrappers
 
 # diffusers' key in a safetensors file's metadata: peft's configuration, "transformer." and so on before its names
 METADATA = "lora_adapter_metadata"

@@ -6,13 +6,13 @@ import comfy.lora
 import torch
 from comfy_kitchen.tensor import QuantizedTensor
 
+from ..common.log import log
 from ..formats import format_of
-from ..log import log
-from .apart import core_patches, replace
 from .bypass import add_beside
 from .experts import expert_in, part_for
-from .places import WEIGHT, Places, Target
+from .non_leaf import core_patches, replace
 from .shapes import TUCKER
+from .targets import WEIGHT, Places, Target
 from .translate import Translated, is_adapter, translate
 
 AUTO, MERGE, BYPASS = "auto", "merge", "bypass"

@@ -6,7 +6,7 @@ from comfy.weight_adapter import BypassInjectionManager
 
 from .bypass import BEFORE, BEHIND, KEY, manager_of
 from .errors import LoRAError
-from .places import WEIGHT
+from .targets import WEIGHT
 
 # core's adapters that do the same in a weight as beside it, and where in one's factors a DoRA's scale is, which core
 # leaves out beside it

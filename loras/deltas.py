@@ -7,7 +7,7 @@ import torch
 from comfy.weight_adapter import WeightAdapterBase
 
 from .errors import LoRAError
-from .places import Places, Target, name_of, rows_of
+from .targets import Places, Target, name_of, rows_of
 
 # of two spellings of one change: what rounding to 8 bits may leave between them, relative; other LoRAs are 1 apart
 SAME = 0.05

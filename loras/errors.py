@@ -1,6 +1,6 @@
 """Why a LoRA cannot be used, in words for the person who picked it."""
 
-from ..printable import PrintableError
+from ..common.printable import PrintableError
 
 
 class LoRAError(PrintableError, ValueError):

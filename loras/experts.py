@@ -7,7 +7,7 @@ import torch
 
 from ..checkpoints.expert_names import HIGH, LOW, expert_of
 from .errors import LoRAError
-from .spellings import EXPERTS, adapter, peeled, spelled
+from .key_formats import EXPERTS, adapter, peeled, spelled
 
 EXPERT_CHOICES = ("auto", HIGH, LOW)
 AUTO = EXPERT_CHOICES[0]

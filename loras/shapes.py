@@ -5,7 +5,7 @@ from math import prod
 
 import torch
 
-from .. import limits
+from ..common import limits
 
 Shape = tuple[int, ...]
 # suffixes of tensors that are added to, or put in place of, one of the model's: of the weight, of the bias

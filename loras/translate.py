@@ -9,13 +9,13 @@ import comfy.lora_convert
 import torch
 from comfy.weight_adapter import WeightAdapterBase
 
+from .components import Parts, check_parts, misfits
 from .deltas import Delta, once
 from .errors import LoRAError
 from .finite import check_numbers, check_types, scales
-from .parts import Parts, check_parts, misfits
-from .places import Places, Target, bias_of
+from .key_formats import SCALE, TEXT_ENCODER, spelled, way
 from .shapes import BIAS, WHOLE, as_core
-from .spellings import SCALE, TEXT_ENCODER, spelled, way
+from .targets import Places, Target, bias_of
 
 PLACE = "place"
 SHOWN = 5  # keys of each kind in a report; a file for another model has thousands

@@ -6,9 +6,9 @@ import folder_paths
 from comfy_api.latest import io
 from server import PromptServer
 
-from ..calibrating import Calibration
-from ..calibrating.recorder import calibrated
-from ..calibrating.recordings import record, token
+from ..calibration import Calibration
+from ..calibration.recorder import calibrated
+from ..calibration.recordings import record, token
 from .annotated_files import annotated_path, inside
 from .output_files import below_output, numbered
 from .scheme import CATEGORY

@@ -2,8 +2,8 @@
 
 from comfy_api.latest import io
 
-from ..sampling import distilled, split
-from ..sampling.sigmas import parse_steps
+from ..runtime.sampling import distilled, split
+from ..runtime.sampling.sigmas import parse_steps
 from .scheme import CATEGORY
 
 

@@ -6,7 +6,7 @@ from comfy_api.latest import io
 
 from ..checkpoints.expert_names import HIGH, LOW, SUBFOLDERS, counterpart
 from ..loading.experts import load_experts
-from ..offload.apply import offloaded
+from ..runtime.offload.apply import offloaded
 from ..schemes import AUTO
 from .files import fingerprint, model_names, model_path
 from .loaders import LOADERS, SCHEME_TOOLTIP

@@ -4,7 +4,7 @@ import folder_paths
 from comfy_api.latest import io
 
 from ..loading import load_clip_vision, load_dit, load_t5
-from ..offload.apply import offloaded, offloaded_encoder
+from ..runtime.offload.apply import offloaded, offloaded_encoder
 from ..schemes import AUTO
 from .files import fingerprint, model_names, model_path, tokenizer_names, tokenizer_path
 from .offload import offload_input

@@ -8,7 +8,7 @@ from comfy_api.latest import io, ui
 from comfy_execution.utils import get_executing_context
 from server import PromptServer
 
-from ..memory import PeakCounter, chart, describe, measure
+from ..runtime.memory import PeakCounter, chart, describe, measure
 from .scheme import CATEGORY
 
 MOST_MODELS = 16

@@ -2,8 +2,8 @@
 
 from comfy_api.latest import io
 
-from ..offload import AUTO, ENCODER_MODES, MODES, OffloadSettings
-from ..offload.apply import offloaded
+from ..runtime.offload import AUTO, ENCODER_MODES, MODES, OffloadSettings
+from ..runtime.offload.apply import offloaded
 from .scheme import CATEGORY
 
 OffloadType = io.Custom("X2V_OFFLOAD")

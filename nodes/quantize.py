@@ -2,12 +2,12 @@
 
 from comfy_api.latest import io
 
+from ..calibration import DEFAULT_ALPHA
 from ..layer_rules import RuleError, parse_overrides
 from ..layer_rules.format_names import CHOICES
 from ..quantizing import Smoother, quantize_clip, quantize_model, select_in_clip, select_in_model
 from ..quantizing.sharing import SHARED, shared_smoother
 from ..schemes import AUTO, SchemeChoice
-from ..smoothing import DEFAULT_ALPHA
 from .calibrate import CalibrationType
 from .scheme import CATEGORY, SchemeType
 

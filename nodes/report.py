@@ -3,7 +3,7 @@
 from comfy_api.latest import io, ui
 from server import PromptServer
 
-from ..report import MACHINE, machine_lines, machine_report
+from ..reports.machine import MACHINE, machine_lines, machine_report
 from .scheme import CATEGORY
 
 

@@ -3,10 +3,10 @@
 from comfy_api.latest import io
 from server import PromptServer
 
-from ..compiling import compilations_of, compiled
-from ..sampling import PrecisionSchedule, StepReport, patched
-from ..sampling.schedule import parse_layers
-from ..sharing import shared_activations as sharing
+from ..runtime.compiling import compilations_of, compiled
+from ..runtime.sampling import PrecisionSchedule, StepReport, patched
+from ..runtime.sampling.schedule import parse_layers
+from ..runtime.sharing import shared_activations as sharing
 from .scheme import CATEGORY
 
 StepsType = io.Custom("X2V_STEPS")

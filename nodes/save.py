@@ -7,12 +7,12 @@ from pathlib import Path
 import comfy.utils
 from comfy_api.latest import io, ui
 
+from ..common.sizes import amount
 from ..converting import packages
 from ..converting.outputs import COMFYUI, DIALECTS, X2V
-from ..core_features import reads_int8
+from ..core.features import reads_int8
 from ..quantizing.left_out import left_out, left_out_of_clip
 from ..quantizing.saving import Progress, save_clip, save_model
-from ..sizes import amount
 from .output_files import below_output, numbered
 from .scheme import CATEGORY
 

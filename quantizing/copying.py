@@ -12,7 +12,7 @@ from collections import OrderedDict
 import torch
 from comfy_kitchen.tensor import QuantizedTensor
 
-from ..parameters import lasting, lasting_class
+from ..linear.parameters import lasting, lasting_class
 
 # what core hangs on a model and its modules while patchers load it; the second model gets its own
 WHILE_LOADED = frozenset(

@@ -1,6 +1,6 @@
 """What keeps a loaded model from being quantized, in words for the person who wired it up."""
 
-from ..printable import PrintableError
+from ..common.printable import PrintableError
 
 
 class QuantizeError(PrintableError, ValueError):

@@ -8,11 +8,11 @@ import torch
 
 from ..formats import FORMATS, SMOOTHED, family
 from ..formats.convert import convert
-from ..parameters import lasting
-from ..plan import Plan
+from ..linear.parameters import lasting
+from ..schemes.plan import Plan
 from .errors import QuantizeError
-from .held import held_format, in_our_layout
 from .smoother import Smoother
+from .stored_format import held_format, in_our_layout
 from .weights import read, shape_of
 
 

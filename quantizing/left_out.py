@@ -3,13 +3,13 @@
 import torch
 from comfy_api.torch_helpers.torch_compile import COMPILE_KEY, TORCH_COMPILE_KWARGS
 
-from ..calibrating.recorder import WRAPPER_KEY as CALIBRATING
+from ..calibration.recorder import WRAPPER_KEY as CALIBRATING
 from ..comparing.watch import WRAPPER_KEY as COMPARING
-from ..compiling.apply import KEY as COMPILING
 from ..loading.experts import WRAPPER as PAIRED
 from ..loras import others_beside
-from ..offload.apply import KEY as OFFLOADING
-from ..sharing.apply import WRAPPER_KEY as SHARING
+from ..runtime.compiling.apply import KEY as COMPILING
+from ..runtime.offload.apply import KEY as OFFLOADING
+from ..runtime.sharing.apply import WRAPPER_KEY as SHARING
 
 # wrappers and options with which a model gives the same results as without; core sets the last on every text encoder
 NEUTRAL = frozenset(

@@ -8,20 +8,20 @@ import comfy.utils
 import torch
 from comfy.patcher_extension import WrappersMP
 
-from ..calibrating.recorder import WRAPPER_KEY
+from ..calibration.recorder import WRAPPER_KEY
+from ..common.log import log
 from ..layer_rules import Selection
 from ..linear import operations
 from ..loading.common import announce, compute_dtype
-from ..log import log
-from ..plan import Plan
 from ..schemes import DIT, T5, SchemeChoice
+from ..schemes.plan import Plan
 from .copying import Copier
 from .errors import QuantizeError
-from .held import held_format
 from .layer import Job, dense_layer, quantize_layer
 from .patchers import successor, with_loras_in_weights
 from .planning import plan_for
 from .smoother import Smoother, sentences
+from .stored_format import held_format
 from .weights import is_foreign, is_ours, linear_layers
 
 # where the layers of a selection are: the part of core's MODEL that the sampler calls, all of a CLIP

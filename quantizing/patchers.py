@@ -10,9 +10,9 @@ import torch
 from comfy.patcher_extension import WrappersMP
 from comfy_api.torch_helpers.torch_compile import COMPILE_KEY, TORCH_COMPILE_KWARGS, set_torch_compile_wrapper
 
-from ..compiling import compiled_again
 from ..loading.experts import stay_paired
 from ..loras import in_weights, move, stackable
+from ..runtime.compiling import compiled_again
 from .copying import Copier
 from .errors import QuantizeError
 

@@ -4,9 +4,9 @@ import torch
 
 from ..formats import FORMATS, family
 from ..kernels import choose
-from ..machine import Machine, describe
-from ..plan import Plan, SchemeMismatchError
+from ..kernels.machine import Machine, describe
 from ..schemes import AUTO, SchemeChoice, resolve, schemes_for
+from ..schemes.plan import Plan, SchemeMismatchError
 
 # tried in this order: fp8 follows outliers among activations further than int8, for the same rate of multiplication
 PREFERRED = ("fp8-channel", "int8-channel")

@@ -17,8 +17,8 @@ from ..formats import FORMATS, SMOOTHED, format_of, like, original
 from ..formats.convert import convert
 from ..formats.format import Format
 from .errors import QuantizeError
-from .held import in_our_layout
 from .sharing import affine_norms
+from .stored_format import in_our_layout
 from .weights import is_foreign, linear_layers, read
 
 Spans = list[tuple[int, int]]

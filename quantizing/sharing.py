@@ -7,18 +7,18 @@ import comfy.model_management
 import torch
 from comfy_kitchen.tensor import QuantizedTensor
 
-from ..calibrating import Calibration
+from ..calibration import Calibration
+from ..common.log import log
 from ..converting.outputs import LIGHTX2V
 from ..converting.smooth import NEEDS_CONFIG, behind_norms, factors, norm_units
 from ..converting.units import Unit
 from ..formats import format_of
 from ..formats.format import Format
 from ..layer_rules import Selection
-from ..log import log
 from .errors import QuantizeError
-from .held import in_our_layout
 from .patchers import with_loras_in_weights
 from .smoother import Smoother
+from .stored_format import in_our_layout
 from .weights import linear_layers, read, shape_of
 
 MODEL = "diffusion_model"

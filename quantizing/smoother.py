@@ -5,10 +5,9 @@ from dataclasses import dataclass, field
 
 import torch
 
-from ..calibrating import Calibration, CalibrationError
+from ..calibration import ALPHAS, Calibration, CalibrationError, find_smoothing
 from ..formats import FORMATS, SMOOTHED
-from ..plan import Plan
-from ..smoothing import ALPHAS, find_smoothing
+from ..schemes.plan import Plan
 
 OTHER_MODEL = "it was recorded on another model. Calibrate this one."
 

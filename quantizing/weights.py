@@ -6,7 +6,7 @@ from comfy_kitchen.tensor import QuantizedTensor
 from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
 from ..linear import QuantLinear
-from .held import in_our_layout
+from .stored_format import in_our_layout
 
 # modules that define linear layers whose `weight` is what they multiply by; of others only the forward is to be trusted
 PLAIN_HOMES = (comfy.ops.__name__, torch.nn.Linear.__module__, QuantLinear.__module__)

@@ -50,7 +50,7 @@ def inference():
 def best():
     """best(format name) -> the kernel that `auto` takes on this machine: not every CPU multiplies int8."""
     from x2v_quant.kernels import choose
-    from x2v_quant.machine import default_device, describe
+    from x2v_quant.kernels.machine import default_device, describe
 
     return lambda format_name: choose(format_name, describe(default_device())).kernel
 

@@ -4,10 +4,10 @@ import torch
 
 from x2v_quant.formats import FORMATS
 from x2v_quant.formats.convert import convert
+from x2v_quant.kernels.machine import describe
 from x2v_quant.linear import operations
-from x2v_quant.machine import describe
-from x2v_quant.plan import Plan
 from x2v_quant.schemes import resolve
+from x2v_quant.schemes.plan import Plan
 
 N, K = 128, 256
 NAME, DTYPE = "blocks.0.layer", torch.bfloat16

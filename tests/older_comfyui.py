@@ -2,35 +2,35 @@
 
 import pytest
 
-from x2v_quant import core_features
+from x2v_quant.core import features
 
 core_reads_int8 = pytest.mark.skipif(
-    not core_features.reads_int8(), reason="this ComfyUI's own loaders read no int8 layers (0.27 and newer do)"
+    not features.reads_int8(), reason="this ComfyUI's own loaders read no int8 layers (0.27 and newer do)"
 )
 core_multiplies_int8 = pytest.mark.skipif(
-    not core_features.multiplies_int8(), reason="this comfy-kitchen has no int8_linear (ComfyUI 0.27's and newer have)"
+    not features.multiplies_int8(), reason="this comfy-kitchen has no int8_linear (ComfyUI 0.27's and newer have)"
 )
 core_rotates_int8 = pytest.mark.skipif(
-    not core_features.rotates_int8(), reason="this comfy-kitchen rotates no int8 weights (ComfyUI 0.27's and newer do)"
+    not features.rotates_int8(), reason="this comfy-kitchen rotates no int8 weights (ComfyUI 0.27's and newer do)"
 )
 core_requantizes_as_held = pytest.mark.skipif(
-    not core_features.requantizes_as_held(),
+    not features.requantizes_as_held(),
     reason="this ComfyUI quantizes patched weights without what they hold beside their codes (0.27 and newer keep it)",
 )
 core_fuses_activations = pytest.mark.skipif(
-    not core_features.fuses_activations(), reason="this ComfyUI has no linear_input_act (0.30 and newer have)"
+    not features.fuses_activations(), reason="this ComfyUI has no linear_input_act (0.30 and newer have)"
 )
 core_knows_minimax_h3 = pytest.mark.skipif(
-    not core_features.knows_minimax_h3(), reason="this ComfyUI has no MiniMax-H3 (0.30 and newer have)"
+    not features.knows_minimax_h3(), reason="this ComfyUI has no MiniMax-H3 (0.30 and newer have)"
 )
 core_knows_seedvr2 = pytest.mark.skipif(
-    not core_features.knows_seedvr2(), reason="this ComfyUI has no SeedVR2 (0.27 and newer have)"
+    not features.knows_seedvr2(), reason="this ComfyUI has no SeedVR2 (0.27 and newer have)"
 )
 core_has_all_names = pytest.mark.skipif(
-    not core_features.knows_minimax_h3(), reason="messages have names of nodes and options that ComfyUI 0.30 has"
+    not features.knows_minimax_h3(), reason="messages have names of nodes and options that ComfyUI 0.30 has"
 )
 core_brings_newer_templates = pytest.mark.skipif(
-    not core_features.knows_minimax_h3(),
+    not features.knows_minimax_h3(),
     reason="of templates before ComfyUI 0.30 comfy-cli gives a subgraph's widgets each other's values",
 )
 # how the names of models and families in the tests' tables begin -> what they need

@@ -23,7 +23,7 @@ def import_by_path(name):
 def run(pack_kernels, pack_formats):
     row = pack_formats.FORMATS["int8-channel"]
     tensor = QuantizedTensor.from_float(torch.eye(32), row.layout_name)
-    machine = importlib.import_module(f"{pack_kernels.__name__.rpartition('.')[0]}.machine")
+    machine = importlib.import_module(f"{pack_kernels.__name__}.machine")
     kernel = pack_kernels.choose("int8-channel", machine.describe(torch.device("cpu"))).kernel
     return kernel.linear(torch.arange(64.0).view(2, 32), tensor._qdata, tensor._params, None)
 

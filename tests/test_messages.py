@@ -7,7 +7,7 @@ from pathlib import Path
 
 from older_comfyui import core_has_all_names
 
-from x2v_quant.commands import COMMANDS
+from x2v_quant.cli.commands import COMMANDS
 from x2v_quant.headless.locales import read
 from x2v_quant.headless.server import PACK
 

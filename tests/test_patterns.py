@@ -13,11 +13,11 @@ import pytest
 import x2v_quant
 from x2v_quant.checkpoints import embedding
 from x2v_quant.checkpoints.expert_names import WORD
-from x2v_quant.compiling.apply import OPTIONS
 from x2v_quant.layer_rules import RuleError, parse_overrides
 from x2v_quant.layer_rules.default import BY_NAME, IN_BLOCK
 from x2v_quant.quantizing.saving import READ_QUANTIZED
-from x2v_quant.sampling.schedule import parse_layers
+from x2v_quant.runtime.compiling.apply import OPTIONS
+from x2v_quant.runtime.sampling.schedule import parse_layers
 
 try:
     from re import _parser as parser

@@ -3,7 +3,7 @@
 import errno
 from pathlib import Path
 
-from ..printable import PrintableError
+from ..common.printable import PrintableError
 
 
 class WriteError(PrintableError, ValueError):

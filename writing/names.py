@@ -6,7 +6,7 @@ import os
 import unicodedata
 from pathlib import Path
 
-from .. import limits
+from ..common import limits
 from .errors import WriteError, words
 
 # https://learn.microsoft.com/windows/win32/fileio/naming-a-file

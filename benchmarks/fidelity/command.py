@@ -6,9 +6,9 @@ import json
 import shlex
 from pathlib import Path
 
+from ...core.on_path import use_comfyui
 from ...writing import made_folder, whole_file
 from .. import run as bench
-from ..comfyui import use_comfyui
 from .errors import FidelityError
 
 COMMAND = "x2v-quant fidelity"

@@ -6,7 +6,7 @@ import torch
 
 from ...formats import FORMATS, ROTATED, family, int8_convrot
 from ...kernels import choose, survey
-from ...machine import Machine
+from ...kernels.machine import Machine
 from ...schemes import AUTO, DIT, resolve, schemes_for
 from .peers import CORE_FORMATS, GGUF_TYPES
 

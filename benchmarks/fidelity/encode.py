@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
+from ...core.on_path import use_comfyui
 from ...demo import recipe
-from ..comfyui import use_comfyui
 from .job import NEGATIVE, prompt
 
 

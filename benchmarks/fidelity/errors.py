@@ -1,6 +1,6 @@
 """What stops the comparison as a whole."""
 
-from ...printable import PrintableError
+from ...common.printable import PrintableError
 
 
 class FidelityError(PrintableError, RuntimeError):

@@ -11,7 +11,7 @@ from comfy_kitchen.tensor import QuantizedTensor
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from ...calibrating import Calibration
+from ...calibration import Calibration
 from ...converting.convert import convert
 from ...converting.options import Options
 from ...converting.outputs import X2V

@@ -10,7 +10,7 @@ import psutil
 import torch
 from safetensors.torch import load_file, save_file
 
-from ...calibrating.recorder import calibrated
+from ...calibration.recorder import calibrated
 from ...comparing.storage import stored
 from ...demo import recipe
 from .. import peak_memory

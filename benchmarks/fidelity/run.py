@@ -17,8 +17,8 @@ from tqdm import tqdm
 
 from ...demo import assets, recipe
 from ...formats import FORMATS
+from ...kernels.machine import describe
 from ...loading.common import compute_dtype
-from ...machine import describe
 from ...schemes import SchemeChoice
 from .. import run as bench
 from . import files

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from ..comfyui import use_comfyui
+from ...core.on_path import use_comfyui
 from .job import RESULT, Job
 
 

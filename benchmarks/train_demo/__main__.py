@@ -13,8 +13,8 @@ from pathlib import Path
 
 import torch
 
+from ...core.on_path import use_comfyui
 from ...demo.scenes import SCENES, Scene
-from ..comfyui import use_comfyui
 
 SEED = 20
 log = logging.getLogger("train_demo")

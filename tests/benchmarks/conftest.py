@@ -2,7 +2,7 @@
 
 import pytest
 
-from x2v_quant.core_features import reads_int8
+from x2v_quant.core.features import reads_int8
 
 AGAINST_CORES_INT8 = ("test_bench", "test_fidelity", "test_file_converting", "test_offloading")
 

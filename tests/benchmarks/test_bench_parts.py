@@ -22,8 +22,8 @@ from x2v_quant.demo import encoders
 from x2v_quant.demo.quantize import SELECTION
 from x2v_quant.demo.wan import WanSize, dit
 from x2v_quant.formats import FORMATS
-from x2v_quant.machine import Machine, default_device, describe
-from x2v_quant.plan import TRANSCODES
+from x2v_quant.kernels.machine import Machine, default_device, describe
+from x2v_quant.schemes.plan import TRANSCODES
 
 HERE = describe(default_device())
 

@@ -6,7 +6,7 @@ import torch
 from x2v_quant.benchmarks.fidelity.contestants import BASELINE, FILES, GGUF, OURS, contestants, ours, scheme_of
 from x2v_quant.formats import FORMATS, family
 from x2v_quant.kernels import choose, survey
-from x2v_quant.machine import Machine, default_device, describe
+from x2v_quant.kernels.machine import Machine, default_device, describe
 from x2v_quant.schemes import AUTO, resolve
 
 HERE = describe(default_device())

@@ -8,7 +8,7 @@ from x2v_quant.benchmarks.fidelity.gguf_file import write_gguf
 from x2v_quant.benchmarks.models import write_pair
 from x2v_quant.demo.wan import WanSize
 from x2v_quant.formats import FORMATS
-from x2v_quant.machine import default_device, describe
+from x2v_quant.kernels.machine import default_device, describe
 
 pytestmark = pytest.mark.usefixtures("inference")
 # text 4096: what core takes a file for that says nothing

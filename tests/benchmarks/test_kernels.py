@@ -5,14 +5,15 @@ import json
 import pytest
 import torch
 
-from x2v_quant import cli, core_features
+from x2v_quant import cli
 from x2v_quant.benchmarks import kernels
 from x2v_quant.benchmarks.models import write_pair
 from x2v_quant.benchmarks.timing import Effort
+from x2v_quant.core import features
 from x2v_quant.demo.wan import WanSize
 from x2v_quant.formats import FORMATS
 from x2v_quant.kernels import choose, survey, winners
-from x2v_quant.machine import Machine, default_device, describe
+from x2v_quant.kernels.machine import Machine, default_device, describe
 
 HERE = describe(default_device())
 SIZE = WanSize(dim=128, ffn=256, blocks=1)
@@ -79,7 +80,7 @@ def test_the_command_saves_winners_and_figures(model, settings, capsys):
 
 
 def test_a_core_without_int8_is_told_what_to_do(monkeypatch, capsys):
-    monkeypatch.setattr(core_features, "reads_int8", lambda: False)
+    monkeypatch.setattr(features, "reads_int8", lambda: False)
     with pytest.raises(SystemExit) as stop:
         cli.main(["bench", "--quick", "--part", "linear"])
     assert stop.value.code == 1

@@ -6,8 +6,8 @@ import torch
 
 from x2v_quant.benchmarks import offloading, random_file
 from x2v_quant.benchmarks.timing import FULL, QUICK
+from x2v_quant.kernels.machine import default_device
 from x2v_quant.loading import load_dit
-from x2v_quant.machine import default_device
 
 pytestmark = pytest.mark.usefixtures("inference")
 
@@ -34,7 +34,7 @@ def test_files_load_and_their_steps_are_finite_and_timed(file):
 def test_what_streams_is_counted(file):
     from comfy.patcher_extension import WrappersMP
 
-    from x2v_quant.offload.apply import KEY
+    from x2v_quant.runtime.offload.apply import KEY
 
     class Buffers:
         device_bytes = 1000

@@ -7,8 +7,8 @@ import pytest
 import torch
 from sharded import BIN, BLOCKS, INDEX, SHARDS, split
 
-from x2v_quant import limits
 from x2v_quant.checkpoints import CheckpointError, index_file, is_part, open_checkpoint, part_names
+from x2v_quant.common import limits
 
 UNSEEN = [{"a\nproblems: none": "b"}, {"a": "b\x1b[2J"}, {"\u202ea": "b"}, {"a": "\ud800"}, {"a\0": "b"}]
 

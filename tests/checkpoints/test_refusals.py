@@ -8,9 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
-from x2v_quant import limits
 from x2v_quant.checkpoints import CheckpointError, open_checkpoint
-from x2v_quant.checkpoints.spellings import CODES, MARKS, SPELLINGS, WHAT_IS_READ
+from x2v_quant.checkpoints.encodings import CODES, MARKS, SPELLINGS, WHAT_IS_READ
+from x2v_quant.common import limits
 from x2v_quant.demo.quantize import KINDS
 from x2v_quant.formats import FORMATS, ROTATED, family
 

@@ -12,8 +12,8 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from x2v_quant import limits
 from x2v_quant.checkpoints import CheckpointError, open_checkpoint, torch_file
+from x2v_quant.common import limits
 
 
 class Runs:

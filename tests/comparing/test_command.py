@@ -8,7 +8,7 @@ from PIL import Image
 
 from x2v_quant.comparing import CompareError, command
 from x2v_quant.demo import assets
-from x2v_quant.machine import cpu_has_bf16
+from x2v_quant.kernels.machine import cpu_has_bf16
 
 SMALL = ["--size", "64", "64", "--steps", "3"]
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from x2v_quant.calibrating import Calibration
+from x2v_quant.calibration import Calibration
 from x2v_quant.converting import command
 from x2v_quant.converting.convert import Options, convert
 from x2v_quant.converting.outputs import COMFYUI, LIGHTX2V, X2V

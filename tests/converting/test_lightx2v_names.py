@@ -11,7 +11,7 @@ from older_comfyui import core_knows_minimax_h3, in_core
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from x2v_quant.calibrating import Calibration
+from x2v_quant.calibration import Calibration
 from x2v_quant.checkpoints import open_checkpoint
 from x2v_quant.converting.convert import convert
 from x2v_quant.converting.errors import ConvertError

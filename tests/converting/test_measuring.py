@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from x2v_quant.calibrating import Calibration, CalibrationError
+from x2v_quant.calibration import Calibration, CalibrationError
 from x2v_quant.converting import ConvertError, measuring
 from x2v_quant.converting.dialects import WRITERS
 from x2v_quant.converting.measuring import Layer, measure, output_snr

@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from x2v_quant.calibrating import Calibration
+from x2v_quant.calibration import Calibration
 from x2v_quant.checkpoints import open_checkpoint
 from x2v_quant.cli import main
 from x2v_quant.converting import ConvertError, search

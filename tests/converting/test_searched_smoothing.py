@@ -6,7 +6,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from x2v_quant.calibrating import Calibration
+from x2v_quant.calibration import Calibration
+from x2v_quant.calibration.output_error import drawn_activations
 from x2v_quant.checkpoints import open_checkpoint
 from x2v_quant.converting.convert import Options, convert
 from x2v_quant.converting.outputs import COMFYUI, LIGHTX2V, X2V
@@ -14,7 +15,6 @@ from x2v_quant.formats import FORMATS
 from x2v_quant.kernels.reference import reference
 from x2v_quant.layer_rules import parse_overrides
 from x2v_quant.layer_rules.overrides import KEEP
-from x2v_quant.smoothing.error import drawn_activations
 
 OUTLIERS, SIZE = (3, 40, 77), 200.0
 # dB that every format reaches

@@ -11,8 +11,8 @@ from x2v_quant.converting.convert import convert
 from x2v_quant.converting.options import Options
 from x2v_quant.converting.outputs import DIALECTS
 from x2v_quant.converting.tensor_file import TensorFile
-from x2v_quant.inspection import inspect
-from x2v_quant.soundness import UNTRIED
+from x2v_quant.reports.checkpoint import inspect
+from x2v_quant.reports.soundness import UNTRIED
 
 INT8 = Options(format="int8-channel")
 PACKAGES = pytest.mark.parametrize("name,package", [("out.safetensors", "file"), ("out", "shards"), ("out", "blocks")])
@@ -97,7 +97,7 @@ def test_interrupted_while_it_is_opened(name, package, source, tmp_path, monkeyp
             raise KeyboardInterrupt
         return outline_of(checkpoint)
 
-    from x2v_quant.soundness import outline_of
+    from x2v_quant.reports.soundness import outline_of
 
     with monkeypatch.context() as patched:
         patched.setattr("x2v_quant.converting.convert.outline_of", stop)

@@ -14,11 +14,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from x2v_quant.checkpoints import CheckpointError
-from x2v_quant.inspection import inspect
 from x2v_quant.loading import load_clip_vision, load_dit, load_t5
 from x2v_quant.loras import LoRAError, apply_lora, read_lora
-from x2v_quant.plan import NoKernelError, SchemeMismatchError
+from x2v_quant.reports.checkpoint import inspect
 from x2v_quant.schemes import SchemeChoice
+from x2v_quant.schemes.plan import NoKernelError, SchemeMismatchError
 
 from .run import Damaged, source
 

@@ -2,9 +2,9 @@
 
 import pytest
 
+from x2v_quant.demo.prompts import DEFAULT, said, scene, verdict
 from x2v_quant.demo.reading import Reading
 from x2v_quant.demo.scenes import SCENES, Scene
-from x2v_quant.demo.wording import DEFAULT, said, scene, verdict
 
 
 @pytest.mark.parametrize("scene_", SCENES[::7])

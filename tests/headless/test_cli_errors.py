@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from provoked.commands import TYPED
-from provoked.desk import Desk
-from provoked.sites import is_provoked, said, sites_of_commands, sites_of_nodes
-from provoked.unreachable import BY_NO_COMMAND, UNREACHABLE
+from error_cases.cli_case import Desk
+from error_cases.commands import TYPED
+from error_cases.raise_sites import is_provoked, said, sites_of_commands, sites_of_nodes
+from error_cases.unreachable import BY_NO_COMMAND, UNREACHABLE
 
 from x2v_quant.cli import main
 from x2v_quant.headless.server import PACK

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from saved_workflows import INFO, node, subgraph, workflow
 
-from x2v_quant import limits
+from x2v_quant.common import limits
 from x2v_quant.headless.graph import BYPASS
 from x2v_quant.headless.swap import swap
 from x2v_quant.headless.workflow import WorkflowError, to_prompt

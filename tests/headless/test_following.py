@@ -8,7 +8,7 @@ import pytest
 from aiohttp import web
 from fake_comfyui import FINISHED, OUTPUTS, PROMPT, FakeComfyUI, running
 
-from x2v_quant import limits
+from x2v_quant.common import limits
 from x2v_quant.headless.client import Client, ServerError
 from x2v_quant.headless.following import read
 

@@ -4,8 +4,8 @@ import pytest
 from aiohttp import web
 from fake_comfyui import PROMPT, FakeComfyUI, running
 
-from x2v_quant import limits
 from x2v_quant.cli import main
+from x2v_quant.common import limits
 from x2v_quant.headless.client import Client, ServerError
 from x2v_quant.headless.following import outputs
 

@@ -9,8 +9,8 @@ import pytest
 from aiohttp import web
 from fake_comfyui import PROMPT, FakeComfyUI, running
 
-from x2v_quant import limits
 from x2v_quant.cli import main
+from x2v_quant.common import limits
 from x2v_quant.headless.address import shown
 from x2v_quant.headless.client import Client, LateError, ServerError, SilentError
 

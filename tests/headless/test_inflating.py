@@ -8,7 +8,7 @@ import zlib
 
 import pytest
 
-from x2v_quant import limits
+from x2v_quant.common import limits
 from x2v_quant.headless import carried
 from x2v_quant.headless.reading import read_workflow, unwrapped
 from x2v_quant.headless.workflow import WorkflowError

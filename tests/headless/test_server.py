@@ -6,7 +6,7 @@ import psutil
 import pytest
 from fake_comfyui import FakeComfyUI, running
 
-from x2v_quant import limits
+from x2v_quant.common import limits
 from x2v_quant.headless import server
 from x2v_quant.headless.server import StartError, find_comfyui, link_folder, serve
 

@@ -72,7 +72,7 @@ def begun(tmp_path):
         for name, text in {**files, "workflow.json": WORKFLOW}.items():
             (tmp_path / name).write_text(text)
         command = subprocess.Popen(
-            [sys.executable, "-m", "x2v_quant.cli", "run", "workflow.json"],
+            [sys.executable, "-m", "x2v_quant", "run", "workflow.json"],
             cwd=tmp_path,
             env={**os.environ, "COMFYUI_PATH": str(tmp_path)},
             start_new_session=True,

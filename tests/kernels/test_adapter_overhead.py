@@ -5,7 +5,7 @@ import torch
 
 from x2v_quant.formats import FORMATS
 from x2v_quant.kernels import KERNELS
-from x2v_quant.machine import default_device, describe
+from x2v_quant.kernels.machine import default_device, describe
 
 TOKENS, N, K = 32760, 5120, 5120
 RUNS, ALLOWED = 15, 1.03

@@ -13,8 +13,8 @@ from x2v_quant.formats import FORMATS
 from x2v_quant.kernels import comfy_kitchen as adapter
 from x2v_quant.kernels import why_not
 from x2v_quant.kernels.libraries import LacksError
+from x2v_quant.kernels.machine import Machine
 from x2v_quant.kernels.reference import reference
-from x2v_quant.machine import Machine
 
 DTYPES = pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32], ids=str)
 BIAS = pytest.mark.parametrize("with_bias", [True, False], ids=["bias", "no-bias"])

@@ -9,7 +9,7 @@ import torch
 
 from x2v_quant.kernels import KERNELS, LIBRARIES, choose, deepgemm, why_not
 from x2v_quant.kernels.libraries import LacksError, Library
-from x2v_quant.machine import Machine, describe
+from x2v_quant.kernels.machine import Machine, describe
 
 ALL = frozenset(LIBRARIES)
 ADAPTED = ("vllm", "sgl-kernel", "sgl-kernel up to 0.4.4", "sgl-kernel up to 0.3.21", "torchao", "q8-kernels")

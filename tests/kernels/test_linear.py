@@ -9,9 +9,9 @@ from torch.library import opcheck
 from x2v_quant.formats import FORMATS
 from x2v_quant.kernels import KERNELS
 from x2v_quant.kernels.activation import SIMULATED
+from x2v_quant.kernels.machine import default_device, describe
 from x2v_quant.kernels.reference import reference
 from x2v_quant.kernels.torch_int8 import int8_linear
-from x2v_quant.machine import default_device, describe
 
 DEVICE = default_device()
 # (M, N, K): one row, no row, odd tails, wide, tall, whole blocks of 128

@@ -6,8 +6,8 @@ import torch
 from x2v_quant.formats import FORMATS
 from x2v_quant.kernels import KERNELS, Kernel, choose, why_not
 from x2v_quant.kernels.dequant import ROWS as DEQUANT
+from x2v_quant.kernels.machine import default_device, describe
 from x2v_quant.kernels.probe import ROWS, failure
-from x2v_quant.machine import default_device, describe
 
 DEVICE = default_device()
 GOOD = next(row for row in DEQUANT if row.formats == ("int8-channel",))

@@ -6,8 +6,8 @@ from older_comfyui import core_rotates_int8
 
 from x2v_quant.formats import FORMATS
 from x2v_quant.kernels import KERNELS, NoKernelError, choose, survey, why_not
+from x2v_quant.kernels.machine import Machine, describe
 from x2v_quant.kernels.order import LAST, ORDERS, ranking
-from x2v_quant.machine import Machine, describe
 
 NOTHING = frozenset()
 CPU = Machine("cpu", "CPU (x86_64)", vnni=True, libraries=NOTHING)

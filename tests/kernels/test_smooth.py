@@ -10,12 +10,12 @@ import torch
 from x2v_quant.formats import FORMATS, SMOOTHED
 from x2v_quant.kernels import KERNELS, choose, why_not
 from x2v_quant.kernels.libraries import Library
+from x2v_quant.kernels.machine import Machine, default_device, describe
 from x2v_quant.kernels.probe import failure
 from x2v_quant.kernels.reference import reference
 from x2v_quant.kernels.smooth import smooth_activations, with_smooth
 from x2v_quant.kernels.torch_int8 import int8_linear
 from x2v_quant.kernels.torchao import MATMULS
-from x2v_quant.machine import Machine, default_device, describe
 from x2v_quant.schemes import DIT, SCHEMES, schemes_for
 
 DEVICE = default_device()

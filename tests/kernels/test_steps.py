@@ -13,7 +13,7 @@ from torch.library import opcheck
 from x2v_quant.formats import FORMATS, ROTATED
 from x2v_quant.kernels import KERNELS, deepgemm, q8f, sgl, torch_int8, torchao, vllm
 from x2v_quant.kernels.libraries import Library
-from x2v_quant.machine import default_device, describe
+from x2v_quant.kernels.machine import default_device, describe
 
 DEVICE = default_device()
 SIGNATURES = Path(__file__).parent.parent / "data" / "signatures"

@@ -6,8 +6,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from x2v_quant.formats import FORMATS
 from x2v_quant.kernels import KERNELS, quantizers, torchao, why_not
+from x2v_quant.kernels.machine import describe
 from x2v_quant.kernels.reference import reference
-from x2v_quant.machine import describe
 
 pytest.importorskip("torchao")
 CPU = torch.device("cpu")

@@ -12,9 +12,9 @@ from x2v_quant.formats import FORMATS
 from x2v_quant.kernels import KERNELS, LIBRARIES, why_not
 from x2v_quant.kernels import triton as rows
 from x2v_quant.kernels.activation import quantize_fp8, quantize_fp8_group128, quantize_fp8_reduced, quantize_int8
+from x2v_quant.kernels.machine import Machine, default_device, describe
 from x2v_quant.kernels.reference import reference
 from x2v_quant.kernels.triton_tiles import architecture_of, tile_for
-from x2v_quant.machine import Machine, default_device, describe
 
 ops = torch.ops.x2v_quant
 HERE = frozenset({rows.TRITON.name, rows.TRITON_F16.name})

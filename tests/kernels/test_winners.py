@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from x2v_quant.kernels import choose, winners
-from x2v_quant.machine import Machine, default_device, describe
+from x2v_quant.kernels.machine import Machine, default_device, describe
 
 HERE = describe(default_device())
 

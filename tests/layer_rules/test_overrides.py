@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from x2v_quant import limits
+from x2v_quant.common import limits
 from x2v_quant.formats import FORMATS
 from x2v_quant.layer_rules import Override, RuleError, parse_overrides, select
 from x2v_quant.layer_rules.format_names import CHOICES, format_named

@@ -10,7 +10,7 @@ from x2v_quant.lightx2v_config import find_parts, offload_settings, scheme_choic
 from x2v_quant.lightx2v_config.loading import load_parts
 from x2v_quant.linear import QuantLinear
 from x2v_quant.loading import load_dit
-from x2v_quant.offload.steered import steered
+from x2v_quant.runtime.offload.state import steered
 
 pytestmark = pytest.mark.usefixtures("inference")
 T5, VISION = "models_t5_umt5-xxl-enc-", "models_clip_open-clip-xlm-roberta-large-vit-huge-14"

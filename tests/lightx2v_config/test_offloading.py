@@ -3,7 +3,7 @@
 import pytest
 
 from x2v_quant.lightx2v_config import ConfigError, offload_settings
-from x2v_quant.offload import OffloadSettings
+from x2v_quant.runtime.offload import OffloadSettings
 
 
 @pytest.mark.parametrize(

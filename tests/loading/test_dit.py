@@ -8,8 +8,8 @@ from x2v_quant.checkpoints import CheckpointError
 from x2v_quant.kernels import NoKernelError
 from x2v_quant.linear import QuantLinear
 from x2v_quant.loading import load_dit
-from x2v_quant.plan import SchemeMismatchError
 from x2v_quant.schemes import SchemeChoice, UnknownSchemeError
+from x2v_quant.schemes.plan import SchemeMismatchError
 
 pytestmark = pytest.mark.usefixtures("inference")
 # relative error of the latents that is promised

@@ -6,7 +6,7 @@ from comfy_kitchen.tensor import QuantizedTensor
 from older_comfyui import core_reads_int8
 
 from x2v_quant import linear
-from x2v_quant.core_features import requantizes_as_held, rotates_int8
+from x2v_quant.core.features import requantizes_as_held, rotates_int8
 from x2v_quant.formats import format_of
 from x2v_quant.formats.requantize import kept_beside
 from x2v_quant.loading import load_dit

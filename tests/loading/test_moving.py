@@ -16,18 +16,18 @@ import torch
 from comfy.weight_adapter.lora import LoRAAdapter
 from small_wan import KINDS
 
-from x2v_quant.calibrating.recorder import calibrated
-from x2v_quant.core_features import rotates_int8
+from x2v_quant.calibration.recorder import calibrated
+from x2v_quant.core.features import rotates_int8
 from x2v_quant.formats import SMOOTHED
 from x2v_quant.loading import load_clip_vision, load_dit, load_t5
 from x2v_quant.loras import apply_lora
-from x2v_quant.offload import OffloadSettings
-from x2v_quant.offload.apply import attach, offloaded, parts_of, steer
-from x2v_quant.offload.steering import Streaming
 from x2v_quant.quantizing import quantize_clip, quantize_model, select_in_clip, select_in_model
-from x2v_quant.sampling import PrecisionSchedule, patched
+from x2v_quant.runtime.offload import OffloadSettings
+from x2v_quant.runtime.offload.apply import attach, offloaded, parts_of, steer
+from x2v_quant.runtime.offload.steering import Streaming
+from x2v_quant.runtime.sampling import PrecisionSchedule, patched
+from x2v_quant.runtime.sharing import shared_activations
 from x2v_quant.schemes import SchemeChoice
-from x2v_quant.sharing import shared_activations
 
 ELSEWHERE = torch.device("cpu:0")
 MODES = (torch.inference_mode, torch.no_grad, contextlib.nullcontext)

@@ -12,8 +12,8 @@ from x2v_quant.converting.options import Options
 from x2v_quant.demo import encoders
 from x2v_quant.demo.wan import WanSize, dit
 from x2v_quant.formats import FORMATS
-from x2v_quant.inspection import inspect
 from x2v_quant.loading import load_clip_vision, load_dit, load_t5
+from x2v_quant.reports.checkpoint import inspect
 from x2v_quant.schemes import SchemeChoice
 
 pytestmark = pytest.mark.usefixtures("inference")

@@ -6,11 +6,11 @@ import torch
 from x2v_quant.checkpoints import Weights
 from x2v_quant.checkpoints.checkpoint import HeldWeight
 from x2v_quant.formats import FORMATS
+from x2v_quant.kernels.machine import Machine, describe
 from x2v_quant.loading import load_dit
 from x2v_quant.loading.common import state_dict
-from x2v_quant.machine import Machine, describe
-from x2v_quant.plan import Plan, SchemeMismatchError
 from x2v_quant.schemes import SchemeChoice, resolve
+from x2v_quant.schemes.plan import Plan, SchemeMismatchError
 
 NOTHING = frozenset()
 RTX3060 = Machine("cuda", "RTX 3060", (8, 6), libraries=NOTHING)

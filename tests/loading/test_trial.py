@@ -13,8 +13,8 @@ from x2v_quant.benchmarks.models import WanSize, write_pair
 from x2v_quant.checkpoints import CheckpointError
 from x2v_quant.converting.convert import convert
 from x2v_quant.converting.options import Options
-from x2v_quant.inspection import inspect
 from x2v_quant.loading import load_clip_vision, load_dit, load_t5
+from x2v_quant.reports.checkpoint import inspect
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 CLIP = "models_clip_open-clip-xlm-roberta-large-vit-huge-14-int8.pth"

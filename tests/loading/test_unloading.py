@@ -9,15 +9,15 @@ import pytest
 import torch
 from small_wan import KINDS
 
-from x2v_quant.calibrating.recorder import calibrated
-from x2v_quant.core_features import rotates_int8
+from x2v_quant.calibration.recorder import calibrated
+from x2v_quant.core.features import rotates_int8
 from x2v_quant.formats import SMOOTHED
 from x2v_quant.loading import load_clip_vision, load_dit, load_t5
-from x2v_quant.offload import OffloadSettings
-from x2v_quant.offload.apply import offloaded
-from x2v_quant.sampling import PrecisionSchedule, StepReport, patched
-from x2v_quant.sampling.schedule import parse_layers
-from x2v_quant.sharing import shared_activations
+from x2v_quant.runtime.offload import OffloadSettings
+from x2v_quant.runtime.offload.apply import offloaded
+from x2v_quant.runtime.sampling import PrecisionSchedule, StepReport, patched
+from x2v_quant.runtime.sampling.schedule import parse_layers
+from x2v_quant.runtime.sharing import shared_activations
 
 # of loading, unloading and running: whether it happens inside
 MODES = list(itertools.product((True, False), repeat=3))

@@ -5,7 +5,7 @@ JSON how far resident memory rose above what the loaded model held ("peak"), the
 import json
 import sys
 
-from x2v_quant.benchmarks.comfyui import use_comfyui
+from x2v_quant.core.on_path import use_comfyui
 
 PLAIN, SMOOTH = "plain", "smooth"
 # a few channels whose activations are so much larger: smoothing is worth it in every layer
@@ -52,7 +52,7 @@ def smoother_for(model, selection):
     """With a calibration that has seen outliers in the inputs of every layer that is to be quantized."""
     import torch
 
-    from x2v_quant.calibrating import Calibration
+    from x2v_quant.calibration import Calibration
     from x2v_quant.quantizing import Smoother
 
     calibration = Calibration(calls=1)

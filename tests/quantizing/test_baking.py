@@ -150,7 +150,7 @@ def test_what_is_in_no_file_is_named(set_on, named, dense, quantize):
 
 
 def test_what_leaves_the_results_as_they_are_is_not_named(dense, quantize):
-    from x2v_quant.calibrating.recorder import calibrated
+    from x2v_quant.calibration.recorder import calibrated
     from x2v_quant.loading.experts import make_room_for_each_other
 
     model = quantize(dense())

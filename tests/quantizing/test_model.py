@@ -8,9 +8,9 @@ from x2v_quant.demo import assets
 from x2v_quant.formats import FORMATS, family
 from x2v_quant.linear import QuantLinear
 from x2v_quant.loading import load_dit
-from x2v_quant.plan import SchemeMismatchError
 from x2v_quant.quantizing import QuantizeError
 from x2v_quant.schemes import SchemeChoice
+from x2v_quant.schemes.plan import SchemeMismatchError
 
 pytestmark = pytest.mark.usefixtures("inference")
 # furthest that the latents of two steps may lie from the unquantized model's

@@ -10,9 +10,9 @@ from comfy.patcher_extension import WrappersMP
 from comfy_api.torch_helpers.torch_compile import COMPILE_KEY, TORCH_COMPILE_KWARGS, set_torch_compile_wrapper
 from comfy_kitchen.tensor import QuantizedTensor
 
-from x2v_quant.compiling import compilations_of, compiled
 from x2v_quant.loading import load_dit
 from x2v_quant.quantizing import QuantizeError
+from x2v_quant.runtime.compiling import compilations_of, compiled
 from x2v_quant.schemes import SchemeChoice
 
 FLOAT32 = SchemeChoice(compute_dtype="fp32")  # what `dense` computes on every CPU

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from x2v_quant.machine import Machine
-from x2v_quant.plan import SchemeMismatchError
+from x2v_quant.kernels.machine import Machine
 from x2v_quant.quantizing.planning import format_for, native_format, plan_for
 from x2v_quant.schemes import SchemeChoice
+from x2v_quant.schemes.plan import SchemeMismatchError
 
 NOTHING = frozenset()
 MACHINES = {

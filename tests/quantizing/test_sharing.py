@@ -6,7 +6,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from x2v_quant.calibrating.recorder import calibrated
+from x2v_quant.calibration import DEFAULT_ALPHA
+from x2v_quant.calibration.recorder import calibrated
 from x2v_quant.checkpoints import open_checkpoint
 from x2v_quant.converting.outputs import LIGHTX2V, X2V
 from x2v_quant.loading import load_dit
@@ -14,7 +15,6 @@ from x2v_quant.quantizing import QuantizeError, Smoother, quantize_model, select
 from x2v_quant.quantizing.saving import save_model
 from x2v_quant.quantizing.sharing import shared_smoother
 from x2v_quant.schemes import SchemeChoice
-from x2v_quant.smoothing import DEFAULT_ALPHA
 
 pytestmark = pytest.mark.usefixtures("inference")
 # quantizes activations on every machine

@@ -9,14 +9,13 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from x2v_quant.calibrating import Calibration, CalibrationError
-from x2v_quant.calibrating.recorder import calibrated
+from x2v_quant.calibration import DEFAULT_ALPHA, Calibration, CalibrationError, smoothing_factor
+from x2v_quant.calibration.recorder import calibrated
 from x2v_quant.loading import load_dit
-from x2v_quant.plan import Plan
 from x2v_quant.quantizing import Smoother, quantize_model, select_in_model
 from x2v_quant.quantizing.smoother import sentences
 from x2v_quant.schemes import SchemeChoice
-from x2v_quant.smoothing import DEFAULT_ALPHA, smoothing_factor
+from x2v_quant.schemes.plan import Plan
 
 pytestmark = pytest.mark.usefixtures("inference")
 # not every machine multiplies int8; this one quantizes activations everywhere
@@ -270,7 +269,7 @@ def test_a_given_alpha_is_the_one_that_is_taken(alpha, planted, calibration):
 
 
 def test_sentences():
-    from x2v_quant.machine import Machine
+    from x2v_quant.kernels.machine import Machine
     from x2v_quant.schemes import resolve
 
     plan = Plan("model", resolve("reference"), Machine("cpu", "CPU"), torch.float32)

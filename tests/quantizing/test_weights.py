@@ -89,8 +89,8 @@ def test_a_plain_weight_is_read_as_it_is(dtype):
 
 @pytest.mark.parametrize("format_name", ["int8-channel", "fp8-block128", "nvfp4"])
 def test_a_layer_of_ours_is_read_dequantized_in_float32(format_name):
+    from x2v_quant.kernels.machine import default_device
     from x2v_quant.linear import operations
-    from x2v_quant.machine import default_device
     from x2v_quant.quantizing.layer import Job, quantize_layer
     from x2v_quant.quantizing.planning import plan_for
     from x2v_quant.quantizing.weights import is_ours, read
@@ -112,8 +112,8 @@ def test_cores_smoothing_beside_a_weight_becomes_part_of_it(target):
     """As ModelOpt's nvfp4 files have it: core multiplies the layer's input by pre_quant_scale."""
     import comfy.ops
 
+    from x2v_quant.kernels.machine import default_device
     from x2v_quant.linear import operations
-    from x2v_quant.machine import default_device
     from x2v_quant.quantizing.layer import Job, quantize_layer
     from x2v_quant.quantizing.planning import plan_for
     from x2v_quant.quantizing.weights import read

@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from provoked.case import node, scheme
+from error_cases.case import node, scheme
 
 from x2v_quant.demo import assets
 from x2v_quant.headless.client import Client, ServerError

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from provoked.sampling import OFF
+from error_cases.sampling import OFF
 
 from x2v_quant.demo import assets
 from x2v_quant.demo import graph as demo_graph

@@ -5,7 +5,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from x2v_quant.calibrating import Calibration
+from x2v_quant.calibration import Calibration
 from x2v_quant.demo import assets
 from x2v_quant.demo.graph import unet_loader
 from x2v_quant.headless.client import ServerError

@@ -7,11 +7,11 @@ import time
 from dataclasses import dataclass
 
 import pytest
-from provoked import CASES
-from provoked.place import ERRORS, Place
-from provoked.reachable import modules_of_nodes
-from provoked.sites import is_provoked, said, sites_of_nodes
-from provoked.unreachable import COMMAND_LINE, UNREACHABLE
+from error_cases import CASES
+from error_cases.place import ERRORS, Place
+from error_cases.raise_sites import is_provoked, said, sites_of_nodes
+from error_cases.reachable import modules_of_nodes
+from error_cases.unreachable import COMMAND_LINE, UNREACHABLE
 
 from x2v_quant.headless.client import ServerError
 from x2v_quant.headless.server import PACK_NAME

@@ -13,7 +13,7 @@ from x2v_quant.demo.scenes import FRAMES, SIDE
 from x2v_quant.demo.video import frames
 from x2v_quant.headless.client import ServerError
 from x2v_quant.headless.workflow import override, to_prompt
-from x2v_quant.machine import cpu_has_bf16
+from x2v_quant.kernels.machine import cpu_has_bf16
 
 TEMPLATE = "wan22_i2v_4step"
 INT8, DENSE = assets.names("int8"), assets.names(assets.ORIGINAL)

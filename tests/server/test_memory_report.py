@@ -7,9 +7,9 @@ import pytest
 import safetensors
 from PIL import Image
 
+from x2v_quant.common.sizes import amount
 from x2v_quant.demo import assets
-from x2v_quant.memory.report import PLACES
-from x2v_quant.sizes import amount
+from x2v_quant.runtime.memory.report import PLACES
 
 FILES = assets.names("int8")
 THIS_RUN = "since this run began"

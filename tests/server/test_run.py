@@ -10,8 +10,8 @@ from PIL import Image
 from x2v_quant.cli import main
 from x2v_quant.demo.graph import WORKFLOWS, prompt, settings
 from x2v_quant.demo.install import START_IMAGE, START_SEED
+from x2v_quant.demo.prompts import DEFAULT
 from x2v_quant.demo.video import start_image
-from x2v_quant.demo.wording import DEFAULT
 
 DEMO = WORKFLOWS / "demo_t2v.json"
 QUICK = ("KSampler.steps=1", "SaveVideo.filename_prefix=run/quick")

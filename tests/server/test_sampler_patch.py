@@ -2,13 +2,13 @@
 
 import pytest
 import torch
-from provoked.sampling import OFF
+from error_cases.sampling import OFF
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from x2v_quant.compiling.apply import why_not
 from x2v_quant.demo import assets
 from x2v_quant.headless.client import ServerError
+from x2v_quant.runtime.compiling.apply import why_not
 
 STEPS = 3
 SPOILT = "spoilt.safetensors"

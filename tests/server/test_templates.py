@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from template_models import DENSE, FILES, SIZE
 
-from x2v_quant.calibrating import Calibration
+from x2v_quant.calibration import Calibration
 from x2v_quant.checkpoints import open_checkpoint
 from x2v_quant.demo.graph import node_of, workflow
 from x2v_quant.demo.install import START_IMAGE

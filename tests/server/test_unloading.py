@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 import torch
-from provoked.sampling import OFF
+from error_cases.sampling import OFF
 from safetensors.torch import load_file, save_file
 from small_wan import trained_lora
 

@@ -16,12 +16,12 @@ MAY = {
     "converting/writer.py": "in the partial folder",
     "writing/locking.py": "the lock",
     "writing/whole.py": "the partial file",
-    "ending.py": "os.devnull",
+    "common/ending.py": "os.devnull",
     "headless/base_folder.py": "in the folder of its own server",
     "headless/locales.py": "the repository's own texts",
     "headless/run.py": "in the folder of its own server",
     "headless/server.py": "the log in the folder of its own server",
-    "memory/process.py": "Linux' counters",
+    "runtime/memory/process.py": "Linux' counters",
 }
 NOT_INSTALLED = ("tests", "benchmarks", "dev.py", ".")
 

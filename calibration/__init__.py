@@ -1,0 +1,17 @@
+"""What a model's layers get to see, recorded while it samples, and the smoothing (SmoothQuant) that follows from it."""
+
+from .calibration import Calibration, CalibrationError
+from .factor import DEFAULT_ALPHA, smoothing_factor
+from .smoothing import smooth_layers
+from .strength import ALPHAS, Smoothing, find_smoothing
+
+__all__ = [
+    "ALPHAS",
+    "DEFAULT_ALPHA",
+    "Calibration",
+    "CalibrationError",
+    "Smoothing",
+    "find_smoothing",
+    "smooth_layers",
+    "smoothing_factor",
+]

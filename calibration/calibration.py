@@ -1,0 +1,122 @@
+"""A calibration: what every input channel of every layer has seen, and the file that keeps it."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+import torch
+
+from ..common.printable import PrintableError
+from ..writing import whole_file
+
+FORMAT = "x2v-quant calibration 1"
+PICK = "Pick a file that was saved as one."
+# how names in a file end, behind the layer's
+MAXIMA, SQUARES, TOKENS = ".maxima", ".squares", ".tokens"
+# how many standard deviations a channel's maximum is taken for where only that is known: what the largest of some
+# 30,000 values of a normal distribution is
+DEVIATIONS = 4.0
+
+
+class CalibrationError(PrintableError, ValueError):
+    """The calibration cannot be used. The message says why and what to do."""
+
+
+@dataclass
+class Calibration:
+    """A recorder fills it while the model samples; names are those in the diffusion model, tensors lie where the model
+    ran.
+
+    `maxima`: layer -> float32 [K], the largest |input| of each channel. `squares`: layer -> float32 [K], the sum of its
+    squares over `tokens`, layer -> how many there were. `calls`: how often the model was called.
+    """
+
+    maxima: dict[str, torch.Tensor] = field(default_factory=dict)
+    squares: dict[str, torch.Tensor] = field(default_factory=dict)
+    tokens: dict[str, int] = field(default_factory=dict)
+    calls: int = 0
+
+    def add(self, layer: str, maxima: torch.Tensor, squares: torch.Tensor, tokens: int) -> None:
+        """Take one more call of `layer` in; nothing waits for a GPU."""
+        if layer in self.maxima:
+            maxima = torch.maximum(self.maxima[layer].to(maxima.device), maxima)
+            squares = self.squares[layer].to(squares.device) + squares
+        self.maxima[layer], self.squares[layer] = maxima, squares
+        self.tokens[layer] = self.tokens.get(layer, 0) + tokens
+
+    def so_far(self) -> "Calibration":
+        """What was recorded until now, for `set_back`; the tensors are shared, which `add` does not write to."""
+        return Calibration(dict(self.maxima), dict(self.squares), dict(self.tokens), self.calls)
+
+    def set_back(self, before: "Calibration") -> None:
+        """Forget what was recorded since `before` was taken."""
+        self.maxima, self.squares = dict(before.maxima), dict(before.squares)
+        self.tokens, self.calls = dict(before.tokens), before.calls
+
+    def deviations(self, layer: str) -> torch.Tensor:
+        """float32 [K], the root of the mean square of each input channel; guessed where only the maxima are known."""
+        if layer not in self.squares:
+            return self.maxima[layer] / DEVIATIONS
+        # no mean is larger than the maximum, but a sum may overflow
+        return torch.minimum((self.squares[layer] / self.tokens[layer]).sqrt(), self.maxima[layer])
+
+    def check(self) -> None:
+        """Raise CalibrationError if nothing was recorded, or something that is no number. Waits for the GPU."""
+        if not self.maxima:
+            raise CalibrationError(
+                "The calibration is empty: nothing was sampled with the calibrated model before. Connect it to a "
+                "KSampler that runs first."
+            )
+        wrong = next((layer for layer, maxima in self.maxima.items() if not bool(maxima.isfinite().all())), None)
+        if wrong is not None:
+            raise CalibrationError(
+                f"Layer {wrong} got an input that is infinite or not a number while the model was calibrated: the "
+                "model overflows. Calibrate with another compute dtype."
+            )
+
+    def on_cpu(self) -> "Calibration":
+        """The same with every tensor in RAM, a copy that stays as it is when the model samples on."""
+        maxima, squares = (
+            {layer: tensor.to("cpu", copy=True) for layer, tensor in tensors.items()}
+            for tensors in (self.maxima, self.squares)
+        )
+        return Calibration(maxima, squares, dict(self.tokens), self.calls)
+
+    def save(self, path: str | Path) -> None:
+        """Write a safetensors file, whole or not at all. Raises CalibrationError as `check`, WriteError where the file
+        cannot be written."""
+        self.check()
+        here = self.on_cpu()
+        tensors = {f"{layer}{MAXIMA}": maxima for layer, maxima in here.maxima.items()}
+        tensors |= {f"{layer}{SQUARES}": squares for layer, squares in here.squares.items()}
+        tensors |= {f"{layer}{TOKENS}": torch.tensor(tokens) for layer, tokens in here.tokens.items()}
+        metadata = {"format": FORMAT, "calls": str(self.calls)}
+        with whole_file(Path(path), overwrite=True) as file:
+            file.write(safetensors.torch.save(tensors, metadata))
+
+    @staticmethod
+    def load(path: str | Path) -> "Calibration":
+        """Read what `save` wrote. Raises CalibrationError for any other file, OSError if there is none."""
+        path = Path(path)
+        try:
+            with safetensors.safe_open(path, framework="pt") as file:
+                metadata = file.metadata() or {}
+                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - a file is no mapping
+        except safetensors.SafetensorError as error:
+            raise CalibrationError(f"{path.name} is no calibration: {error}. {PICK}") from error
+        if metadata.get("format") != FORMAT or not metadata.get("calls", "").isdecimal():
+            raise CalibrationError(f"{path.name} is no calibration. {PICK}")
+        maxima, squares, tokens = (_ending(tensors, end) for end in (MAXIMA, SQUARES, TOKENS))
+        for layer, values in maxima.items():
+            if values.ndim != 1 or squares.get(layer, values).shape != values.shape or squares.keys() != tokens.keys():
+                raise CalibrationError(
+                    f"{path.name}: {layer} has maxima of shape {list(values.shape)} that do not go with what is "
+                    "beside them. The file is damaged: save it again."
+                )
+        calls = int(metadata["calls"])
+        return Calibration(maxima, squares, {layer: int(count) for layer, count in tokens.items()}, calls)
+
+
+def _ending(tensors: dict[str, torch.Tensor], end: str) -> dict[str, torch.Tensor]:
+    return {key.removesuffix(end): tensor for key, tensor in tensors.items() if key.endswith(end)}

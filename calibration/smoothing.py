@@ -1,0 +1,64 @@
+"""The smoothing of a whole model's layers, from a calibration."""
+
+from collections.abc import Callable, Mapping
+
+import torch
+
+from ..formats import SMOOTHED
+from . import Calibration, CalibrationError
+from .strength import ALPHAS, Smoothing, find_smoothing
+
+
+def smooth_layers(
+    calibration: Calibration,
+    layers: Mapping[str, str],
+    weight_of: Callable[[str], torch.Tensor],
+    alpha: float | None = None,
+    shared: bool = False,
+    progress: Callable[[str], None] = lambda layer: None,
+) -> dict[str, Smoothing]:
+    """Layer -> its smoothing, for those of `layers` (name -> format) whose format can be smoothed and that the
+    calibration has seen. One layer's weight, or those of one input, is held at a time.
+
+    weight_of: layer -> float weight [N, K]. alpha: None searches ALPHAS for each layer; a fixed one (the recipes have
+    DEFAULT_ALPHA) suits activations whose outliers meet small weights. shared: layers with one input share a factor, as
+    LightX2V's files want it of q, k and v. progress(layer) after each.
+
+    Raises CalibrationError for a calibration that is empty, of another model or not finite.
+    """
+    calibration.check()
+    wanted = [name for name, format_name in layers.items() if format_name in SMOOTHED]
+    seen = [name for name in wanted if name in calibration.maxima]
+    if wanted and not seen:
+        raise CalibrationError(
+            f"The calibration knows none of the model's layers, {wanted[0]} for instance: it was recorded on another "
+            "model. Calibrate this one."
+        )
+    found: dict[str, Smoothing] = {}
+    for names in groups(calibration, {name: layers[name] for name in seen}) if shared else [[name] for name in seen]:
+        weights = [weight_of(name) for name in names]
+        maxima = calibration.maxima[names[0]]
+        for name, weight in zip(names, weights, strict=True):
+            if weight.shape[1] != maxima.shape[0]:
+                raise CalibrationError(
+                    f"The calibration saw {maxima.shape[0]} input channels of layer {name}, which has "
+                    f"{weight.shape[1]}: it was recorded on another model. Calibrate this one."
+                )
+        deviations = calibration.deviations(names[0])
+        alphas = ALPHAS if alpha is None else (alpha,)
+        smoothing = find_smoothing(weights, maxima, deviations, layers[names[0]], alphas)
+        for name in names:
+            found[name] = smoothing
+            progress(name)
+    return found
+
+
+def groups(calibration: Calibration, layers: Mapping[str, str]) -> list[list[str]]:
+    """`layers` (name -> format) with those together that get one input: neighbours in one module of one format that
+    have seen the very same maxima."""
+    together: dict[tuple, list[str]] = {}
+    for name, format_name in layers.items():
+        maxima = calibration.maxima[name].to("cpu", torch.float32)
+        key = (name.rpartition(".")[0], format_name, maxima.numpy().tobytes())
+        together.setdefault(key, []).append(name)
+    return list(together.values())

@@ -1,0 +1,57 @@
+"""Whether a layer is smoothed, and how much: by what each choice does to the error of its output."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from ..formats import SMOOTHED
+from .factor import column_maxima, smoothing_factor
+from .output_error import drawn_activations, output_error, sample_rows
+
+# what a search tries
+ALPHAS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.9)
+# smoothing has to lower the error at least to this share: less is within what drawn activations can tell
+WORTHWHILE = 0.95
+
+
+@dataclass(frozen=True)
+class Smoothing:
+    """`pre_quant_scale`: float32 [K], None where the layer is better off without. `alpha`: the one that was taken, or
+    the best of those that were not worth it. `before` and `after`: relative error of the output without and with it,
+    for activations drawn from the calibration."""
+
+    pre_quant_scale: torch.Tensor | None
+    alpha: float
+    before: float
+    after: float
+
+
+def find_smoothing(
+    weights: Sequence[torch.Tensor],
+    maxima: torch.Tensor,
+    deviations: torch.Tensor,
+    format_name: str,
+    alphas: Sequence[float] = ALPHAS,
+) -> Smoothing:
+    """The best of `alphas` for layers that get the same input and share a factor: float weights [N, K] each, maxima and
+    deviations float32 [K] of that input (see Calibration), `format_name` a key of formats.SMOOTHED. In float32 on the
+    weights' device."""
+    maxima, deviations = (seen.to(weights[0].device, torch.float32) for seen in (maxima, deviations))
+    x = drawn_activations(maxima, deviations)
+    rows = [sample_rows(weight) for weight in weights]
+    columns = column_maxima(weights)
+    before = _error(rows, x, format_name)
+    tried = []
+    for alpha in alphas:
+        factor = smoothing_factor(maxima, columns, alpha)
+        tried.append((_error(rows, x, SMOOTHED[format_name], factor), alpha, factor))
+    after, alpha, factor = min(tried, key=lambda choice: choice[0])
+    return Smoothing(factor if after <= WORTHWHILE * before else None, alpha, before, after)
+
+
+def _error(rows, x, format_name, factor=None) -> float:
+    """Relative error of the outputs of all layers together."""
+    squares = [output_error(weight, x, format_name, factor) for weight in rows]
+    error, size = (sum(part) for part in zip(*squares, strict=True))
+    return (error / max(size, 1e-30)) ** 0.5

@@ -1,0 +1,24 @@
+"""int4-g128 as it is in memory: two codes of a row in a byte, a scale per row and 128 columns."""
+
+import math
+
+from .encoding import Part, Spelling
+from .values import SCALE, same_but_ones, signed_scale
+
+GROUP = 128
+PER_BYTE = 2
+
+
+def shape(shapes):
+    n, columns = shapes["codes"]
+    k = columns * PER_BYTE
+    return (n, k) if same_but_ones(shapes["scale"], (n, math.ceil(k / GROUP))) else None
+
+
+def read(tensors, shape):
+    return {"codes": tensors["codes"], "scale": signed_scale(tensors["scale"]).reshape(shape[0], -1)}
+
+
+PLAIN = Spelling(
+    "int4-g128", {"codes": Part(("weight",), ("uint8",)), "scale": SCALE}, shape, read, marks=("int4-g128",)
+)

@@ -1,0 +1,66 @@
+"""mxfp8: a power of two per 32 input channels, in the tensor cores' order. LightX2V keeps the codes' bits as uint8 and
+the scales as bytes or four in an int32; ComfyUI pads rows and columns to multiples of 32, which is what comes out."""
+
+import math
+
+import torch
+from comfy_kitchen.float_utils import roundup
+
+from .encoding import Part, Spelling
+from .values import IGNORED_INPUT, TILE_ROWS, block_scales, padded, tiled, unpadded
+
+BLOCK = 32
+BYTES = ("float8_e8m0fnu", "uint8")
+NOT_A_NUMBER = 0xFF
+SCALES_PER_INT32 = 4
+
+
+def shape(shapes):
+    n, k = shapes["codes"]
+    return (n, k) if shapes["scale"] == tiled(n, math.ceil(k / BLOCK)) else None
+
+
+def shape_words(shapes):
+    *rows, words = shapes["scale"] or (0,)
+    return shape({**shapes, "scale": (*rows, words * SCALES_PER_INT32)})
+
+
+def shape_core(shapes):
+    fitting = shape(shapes)
+    return fitting and unpadded(fitting, shapes, BLOCK)
+
+
+def read(tensors, shape):
+    codes = tensors["codes"].contiguous().view(torch.float8_e4m3fn)
+    rows, columns = codes.shape
+    scales = block_scales(tensors["scale"], rows, math.ceil(columns / BLOCK), NOT_A_NUMBER)
+    return {
+        "codes": padded(codes, roundup(rows, BLOCK), roundup(columns, BLOCK)),
+        "scale": scales.view(torch.float8_e8m0fnu),
+    }
+
+
+LIGHTX2V = Spelling(
+    "mxfp8",
+    {"codes": Part(("weight",), ("uint8",)), "scale": Part(("weight_scale",), BYTES)},
+    shape,
+    read,
+    rows=TILE_ROWS,
+)
+LIGHTX2V_WORDS = Spelling(
+    "mxfp8",
+    {"codes": Part(("weight",), ("uint8",)), "scale": Part(("weight_scale",), ("int32",))},
+    shape_words,
+    read,
+    rows=TILE_ROWS,
+)
+CORE = Spelling(
+    "mxfp8",
+    {"codes": Part(("weight",), ("float8_e4m3fn",)), "scale": Part(("weight_scale",), BYTES)},
+    shape_core,
+    read,
+    marks=("mxfp8",),
+    unmarked=False,
+    ignored=IGNORED_INPUT,
+    rows=TILE_ROWS,
+)

@@ -1,0 +1,93 @@
+"""nvfp4: two e2m1 codes in a byte, an e4m3 scale per 16 input channels in the tensor cores' order, a scale for all.
+
+LightX2V's kernels pack the code of an even input channel into the low nibble and divide by the global scale; ComfyUI
+has it in the high nibble, multiplies by `weight_scale_2`, and pads rows and columns to multiples of 16.
+"""
+
+import math
+
+import torch
+from comfy_kitchen.float_utils import roundup, swap_nibbles
+
+from .encoding import Part, Spelling
+from .values import FLOATS, IGNORED_INPUT, TILE_ROWS, block_scales, one_scale, padded, tiled, unpadded
+
+BLOCK = 16
+PER_BYTE = 2
+# above it the sign bit is set
+NOT_A_NUMBER = 0x7F
+
+CODES = Part(("weight",), ("uint8",))
+BLOCK_SCALE = Part(("weight_scale",), ("float8_e4m3fn", "uint8"))
+CALIBRATION = "calibrated input scales ignored: activations are quantized as they come"
+
+
+def shape(shapes):
+    n, columns = shapes["codes"]
+    k = columns * PER_BYTE
+    for_all = [size for role, size in shapes.items() if role not in ("codes", "scale", "bias", "marker")]
+    fits = shapes["scale"] == tiled(n, math.ceil(k / BLOCK)) and all(math.prod(size) == 1 for size in for_all)
+    return (n, k) if fits else None
+
+
+def shape_core(shapes):
+    fitting = shape(shapes)
+    return fitting and unpadded(fitting, shapes, BLOCK)
+
+
+def _read(codes, block_scale, scale):
+    rows, columns = codes.shape[0], codes.shape[1] * PER_BYTE
+    scales = block_scales(block_scale, rows, math.ceil(columns / BLOCK), NOT_A_NUMBER)
+    return {
+        "codes": padded(codes, roundup(rows, BLOCK), roundup(columns, BLOCK) // PER_BYTE),
+        "scale": scale,
+        "block_scale": scales.view(torch.float8_e4m3fn),
+    }
+
+
+def read_lightx2v(tensors, shape):
+    scale = 1 / one_scale(tensors["global_scale"], "global_scale")
+    return _read(swap_nibbles(tensors["codes"]), tensors["scale"], scale)
+
+
+def read_calibrated(tensors, shape):
+    """alpha is what the products are multiplied by: 1 / (input_global_scale * weight_global_scale)."""
+    scale = one_scale(tensors["alpha"], "alpha") * one_scale(tensors["input_global_scale"], "input_global_scale")
+    return _read(swap_nibbles(tensors["codes"]), tensors["scale"], scale)
+
+
+def read_core(tensors, shape):
+    return _read(tensors["codes"], tensors["scale"], one_scale(tensors["scale_2"], "scale_2"))
+
+
+LIGHTX2V = Spelling(
+    "nvfp4",
+    {"codes": CODES, "scale": BLOCK_SCALE, "global_scale": Part(("weight_global_scale",), FLOATS)},
+    shape,
+    read_lightx2v,
+    ignored={"input_absmax": CALIBRATION, "input_global_scale": CALIBRATION, "alpha": ""},
+    rows=TILE_ROWS,
+)
+CALIBRATED = Spelling(
+    "nvfp4",
+    {
+        "codes": CODES,
+        "scale": BLOCK_SCALE,
+        "input_global_scale": Part(("input_global_scale",), FLOATS),
+        "alpha": Part(("alpha",), FLOATS),
+    },
+    shape,
+    read_calibrated,
+    ignored={"input_absmax": CALIBRATION},
+    rows=TILE_ROWS,
+)
+CORE = Spelling(
+    "nvfp4",
+    {"codes": CODES, "scale": BLOCK_SCALE, "scale_2": Part(("weight_scale_2",), FLOATS)},
+    shape_core,
+    read_core,
+    marks=("nvfp4",),
+    unmarked=False,
+    ignored=IGNORED_INPUT,
+    rows=TILE_ROWS,
+)

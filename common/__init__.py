@@ -1,0 +1,1 @@
+"""What every other package may use: limits, the log, and text as a terminal may have it."""

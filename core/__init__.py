@@ -1,0 +1,1 @@
+"""What is asked of the ComfyUI that is installed here: where it is, and what it brings."""

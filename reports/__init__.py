@@ -1,0 +1,1 @@
+"""What a file, a machine or a scheme is, in words and as data."""

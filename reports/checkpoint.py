@@ -1,0 +1,164 @@
+"""What a checkpoint is, as data and in words: headers, small tensors, and whether ComfyUI makes a model of it."""
+
+import re
+from dataclasses import asdict
+from pathlib import Path
+
+from ..checkpoints import Checkpoint, CheckpointError, Problem, open_checkpoint
+from ..common.sizes import amount
+from ..formats import family
+from ..kernels import why_not
+from ..kernels.machine import Machine, default_device, describe
+from ..schemes import CLIP, DIT, T5, resolve, schemes_for
+from .soundness import outline_of
+
+COMPONENTS = {"dit": DIT, "t5": T5, "clip_vision": CLIP}
+# the human form stops here, the data never does
+MOST_PROBLEMS = 20
+
+
+def inspect(path: str | Path) -> dict:
+    """{"path", "kind", "model", "formats": {format: layers}, "schemes", "problems": [{file, key, cause, remedy}],
+    "notes", "files": [{name, bytes}], "bytes": {total, quantized, kept}, "unread": {tensors, bytes}, "layer_groups",
+    "kept"}. `unread`: unquantized tensors that are too large for a look at their values; codes are never looked at.
+
+    `formats` counts layers as the file has them; `schemes` are those for this file's format, first those whose own
+    kernel runs on this machine, and `fallbacks` says of the rest why another kernel stands in ({scheme: reason}); both
+    are empty if there is a problem. `layer_groups` and `kept` have block numbers replaced by "*". Never raises for a
+    bad file: it is kind "unknown" with one problem.
+    """
+    try:
+        return _report(open_checkpoint(path))
+    except CheckpointError as error:
+        return {
+            "path": str(path),
+            "kind": "unknown",
+            "model": "unreadable",
+            "formats": {},
+            "schemes": [],
+            "fallbacks": {},
+            "problems": [asdict(error.problem)],
+            "notes": [],
+            "files": [],
+            "bytes": {"total": 0, "quantized": 0, "kept": 0},
+            "unread": {"tensors": 0, "bytes": 0},
+            "layer_groups": [],
+            "kept": [],
+        }
+
+
+def _report(checkpoint: Checkpoint) -> dict:
+    groups, kept = _layer_groups(checkpoint), _kept_groups(checkpoint)
+    outline = outline_of(checkpoint)
+    return {
+        "path": str(checkpoint.path),
+        "kind": checkpoint.kind,
+        "model": checkpoint.model,
+        "formats": checkpoint.formats,
+        **_schemes(checkpoint, outline.problems),
+        "problems": [asdict(problem) for problem in outline.problems],
+        "notes": checkpoint.notes + outline.notes,
+        "files": [{"name": file.name, "bytes": file.stat().st_size} for file in checkpoint.files],
+        "bytes": {
+            "total": sum(info.nbytes for info in checkpoint.tensors.values()),
+            "quantized": sum(group["bytes"] for group in groups),
+            "kept": sum(group["bytes"] for group in kept),
+        },
+        "unread": {
+            "tensors": len(outline.unread),
+            "bytes": sum(checkpoint.tensors[key].nbytes for key in outline.unread),
+        },
+        "layer_groups": groups,
+        "kept": kept,
+    }
+
+
+def _schemes(checkpoint: Checkpoint, problems: list[Problem]) -> dict:
+    """{"schemes": [...], "fallbacks": {...}}, both empty if there is a problem."""
+    if problems:
+        return {"schemes": [], "fallbacks": {}}
+    component = COMPONENTS[checkpoint.kind]
+    machine = describe(default_device())
+    rows = [resolve(name, component) for name in schemes_for({family(held) for held in checkpoint.formats}, component)]
+    reasons = {row.name: row.kernel and _first_reason(row.kernel, checkpoint, machine) for row in rows}
+    fallbacks = {name: reason for name, reason in reasons.items() if reason}
+    return {"schemes": [*(name for name in reasons if name not in fallbacks), *fallbacks], "fallbacks": fallbacks}
+
+
+def _first_reason(kernel: str, checkpoint: Checkpoint, machine: Machine) -> str | None:
+    """Why the kernel cannot compute one of the file's formats here, None if it can compute all."""
+    reasons = (why_not(kernel, held, machine) for held in checkpoint.formats)
+    return next((reason for reason in reasons if reason), None)
+
+
+def _layer_groups(checkpoint: Checkpoint) -> list[dict]:
+    """[{"group", "format", "layers", "bytes"}], bytes of all tensors of a layer."""
+    groups: dict[tuple[str, str], dict] = {}
+    for layer in {layer.weight_key: layer for layer in checkpoint.layers.values()}.values():
+        name = _group(checkpoint, layer.stored.name)
+        entry = {"group": name, "format": layer.format, "layers": 0, "bytes": 0}
+        group = groups.setdefault((name, layer.format), entry)
+        group["layers"] += 1
+        group["bytes"] += sum(checkpoint.tensors[key].nbytes for key in layer.stored.all_keys)
+    return list(groups.values())
+
+
+def _kept_groups(checkpoint: Checkpoint) -> list[dict]:
+    """[{"group", "dtype", "tensors", "bytes"}]."""
+    groups: dict[tuple[str, str], dict] = {}
+    quantized = {layer.stored.name for layer in checkpoint.layers.values()}
+    for key in checkpoint.kept:
+        beside = key.endswith(".bias") and key.removesuffix(".bias") in quantized
+        name = "biases of quantized layers" if beside else _group(checkpoint, key)
+        info = checkpoint.tensors[key]
+        group = groups.setdefault((name, info.dtype), {"group": name, "dtype": info.dtype, "tensors": 0, "bytes": 0})
+        group["tensors"] += 1
+        group["bytes"] += info.nbytes
+    return list(groups.values())
+
+
+def _group(checkpoint: Checkpoint, key: str) -> str:
+    """ "blocks.7.ffn.2.weight" -> "blocks.*.ffn.2"."""
+    module = re.sub(r"\.(weight|bias)$", "", key.removeprefix(checkpoint.prefix))
+    return re.sub(r"\.\d+\.", ".*.", module, count=1)
+
+
+def lines(report: dict) -> list[str]:
+    """The report for a person."""
+    problems = report["problems"]
+    head = [f"{report['path']}: {report['model']} ({report['kind']})"]
+    if report["files"]:
+        sizes = {name: amount(value) for name, value in report["bytes"].items()}
+        count = len(report["files"])
+        head.append(
+            f"{count} file{'s' * (count > 1)}, {sizes['total']} of weights: "
+            f"{sizes['quantized']} quantized, {sizes['kept']} kept as they are"
+        )
+    table = _table(("quantized layers", "format", "layers"), report["layer_groups"])
+    table += _table(("kept as they are", "dtype", "tensors"), report["kept"])
+    tail = [f"note: {note}" for note in report["notes"]]
+    if report["schemes"]:
+        own = [name for name in report["schemes"] if name not in report["fallbacks"]]
+        tail.append(f"schemes that fit here: {', '.join(own)}")
+    if report["fallbacks"]:
+        tail.append(f"schemes that fit the file, computed by another kernel here: {', '.join(report['fallbacks'])}")
+    if report["unread"]["tensors"]:
+        unread = report["unread"]
+        tail.append(
+            f"not looked at: the codes, and the values of {unread['tensors']} large tensors ({amount(unread['bytes'])})"
+        )
+    if not problems:
+        tail.append("problems: none" if report["layer_groups"] else "problems: none, but nothing is quantized")
+    tail += [f"problem: {Problem(**problem)}" for problem in problems[:MOST_PROBLEMS]]
+    if len(problems) > MOST_PROBLEMS:
+        tail.append(f"and {len(problems) - MOST_PROBLEMS} more problems (--json lists all)")
+    return [*head, *table, "", *tail]
+
+
+def _table(titles: tuple[str, str, str], groups: list[dict]) -> list[str]:
+    if not groups:
+        return []
+    rows = [(*titles, "size")]
+    rows += [(g["group"], g[titles[1]], str(g[titles[2]]), amount(g["bytes"])) for g in groups]
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    return ["", *(f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}  {d:>{widths[3]}}" for a, b, c, d in rows)]

@@ -1,0 +1,52 @@
+"""What this machine can run and why not the rest, in words and as data."""
+
+import torch
+
+from ..formats import FORMATS
+from ..kernels import LIBRARIES, survey
+from ..kernels.machine import Machine, default_device, describe
+
+# heads what a machine can run where it stands behind what its models use
+MACHINE = "This machine:"
+
+
+def machine_report(machine: Machine | None = None) -> dict:
+    """{"machine", "torch", "kernels": {format: {kernel: None or the reason why not}}, "libraries": {name: {"version",
+    "problem", "install"}}} for a machine, by default the GPU if there is one. Formats that are another one repacked are
+    not listed: their kernels are among those of their family. `problem` is None for a library that is
+    here and loads; `install` is one line for this operating system, empty if there is nothing to install."""
+    machine = machine or describe(default_device())
+    return {
+        "machine": str(machine),
+        "system": machine.system,
+        "torch": torch.__version__,
+        "kernels": {name: survey(name, machine) for name, row in FORMATS.items() if row.family == name},
+        "libraries": _libraries(machine),
+    }
+
+
+def _libraries(machine: Machine) -> dict[str, dict]:
+    """One row per package that serves; those that ask for another release of it only where they miss it."""
+    rows, serving = {}, set()
+    for name, library in LIBRARIES.items():
+        problem = library.problem(machine)
+        if problem is None and library.packages in serving:
+            continue
+        if problem is None:
+            serving.add(library.packages)
+        rows[name] = {"version": library.version(), "problem": problem, "install": library.advice(machine)}
+    return rows
+
+
+def machine_lines(report: dict) -> list[str]:
+    """`machine_report` in words: a line per format and per kernel, best first, then one per library. No indentation: a
+    node draws none."""
+    lines = [f"{report['machine']}, {report['system']}, torch {report['torch']}"]
+    for format_name, kernels in report["kernels"].items():
+        lines.append(f"{format_name}:")
+        lines += [f"- {name}: {'yes' if reason is None else f'no, {reason}'}" for name, reason in kernels.items()]
+    lines.append("libraries:")
+    for name, library in report["libraries"].items():
+        version = f" {library['version']}" if library["version"] else ""
+        lines.append(f"- {name}{version}: {'found' if library['problem'] is None else library['problem']}")
+    return lines

@@ -1,0 +1,57 @@
+"""Every scheme with its format, what its own kernel needs, and whether that runs here."""
+
+from ..formats import FORMATS, family
+from ..kernels import KERNELS, why_not
+from ..kernels.machine import default_device, describe
+from ..schemes import SCHEMES, Scheme
+
+MISSING = "not part of this version"
+
+
+def table() -> dict:
+    """{"machine", "schemes": [{"scheme", "aliases", "format" (None: the file's), "kernel", "needs": [words],
+    "reason": None if its own kernel runs here, else why not}]}."""
+    machine = describe(default_device())
+    rows = []
+    for row in SCHEMES:
+        reason = None
+        if row.format is not None:
+            reason = why_not(row.kernel, row.format, machine) if row.format in FORMATS else f"{row.format} is {MISSING}"
+        rows.append(
+            {
+                "scheme": row.name,
+                "aliases": list(row.aliases),
+                "format": row.format,
+                "kernel": row.kernel,
+                "needs": _needs(row),
+                "reason": reason,
+            }
+        )
+    return {"machine": str(machine), "schemes": rows}
+
+
+def _needs(row: Scheme) -> list[str]:
+    """What one of the kernel's rows needs, a line for each way."""
+    if row.format is None:
+        return []
+    rows = [k for k in KERNELS if k.name == row.kernel and any(family(f) == row.format for f in k.formats)]
+    return list(dict.fromkeys(kernel.requires.words() for kernel in rows)) or [MISSING]
+
+
+def markdown(rows: list[dict]) -> str:
+    """The part of `table` that is the same on every machine."""
+    lines = ["| scheme | format | its own kernel needs |", "| --- | --- | --- |"]
+    for row in rows:
+        lines.append(f"| `{row['scheme']}` | {row['format'] or 'any'} | {'; or '.join(row['needs']) or 'nothing'} |")
+    return "\n".join(lines)
+
+
+def lines(found: dict) -> list[str]:
+    """`table` for a person."""
+    result = [f"{found['machine']}:"]
+    for row in found["schemes"]:
+        verdict = "its own kernel runs here" if row["reason"] is None else f"another kernel stands in: {row['reason']}"
+        if row["kernel"] is None:
+            verdict = "the best kernel of this machine for the file's format"
+        result.append(f"{row['scheme']} ({row['format'] or 'any format'}): {verdict}")
+    return result

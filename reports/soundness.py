@@ -1,0 +1,43 @@
+"""Whether a checkpoint loads, as far as its headers, its small tensors and ComfyUI's models tell."""
+
+from ..checkpoints import Checkpoint, Outline, Problem, read_outline
+from ..checkpoints.kinds import UNKNOWN_DIT, UNRECOGNISED
+from ..checkpoints.nearest import nearest
+from ..core.on_path import use_comfyui
+from ..headless.server import StartError
+
+UNTRIED = "not held against ComfyUI's models, as there is no ComfyUI here: set COMFYUI_PATH to one"
+PERHAPS = "ComfyUI may know it all the same: set COMFYUI_PATH to one, and this looks there too."
+
+
+def outline_of(checkpoint: Checkpoint) -> Outline:
+    """The outline of a checkpoint, with what loading it would refuse among its problems. Where there is no ComfyUI, a
+    note says what was not looked at."""
+    if checkpoint.problems:
+        return Outline(problems=checkpoint.problems)
+    outline = read_outline(checkpoint)
+    if outline.problems:
+        return outline
+    try:
+        use_comfyui(cpu=True)
+    except StartError:
+        outline.notes.append(UNTRIED)
+        outline.problems += _unknown(checkpoint)
+        return outline
+    from ..loading.trial import find_problem, tokenizer_note
+
+    problem = find_problem(checkpoint, outline.weights)
+    if problem is None:
+        outline.notes += tokenizer_note(checkpoint, outline.weights)
+    else:
+        outline.problems.append(problem)
+    return outline
+
+
+def _unknown(checkpoint: Checkpoint) -> list[Problem]:
+    """A model that no family describes: only ComfyUI can tell whether it is one."""
+    if checkpoint.family not in (UNKNOWN_DIT, UNRECOGNISED):
+        return []
+    like = nearest(key.removeprefix(checkpoint.prefix) for key in checkpoint.tensors)
+    what = "a quantized model that is not known here" if checkpoint.layers else UNRECOGNISED.model
+    return [Problem(checkpoint.path.name, "", f"is {what}{like}", PERHAPS)]

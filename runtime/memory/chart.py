@@ -1,0 +1,68 @@
+"""A report as a small picture: for each model where its bytes are, and what it would take in bf16; the peaks."""
+
+from PIL import Image, ImageDraw, ImageFont
+
+from ...common.sizes import amount
+from .report import PLACES, Held, MemoryReport
+from .text import peaks
+
+WIDTH = 640
+MARGIN = 16
+BAR_WIDTH = 480  # of the longest bar; what is right of it is for its number
+FONT_SIZE = 13
+LINE = 18  # of text
+BAR, THIN_BAR = 18, 8
+GAP = 14  # between models
+INK, PAPER = "#222222", "#ffffff"
+BF16_COLOUR = "#b5bdc9"
+COLOURS = {"device": "#3b75af", "pinned": "#ef8636", "ram": "#519e3e", "disk": "#8d69b8"}
+
+
+def chart(report: MemoryReport) -> Image.Image:
+    """RGB. All bars have one scale; below them the legend and the peaks."""
+    lines = peaks(report)
+    rows = len(report.components) * (LINE + BAR + THIN_BAR + GAP)
+    image = Image.new("RGB", (WIDTH, 2 * MARGIN + rows + LINE + GAP + len(lines) * LINE), PAPER)
+    draw = ImageDraw.Draw(image)
+    font = ImageFont.load_default(FONT_SIZE)
+    longest = max((max(part.everything.total, part.bf16) for part in report.components), default=0)
+    y = MARGIN
+    for component in report.components:
+        draw.text((MARGIN, y), component.name, INK, font)
+        y += LINE
+        held = component.everything
+        end = _stack(draw, y, held, longest)
+        draw.text((end + 6, y + 1), amount(held.total), INK, font)
+        y += BAR
+        _bar(draw, y, THIN_BAR, (0, component.bf16), longest, BF16_COLOUR)
+        y += THIN_BAR + GAP
+    _legend(draw, y, font)
+    for number, line in enumerate(lines, 1):
+        draw.text((MARGIN, y + GAP + number * LINE), line, INK, font)
+    return image
+
+
+def _stack(draw: ImageDraw.ImageDraw, y: int, held: Held, longest: int) -> int:
+    """Draw the places behind each other -> where the bar ends."""
+    begin, end = 0, MARGIN
+    for place in PLACES:
+        count = getattr(held, place)
+        end = _bar(draw, y, BAR, (begin, begin + count), longest, COLOURS[place])
+        begin += count
+    return end
+
+
+def _bar(draw: ImageDraw.ImageDraw, y: int, height: int, span: tuple[int, int], longest: int, colour: str) -> int:
+    """Draw the bytes from span[0] to span[1] -> where they end."""
+    left, right = (MARGIN + round(BAR_WIDTH * count / max(longest, 1)) for count in span)
+    if right > left:
+        draw.rectangle((left, y, right - 1, y + height - 1), colour)
+    return right
+
+
+def _legend(draw: ImageDraw.ImageDraw, y: int, font: ImageFont.ImageFont) -> None:
+    x = MARGIN
+    for name, colour in (*((PLACES[place], COLOURS[place]) for place in PLACES), ("weights in bf16", BF16_COLOUR)):
+        draw.rectangle((x, y + 4, x + 9, y + 13), colour)
+        draw.text((x + 14, y), name, INK, font)
+        x += 14 + round(draw.textlength(name, font)) + 16

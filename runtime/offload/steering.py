@@ -1,0 +1,140 @@
+"""A wrapper that brings a model's blocks while it runs: through buffers of ours, or by core's own prefetching."""
+
+import threading
+import weakref
+from collections.abc import Callable
+
+import comfy.model_prefetch
+import torch
+
+from .blocks import Block
+from .copy_stream import lane
+from .settings import DISK, OffloadSettings
+from .streaming import Streamer
+
+# where a compiled module keeps the one that it was made of
+COMPILED = "_orig_mod"
+# where core's own models ask for prefetching themselves
+PREFETCHED_BY_CORE = ("comfy.ldm.lightricks.av_model", "comfy.ldm.minimax.model")
+
+
+class Streaming:
+    """A wrapper of BaseModel.apply_model: streams those parts of a model that core has left in RAM or in their file.
+
+    is_away: (parameter, device) -> whether it has to be brought there.
+    """
+
+    def __init__(
+        self,
+        settings: OffloadSettings,
+        parts_of: Callable[[torch.nn.Module], list[Block]],
+        is_away: Callable[[torch.nn.Parameter, torch.device], bool] = lambda parameter, device: (
+            parameter.device != device
+        ),
+    ):
+        self.settings, self.parts_of, self._is_away = settings, parts_of, is_away
+        # model -> its streamer, and what closes it: called once, at the latest when the model is gone
+        self._streamers: weakref.WeakKeyDictionary[torch.nn.Module, tuple[Streamer, weakref.finalize]] = (
+            weakref.WeakKeyDictionary()
+        )
+        self._lock = threading.Lock()
+
+    def __call__(self, executor, x, *args, **kwargs):
+        model = _diffusion_model(executor)
+        streamer = self._streamer(model, x.device)
+        streamer.begin()
+        hooks = _before_each(self.parts_of(model), streamer.enter)
+        complete = False
+        try:
+            # what is compiled would run as it was traced, with the parameters of then
+            with torch.compiler.set_stance("force_eager"):
+                result = executor(x, *args, **kwargs)
+            complete = True
+            return result
+        finally:
+            for hook in hooks:
+                hook.remove()
+            streamer.end(complete)
+
+    @property
+    def device_bytes(self) -> int:
+        """What the buffers on devices take now."""
+        return sum(streamer.device_bytes for streamer, _ in self._streamers.values())
+
+    def free_device(self, patcher) -> None:
+        """After sampling."""
+        if patcher.model.diffusion_model in self._streamers:
+            self._streamers[patcher.model.diffusion_model][0].free_device()
+
+    def close(self, patcher, unpatch_all: bool = True) -> None:
+        """When core unloads the model; one that only changes its patches keeps what waits for it."""
+        if unpatch_all and patcher.model.diffusion_model in self._streamers:
+            _, close = self._streamers.pop(patcher.model.diffusion_model)
+            close()
+
+    def _streamer(self, model: torch.nn.Module, device: torch.device) -> Streamer:
+        with self._lock:
+            if model not in self._streamers:
+                settings = self.settings
+                streamer = Streamer(
+                    self.parts_of(model),
+                    lane(device),
+                    lambda parameter: self._is_away(parameter, device),
+                    settings.prefetch,
+                    settings.pinned,
+                    from_file=settings.mode == DISK,
+                )
+                self._streamers[model] = streamer, weakref.finalize(model, streamer.close)
+            return self._streamers[model][0]
+
+
+class Prefetching:
+    """A wrapper of BaseModel.apply_model: core's prefetching of dynamic VRAM, for models that do not ask for it."""
+
+    def __init__(self, parts_of: Callable[[torch.nn.Module], list[Block]]):
+        self._parts_of = parts_of
+
+    def __call__(self, executor, x, *args, **kwargs):
+        model = executor.class_obj.diffusion_model
+        # a compiled model would trace the hooks
+        if hasattr(model, COMPILED) or type(model).__module__ in PREFETCHED_BY_CORE:
+            return executor(x, *args, **kwargs)
+        parts = self._parts_of(model)
+        queue = comfy.model_prefetch.make_prefetch_queue(
+            [part.module for part in parts], x.device, {"prefetch_dynamic_vbars": True}
+        )
+        if queue is None:
+            return executor(x, *args, **kwargs)
+        waiting = [part.name for part in parts]
+
+        def enter(name: str) -> None:
+            # a block out of order is fetched when it computes
+            if waiting and waiting[0] == name:
+                waiting.pop(0)
+                comfy.model_prefetch.prefetch_queue_pop(queue, x.device, None)
+
+        hooks = _before_each(parts, enter)
+        try:
+            result = executor(x, *args, **kwargs)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        if waiting:
+            comfy.model_prefetch.cleanup_prefetch_queues()
+        else:
+            comfy.model_prefetch.prefetch_queue_pop(queue, x.device, None)
+        return result
+
+
+def _diffusion_model(executor) -> torch.nn.Module:
+    model = executor.class_obj.diffusion_model
+    return getattr(model, COMPILED, model)
+
+
+def _before_each(parts: list[Block], call: Callable[[str], None]) -> list:
+    """Hooks that call `call` with a part's name before it computes."""
+
+    def hook_of(name: str):
+        return lambda module, args: call(name)
+
+    return [part.module.register_forward_pre_hook(hook_of(part.name)) for part in parts]

@@ -1,0 +1,99 @@
+"""A MODEL whose layers share their quantized inputs while it is sampled."""
+
+import functools
+from collections import Counter
+from collections.abc import Mapping
+
+import torch
+from comfy.patcher_extension import WrappersMP
+from comfy_api.torch_helpers.torch_compile import COMPILE_KEY
+
+from ...kernels.shared_input import ACTIVE, Group, SharedInputs
+from .groups import Found, found_in, is_ours
+
+WRAPPER_KEY = "x2v_quant.shared_activations"
+
+
+def shared_activations(patcher):
+    """ModelPatcher -> (a clone whose layers quantize a common input once, notes in words).
+
+    The latents are those of the input MODEL, bit for bit. Where it cannot be shown that nothing writes to an input
+    between two layers, each layer quantizes its own, as without this: modules that are not in the table of families,
+    that another node has changed, or that are compiled. What that is, is looked at before every call of the model.
+    """
+    patcher = patcher.clone()
+    patcher.add_wrapper_with_key(WrappersMP.APPLY_MODEL, WRAPPER_KEY, sharing)
+    return patcher, notes_on(patcher.get_model_object("diffusion_model"))
+
+
+def sharing(executor, x, t, c_concat=None, c_crossattn=None, control=None, transformer_options=None, **kwargs):
+    """A wrapper of BaseModel.apply_model. It leaves nothing on the modules, nor a tensor behind, whatever happens."""
+    options = transformer_options or {}
+    call = functools.partial(executor, x, t, c_concat, c_crossattn, control, options, **kwargs)
+    # hooks would be compiled in
+    if COMPILE_KEY in options.get("wrappers", {}).get(WrappersMP.APPLY_MODEL, {}):
+        return call()
+    shared = SharedInputs()
+    hooks = []
+    try:
+        for found in found_in(executor.class_obj.diffusion_model):
+            if found.groups and not is_compiled(found):
+                hooks += _around(found.module, shared, {layer: group for group in found.groups for layer in group})
+        token = ACTIVE.set(shared)
+        try:
+            return call()
+        finally:
+            ACTIVE.reset(token)
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def is_compiled(found: Found) -> bool:
+    return "_orig_mod" in found.name.split(".")
+
+
+def _around(module: torch.nn.Module, shared: SharedInputs, groups: Mapping[torch.nn.Module, Group]) -> list:
+    """Hooks that keep inputs from the module's first layer to its last. They act in the call that they are made for:
+    another thread may run the same module."""
+
+    def before(module, args):
+        if ACTIVE.get() is shared:
+            shared.enter(groups)
+
+    def after(module, args, output):
+        if ACTIVE.get() is shared:
+            shared.leave()
+
+    return [module.register_forward_pre_hook(before), module.register_forward_hook(after, always_call=True)]
+
+
+def notes_on(model: torch.nn.Module) -> list[str]:
+    """What shares its input in a diffusion model, and what does not and why."""
+    every = list(found_in(model))
+    compiled = [found for found in every if is_compiled(found)]
+    groups = Counter(
+        (_names(found, group), found.row.forward.split(":")[1].split(".")[0])
+        for found in every
+        if found not in compiled
+        for group in found.groups
+    )
+    notes = [f"{count} x {names} of {module} quantize their input once" for (names, module), count in groups.items()]
+    reasons = Counter(reason for found in every for reason in dict.fromkeys(found.reasons))
+    notes += [f"not shared in {count} modules: {reason}" for reason, count in reasons.items()]
+    if compiled:
+        notes.append(f"not shared in {len(compiled)} modules: they are compiled")
+    if not every:
+        notes.append(_why_nothing(model))
+    return notes
+
+
+def _names(found: Found, group: Group) -> str:
+    names = {layer: name for name, layer in found.module.named_children()}
+    return ", ".join(names[layer] for layer in group)
+
+
+def _why_nothing(model: torch.nn.Module) -> str:
+    if not any(is_ours(module) for module in model.modules()):
+        return "nothing is shared: this pack multiplies no layer of this model"
+    return f"nothing is shared: {type(model).__name__} has no modules whose code was read for this"

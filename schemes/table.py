@@ -1,0 +1,144 @@
+"""The table of schemes: what a user picks, every name LightX2V ever gave it, and what it means for a file."""
+
+from dataclasses import dataclass
+
+from ..common.printable import PrintableError
+
+DIT, T5, CLIP = "dit", "t5", "clip"
+EVERYWHERE = (DIT, T5, CLIP)
+AUTO = "auto"
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """`format` is how the weights are stored, `kernel` the name in the kernel registry it prefers; None leaves the
+    choice to the file or the machine. `components`: which loaders LightX2V accepts it in."""
+
+    name: str
+    format: str | None
+    kernel: str | None
+    components: tuple[str, ...] = EVERYWHERE
+    aliases: tuple[str, ...] = ()
+
+
+class UnknownSchemeError(PrintableError, ValueError):
+    """The name is no scheme, or not one of this loader."""
+
+
+def _channel(dtype: str, library: str) -> str:
+    return f"W-{dtype}-channel-sym-A-{dtype}-channel-sym-dynamic-{library}"
+
+
+_BLOCK128 = "W-fp8-block128-sym-A-fp8-channel-group128-sym-dynamic-Deepgemm"
+
+SCHEMES = (
+    Scheme(AUTO, None, None),
+    Scheme("fp8-vllm", "fp8-channel", "vllm", aliases=(_channel("fp8", "Vllm"), _channel("fp8", "Vllm-ActSgl"))),
+    Scheme("int8-vllm", "int8-channel", "vllm", aliases=("int8", "w8a8-int8", _channel("int8", "Vllm"))),
+    Scheme(
+        "fp8-sgl",
+        "fp8-channel",
+        "sgl",
+        aliases=("fp8", "w8a8-fp8", _channel("fp8", "Sgl"), _channel("fp8", "Sgl-ActVllm")),
+    ),
+    Scheme("int8-sgl", "int8-channel", "sgl", (DIT, T5), (_channel("int8", "Sgl"), _channel("int8", "Sgl-ActVllm"))),
+    Scheme("fp8-q8f", "fp8-channel", "q8f", aliases=(_channel("fp8", "Q8F"),)),
+    Scheme("int8-q8f", "int8-channel", "q8f", aliases=(_channel("int8", "Q8F"),)),
+    Scheme("fp8-torchao", "fp8-channel", "torchao", aliases=(_channel("fp8", "Torchao"),)),
+    Scheme("int8-torchao", "int8-channel", "torchao", aliases=(_channel("int8", "Torchao"),)),
+    Scheme("fp8-triton", "fp8-channel", "triton", aliases=(_channel("fp8", "Triton"),)),
+    Scheme("int8-triton", "int8-channel", "triton", aliases=(_channel("int8", "Triton"),)),
+    Scheme("fp8-f16-accum", "fp8-channel", "triton-f16"),
+    Scheme("fp8-pertensor", "fp8-tensor", "torch", (DIT,)),
+    Scheme(
+        "fp8-b128-deepgemm", "fp8-block128", "deepgemm", (DIT,), ("w8a8-fp8block", _BLOCK128, f"{_BLOCK128}-ActSgl")
+    ),
+    Scheme("int4-g128-marlin", "int4-g128", "marlin", (DIT,), ("W-int4-group128-sym-Marlin",)),
+    Scheme("mxfp8", "mxfp8", "comfy-kitchen", (DIT,), ("w8a8-mxfp8",)),
+    Scheme("nvfp4", "nvfp4", "comfy-kitchen", (DIT,), ("w4a4-nvfp4",)),
+    Scheme("nvfp4-split-n-workaround", "nvfp4", "comfy-kitchen", (DIT,)),
+    Scheme("mxfp6-mxfp8", "mxfp6", "lightx2v", (DIT,)),
+    Scheme("mxfp4", "mxfp4", "lightx2v", (DIT,)),
+    # this pack's own: the same formats on what needs no library
+    Scheme("fp8-torch", "fp8-channel", "torch"),
+    Scheme("int8-torch", "int8-channel", "torch"),
+    Scheme("int8-comfy-kitchen", "int8-channel", "comfy-kitchen"),
+    Scheme("int8-comfyui", "int8-channel", "comfyui"),
+    Scheme("int8-convrot", "int8-convrot", "comfy-kitchen"),
+    Scheme("int8-convrot-torch", "int8-convrot", "torch"),
+    Scheme("int8-convrot-comfyui", "int8-convrot", "comfyui"),
+    Scheme("fp8-b128-triton", "fp8-block128", "triton"),
+    Scheme("int4-g128-triton", "int4-g128", "triton"),
+    Scheme("fp8-dequant", "fp8-channel", "dequant"),
+    Scheme("int8-dequant", "int8-channel", "dequant"),
+    Scheme("int8-convrot-dequant", "int8-convrot", "dequant"),
+    Scheme("fp8-reference", "fp8-channel", "reference"),
+    Scheme("int8-reference", "int8-channel", "reference"),
+    Scheme("int8-convrot-reference", "int8-convrot", "reference"),
+    Scheme("dequant", None, "dequant"),
+    Scheme("reference", None, "reference"),
+)
+
+_BY_NAME = {name.lower(): row for row in SCHEMES for name in (row.name, *row.aliases)}
+
+# names that LightX2V knows and that mean "this loader is the wrong place", with the remedy
+_ELSEWHERE = {
+    "default": "means unquantized weights: use ComfyUI's own loaders",
+    "default-forcefp32": "means unquantized weights: use ComfyUI's own loaders",
+    "default-force-fp32": "means unquantized weights: use ComfyUI's own loaders",
+    "gguf": "is a GGUF file: use the ComfyUI-GGUF pack",
+    "w-gguf": "is a GGUF file: use the ComfyUI-GGUF pack",
+    "calib": "records calibration data and is no way to run a model",
+    "calibmax": "records calibration data and is no way to run a model",
+    "npu": "is for Ascend hardware, which this pack does not serve",
+    "musa": "is for Moore Threads hardware, which this pack does not serve",
+    "tmo": "is for Cambricon hardware, which this pack does not serve",
+    "iluvatar": "is for Iluvatar hardware, which this pack does not serve",
+    "dcu": "is for Hygon hardware, which this pack does not serve",
+    "xpu": "is for Intel hardware, which this pack does not serve",
+}
+
+
+def resolve(name: str, component: str = DIT) -> Scheme:
+    """The row for a scheme name, alias or legacy mm_type name (upper or lower case).
+
+    component: "dit", "t5" or "clip". Raises UnknownSchemeError, which lists what this loader takes.
+    """
+    row = _BY_NAME.get(name.strip().lower())
+    if row is None:
+        words = name.strip().lower()
+        for key, meaning in _ELSEWHERE.items():
+            if words == key or words.startswith(f"{key}-") or words.endswith(f"-{key}"):
+                raise UnknownSchemeError(f"Scheme {name!r} {meaning}.")
+        raise UnknownSchemeError(f"Unknown scheme {name!r}. Schemes here: {', '.join(names(component))}.")
+    if component not in row.components:
+        raise UnknownSchemeError(
+            f"Scheme {row.name} is not made for the {component} model. Schemes here: {', '.join(names(component))}."
+        )
+    return row
+
+
+def names(component: str) -> list[str]:
+    """Scheme names a loader of this component offers, "auto" first."""
+    return [row.name for row in SCHEMES if component in row.components]
+
+
+def schemes_for(formats, component: str) -> list[str]:
+    """Schemes that fit a file holding these formats, "auto" first; empty if the file holds none."""
+    held = set(formats)
+    return [r.name for r in SCHEMES if component in r.components and held and (r.format is None or {r.format} == held)]
+
+
+@dataclass(frozen=True)
+class SchemeChoice:
+    """What the Quantization Scheme node hands to the loaders (type X2V_SCHEME). `compute_dtype`: "auto", "bf16", "fp16"
+    or "fp32". `strict`: a scheme whose own kernel cannot run is an error instead of a fallback. `transcode`: a scheme
+    of another format than the file's converts the weights at load instead of being refused, and `auto` converts what
+    this machine can only multiply in another format."""
+
+    dit: str = AUTO
+    t5: str = AUTO
+    clip: str = AUTO
+    compute_dtype: str = AUTO
+    strict: bool = False
+    transcode: bool = False

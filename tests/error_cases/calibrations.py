@@ -1,0 +1,101 @@
+"""Calibrations that were never recorded, are damaged, or are another model's."""
+
+import torch
+
+from x2v_quant.calibration.calibration import FORMAT, MAXIMA, SQUARES
+
+from .case import Case, linked, node
+from .graphs import behind, dense, ours, sampled
+from .place import Place, demo
+
+LOAD, QUANTIZE, FINISH = "X2VLoadCalibration", "X2VQuantizeModel", "X2VFinishCalibration"
+HEADER = {"format": FORMAT, "calls": "1"}
+OTHER_MODEL = "it was recorded on another model. Calibrate this one."
+LAYER = "blocks.0.ffn.0"
+GONE = "calibration/gone.safetensors"
+THERE_IS_NO = f"There is no calibration {GONE!r} in ComfyUI's input or output folder: pick one."
+
+
+def maxima(**layers: int) -> tuple:
+    """A calibration that has seen so many channels of each layer; `__` for a dot."""
+    return {f"{name.replace('__', '.')}{MAXIMA}": torch.ones(count) for name, count in layers.items()}, HEADER
+
+
+def loading(node_class: str, content, *words: str, **inputs) -> Case:
+    """Quantize Model with a calibration file. inputs: more of Quantize Model's."""
+
+    def make(place: Place):
+        name = place.input(f"calibration/{place.name}.safetensors", content)
+        prompt = behind(dense(), QUANTIZE, format="int8-channel", calibration=["calibration", 0], **inputs)
+        return {"calibration": node(LOAD, calibration_name=name), **prompt}
+
+    return Case(node_class, make, words)
+
+
+def recorded(model: dict, place: Place, sampler: str = "calibrated", steps: int = 1):
+    """Finish Calibration behind a sampler that runs with what the node `sampler` gives."""
+    prompt = {**model, "calibrated": node("X2VCalibrate", model=["model", 0])}
+    prompt = sampled(prompt, sampler, steps=steps, seed=3)
+    prompt["finish"] = node(FINISH, recording=["calibrated", 1], latent=["sampler", 0], filename_prefix="")
+    return prompt
+
+
+def overflowing(tensors: dict[str, torch.Tensor]) -> None:
+    tensors[f"{LAYER}.bias"][0] = float("inf")
+
+
+def gone(place: Place):
+    return {
+        "calibration": node(LOAD, calibration_name=GONE),
+        **behind(dense(), QUANTIZE, format="int8-channel", calibration=["calibration", 0]),
+    }
+
+
+CASES = {
+    "nothing sampled": Case(
+        FINISH,
+        lambda place: recorded(ours(), place, sampler="model"),
+        (
+            "The calibration is empty: nothing was sampled with the calibrated model before. Connect it to a KSampler "
+            "that runs first.",
+        ),
+    ),
+    "overflow": Case(
+        FINISH,
+        lambda place: recorded(
+            dense(place.put("diffusion_models", "model.safetensors", demo("t2v", overflowing, "bf16"))), place
+        ),
+        ("Layer ", "got an input that is infinite or not a number while the model was calibrated", "Calibrate with"),
+    ),
+    "file": loading(LOAD, b"no safetensors", ".safetensors is no calibration: ", "Pick a file that was saved as one."),
+    "another file": loading(
+        LOAD, {"a": torch.zeros(1)}, ".safetensors is no calibration. Pick a file that was saved as one."
+    ),
+    "shapes": loading(
+        LOAD,
+        ({f"{LAYER}{MAXIMA}": torch.ones(4), f"{LAYER}{SQUARES}": torch.ones(5)}, HEADER),
+        f".safetensors: {LAYER} has maxima of shape [4] that do not go with what is beside them. The file is damaged:",
+        "save it again.",
+    ),
+    "gone, linked": Case(
+        LOAD, lambda place: linked(gone(place), "calibration", "calibration_name", GONE), (THERE_IS_NO,)
+    ),
+    "gone": Case(LOAD, gone, (THERE_IS_NO,), early=True),
+    "names": loading(
+        QUANTIZE,
+        maxima(layers__0__q=8),
+        f"The calibration knows none of the model's layers, blocks.0.self_attn.q for instance: {OTHER_MODEL}",
+    ),
+    "width": loading(
+        QUANTIZE,
+        maxima(blocks__0__ffn__0=8),
+        f"The calibration saw 8 input channels of layer {LAYER}, which has 128: {OTHER_MODEL}",
+    ),
+    "no norm's layers": loading(
+        QUANTIZE,
+        maxima(blocks__0__cross_attn__o=128),
+        "The calibration knows none of the model's layers, blocks.0.self_attn.",
+        OTHER_MODEL,
+        smoothing="lightx2v",
+    ),
+}

@@ -1,0 +1,265 @@
+"""Errors that only the command line comes to: what is typed, and what it says then."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from x2v_quant.demo import assets
+
+from . import comparisons, kept_types, typed_paths
+from .calibrations import LAYER, maxima
+from .cli_case import MODEL, NOWHERE, OUT, Desk, Typed, convert, lacking
+from .headers import header
+from .joined_layers import JOINED, PIECES, SIGN
+from .loras import pair
+from .place import demo
+from .smoothed_layers import BLOCK, NORM, VECTOR, K
+from .wan import made, wan
+
+ORIGINAL = assets.names(assets.ORIGINAL)
+
+
+def nan(tensors) -> None:
+    tensors[f"{LAYER}.weight"][3, 5] = float("nan")
+
+
+def calibrated(content, more: str = "--format|int8") -> Callable[[Desk], str]:
+    return lambda desk: f"{more}|--calibration|{desk.put('calibration.safetensors', content)}"
+
+
+def shifted() -> dict:
+    """A norm with a shift of its own before an unquantized layer."""
+    return {
+        **wan(),
+        **NORM,
+        f"{BLOCK}.affine_norm1.bias": VECTOR + 0.25,
+        f"{BLOCK}.self_attn.k.weight": torch.ones(8, K),
+    }
+
+
+def overwritten(desk: Desk) -> list[str]:
+    desk.put(OUT, b"mine")
+    return ["convert", desk.demo("t2v"), desk.path(OUT), "--format", "int8"]
+
+
+def into_a_folder(desk: Desk) -> list[str]:
+    desk.put("out/mine.txt", b"mine")
+    return ["convert", desk.demo("t2v"), desk.path("out"), "--format", "int8", "--package", "shards"]
+
+
+def among_its_shards(desk: Desk) -> list[str]:
+    """The demo's model as a folder of one shard, and a target beside that."""
+    desk.put("wan/model-00001-of-00001.safetensors", Path(desk.demo("t2v")).read_bytes())
+    return ["convert", desk.path("wan"), desk.path("wan/out.safetensors"), "--format", "int8"]
+
+
+def empty_folder(desk: Desk) -> list[str]:
+    (desk.folder / "wan").mkdir()
+    return ["convert", desk.path("wan"), desk.path(OUT)]
+
+
+def infinite_scale() -> dict:
+    layer = made("int4")
+    layer["weight_scale"][3] = float("inf")
+    return wan(None, **layer)
+
+
+WRONG = "knows none of the model's layers, "
+OTHER_MODEL = "it was recorded on another model. Calibrate this one."
+TYPED = {
+    **comparisons.TYPED,
+    **kept_types.TYPED,
+    **typed_paths.TYPED,
+    "convert: nowhere": Typed(
+        lambda desk: ["convert", NOWHERE, OUT], (f"{NOWHERE} does not exist. Pick another file.",)
+    ),
+    "convert: an empty folder": Typed(empty_folder, ("wan is a folder without a model file. Pick another one.",)),
+    "convert: a broken file": convert(
+        header([]), "--format|int8", f"{MODEL} has a header that is no table of tensors."
+    ),
+    "convert: a problem": convert(wan(weight_scale=None), "--format|int8", f"{MODEL}: ", "has no scale. "),
+    "convert: an ending": convert(
+        None, "--format|int8", "out.pth is no name for a model file: end it in .safetensors, or write", out="out.pth"
+    ),
+    "convert: a folder's ending": convert(
+        None,
+        "--format|int8|--package|shards",
+        f"{OUT} would be a folder of files: give it a name without .safetensors.",
+    ),
+    "convert: itself": convert(
+        wan(),
+        "--format|int8",
+        f"{MODEL} is the source itself, which is never changed: choose another target.",
+        out=MODEL,
+    ),
+    "convert: among the source's files": Typed(
+        among_its_shards,
+        ("out.safetensors would lie among the files of the source: choose a place outside wan/.",),
+    ),
+    "convert: a folder that is there": Typed(
+        into_a_folder, ("out is a folder that is there already: choose another name, or empty it.",)
+    ),
+    "convert: a file that is there": Typed(
+        overwritten, (f"{OUT} is there already: choose another name, or say --overwrite.",)
+    ),
+    "convert: a part's name": convert(
+        None,
+        "--format|int8",
+        "block_0.safetensors is the name of a part of a model, not of a whole one: choose another.",
+        out="block_0.safetensors",
+    ),
+    "convert: an incomplete model": Typed(
+        lambda desk: ["convert", lacking(desk), desk.path(OUT), "--format", "int8"],
+        (f"{MODEL}: blocks.0.ffn.0.weight is missing. The file is incomplete or was made for another version",),
+    ),
+    "convert: a format for a search": convert(
+        None,
+        "--format|int8|--target-snr|30",
+        "A search finds the formats itself: leave int8 out, or name it a candidate.",
+    ),
+    "convert: candidates for nothing": convert(
+        None,
+        "--format|int8|--candidates|int8",
+        "Candidates are what a search chooses from: give it a target, an SNR or a size.",
+    ),
+    "convert: no layer": convert(
+        {"some.thing": torch.zeros(3), "token_embedding.weight": torch.zeros(64, 64)},
+        "--format|int8",
+        f"{MODEL} has no layer to quantize: all of its ",
+        "linear layers are kept. Say which ones with lines like",
+    ),
+    "convert: no format": convert(
+        None,
+        "--keep-as|bf16",
+        f"{ORIGINAL.t2v} is not quantized: say which format it is to have, like --format int8.",
+    ),
+    "convert: a dialect": convert(
+        None,
+        "--format|fp8-channel|--dialect|comfyui",
+        "would be fp8-channel, which the dialect comfyui does not have: choose one of ",
+        "or the other dialect.",
+    ),
+    "convert: a LoRA for an encoder": convert(
+        demo("t5", kind="bf16"),
+        lambda desk: f"--format|int8|--lora|{desk.put('lora.safetensors', pair())}",
+        "model.pth is no diffusion model: LoRAs are merged into those only.",
+        name="model.pth",
+    ),
+    "convert: a LoRA for another": convert(
+        None,
+        lambda desk: f"--format|int8|--lora|{desk.put('lora.safetensors', pair('lora_unet_mid_block'))}",
+        "lora.safetensors has nothing for this model: its keys are like lora_unet_mid_block",
+        "Pick a LoRA that was made for it.",
+    ),
+    "convert: no LoRA": convert(
+        None, f"--format|int8|--lora|{NOWHERE}", f"There is no LoRA at {NOWHERE}. Check the path."
+    ),
+    "convert: no lines": convert(
+        None,
+        "--format|int8|--layers|nowhere.txt",
+        "nowhere.txt cannot be read: No such file or directory. Check the path.",
+    ),
+    "convert: an embedding": convert(
+        demo("t5", kind="bf16"),
+        "--format|int8|--layer|token_embedding = int8",
+        "Layer rule 'token_embedding = int8-channel': token_embedding is an embedding, a table that is looked up, and ",
+        "stays as it is. Remove the line.",
+        name="model.pth",
+    ),
+    "convert: no calibration": convert(
+        None, f"--format|int8|--calibration|{NOWHERE}", f"There is no calibration at {NOWHERE}. Check the path."
+    ),
+    "convert: alpha": Typed(
+        lambda desk: ["convert", desk.demo("t2v"), OUT, "--alpha", "1.5"], ("1.5 is not between 0 and 1",), status=2
+    ),
+    "convert: calibrated for ComfyUI": convert(
+        None,
+        calibrated(maxima(blocks__0__ffn__0=128), "--format|int8|--dialect|comfyui"),
+        "ComfyUI's dialect has no place for smoothing: choose the dialect x2v or lightx2v.",
+    ),
+    "convert: another's calibration": convert(
+        None,
+        calibrated(maxima(blocks__0__ffn__0=8)),
+        f"The calibration saw 8 input channels of layer {LAYER}, which has 128: {OTHER_MODEL}",
+    ),
+    "convert: another's calibration for a search": convert(
+        None,
+        calibrated(maxima(layers__0__q=8), "--target-snr|15|--candidates|int4-g128"),
+        f"The calibration {WRONG}",
+        f"for instance: {OTHER_MODEL}",
+    ),
+    "convert: another width for a search": convert(
+        None,
+        calibrated(maxima(blocks__0__ffn__0=8), "--target-snr|15|--candidates|int4-g128"),
+        f"The calibration saw 8 input channels of layer {LAYER}, which has 128: {OTHER_MODEL}",
+    ),
+    "convert: a candidate": convert(
+        None,
+        "--target-snr|30|--candidates|fp8|--dialect|comfyui",
+        "fp8-channel is among the candidates, which the dialect comfyui does not have: choose from ",
+        "or another dialect.",
+    ),
+    "convert: no candidate": convert(
+        {
+            **wan(None),
+            "blocks.0.self_attn.q.weight": torch.ones(130, 130),
+            "blocks.1.self_attn.q.weight": torch.ones(130, 130),
+        },
+        "--target-snr|30|--candidates|nvfp4",
+        "No candidate can hold any layer: blocks.0.self_attn.q cannot be nvfp4, for which ",
+        "Allow other candidates.",
+    ),
+    "convert: a search in NaN": convert(
+        demo("t2v", nan, "bf16"),
+        "--target-snr|30|--candidates|int8",
+        f"{MODEL}: {LAYER}.weight holds NaN, infinity or values near it. The model is damaged: download it again",
+    ),
+    "convert: NaN": convert(
+        demo("t2v", nan, "bf16"),
+        "--format|int8",
+        f"{MODEL}: {LAYER}.weight holds NaN. The model is damaged: download it again, or merge it again.",
+    ),
+    "convert: too small": convert(
+        None,
+        "--target-size|0.0001|--candidates|int8",
+        "The model does not fit into 100 kB: with these candidates it takes ",
+        " MB. Ask for at least 0.00",
+        " GB, or allow smaller formats.",
+    ),
+    "convert: small already": convert(
+        None,
+        "--target-size|1|--candidates|int8",
+        "The model fits into 1.00 GB without being quantized. Ask for a smaller size.",
+    ),
+    "convert: too exact": convert(
+        None,
+        "--target-snr|200|--candidates|int8",
+        "No format has an output SNR of 200 dB in any layer: the best is int8-channel with ",
+        "Ask for less, or allow other candidates.",
+    ),
+    "convert: a value": convert(
+        infinite_scale(),
+        "--format|int8",
+        f"{MODEL}: blocks.1.self_attn.q.weight_scale holds a scale that is not a number.",
+    ),
+    "convert: a shift": convert(
+        shifted(),
+        "--target-snr|9|--candidates|int8",
+        f"{MODEL}: {BLOCK}.affine_norm1.bias differs from the weight beside it",
+    ),
+    "convert: a piece": convert(
+        {**SIGN, **{f"{layer}.{end}": t for layer in PIECES[:2] for end, t in made("int8", 256, 256).items()}},
+        "--format|int8|--dialect|x2v",
+        f"{MODEL}: {JOINED}.weight is made of 3 tensors of which 2 are there. The file is incomplete: download it",
+    ),
+    "convert: unequal shares": convert(
+        {
+            "noise_refiner.0.attention.qkv.weight": torch.ones(640, 256),
+            "layers.0.adaLN_modulation.1.bias": torch.zeros(3),
+        },
+        "--format|int8",
+        f"{MODEL}: {JOINED}.weight has shape [640, 256], which is not the 3 equal parts that LightX2V has of it.",
+        "Convert this model to the dialect comfyui or x2v.",
+    ),
+}

@@ -1,0 +1,86 @@
+"""What a file's own marks of its formats can say and not be believed."""
+
+import torch
+
+from x2v_quant.core.features import rotates_int8
+
+from .case import Case, file
+from .quantized_layers import DAMAGED
+from .wan import F8, LAYER, marker, wan, zeros
+
+LATER = "Update this pack, or get the model in another format."
+AGAIN = "Get the model in another file, or make one of the original with `x2v-quant convert --format int8-convrot`."
+DAMAGED_MARKER = "The file is damaged: download it again."
+FILE = "model.safetensors"
+
+
+def marked(cause: str, remedy: str, entry) -> Case:
+    return file(wan(comfy_quant=marker(entry)), f"{FILE}: {LAYER}.weight {cause}. {remedy}")
+
+
+CASES = {
+    "header": file(
+        (wan(), {"_quantization_metadata": "{"}),
+        f"{FILE}: _quantization_metadata is no JSON table of layers. {DAMAGED}",
+    ),
+    "no weight": file(
+        {**wan(), "blocks.9.x.comfy_quant": marker({"format": "int8_tensorwise"})},
+        f"{FILE}: blocks.9.x.comfy_quant marks a layer that has no weight. {DAMAGED}",
+    ),
+    "no table": marked("has a marker that is no JSON table", DAMAGED_MARKER, []),
+    "format of core's": marked(
+        "is marked with the unknown format 'convrot_w4a4'",
+        "Load it with ComfyUI's own loader, of ComfyUI 0.30 or newer.",
+        {"format": "convrot_w4a4"},
+    ),
+    "format": marked("is marked with the unknown format 'mxfp9'", LATER, {"format": "mxfp9"}),
+    "entry": marked(
+        "has a marker with the unknown entry 'zero_point'", LATER, {"format": "int8_tensorwise", "zero_point": 3}
+    ),
+    "groups": marked(
+        "is marked as int8_tensorwise with groups of 64", LATER, {"format": "int8_tensorwise", "group_size": 64}
+    ),
+    "type": marked("is int8 but marked as float8_e4m3fn", DAMAGED, {"format": "float8_e4m3fn"}),
+    "scale": file(
+        wan(
+            None,
+            weight=zeros(64, 256, dtype=F8),
+            weight_scale=zeros(64, 8, dtype=torch.uint8),
+            comfy_quant=marker({"format": "mxfp8"}),
+        ),
+        f"{FILE}: {LAYER}.weight_scale has shape [64, 8] and dtype uint8, its weight [64, 256] is marked as mxfp8.",
+        DAMAGED,
+    ),
+    "codes": file(
+        wan(
+            None,
+            weight=zeros(8, 96, dtype=torch.uint8),
+            weight_scale=torch.ones(8, 1),
+            comfy_quant=marker({"format": "nvfp4"}),
+        ),
+        f"{FILE}: {LAYER}.weight has a scale that does not go with it, marked as nvfp4. {DAMAGED}",
+    ),
+}
+ROTATED = {
+    "rotated fp8": marked(
+        "is marked as float8_e4m3fn and as rotated (convrot), which only int8_tensorwise layers are",
+        LATER,
+        {"format": "float8_e4m3fn", "convrot": True},
+    ),
+    "rotated in groups": marked(
+        "is rotated in groups of 100 (convrot_groupsize), not of 4, 16, 64, 256, 1024, 4096",
+        AGAIN,
+        {"format": "int8_tensorwise", "convrot": True, "convrot_groupsize": 100},
+    ),
+    "rotated too wide": marked(
+        "has 256 input channels, which groups of 1024 do not divide (convrot_groupsize)",
+        AGAIN,
+        {"format": "int8_tensorwise", "convrot": True, "convrot_groupsize": 1024},
+    ),
+}
+TOO_OLD = marked(
+    "is rotated (convrot), which this ComfyUI's comfy-kitchen cannot compute",
+    "Update ComfyUI to 0.27 or newer, or get the model as int8 without rotation.",
+    {"format": "int8_tensorwise", "convrot": True},
+)
+CASES |= ROTATED if rotates_int8() else {"rotated": TOO_OLD}

@@ -1,0 +1,104 @@
+"""What no workflow can provoke, and why."""
+
+from dataclasses import dataclass
+
+from x2v_quant.core.features import rotates_int8
+
+# files, or folders, that only the command line runs
+COMMAND_LINE = (
+    "__main__.py",
+    "benchmarks/",
+    "cli/",
+    "comparing/command.py",
+    "comparing/files.py",
+    "comparing/synthetic.py",
+    "converting/casting.py",
+    "converting/command.py",
+    "converting/convert.py",
+    "converting/job.py",
+    "converting/lora.py",
+    "converting/measuring.py",
+    "converting/options.py",
+    "converting/search.py",
+    "converting/source.py",
+    "converting/weights.py",
+    "demo/",
+    "common/ending.py",
+    "core/on_path.py",
+    "dev.py",
+    "headless/",
+    "reports/soundness.py",
+    "reports/checkpoint.py",
+)
+# of those what has tests of every error by itself: beside a file of the pack, or what needs servers and trained models
+TESTED_ELSEWHERE = (
+    "__main__.py",
+    "benchmarks/",
+    "cli/",
+    "demo/",
+    "common/ending.py",
+    "core/on_path.py",
+    "dev.py",
+    "headless/",
+    "reports/soundness.py",
+    "reports/checkpoint.py",
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """`path` of the pack, `text`: part of what is raised there, "" for all of the file; `reason`: why it is not
+    provoked. `command`: a command provokes it."""
+
+    path: str
+    text: str
+    reason: str
+    command: bool = False
+
+    def is_for(self, site) -> bool:
+        return site.path == self.path and self.text in site.text
+
+
+LISTED = "the nodes' lists hold only what is there; x2v-quant inspect and convert take any path"
+CONVERT = "x2v-quant convert"
+LIBRARY = "takes a release of the kernel library that lacks it; Kernel Report tells it, tests/kernels/test_libraries.py"
+GUARD = "guards against a mistake in this pack's own tables"
+
+UNREACHABLE = (
+    Row("__init__.py", "needs ComfyUI", "takes an older ComfyUI; tests/test_import.py"),
+    Row("checkpoints/folder.py", "is a folder without a model file", LISTED, True),
+    Row("checkpoints/index_file.py", "Check the file and its permissions", "takes a user who may not"),
+    *(() if rotates_int8() else (Row("checkpoints/layers.py", "which groups of", "takes a newer comfy-kitchen"),)),
+    Row("checkpoints/layers.py", "the header marks", "a note, no error"),
+    Row("checkpoints/torch_file.py", "cause, remedy).error()", "takes an older torch; tests/checkpoints"),
+    Row("checkpoints/torch_file.py", "unsupported global", "torch's own words, which are looked for"),
+    Row("comparing/metrics.py", "SSIM needs frames", "Compare asks for none of smaller frames"),
+    Row("converting/outputs.py", "is made of", CONVERT, True),
+    Row("converting/outputs.py", "equal parts that LightX2V has of it", CONVERT, True),
+    Row("converting/rows.py", "holds {what}", CONVERT, True),
+    Row("converting/smooth.py", "ComfyUI's dialect has no place", CONVERT, True),
+    Row("converting/writer.py", "", "takes a disk that refuses, or two processes; tests/converting, tests/quantizing"),
+    Row("writing/errors.py", "", "takes a disk that refuses; tests/writing, tests/converting/test_refusals.py"),
+    Row("writing/locking.py", "", "takes two processes; tests/writing/test_whole.py, tests/converting/test_locked.py"),
+    Row("writing/whole.py", "", "takes a disk that refuses, or two processes; tests/writing/test_whole.py"),
+    Row("writing/names.py", "words(path, error)", "takes a disk with shorter names; tests/writing/test_names.py"),
+    Row("formats/int4_marlin.py", "", f"{GUARD}: kernels for Marlin's order refuse other shapes"),
+    *(
+        Row(f"kernels/{file}.py", "LacksError", LIBRARY)
+        for file in ("comfy_kitchen", "deepgemm", "marlin", "q8f", "sgl", "shared_objects", "vllm")
+    ),
+    Row("fused.py", "", "takes a ComfyUI newer than any that is tested; tests/linear/test_arguments.py"),
+    Row("loras/file.py", "Check its rights", "takes a user who may not; tests/loras/test_file.py"),
+    Row("layer_rules/selection.py", "and stays as it is. Remove", f"{CONVERT}: no MODEL has tables as layers", True),
+    Row("linear.py", "This ComfyUI cannot patch", "takes a GPU's dynamic VRAM and ComfyUI 0.24; tests/loading"),
+    Row("loras/file.py", "There is no LoRA at", LISTED, True),
+    Row("quantizing/layer.py", "= keep' into the node's layers", f"{GUARD}: layer_rules/shapes.py has every limit"),
+    Row("calibration/smoothing.py", "input channels of layer", f"{CONVERT}: Quantize Model has checked before", True),
+)
+
+# of the command line's own
+BY_NO_COMMAND = (
+    Row("converting/command.py", "_interrupted(", "takes Ctrl-C; tests/converting/test_refusals.py"),
+    Row("converting/convert.py", "for an SNR or for a size", "argparse refuses both; tests/converting"),
+    Row("converting/convert.py", "What was written would not load", "guards against a mistake; tests/converting"),
+)

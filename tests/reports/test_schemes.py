@@ -1,0 +1,55 @@
+"""The table of schemes as a user reads it."""
+
+import json
+from pathlib import Path
+
+import pytest
+from older_comfyui import core_rotates_int8
+
+from x2v_quant import cli
+from x2v_quant.reports import schemes as scheme_table
+from x2v_quant.schemes import SCHEMES
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return {row["scheme"]: row for row in scheme_table.table()["schemes"]}
+
+
+def test_every_scheme_has_its_row(rows):
+    assert list(rows) == [row.name for row in SCHEMES]
+
+
+@pytest.mark.parametrize(
+    "scheme,words",
+    [
+        ("fp8-vllm", "vllm"),
+        ("fp8-sgl", "sgl-kernel"),
+        ("int8-q8f", "q8-kernels, compute capability 8.9"),
+        ("fp8-b128-deepgemm", "deep-gemm, compute capability 9.0"),
+        ("int8-triton", "triton, compute capability 8.0 or newer"),
+        ("fp8-torch", "compute capability 8.9 or newer"),
+        ("mxfp4", scheme_table.MISSING),
+        ("dequant", ""),
+    ],
+)
+def test_what_a_scheme_needs(rows, scheme, words):
+    assert words in "; ".join(rows[scheme]["needs"])
+
+
+def test_the_command_says_what_runs_here(capsys):
+    assert cli.main(["schemes"]) == 0
+    text = capsys.readouterr().out
+    assert "fp8-dequant (fp8-channel): its own kernel runs here" in text
+    assert "mxfp4 (mxfp4): another kernel stands in: mxfp4 is not part of this version" in text
+    assert cli.main(["schemes", "--json"]) == 0
+    assert {row["scheme"] for row in json.loads(capsys.readouterr().out)["schemes"]} == {row.name for row in SCHEMES}
+
+
+@core_rotates_int8
+def test_the_readme_shows_the_table():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    shown = text.split("<!-- schemes:begin -->")[1].split("<!-- schemes:end -->")[0].strip()
+    assert shown == scheme_table.markdown(scheme_table.table()["schemes"])
