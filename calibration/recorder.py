@@ -5,11 +5,10 @@ from comfy.patcher_extension import WrappersMP
 from comfy_execution.utils import get_executing_context
 
 from ..linear.arguments import multiplied
+from ..linear.layers import hooked, linear_layers
 from .calibration import Calibration
 
 WRAPPER_KEY = "x2v_quant.calibrate"
-# what torch.compile puts before the names of a model's modules
-COMPILED = "_orig_mod."
 
 
 def calibrated(patcher):
@@ -47,18 +46,8 @@ class Recorder:
 
     def call(self, executor, *args, **kwargs):
         """A wrapper of BaseModel.apply_model."""
-        hooks = [
-            module.register_forward_pre_hook(_hook(self._calibration, name.replace(COMPILED, "")), with_kwargs=True)
-            for name, module in executor.class_obj.diffusion_model.named_modules()
-            if is_linear(module)
-        ]
-        try:
-            # a compiled model would run as it was traced, without the hooks
-            with torch.compiler.set_stance("force_eager"):
-                result = self._or_set_back(self._calibration.so_far(), executor, args, kwargs)
-        finally:
-            for hook in hooks:
-                hook.remove()
+        with hooked(linear_layers(executor.class_obj.diffusion_model), before=self.record):
+            result = self._or_set_back(self._calibration.so_far(), executor, args, kwargs)
         self._calibration.calls += 1
         return result
 
@@ -69,19 +58,11 @@ class Recorder:
             self._calibration.set_back(before)
             raise
 
-
-def is_linear(module: torch.nn.Module) -> bool:
-    """Whether it multiplies by a weight [out_features, in_features]: core's quantized layers are no torch.nn.Linear."""
-    return hasattr(module, "in_features") and hasattr(module, "out_features") and hasattr(module, "weight")
-
-
-def _hook(calibration: Calibration, layer: str):
-    def record(module, args, kwargs):
-        x = multiplied(args, kwargs).reshape(-1, module.in_features)
+    def record(self, name: str, layer: torch.nn.Module, args, kwargs) -> None:
+        """Takes in one call of the layer `name`, before it is computed."""
+        x = multiplied(args, kwargs).reshape(-1, layer.in_features)
         if x.shape[0]:
             maxima, length = (
                 torch.linalg.vector_norm(x, order, dim=0, dtype=torch.float32) for order in (float("inf"), 2)
             )
-            calibration.add(layer, maxima, length.square(), x.shape[0])
-
-    return record
+            self._calibration.add(name, maxima, length.square(), x.shape[0])

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+from ..common.compiled import COMPILED
 from .errors import Problem
 from .kinds import UNKNOWN, Family, find_prefix, recognise
 from .markers import WHOLE_FILE
@@ -16,7 +17,7 @@ INFIXES = {
     "_checkpoint_wrapped_module",
     "_fsdp_wrapped_module",
     "_fpw_module",
-    "_orig_mod",
+    COMPILED,
     "_forward_module",
     "_module",
     "module",

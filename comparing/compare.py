@@ -5,13 +5,14 @@ from dataclasses import dataclass
 
 import torch
 
+from ..linear.layers import linear_layers
 from .errors import CompareError
 from .layers import Layers, Sizes
 from .metrics import WINDOW, psnr, relative_error, ssim
 from .report import Report
 from .sampling import Job
 from .verdict import verdict
-from .watch import Watch, linear_layers
+from .watch import Watch
 
 STEPS = 3  # at which layers are compared
 SAME = "Connect two forms of the same model."

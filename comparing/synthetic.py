@@ -3,8 +3,8 @@ ComfyUI on the path."""
 
 import torch
 
+from ..linear.layers import linear_layers
 from .errors import CompareError
-from .watch import linear_layers
 
 TOKENS = 64
 POSITIVE, NEGATIVE = 0, 1  # added to the seed

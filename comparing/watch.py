@@ -5,8 +5,8 @@ from collections.abc import Callable, Collection
 import torch
 from comfy.patcher_extension import WrappersMP
 
-from ..calibration.recorder import COMPILED, is_linear
 from ..linear.arguments import multiplied
+from ..linear.layers import hooked, linear_layers
 
 WRAPPER_KEY = "x2v_quant.compare"
 # (step, the layer's name, the layer, its input [..., K])
@@ -34,26 +34,10 @@ class Watch:
     def _call(self, executor, *args, **kwargs):
         if self.step not in self._steps:
             return executor(*args, **kwargs)
-        layers = linear_layers(executor.class_obj.diffusion_model)
-        hooks = [layer.register_forward_hook(self._hook(name), with_kwargs=True) for name, layer in layers.items()]
-        try:
-            # a compiled model would run as it was traced, without the hooks
-            with torch.compiler.set_stance("force_eager"):
-                return executor(*args, **kwargs)
-        finally:
-            for hook in hooks:
-                hook.remove()
+        with hooked(linear_layers(executor.class_obj.diffusion_model), after=self._first_call):
+            return executor(*args, **kwargs)
 
-    def _hook(self, name: str):
-        def see(layer, args, kwargs, output):
-            if (self.step, name) not in self._seen:
-                self._seen.add((self.step, name))
-                self._see(self.step, name, layer, multiplied(args, kwargs))
-
-        return see
-
-
-def linear_layers(diffusion_model: torch.nn.Module) -> dict[str, torch.nn.Module]:
-    """Every linear layer of any loader, by the name that it has when it is not compiled."""
-    modules = diffusion_model.named_modules()
-    return {name.replace(COMPILED, ""): module for name, module in modules if is_linear(module)}
+    def _first_call(self, name: str, layer: torch.nn.Module, args, kwargs, output) -> None:
+        if (self.step, name) not in self._seen:
+            self._seen.add((self.step, name))
+            self._see(self.step, name, layer, multiplied(args, kwargs))

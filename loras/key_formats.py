@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 
 from ..checkpoints.expert_names import HIGH, LOW
+from ..common.compiled import COMPILED
 
 # the end of a file's key -> how core spells it; the first row that fits counts
 ENDINGS = (
@@ -67,7 +68,7 @@ EXPERTS = {
 # what may stand before a layer's name, any of them one behind the other
 WRAPPERS = (
     *("base_model", "model", "diffusion_model", "transformer", "unet", "pipe", "dit", "net", "module", "denoiser"),
-    *("generator", "generator_ema", "student", "ema", "model_ema", "lora", "lycoris", "_orig_mod"),
+    *("generator", "generator_ema", "student", "ema", "model_ema", "lora", "lycoris", COMPILED),
     *EXPERTS,
 )
 # the same where there are no dots: the longest first

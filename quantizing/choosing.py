@@ -3,10 +3,11 @@
 import torch
 
 from ..layer_rules import Selection, parse_overrides, select
+from ..linear.layers import linear_layers
 from ..schemes import DIT, T5, SchemeChoice
 from .model import DIFFUSION_MODEL
 from .planning import format_for
-from .weights import linear_layers, shape_of
+from .weights import shape_of
 
 
 def select_in_model(patcher, format_name: str, lines: str, choice: SchemeChoice) -> Selection:

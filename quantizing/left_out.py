@@ -4,6 +4,7 @@ import torch
 from comfy_api.torch_helpers.torch_compile import COMPILE_KEY, TORCH_COMPILE_KWARGS
 
 from ..calibration.recorder import WRAPPER_KEY as CALIBRATING
+from ..common.compiled import is_compiled
 from ..comparing.watch import WRAPPER_KEY as COMPARING
 from ..loading.experts import WRAPPER as PAIRED
 from ..loras import others_beside
@@ -50,4 +51,4 @@ def left_out_of_clip(clip) -> list[str]:
 
 def _is_weight_or_compiled(held: object) -> bool:
     """A weight is in the file; torch.compile leaves the results as they are."""
-    return isinstance(held, torch.Tensor) or hasattr(held, "_orig_mod")
+    return isinstance(held, torch.Tensor) or is_compiled(held)

@@ -12,6 +12,7 @@ from ..calibration.recorder import WRAPPER_KEY
 from ..common.log import log
 from ..layer_rules import Selection
 from ..linear import operations
+from ..linear.layers import is_ours, linear_layers
 from ..loading.common import announce, compute_dtype
 from ..schemes import DIT, T5, SchemeChoice
 from ..schemes.plan import Plan
@@ -22,7 +23,7 @@ from .patchers import successor, with_loras_in_weights
 from .planning import plan_for
 from .smoother import Smoother, sentences
 from .stored_format import held_format
-from .weights import is_foreign, is_ours, linear_layers
+from .weights import is_foreign
 
 # where the layers of a selection are: the part of core's MODEL that the sampler calls, all of a CLIP
 DIFFUSION_MODEL = "diffusion_model"

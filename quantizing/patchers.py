@@ -10,6 +10,7 @@ import torch
 from comfy.patcher_extension import WrappersMP
 from comfy_api.torch_helpers.torch_compile import COMPILE_KEY, TORCH_COMPILE_KWARGS, set_torch_compile_wrapper
 
+from ..common.compiled import is_compiled
 from ..loading.experts import stay_paired
 from ..loras import in_weights, move, stackable
 from ..runtime.compiling import compiled_again
@@ -63,7 +64,7 @@ def successor(patcher, model: torch.nn.Module, copier: Copier, baked: Collection
 
 
 def _check_compiled(patcher) -> None:
-    compiled = [name for name, held in patcher.object_patches.items() if hasattr(held, "_orig_mod")]
+    compiled = [name for name, held in patcher.object_patches.items() if is_compiled(held)]
     if compiled:
         raise QuantizeError(
             f"{compiled[0]} of this model is compiled already. Put the node that compiles behind Quantize Model."

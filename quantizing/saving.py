@@ -20,11 +20,11 @@ from ..converting import packages
 from ..converting.outputs import COMFYUI, LIGHTX2V
 from ..converting.units import Spec, Unit
 from ..converting.writer import Writer, reserved
+from ..linear.layers import linear_layers
 from .errors import QuantizeError
 from .model import DIFFUSION_MODEL
 from .patchers import with_loras_in_weights
 from .saving_units import Part, plain
-from .weights import linear_layers
 
 Progress = Callable[[int, int], None]
 

@@ -16,10 +16,11 @@ from ..converting.units import Spec, Unit
 from ..formats import FORMATS, SMOOTHED, format_of, like, original
 from ..formats.convert import convert
 from ..formats.format import Format
+from ..linear.layers import linear_layers
 from .errors import QuantizeError
 from .sharing import affine_norms
 from .stored_format import in_our_layout
-from .weights import is_foreign, linear_layers, read
+from .weights import is_foreign, read
 
 Spans = list[tuple[int, int]]
 

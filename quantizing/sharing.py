@@ -15,11 +15,12 @@ from ..converting.units import Unit
 from ..formats import format_of
 from ..formats.format import Format
 from ..layer_rules import Selection
+from ..linear.layers import linear_layers
 from .errors import QuantizeError
 from .patchers import with_loras_in_weights
 from .smoother import Smoother
 from .stored_format import in_our_layout
-from .weights import linear_layers, read, shape_of
+from .weights import read, shape_of
 
 MODEL = "diffusion_model"
 # what Quantize Model calls it

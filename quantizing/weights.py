@@ -1,11 +1,11 @@
-"""The linear layers of a loaded model, and their weights in float32 whoever loaded them."""
+"""The weights of a loaded model's linear layers in float32, whoever loaded them."""
 
 import comfy.ops
 import torch
 from comfy_kitchen.tensor import QuantizedTensor
-from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
 from ..linear import QuantLinear
+from ..linear.layers import is_ours
 from .stored_format import in_our_layout
 
 # modules that define linear layers whose `weight` is what they multiply by; of others only the forward is to be trusted
@@ -14,27 +14,9 @@ PLAIN_HOMES = (comfy.ops.__name__, torch.nn.Linear.__module__, QuantLinear.__mod
 UNIT_ROWS = 1024
 
 
-def linear_layers(root: torch.nn.Module) -> dict[str, torch.nn.Module]:
-    """Name in `root` -> every linear layer in it, core's own classes and everyone's subclasses of torch's."""
-    return {name: module for name, module in root.named_modules() if _is_linear(module)}
-
-
-def _is_linear(module: torch.nn.Module) -> bool:
-    if isinstance(module, NonDynamicallyQuantizableLinear):  # torch's attention takes its weight past its forward
-        return False
-    # core's quantized layers are no torch.nn.Linear
-    mixed = isinstance(module, comfy.ops.CastWeightBiasOp) and type(module).__name__ == "Linear"
-    return (isinstance(module, torch.nn.Linear) or mixed) and module.weight is not None
-
-
 def shape_of(layer: torch.nn.Module) -> tuple[int, int]:
     """(N, K)."""
     return layer.out_features, layer.in_features
-
-
-def is_ours(layer: torch.nn.Module) -> bool:
-    """Whether the layer runs on this pack's kernels."""
-    return isinstance(layer, QuantLinear) and layer.kernel is not None
 
 
 def is_foreign(layer: torch.nn.Module) -> bool:

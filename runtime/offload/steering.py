@@ -7,13 +7,13 @@ from collections.abc import Callable
 import comfy.model_prefetch
 import torch
 
+from ...common.compiled import is_compiled, uncompiled
+from ...linear.layers import hooked
 from .blocks import Block
 from .copy_stream import lane
 from .settings import DISK, OffloadSettings
 from .streaming import Streamer
 
-# where a compiled module keeps the one that it was made of
-COMPILED = "_orig_mod"
 # where core's own models ask for prefetching themselves
 PREFETCHED_BY_CORE = ("comfy.ldm.lightricks.av_model", "comfy.ldm.minimax.model")
 
@@ -40,20 +40,16 @@ class Streaming:
         self._lock = threading.Lock()
 
     def __call__(self, executor, x, *args, **kwargs):
-        model = _diffusion_model(executor)
+        model = uncompiled(executor.class_obj.diffusion_model)
         streamer = self._streamer(model, x.device)
         streamer.begin()
-        hooks = _before_each(self.parts_of(model), streamer.enter)
         complete = False
         try:
-            # what is compiled would run as it was traced, with the parameters of then
-            with torch.compiler.set_stance("force_eager"):
+            with hooked(_modules(self.parts_of(model)), before=lambda name, *_: streamer.enter(name)):
                 result = executor(x, *args, **kwargs)
             complete = True
             return result
         finally:
-            for hook in hooks:
-                hook.remove()
             streamer.end(complete)
 
     @property
@@ -97,7 +93,7 @@ class Prefetching:
     def __call__(self, executor, x, *args, **kwargs):
         model = executor.class_obj.diffusion_model
         # a compiled model would trace the hooks
-        if hasattr(model, COMPILED) or type(model).__module__ in PREFETCHED_BY_CORE:
+        if is_compiled(model) or type(model).__module__ in PREFETCHED_BY_CORE:
             return executor(x, *args, **kwargs)
         parts = self._parts_of(model)
         queue = comfy.model_prefetch.make_prefetch_queue(
@@ -107,18 +103,14 @@ class Prefetching:
             return executor(x, *args, **kwargs)
         waiting = [part.name for part in parts]
 
-        def enter(name: str) -> None:
+        def enter(name: str, *_) -> None:
             # a block out of order is fetched when it computes
             if waiting and waiting[0] == name:
                 waiting.pop(0)
                 comfy.model_prefetch.prefetch_queue_pop(queue, x.device, None)
 
-        hooks = _before_each(parts, enter)
-        try:
+        with hooked(_modules(parts), before=enter, eager=False):
             result = executor(x, *args, **kwargs)
-        finally:
-            for hook in hooks:
-                hook.remove()
         if waiting:
             comfy.model_prefetch.cleanup_prefetch_queues()
         else:
@@ -126,15 +118,5 @@ class Prefetching:
         return result
 
 
-def _diffusion_model(executor) -> torch.nn.Module:
-    model = executor.class_obj.diffusion_model
-    return getattr(model, COMPILED, model)
-
-
-def _before_each(parts: list[Block], call: Callable[[str], None]) -> list:
-    """Hooks that call `call` with a part's name before it computes."""
-
-    def hook_of(name: str):
-        return lambda module, args: call(name)
-
-    return [part.module.register_forward_pre_hook(hook_of(part.name)) for part in parts]
+def _modules(parts: list[Block]) -> dict[str, torch.nn.Module]:
+    return {part.name: part.module for part in parts}

@@ -3,33 +3,8 @@
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-import torch
-
 from ...kernels import dequant
 from ...linear import QuantLinear
-
-# what torch.compile puts into the names of a model's modules
-COMPILED = "_orig_mod"
-
-
-def plain_name(name: str) -> str:
-    """The name of a module as in the file, compiled or not."""
-    return ".".join(part for part in name.split(".") if part != COMPILED)
-
-
-def named_linears(diffusion_model: torch.nn.Module) -> dict[str, torch.nn.Module]:
-    """Every linear layer, of any loader: its name as in the file -> the module."""
-    return {
-        plain_name(name): module
-        for name, module in diffusion_model.named_modules()
-        if hasattr(module, "in_features") and hasattr(module, "out_features") and hasattr(module, "weight")
-    }
-
-
-def quantized_layers(diffusion_model: torch.nn.Module) -> dict[str, QuantLinear]:
-    """The layers that this pack has quantized: name -> module."""
-    linears = named_linears(diffusion_model)
-    return {n: m for n, m in linears.items() if isinstance(m, QuantLinear) and m.kernel is not None}
 
 
 @contextmanager

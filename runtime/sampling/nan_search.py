@@ -8,9 +8,9 @@ import torch
 from comfy_kitchen.tensor import QuantizedTensor
 from torch.utils._pytree import tree_leaves
 
-from ...linear import QuantLinear
+from ...common.compiled import plain_name
+from ...linear.layers import hooked, is_ours
 from ...schemes.plan import Plan
-from .high_precision import plain_name
 
 # what a culprit may be
 LATENT, CONDITIONING, WEIGHT, LAYER, BETWEEN, ELSEWHERE = (
@@ -61,17 +61,10 @@ class NanSearch:
         if not finite(conditioning):
             self.found.append(Culprit(CONDITIONING))
         watch = _Watch(self.found)
-        leaves = [(n, m) for n, m in diffusion_model.named_modules() if not any(True for _ in m.children())]
-        hooks = [
-            module.register_forward_hook(watch.hook(plain_name(name)), with_kwargs=True) for name, module in leaves
-        ]
-        try:
-            # a compiled model would run as it was traced, without the hooks
-            with torch.compiler.set_stance("force_eager"):
-                yield
-        finally:
-            for hook in hooks:
-                hook.remove()
+        modules = diffusion_model.named_modules()
+        leaves = {plain_name(name): module for name, module in modules if not any(True for _ in module.children())}
+        with hooked(leaves, after=watch.look):
+            yield
 
 
 class _Watch:
@@ -81,23 +74,19 @@ class _Watch:
         self.found = found
         self.before = ""
 
-    def hook(self, name: str):
-        def look(module, args, kwargs, output):
-            if self.found:
-                return
-            if finite(output):
-                self.before = name
-                return
-            ours = isinstance(module, QuantLinear) and module.kernel is not None
-            how = (module.kernel.name, module.model_plan) if ours else (None, None)
-            given = [tensor for tensor in tree_leaves((args, kwargs)) if torch.is_tensor(tensor)]
-            here = LAYER if finite_weight(module) else WEIGHT
-            kind = here if finite((args, kwargs)) else BETWEEN
-            largest = max((float(tensor.abs().max()) for tensor in given if tensor.numel()), default=0.0)
-            dtype = given[0].dtype if given else None
-            self.found.append(Culprit(kind, name, self.before, largest, dtype, *how))
-
-        return look
+    def look(self, name: str, module: torch.nn.Module, args, kwargs, output) -> None:
+        if self.found:
+            return
+        if finite(output):
+            self.before = name
+            return
+        how = (module.kernel.name, module.model_plan) if is_ours(module) else (None, None)
+        given = [tensor for tensor in tree_leaves((args, kwargs)) if torch.is_tensor(tensor)]
+        here = LAYER if finite_weight(module) else WEIGHT
+        kind = here if finite((args, kwargs)) else BETWEEN
+        largest = max((float(tensor.abs().max()) for tensor in given if tensor.numel()), default=0.0)
+        dtype = given[0].dtype if given else None
+        self.found.append(Culprit(kind, name, self.before, largest, dtype, *how))
 
 
 def finite(values) -> bool:

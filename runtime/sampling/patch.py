@@ -2,7 +2,7 @@
 
 from comfy.patcher_extension import WrappersMP
 
-from .high_precision import quantized_layers
+from ...linear.layers import our_layers
 from .nan_guard import NanGuard
 from .recorder import StepRecorder
 from .run import Follower, Precision
@@ -25,7 +25,7 @@ def patched(
     if not (schedule or nan_guard or report is not None):
         return patcher
     if schedule:
-        schedule.check(quantized_layers(patcher.model.diffusion_model))
+        schedule.check(our_layers(patcher.model.diffusion_model))
     clone = patcher.clone()
     follower = Follower(schedule)
     # the first is the outermost: the others find the run that it follows

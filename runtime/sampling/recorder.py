@@ -1,14 +1,16 @@
 """Fills a step report while core samples."""
 
+import functools
 import time
 from collections.abc import Callable
 
+import torch
 from comfy.patcher_extension import WrappersMP, get_wrappers_with_key
 from comfy_api.torch_helpers.torch_compile import COMPILE_KEY
 from comfy_execution.utils import get_executing_context
 
+from ...linear.layers import hooked, linear_layers
 from .clock import StepClock
-from .high_precision import named_linears
 from .run import Follower
 from .step_report import RunReport, StepReport
 
@@ -68,15 +70,9 @@ class StepRecorder:
         # a compiled model would be traced with the hooks; of several GPUs one counts
         if is_compiled(args[TRANSFORMER_OPTIONS]) or not run.uncounted.acquire(blocking=False):
             return executor(*args, **kwargs)
-        hooks = [
-            module.register_forward_pre_hook(_counting(run, name))
-            for name, module in named_linears(executor.class_obj.diffusion_model).items()
-        ]
-        try:
+        layers = linear_layers(executor.class_obj.diffusion_model)
+        with hooked(layers, before=functools.partial(_count, run), eager=False):
             return executor(*args, **kwargs)
-        finally:
-            for hook in hooks:
-                hook.remove()
 
 
 def is_compiled(transformer_options: dict) -> bool:
@@ -84,13 +80,10 @@ def is_compiled(transformer_options: dict) -> bool:
     return bool(get_wrappers_with_key(WrappersMP.APPLY_MODEL, COMPILE_KEY, transformer_options))
 
 
-def _counting(run: RunReport, name: str):
-    def count(module, args):
-        rows = args[0].numel() // args[0].shape[-1]  # wider than in_features before an activation that halves it
-        run.work[name] = run.work.get(name, 0) + rows * module.in_features * module.out_features
-        run.tokens = max(run.tokens, rows)
-
-    return count
+def _count(run: RunReport, name: str, layer: torch.nn.Module, args, kwargs) -> None:
+    rows = args[0].numel() // args[0].shape[-1]  # wider than in_features before an activation that halves it
+    run.work[name] = run.work.get(name, 0) + rows * layer.in_features * layer.out_features
+    run.tokens = max(run.tokens, rows)
 
 
 def throttled(show: Callable[[str], None], every: float = SHOW_EVERY) -> Callable[[Callable[[], str]], None]:

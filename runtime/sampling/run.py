@@ -5,7 +5,8 @@ from itertools import pairwise
 
 import torch
 
-from .high_precision import in_high_precision, quantized_layers
+from ...linear.layers import our_layers
+from .high_precision import in_high_precision
 from .schedule import PrecisionSchedule
 
 # of noise levels that samplers compute from logarithms
@@ -43,10 +44,10 @@ class SamplerRun:
         self.step = min(step + 1, self.steps - 1)
 
     def layers(self, diffusion_model: torch.nn.Module) -> dict:
-        """`quantized_layers`, looked up once per run: each GPU has a model of its own."""
+        """`our_layers`, looked up once per run: each GPU has a model of its own."""
         key = id(diffusion_model)
         if key not in self._layers:
-            self._layers[key] = quantized_layers(diffusion_model)
+            self._layers[key] = our_layers(diffusion_model)
         return self._layers[key]
 
 

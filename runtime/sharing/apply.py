@@ -2,14 +2,15 @@
 
 import functools
 from collections import Counter
-from collections.abc import Mapping
 
 import torch
 from comfy.patcher_extension import WrappersMP
 from comfy_api.torch_helpers.torch_compile import COMPILE_KEY
 
+from ...common.compiled import plain_name
 from ...kernels.shared_input import ACTIVE, Group, SharedInputs
-from .groups import Found, found_in, is_ours
+from ...linear.layers import hooked, is_ours
+from .groups import Found, found_in
 
 WRAPPER_KEY = "x2v_quant.shared_activations"
 
@@ -34,38 +35,31 @@ def sharing(executor, x, t, c_concat=None, c_crossattn=None, control=None, trans
     if COMPILE_KEY in options.get("wrappers", {}).get(WrappersMP.APPLY_MODEL, {}):
         return call()
     shared = SharedInputs()
-    hooks = []
-    try:
-        for found in found_in(executor.class_obj.diffusion_model):
-            if found.groups and not is_compiled(found):
-                hooks += _around(found.module, shared, {layer: group for group in found.groups for layer in group})
+    every = found_in(executor.class_obj.diffusion_model)
+    sharing = {found.name: found for found in every if found.groups and not is_compiled(found)}
+
+    # inputs are kept from a module's first layer to its last, in the call that the hooks are made for: another thread
+    # may run the same module
+    def enter(name: str, *_) -> None:
+        if ACTIVE.get() is shared:
+            shared.enter({layer: group for group in sharing[name].groups for layer in group})
+
+    def leave(*_) -> None:
+        if ACTIVE.get() is shared:
+            shared.leave()
+
+    modules = {name: found.module for name, found in sharing.items()}
+    with hooked(modules, enter, leave, eager=False, always=True):
         token = ACTIVE.set(shared)
         try:
             return call()
         finally:
             ACTIVE.reset(token)
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 def is_compiled(found: Found) -> bool:
-    return "_orig_mod" in found.name.split(".")
-
-
-def _around(module: torch.nn.Module, shared: SharedInputs, groups: Mapping[torch.nn.Module, Group]) -> list:
-    """Hooks that keep inputs from the module's first layer to its last. They act in the call that they are made for:
-    another thread may run the same module."""
-
-    def before(module, args):
-        if ACTIVE.get() is shared:
-            shared.enter(groups)
-
-    def after(module, args, output):
-        if ACTIVE.get() is shared:
-            shared.leave()
-
-    return [module.register_forward_pre_hook(before), module.register_forward_hook(after, always_call=True)]
+    """Whether torch.compile made the module, or one around it, of another."""
+    return plain_name(found.name) != found.name
 
 
 def notes_on(model: torch.nn.Module) -> list[str]:

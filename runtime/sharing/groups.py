@@ -9,6 +9,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from ...kernels.kernel import Steps
 from ...kernels.shared_input import Group
+from ...linear.layers import is_ours
 from .families import SharingModule, is_as_read, row_of
 
 PACK = __name__.split(".")[0]
@@ -72,11 +73,6 @@ def _split(found: Found, group: list[tuple[str, torch.nn.Module]]) -> None:
         else:
             what = " and ".join(steps.reads)
             found.reasons.append(f"{', '.join(names)} have a {what} of their own each")
-
-
-def is_ours(layer: torch.nn.Module) -> bool:
-    """Whether one of this pack's kernels multiplies it."""
-    return getattr(layer, "kernel", None) is not None and hasattr(layer, "model_plan")
 
 
 def _why_one_pass(kernel) -> str:

@@ -11,7 +11,8 @@ pytestmark = pytest.mark.usefixtures("inference")
 @pytest.mark.parametrize("sampler", ["euler", "heun"])
 @pytest.mark.parametrize("wanted", [(0, 2, 3), (1,), ()])
 def test_each_layer_once_in_each_step(dense, job, sampler, wanted):
-    from x2v_quant.comparing.watch import Watch, linear_layers
+    from x2v_quant.comparing.watch import Watch
+    from x2v_quant.linear.layers import linear_layers
 
     seen = Counter()
     layers = linear_layers(dense.model.diffusion_model)
@@ -46,7 +47,7 @@ def test_a_step_sees_its_own_time(dense, job):
 
 
 def test_names_are_those_of_the_model_that_is_not_compiled():
-    from x2v_quant.comparing.watch import linear_layers
+    from x2v_quant.linear.layers import linear_layers
 
     model = torch.nn.Module()
     model.block = torch.compile(torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.Conv1d(4, 4, 1)))

@@ -9,8 +9,9 @@ from layers import HOLDING, K, N, layer_of
 from older_comfyui import core_fuses_activations
 
 from x2v_quant.calibration import Calibration
-from x2v_quant.calibration.recorder import _hook
+from x2v_quant.calibration.recorder import Recorder
 from x2v_quant.linear.arguments import ACTIVATIONS, Fused, multiplied, named_by
+from x2v_quant.linear.layers import hooked
 
 pytestmark = pytest.mark.usefixtures("inference")
 EPS = 1e-3
@@ -191,13 +192,12 @@ def test_newer_releases_are_told_to_call_the_layer(format_name):
 
 def test_a_calibration_sees_what_is_multiplied():
     layer, calibration = layer_of("float"), Calibration()
-    layer.register_forward_pre_hook(_hook(calibration, "layer"), with_kwargs=True)
     x = randn(5, 2 * K)
-    layer(x, input_act="swiglu", residual=torch.ones(N))
+    with hooked({"layer": layer}, before=Recorder(calibration).record):
+        layer(x, input_act="swiglu", residual=torch.ones(N))
     expected = Calibration()
-    other = layer_of("float")
-    other.register_forward_pre_hook(_hook(expected, "layer"), with_kwargs=True)
-    other(Fused("swiglu").activated(x))
+    with hooked({"layer": layer}, before=Recorder(expected).record):
+        layer(Fused("swiglu").activated(x))
     assert torch.equal(calibration.maxima["layer"], expected.maxima["layer"])
     assert torch.equal(calibration.squares["layer"], expected.squares["layer"])
     assert calibration.tokens == expected.tokens == {"layer": 5}

@@ -52,7 +52,7 @@ def test_a_foreign_layer_is_read_through_its_forward(rows, columns, biased, spre
 def test_what_counts_as_a_linear_layer():
     import comfy.ops
 
-    from x2v_quant.quantizing.weights import linear_layers
+    from x2v_quant.linear.layers import linear_layers
 
     mixed = comfy.ops.mixed_precision_ops({}, torch.float32)
     root = torch.nn.ModuleDict(
@@ -91,9 +91,10 @@ def test_a_plain_weight_is_read_as_it_is(dtype):
 def test_a_layer_of_ours_is_read_dequantized_in_float32(format_name):
     from x2v_quant.kernels.machine import default_device
     from x2v_quant.linear import operations
+    from x2v_quant.linear.layers import is_ours
     from x2v_quant.quantizing.layer import Job, quantize_layer
     from x2v_quant.quantizing.planning import plan_for
-    from x2v_quant.quantizing.weights import is_ours, read
+    from x2v_quant.quantizing.weights import read
     from x2v_quant.schemes import SchemeChoice
 
     device = default_device()

@@ -5,8 +5,8 @@ import torch
 from comfy.model_management import module_size
 from comfy.patcher_extension import WrappersMP
 
-from x2v_quant.calibration.recorder import is_linear
 from x2v_quant.demo import assets
+from x2v_quant.linear.layers import is_linear
 from x2v_quant.runtime.offload import OffloadSettings
 from x2v_quant.runtime.offload.apply import KEY, offloaded, offloaded_encoder
 from x2v_quant.runtime.offload.blocks import blocks_of

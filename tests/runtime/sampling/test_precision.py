@@ -6,8 +6,9 @@ import pytest
 import torch
 from comfy.patcher_extension import WrappersMP
 
+from x2v_quant.linear.layers import our_layers
 from x2v_quant.runtime.sampling import PrecisionSchedule, ScheduleError, StepReport, patched
-from x2v_quant.runtime.sampling.high_precision import in_high_precision, quantized_layers
+from x2v_quant.runtime.sampling.high_precision import in_high_precision
 from x2v_quant.runtime.sampling.run import Follower, Precision, SamplerRun
 from x2v_quant.runtime.sampling.schedule import parse_layers
 
@@ -23,7 +24,7 @@ ALL_STEPS = {
 
 
 def kernels(model):
-    return {name: layer.kernel for name, layer in quantized_layers(model.model.diffusion_model).items()}
+    return {name: layer.kernel for name, layer in our_layers(model.model.diffusion_model).items()}
 
 
 @pytest.fixture
@@ -41,7 +42,7 @@ def seen(sample):
 
             return note
 
-        layers = quantized_layers(model.model.diffusion_model)
+        layers = our_layers(model.model.diffusion_model)
         hooks = [layer.register_forward_pre_hook(hook(name)) for name, layer in layers.items()]
         sample(model, **how)
         for each in hooks:
@@ -197,7 +198,7 @@ def test_weight_only_kernels_keep_multiplying_as_they_do(load):
     model = load("int4-g128")
     before = kernels(model)
     assert {kernel.name for kernel in before.values()} == {"reference"}
-    with in_high_precision(quantized_layers(model.model.diffusion_model).values()):
+    with in_high_precision(our_layers(model.model.diffusion_model).values()):
         assert kernels(model) == before
 
 
@@ -213,7 +214,7 @@ def test_threads_with_a_model_each_do_not_meet(load):
 
         def __call__(self, x, t):
             meet.wait()
-            inside.append({layer.kernel.name for layer in quantized_layers(self.class_obj.diffusion_model).values()})
+            inside.append({layer.kernel.name for layer in our_layers(self.class_obj.diffusion_model).values()})
             meet.wait()
 
     apply = Precision(follower).apply
@@ -224,7 +225,7 @@ def test_threads_with_a_model_each_do_not_meet(load):
         thread.join()
     assert inside == [{"dequant"}, {"dequant"}]
     for model in models:
-        assert {layer.kernel.name for layer in quantized_layers(model.diffusion_model).values()} == {"reference"}
+        assert {layer.kernel.name for layer in our_layers(model.diffusion_model).values()} == {"reference"}
 
 
 def test_compiled_layers_follow_it_and_are_compiled_once_for_each_precision(load, sample):
