@@ -49,6 +49,13 @@ def copies(monkeypatch):
     monkeypatch.setattr(comfy.model_management, "cast_to", cast_to)
 
 
+@pytest.fixture(autouse=True)
+def no_others():
+    """Models that other tests keep stay where they are: core's own do not take a move outside of inference mode."""
+    comfy.model_management.unload_all_models()
+    assert not loaded_models()
+
+
 def loaded_models():
     return [entry for entry in comfy.model_management.current_loaded_models if entry.model is not None]
 
