@@ -9,9 +9,9 @@ import comfy.model_management
 import torch
 
 from ..loading import load_clip_vision, load_dit, load_t5
+from ..timing.case import Case, timed
+from ..timing.clock import FULL, Effort, measure
 from . import core_loaders, models, shapes
-from .case import Case, timed
-from .timing import FULL, Effort, measure
 
 PART = "blocks"
 KINDS = ("int8", "fp8")

@@ -19,11 +19,12 @@ from ..converting.options import Options
 from ..converting.tensor_file import TensorFile
 from ..converting.units import Spec
 from ..core.on_path import use_comfyui
-from .case import Case, missing, timed
+from ..timing.case import Case, timed
+from ..timing.clock import FULL, Effort, measure
+from .case import missing
 from .peak_memory import peak, reset_peak
 from .random_file import dense
 from .shapes import WAN_14B, Model
-from .timing import FULL, Effort, measure
 
 PART = "file_converting"
 FORMATS = ("int8-channel", "fp8-channel")

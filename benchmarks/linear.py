@@ -9,10 +9,11 @@ import torch
 from ..formats import FORMATS, fitting
 from ..kernels import Choice, choose
 from ..kernels.machine import Machine, default_device, describe
-from .case import Case, missing, timed
+from ..timing.case import Case, timed
+from ..timing.clock import FULL, Effort, Timing, measure
+from .case import missing
 from .peers import PEERS, Peer, computing_dtype
 from .shapes import CLIP_H, MODELS, Layer, Model
-from .timing import FULL, Effort, Timing, measure
 
 PART = "linear"
 # measured where nothing multiplies in low precision: what LightX2V publishes every model in

@@ -13,10 +13,11 @@ import comfy.model_management
 import torch
 
 from ..demo.wan import WanSize
+from ..timing.case import Case, timed
+from ..timing.clock import FULL, Effort, measure
 from . import models, page_cache
-from .case import Case, missing, timed
+from .case import missing
 from .reading import T5_MODEL, read
-from .timing import FULL, Effort, measure
 
 PART = "loading"
 BLOCKS = 8

@@ -15,10 +15,11 @@ from ..kernels.machine import default_device
 from ..loading import load_dit
 from ..runtime.offload import BLOCK, OffloadSettings
 from ..runtime.offload.apply import offloaded
+from ..timing.case import Case
+from ..timing.clock import FULL, Effort
 from . import models, random_file
-from .case import Case, missing
+from .case import missing
 from .shapes import WAN_14B, Model
-from .timing import FULL, Effort
 
 PART = "offloading"
 KINDS = ("int8", "fp8")

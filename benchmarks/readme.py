@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ..reports import schemes as scheme_table
+from ..timing import listing
 from . import tables
 from .fidelity.section import fidelity_section
 from .train_demo.section import training_section
@@ -30,7 +31,7 @@ def page() -> str:
     blocks = ["# Every figure", "Written by `python -m x2v_quant.benchmarks.readme`; quartiles are in the JSON files."]
     for report in _reports():
         blocks.append(_machine(report, report["cases"]))
-        absent = tables.absences(report["cases"])
+        absent = listing.absences(report["cases"])
         if absent:
             blocks.append("\n".join(["Not measured here:", "", *absent]))
     return "\n\n".join(blocks) + "\n"
@@ -69,7 +70,7 @@ def _reports() -> list[dict]:
 
 def _machine(report: dict, cases: list[dict]) -> str:
     command = f"python dev.py exec {report.get('command', COMMAND)} --results benchmarks/results"
-    blocks = [f"**{tables.about(report)}**, {report['date']}", f"```\n{command}\n```", *tables.comparisons(cases)]
+    blocks = [f"**{listing.about(report)}**, {report['date']}", f"```\n{command}\n```", *tables.comparisons(cases)]
     return "\n\n".join(blocks)
 
 

@@ -13,10 +13,10 @@ from ..loading import load_dit
 from ..runtime.sampling import PrecisionSchedule, StepReport, patched
 from ..runtime.sharing import shared_activations
 from ..schemes import SchemeChoice
+from ..timing.case import Case, timed
+from ..timing.clock import FULL, Effort, measure
 from . import models
-from .case import Case, timed
 from .sampling import BLOCKS, QUICK_LATENT, QUICK_SIZE, STEPS, sample
-from .timing import FULL, Effort, measure
 
 PART = "sampler_patch"
 KIND = "int8"

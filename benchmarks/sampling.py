@@ -11,10 +11,11 @@ import torch
 from ..demo.wan import WanSize, dit
 from ..kernels.machine import Machine, default_device, describe
 from ..loading import load_dit
+from ..timing.case import Case, timed
+from ..timing.clock import FULL, Effort, measure
 from . import core_loaders, models
-from .case import Case, missing, timed
+from .case import missing
 from .shapes import WAN_1_3B
-from .timing import FULL, Effort, measure
 
 PART = "sampling"
 KINDS = ("int8", "fp8")

@@ -6,8 +6,8 @@ open-clip's ViT-H-14 (width, mlp ratio 4, layers; q, k and v are one layer).
 
 from dataclasses import dataclass
 
-# 81 frames of 832 x 480: 21 x 30 x 52 latent patches
-VIDEO_TOKENS = 32760
+from ..timing.kernels import VIDEO_TOKENS, WIDTHS_1_3B, WIDTHS_14B
+
 PROMPT_TOKENS = 512
 # 16 x 16 patches of an image and the class
 IMAGE_TOKENS = 257
@@ -62,8 +62,8 @@ def _encoder(name, component, width, mlp, heads, blocks, tokens, rows: tuple[tup
     return Model(name, component, width, mlp, heads, blocks, layers)
 
 
-WAN_1_3B = _wan("Wan 1.3B", 1536, 8960, 12, 30, cpu_attention=4096, cpu_rest=1024)
-WAN_14B = _wan("Wan 14B", 5120, 13824, 40, 40, cpu_attention=256, cpu_rest=256)
+WAN_1_3B = _wan("Wan 1.3B", *WIDTHS_1_3B, 12, 30, cpu_attention=4096, cpu_rest=1024)
+WAN_14B = _wan("Wan 14B", *WIDTHS_14B, 40, 40, cpu_attention=256, cpu_rest=256)
 UMT5_XXL = _encoder(
     "umt5-xxl",
     "t5",

@@ -1,9 +1,28 @@
-"""ComfyUI as a library, for commands that run outside its server."""
+"""Where ComfyUI is, and ComfyUI as a library for commands that run outside its server."""
 
+import os
 import sys
 from pathlib import Path
 
-from ..headless.server import StartError, find_comfyui
+from ..common.printable import LinesError
+
+PACK = Path(__file__).resolve().parents[1]
+
+
+class StartError(LinesError, RuntimeError):
+    """There is no ComfyUI, or its server did not start, or started without our nodes; the message ends with the tail
+    of its log."""
+
+
+def find_comfyui() -> Path:
+    """COMFYUI_PATH, else the ComfyUI this pack is installed in (custom_nodes/..), else the one dev.py fetched."""
+    named = os.environ.get("COMFYUI_PATH")
+    candidates = [Path(named)] if named else [PACK.parents[1], PACK / ".comfyui" / "ComfyUI"]
+    for folder in candidates:
+        if (folder / "main.py").exists() and (folder / "comfyui_version.py").exists():
+            return folder.resolve()
+    places = ", ".join(str(folder) for folder in candidates)
+    raise StartError(f"no ComfyUI in {places}: set COMFYUI_PATH to the folder that holds its main.py")
 
 
 def use_comfyui(cpu: bool = False) -> Path:
@@ -17,17 +36,4 @@ def use_comfyui(cpu: bool = False) -> Path:
     from comfy.cli_args import args
 
     args.cpu = cpu or not torch.cuda.is_available()
-    return path
-
-
-def use_comfyui_with_int8() -> Path:
-    """As `use_comfyui`, for figures against ComfyUI's int8 layers. Raises StartError too where it has none."""
-    path = use_comfyui()
-    from .features import reads_int8
-
-    if not reads_int8():
-        raise StartError(
-            f"bench measures against ComfyUI's own int8 layers, and the ComfyUI in {path} has none. Set COMFYUI_PATH "
-            "to 0.27 or newer, or run bench --kernels."
-        )
     return path

@@ -17,6 +17,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", type=_models_folder, help="the models folder of a ComfyUI")
 
 
+def run(options: argparse.Namespace) -> dict:
+    return install(options.folder)
+
+
 def install(models: Path) -> dict:
     """Writes the models below `models` and the start image into the input folder beside it, if there is one.
 

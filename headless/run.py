@@ -19,6 +19,7 @@ from ..common import limits
 from ..common.ending import signals_as_exits
 from ..common.printable import printable
 from ..core.features import takes_models_directory
+from ..core.on_path import find_comfyui
 from ..writing import made_folder, unfit, whole_file
 from .address import shown
 from .base_folder import base_folder
@@ -26,7 +27,7 @@ from .client import Client, LateError, Result, ServerError, SilentError
 from .dynamic_prompts import SEEDS, make_choices
 from .progress import Progress
 from .reading import read_workflow
-from .server import Server, find_comfyui, serve
+from .server import Server, serve
 from .set_in_graph import set_in_graph
 from .settings import read_setting
 from .workflow import Prompt, WorkflowError, convert

@@ -16,10 +16,10 @@ from typing import Any
 import torch
 
 from ..common import limits
-from ..common.printable import LinesError, printable
+from ..common.printable import printable
+from ..core.on_path import PACK, StartError, find_comfyui
 from .client import Client, ServerError
 
-PACK = Path(__file__).resolve().parents[1]
 PACK_NAME = "x2v-quant"
 TETHERED = PACK / "headless" / "tethered.py"
 LOG_TAIL = 30  # lines
@@ -71,21 +71,6 @@ class Server:
     def log_tail(self, lines: int = LOG_TAIL) -> str:
         text = self.log.read_text(encoding="utf-8", errors="replace")
         return "\n".join(printable(line) for line in text.splitlines()[-lines:])
-
-
-class StartError(LinesError, RuntimeError):
-    """The server did not start, or started without our nodes; the message ends with the tail of its log."""
-
-
-def find_comfyui() -> Path:
-    """COMFYUI_PATH, else the ComfyUI this pack is installed in (custom_nodes/..), else the one dev.py fetched."""
-    named = os.environ.get("COMFYUI_PATH")
-    candidates = [Path(named)] if named else [PACK.parents[1], PACK / ".comfyui" / "ComfyUI"]
-    for folder in candidates:
-        if (folder / "main.py").exists() and (folder / "comfyui_version.py").exists():
-            return folder.resolve()
-    places = ", ".join(str(folder) for folder in candidates)
-    raise StartError(f"no ComfyUI in {places}: set COMFYUI_PATH to the folder that holds its main.py")
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from comfy_api.latest import io, ui
 from server import PromptServer
 
-from ..reports.machine import MACHINE, machine_lines, machine_report
+from ..reports import machine
 from .scheme import CATEGORY
 
 
@@ -43,6 +43,6 @@ class KernelReport(io.ComfyNode):
                     *(plan.lines() if plan else ["- not loaded by a quantized loader of this pack"]),
                     "",
                 ]
-        report = "\n".join([*lines, MACHINE, *machine_lines(machine_report())])
+        report = "\n".join([*lines, machine.MACHINE, *machine.lines(machine.machine_report())])
         PromptServer.instance.send_progress_text(report, cls.hidden.unique_id)
         return io.NodeOutput(report, ui=ui.PreviewText(report))

@@ -1,5 +1,6 @@
 """What a checkpoint is, as data and in words: headers, small tensors, and whether ComfyUI makes a model of it."""
 
+import argparse
 import re
 from dataclasses import asdict
 from pathlib import Path
@@ -15,6 +16,18 @@ from .soundness import outline_of
 COMPONENTS = {"dit": DIT, "t5": T5, "clip_vision": CLIP}
 # the human form stops here, the data never does
 MOST_PROBLEMS = 20
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", help="a model file, or the folder of a model in several files")
+
+
+def run(options: argparse.Namespace) -> dict:
+    return inspect(options.file)
+
+
+def ok(report: dict) -> bool:
+    return not report["problems"]
 
 
 def inspect(path: str | Path) -> dict:

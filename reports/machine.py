@@ -1,5 +1,7 @@
 """What this machine can run and why not the rest, in words and as data."""
 
+import argparse
+
 import torch
 
 from ..formats import FORMATS
@@ -8,6 +10,10 @@ from ..kernels.machine import Machine, default_device, describe
 
 # heads what a machine can run where it stands behind what its models use
 MACHINE = "This machine:"
+
+
+def run(options: argparse.Namespace) -> dict:
+    return machine_report()
 
 
 def machine_report(machine: Machine | None = None) -> dict:
@@ -38,15 +44,15 @@ def _libraries(machine: Machine) -> dict[str, dict]:
     return rows
 
 
-def machine_lines(report: dict) -> list[str]:
+def lines(report: dict) -> list[str]:
     """`machine_report` in words: a line per format and per kernel, best first, then one per library. No indentation: a
     node draws none."""
-    lines = [f"{report['machine']}, {report['system']}, torch {report['torch']}"]
+    found = [f"{report['machine']}, {report['system']}, torch {report['torch']}"]
     for format_name, kernels in report["kernels"].items():
-        lines.append(f"{format_name}:")
-        lines += [f"- {name}: {'yes' if reason is None else f'no, {reason}'}" for name, reason in kernels.items()]
-    lines.append("libraries:")
+        found.append(f"{format_name}:")
+        found += [f"- {name}: {'yes' if reason is None else f'no, {reason}'}" for name, reason in kernels.items()]
+    found.append("libraries:")
     for name, library in report["libraries"].items():
         version = f" {library['version']}" if library["version"] else ""
-        lines.append(f"- {name}{version}: {'found' if library['problem'] is None else library['problem']}")
-    return lines
+        found.append(f"- {name}{version}: {'found' if library['problem'] is None else library['problem']}")
+    return found

@@ -1,11 +1,17 @@
 """Every scheme with its format, what its own kernel needs, and whether that runs here."""
 
+import argparse
+
 from ..formats import FORMATS, family
 from ..kernels import KERNELS, why_not
 from ..kernels.machine import default_device, describe
 from ..schemes import SCHEMES, Scheme
 
 MISSING = "not part of this version"
+
+
+def run(options: argparse.Namespace) -> dict:
+    return table()
 
 
 def table() -> dict:

@@ -3,8 +3,7 @@
 from ..checkpoints import Checkpoint, Outline, Problem, read_outline
 from ..checkpoints.kinds import UNKNOWN_DIT, UNRECOGNISED
 from ..checkpoints.nearest import nearest
-from ..core.on_path import use_comfyui
-from ..headless.server import StartError
+from ..core.on_path import StartError, use_comfyui
 
 UNTRIED = "not held against ComfyUI's models, as there is no ComfyUI here: set COMFYUI_PATH to one"
 PERHAPS = "ComfyUI may know it all the same: set COMFYUI_PATH to one, and this looks there too."

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from older_comfyui import core_has_all_names
 
+from x2v_quant.cli.checkout import module_of
 from x2v_quant.cli.commands import COMMANDS
 from x2v_quant.headless.locales import read
 from x2v_quant.headless.server import PACK
@@ -73,7 +74,7 @@ def test_options_and_commands():
         known |= set(DECLARED.findall((PACK / own).read_text(encoding="utf-8")))
     for command in COMMANDS:
         parser = argparse.ArgumentParser()
-        command.arguments(parser)
+        getattr(module_of(command.module, command.name), "arguments", lambda parser: None)(parser)
         known |= set(parser._option_string_actions)
     assert {(path, name) for path, name in named(OPTION) if name not in known} == set()
     names = {command.name for command in COMMANDS}

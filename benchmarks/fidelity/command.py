@@ -7,9 +7,12 @@ import shlex
 from pathlib import Path
 
 from ...core.on_path import use_comfyui
+from ...timing.report import file_name
 from ...writing import made_folder, whole_file
-from .. import run as bench
 from .errors import FidelityError
+from .table import lines
+
+__all__ = ["arguments", "lines", "ok", "run"]
 
 COMMAND = "x2v-quant fidelity"
 CASES = 36
@@ -45,7 +48,7 @@ def run(options: argparse.Namespace) -> dict:
     found, frames = report(options.cases, options.only, options.gguf, options.models)
     found["command"] = " ".join([COMMAND, *_options(options)])
     if options.results is not None:
-        stem = f"fidelity-{bench.file_name(found)}"
+        stem = f"fidelity-{file_name(found)}"
         with whole_file(options.results / f"{stem}.json", overwrite=True) as file:
             file.write(f"{json.dumps(found, indent=1)}\n".encode())
         plots.save(found, frames, options.results, stem)

@@ -20,7 +20,7 @@ from ...formats import FORMATS
 from ...kernels.machine import describe
 from ...loading.common import compute_dtype
 from ...schemes import SchemeChoice
-from .. import run as bench
+from ...timing.report import with_machine
 from . import files
 from .cases import Case, pick
 from .contestants import BASELINE, ORIGINAL, Contestant, contestants
@@ -151,7 +151,7 @@ class Run:
         return torch.cat([self._vae.decode(one.unsqueeze(0)).float().cpu() for one in latents]).clamp(0, 1)
 
     def _with_settings(self, scored: list[dict]) -> dict:
-        facts = bench.with_machine([], "")
+        facts = with_machine([], "")
         del facts["cases"]
         sampling = {name.lower(): getattr(recipe, name) for name in ("STEPS", "CFG", "SHIFT", "SAMPLER", "SCHEDULER")}
         return {

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from .. import tables
+from ...timing import listing
 from . import table
 
 ROOT = Path(__file__).parents[2]
@@ -25,7 +25,7 @@ def fidelity_section() -> str:
 def _block(file: Path) -> str:
     report = json.loads(file.read_text(encoding="utf-8"))
     command = _command(report["command"])
-    blocks = [f"**{tables.about(report)}**, {report['date']}", f"```\n{command}\n```"]
+    blocks = [f"**{listing.about(report)}**, {report['date']}", f"```\n{command}\n```"]
     blocks += [table.table(report), *table.notes(report)]
     for name, words in PICTURES.items():
         picture = file.with_name(f"{file.stem}-{name}.png")

@@ -1,7 +1,7 @@
 """The result for a person, in Markdown."""
 
 from ...comparing.metrics import CEILING
-from .. import tables
+from ...timing import listing
 from .scores import ASPECTS, summary
 
 HEADS = (
@@ -48,7 +48,7 @@ def notes(report: dict) -> list[str]:
 
 def lines(report: dict) -> list[str]:
     """The report for a person."""
-    return [table(report), "", *notes(report), "", tables.about(report)]
+    return [table(report), "", *notes(report), "", listing.about(report)]
 
 
 def _cells(row: dict) -> list[str]:

@@ -1,34 +1,15 @@
 """x2v-quant bench: its arithmetic, its command, and that README shows the figures that are kept."""
 
 import json
-from types import SimpleNamespace
 
 import pytest
 
 from x2v_quant import cli
-from x2v_quant.benchmarks import readme, run, tables, timing
-from x2v_quant.benchmarks.case import Case, missing, throughput, timed
-from x2v_quant.benchmarks.timing import Effort, Timing
-
-
-@pytest.mark.parametrize(
-    "unit,ours,theirs,target,ratio,met",
-    [
-        ("ms", 10, 25, 2.0, 2.5, True),
-        ("ms", 10, 15, 2.0, 1.5, False),
-        ("s", 1, 1, None, 1.0, None),
-        ("MB/s", 30, 20, 1.2, 1.5, True),
-        ("MB/s", 20, 30, 1.2, 0.6667, False),
-        ("MB", 105, 100, 1.1, 1.05, True),
-        ("MB", 120, 100, 1.1, 1.2, False),
-        ("ms", 10, None, 2.0, None, None),
-    ],
-)
-def test_ratio_and_promise(unit, ours, theirs, target, ratio, met):
-    case = Case("what vs peer", ours, theirs, unit, target)
-    assert case.ratio == pytest.approx(ratio, abs=1e-4)
-    assert case.met is met
-    assert case.as_dict()["ratio"] == pytest.approx(ratio, abs=1e-4)
+from x2v_quant.benchmarks import readme, tables
+from x2v_quant.benchmarks.case import missing, throughput
+from x2v_quant.timing import listing
+from x2v_quant.timing.case import Case, timed
+from x2v_quant.timing.clock import Timing
 
 
 def test_a_case_of_two_timings():
@@ -39,59 +20,6 @@ def test_a_case_of_two_timings():
     rates = throughput("converting", "a to b", "copy", 12.0, ours, theirs)
     assert (rates.ours, rates.theirs, rates.ratio) == (6000, 2000, pytest.approx(3))
     assert rates.spread["ours"] == [4000, 12000, 5]
-
-
-class Clock:
-    """Time that passes only when something runs."""
-
-    def __init__(self, monkeypatch):
-        self.now, self.order = 0.0, []
-        monkeypatch.setattr(timing, "time", SimpleNamespace(perf_counter=lambda: self.now))
-
-    def run(self, name, *seconds):
-        left = list(seconds)
-
-        def once():
-            self.order.append(name)
-            self.now += left.pop(0) if len(left) > 1 else left[0]
-
-        return once
-
-
-def test_rounds_take_turns_and_warm_up(monkeypatch):
-    clock = Clock(monkeypatch)
-    runs = {"a": clock.run("a", 100, 1, 2, 3, 4, 5), "b": clock.run("b", 100, 10)}
-    found = timing.measure(runs, Effort(rounds=5, least=1, seconds=1e9), warmups=1)
-    assert clock.order == ["b", "a", "a", "b"] * 3
-    assert found["a"] == Timing(3, 2, 4, 5)
-    assert found["b"] == Timing(10, 10, 10, 5)
-
-
-@pytest.mark.parametrize("seconds,least,rounds", [(0, 3, 3), (4.5, 1, 5), (4.5, 7, 7), (1e9, 1, 9)])
-def test_rounds_end_with_the_time_but_not_before_the_least(monkeypatch, seconds, least, rounds):
-    clock = Clock(monkeypatch)
-    found = timing.measure({"a": clock.run("a", 1)}, Effort(rounds=9, least=least, seconds=seconds), warmups=2)
-    assert found["a"].rounds == rounds
-
-
-def test_preparing_and_freeing_are_not_timed(monkeypatch):
-    clock = Clock(monkeypatch)
-
-    class Held:
-        def __del__(self):
-            clock.now += 50
-
-    def run():
-        clock.now += 1
-        return Held()
-
-    def prepare(name):
-        clock.now += 1000
-        clock.order.append(name)
-
-    found = timing.measure({"a": run}, Effort(rounds=2, least=2), warmups=0, prepare=prepare)
-    assert found["a"] == Timing(1, 1, 1, 2)
-    assert clock.order == ["a", "a"]
 
 
 CASES = [
@@ -105,7 +33,7 @@ CASES = [
 
 
 def test_the_list_names_what_was_missed():
-    lines = tables.listing(CASES).splitlines()
+    lines = listing.listing(CASES).splitlines()
     assert lines[2] == "| layer vs torch bf16 | 10 ms | 30 ms | 3.00x | >= 2.00x met |"
     assert lines[3].endswith("| 1.50x | >= 2.00x MISSED |")
     assert lines[4] == "| layer vs torchao | 10 ms | - | - |  |"
@@ -125,7 +53,7 @@ def test_a_table_has_a_column_per_peer():
 
 def test_what_cannot_be_had_has_no_figure():
     cold = missing("loading", "file, cold", "UNETLoader", None, "s", "no such call").as_dict()
-    assert tables.listing([cold]).splitlines()[2] == "| file, cold vs UNETLoader | - | - | - |  |"
+    assert listing.listing([cold]).splitlines()[2] == "| file, cold vs UNETLoader | - | - | - |  |"
     warm = Case("file, warm vs UNETLoader", 1, 2, "s", part="loading").as_dict()
     assert tables.comparisons([warm, cold])[0].splitlines()[3] == "| file, cold | - | - |"
     assert tables.comparisons([cold]) == []
@@ -133,7 +61,7 @@ def test_what_cannot_be_had_has_no_figure():
 
 def test_what_was_not_measured_is_said_once():
     again = missing("linear", "third", "torch bf16", 1000, "ms", "would take 34 s").as_dict()
-    assert tables.absences([*CASES, again]) == [
+    assert listing.absences([*CASES, again]) == [
         "- torchao needs torchao (layer)",
         "- torch bf16 would take 12 s (other; 1 more)",
     ]
@@ -154,24 +82,7 @@ def test_the_command_measures_and_keeps_what_it_measured(capsys, tmp_path):
     assert json.loads(file.read_text()) == report
     assert report["command"] == "x2v-quant bench --part converting --quick"
     assert {case["part"] for case in report["cases"]} == {"converting"}
-    assert tables.about(report) in tables.lines(report)
-
-
-@pytest.mark.parametrize(
-    "machine,flags,command,name",
-    [
-        ("NVIDIA H200 (compute capability 9.0)", ["avx2"], "bench", "nvidia-h200"),
-        ("CPU (AMD EPYC)", ["avx2"], "bench", "cpu-amd-epyc-avx2-2-threads"),
-        ("CPU (AMD EPYC)", ["avx2", "avx512_f", "avx512_vnni"], "bench", "cpu-amd-epyc-avx512-vnni-2-threads"),
-        ("CPU (AMD EPYC)", ["avx2", "avx512_f"], "bench", "cpu-amd-epyc-avx512-2-threads"),
-        ("CPU (arm64)", [], "bench", "cpu-arm64-2-threads"),
-        ("NVIDIA H200 (compute capability 9.0)", [], "bench --kernels", "nvidia-h200-kernels"),
-        ("NVIDIA H200 (compute capability 9.0)", [], "bench --quick", "nvidia-h200-quick"),
-    ],
-)
-def test_results_go_by_the_machines_name(machine, flags, command, name, tmp_path):
-    report = {"machine": machine, "cpu": {"flags": flags}, "threads": 2, "command": command, "cases": []}
-    assert run.write(report, str(tmp_path)).name == f"{name}.json"
+    assert listing.about(report) in listing.lines(report)
 
 
 def test_readme_shows_the_figures_that_are_kept():

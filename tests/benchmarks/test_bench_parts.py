@@ -14,16 +14,16 @@ import torch
 from comfy_kitchen.tensor import QuantizedTensor
 
 from x2v_quant.benchmarks import blocks, core_loaders, linear, loading, models, page_cache, sampling, shapes
-from x2v_quant.benchmarks.case import Case
 from x2v_quant.benchmarks.converting import CONVERSIONS
 from x2v_quant.benchmarks.peers import PEERS, computing_dtype
-from x2v_quant.benchmarks.timing import QUICK, Effort
 from x2v_quant.demo import encoders
 from x2v_quant.demo.quantize import SELECTION
 from x2v_quant.demo.wan import WanSize, dit
 from x2v_quant.formats import FORMATS
 from x2v_quant.kernels.machine import Machine, default_device, describe
 from x2v_quant.schemes.plan import TRANSCODES
+from x2v_quant.timing.case import Case
+from x2v_quant.timing.clock import QUICK, Effort
 
 HERE = describe(default_device())
 

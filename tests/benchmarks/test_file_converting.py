@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from x2v_quant.benchmarks import file_converting, run, shapes
-from x2v_quant.benchmarks.timing import FULL, QUICK
 from x2v_quant.checkpoints import open_checkpoint
+from x2v_quant.timing.clock import FULL, QUICK
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ import safetensors
 import torch
 
 from x2v_quant.benchmarks import offloading, random_file
-from x2v_quant.benchmarks.timing import FULL, QUICK
 from x2v_quant.kernels.machine import default_device
 from x2v_quant.loading import load_dit
+from x2v_quant.timing.clock import FULL, QUICK
 
 pytestmark = pytest.mark.usefixtures("inference")
 

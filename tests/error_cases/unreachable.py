@@ -29,6 +29,7 @@ COMMAND_LINE = (
     "headless/",
     "reports/soundness.py",
     "reports/checkpoint.py",
+    "timing/",
 )
 # of those what has tests of every error by itself: beside a file of the pack, or what needs servers and trained models
 TESTED_ELSEWHERE = (
@@ -42,6 +43,7 @@ TESTED_ELSEWHERE = (
     "headless/",
     "reports/soundness.py",
     "reports/checkpoint.py",
+    "timing/",
 )
 
 

@@ -8,7 +8,7 @@ from x2v_quant import cli
 from x2v_quant.formats import FORMATS
 from x2v_quant.kernels import LIBRARIES
 from x2v_quant.kernels.machine import Machine
-from x2v_quant.reports.machine import machine_lines, machine_report
+from x2v_quant.reports.machine import lines, machine_report
 
 BARE = Machine("cuda", "RTX 4090", (8, 9), libraries=frozenset())
 WINDOWS = Machine("cuda", "RTX 5090", (12, 0), system="Windows", libraries=frozenset())
@@ -17,22 +17,22 @@ FULL = Machine("cuda", "H200", (9, 0), libraries=frozenset(LIBRARIES))
 
 def section(machine, title):
     """The lines below a title, up to the next one."""
-    lines = machine_lines(machine_report(machine))
-    start = lines.index(f"{title}:") + 1
-    end = next((i for i in range(start, len(lines)) if not lines[i].startswith("- ")), len(lines))
-    return lines[start:end]
+    found = lines(machine_report(machine))
+    start = found.index(f"{title}:") + 1
+    end = next((i for i in range(start, len(found)) if not found[i].startswith("- ")), len(found))
+    return found[start:end]
 
 
 def test_every_format_and_library_has_its_section():
     report = machine_report(BARE)
     assert set(report["kernels"]) == {name for name, row in FORMATS.items() if row.family == name}
     assert set(report["libraries"]) == set(LIBRARIES)
-    assert machine_lines(report)[0].startswith("RTX 4090 (compute capability 8.9), Linux, torch 2.")
+    assert lines(report)[0].startswith("RTX 4090 (compute capability 8.9), Linux, torch 2.")
 
 
 def test_every_line_is_one_line_without_indentation():
     for machine in (BARE, WINDOWS, FULL):
-        assert all(line == line.strip() and "\n" not in line for line in machine_lines(machine_report(machine)))
+        assert all(line == line.strip() and "\n" not in line for line in lines(machine_report(machine)))
 
 
 @pytest.mark.parametrize(
@@ -82,4 +82,4 @@ def test_the_command(capsys):
     report = json.loads(capsys.readouterr().out)
     assert report["libraries"]["comfy-kitchen"]["version"]
     assert cli.main(["doctor"]) == 0
-    assert capsys.readouterr().out.splitlines() == machine_lines(report)
+    assert capsys.readouterr().out.splitlines() == lines(report)

@@ -6,14 +6,14 @@ import pytest
 import torch
 
 from x2v_quant import cli
-from x2v_quant.benchmarks import kernels
 from x2v_quant.benchmarks.models import write_pair
-from x2v_quant.benchmarks.timing import Effort
 from x2v_quant.core import features
 from x2v_quant.demo.wan import WanSize
 from x2v_quant.formats import FORMATS
 from x2v_quant.kernels import choose, survey, winners
 from x2v_quant.kernels.machine import Machine, default_device, describe
+from x2v_quant.timing import kernels
+from x2v_quant.timing.clock import Effort
 
 HERE = describe(default_device())
 SIZE = WanSize(dim=128, ffn=256, blocks=1)

@@ -1,0 +1,71 @@
+"""Results as a Markdown list of every case, with the machine that they are of."""
+
+from .case import MEMORY
+
+ABSENT = "-"
+
+
+def lines(report: dict) -> list[str]:
+    """The report for a person."""
+    return [listing(report["cases"]), *absences(report["cases"]), "", about(report)]
+
+
+def about(report: dict) -> str:
+    """The machine and the versions, in one line."""
+    versions = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
+    cpu = f"{report['cpu']['name']} with {report['threads']} threads ({' '.join(report['cpu']['flags'])})"
+    device = "" if report["machine"].startswith("CPU") else f"{report['machine']}, "
+    return f"{device}{cpu}, {versions}"
+
+
+def listing(cases: list[dict]) -> str:
+    """A row per case: medians, and for each promised ratio whether it was met."""
+    rows = ["| case | ours | theirs | ratio | promised |", "| --- | ---: | ---: | ---: | --- |"]
+    for case in cases:
+        figures = (figure(case[side], case["unit"]) for side in ("ours", "theirs"))
+        ratio = ABSENT if case["ratio"] is None else share(case, case["ratio"])
+        rows.append(f"| {case['name']} | {' | '.join(figures)} | {ratio} | {promise(case)} |")
+    return "\n".join(rows)
+
+
+def absences(cases: list[dict]) -> list[str]:
+    """A line for each peer that was not measured, or not everywhere: the first case of each reason, and how many more
+    there are."""
+    found: dict[tuple[str, str], list[dict]] = {}
+    for case in cases:
+        if case.get("absent"):
+            found.setdefault((split(case)[1], _kind(case["absent"])), []).append(case)
+    return [
+        f"- {peer} {alike[0]['absent']} ({split(alike[0])[0]}{f'; {len(alike) - 1} more' if alike[1:] else ''})"
+        for (peer, _), alike in found.items()
+    ]
+
+
+def _kind(reason: str) -> str:
+    """A reason without its figures."""
+    return "".join(letter for letter in reason if not letter.isdigit())
+
+
+def split(case: dict) -> tuple[str, str]:
+    what, _, peer = case["name"].rpartition(" vs ")
+    return what, peer
+
+
+def promise(case: dict) -> str:
+    if case["target"] is None:
+        return ""
+    sign = "<=" if case["unit"] in MEMORY else ">="
+    return f"{sign} {share(case, case['target'])} {'met' if case['met'] else 'MISSED'}"
+
+
+def share(case: dict, ratio: float) -> str:
+    """How many times as fast, or what share of their memory."""
+    return f"{ratio:.0%}" if case["unit"] in MEMORY else f"{ratio:.2f}x"
+
+
+def figure(value: float | None, unit: str) -> str:
+    return ABSENT if value is None else f"{number(value)} {unit}"
+
+
+def number(value: float) -> str:
+    return f"{value:.4g}" if value < 1000 else f"{value:.0f}"
