@@ -94,8 +94,8 @@ def _fed(block: str, norm: str, columns: Mapping[str, int]) -> dict[str, int]:
 
 
 def _smoothed(layer: StoredLayer, vectors: AffineNorm) -> StoredLayer:
-    spelling = WITH_AFFINE_NORM.get(layer.spelling.format, layer.spelling)
-    return replace(layer, spelling=spelling, keys=layer.keys | {NORM_WEIGHT: vectors.weight, NORM_BIAS: vectors.bias})
+    encoding = WITH_AFFINE_NORM.get(layer.encoding.format, layer.encoding)
+    return replace(layer, encoding=encoding, keys=layer.keys | {NORM_WEIGHT: vectors.weight, NORM_BIAS: vectors.bias})
 
 
 def _broken(vectors: AffineNorm, fed: Mapping[str, int], tensors: Infos) -> Problem | None:
@@ -116,9 +116,9 @@ def _broken(vectors: AffineNorm, fed: Mapping[str, int], tensors: Infos) -> Prob
 
 
 def _unfit(vectors: AffineNorm, layer: StoredLayer, tensors: Infos) -> Problem | None:
-    if layer.spelling.format in WITH_AFFINE_NORM:
+    if layer.encoding.format in WITH_AFFINE_NORM:
         return None
-    return _problem(vectors.weight, f"smooths {layer.name}, which is {layer.spelling.format}", NEEDS, tensors)
+    return _problem(vectors.weight, f"smooths {layer.name}, which is {layer.encoding.format}", NEEDS, tensors)
 
 
 def _problem(key: str, cause: str, remedy: str, tensors: Infos) -> Problem:

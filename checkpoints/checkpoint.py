@@ -17,7 +17,7 @@ from .reader import read_file
 from .scaled import Scaled
 from .stored import StoredLayer
 from .tensor_info import SPIECE, UPCAST, TensorInfo
-from .weights import HeldWeight, QuantizedLayer, Weights
+from .weights import QuantizedLayer, StoredWeight, Weights
 
 # a type, that of mxfp8's scales, for which core's reader of streamed files has no entry: `read` is not asked then
 UNKNOWN_TO_CORE = "float8_e8m0fnu"
@@ -126,7 +126,7 @@ class Checkpoint:
             layers = list(layers)
             whole = self.read_layer(layers[0].stored, tensors)
             for layer in layers:
-                weights.quantized[layer.name] = HeldWeight(layer.format, layer.shape, layer.share(whole))
+                weights.quantized[layer.name] = StoredWeight(layer.format, layer.shape, layer.share(whole))
         if not self.family.joins:
             return weights
         return joining.join(weights, self.family.joins, self.layers, self.path.name)
@@ -146,10 +146,10 @@ class Checkpoint:
         used; codes on the meta device are not looked at."""
         parts = {role: tensors[key] for role, key in stored.keys.items()}
         try:
-            whole = stored.spelling.read(parts, stored.shape)
+            whole = stored.encoding.read(parts, stored.shape)
             silence.check_size(whole)
             if not whole["codes"].is_meta:
-                silence.check(stored.spelling.format, whole, stored.shape)
+                silence.check(stored.encoding.format, whole, stored.shape)
             return whole
         except WrongValueError as error:
             raise self._wrong(stored.keys[error.role], error) from error

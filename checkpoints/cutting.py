@@ -4,22 +4,22 @@ from collections.abc import Sequence
 
 import torch
 
-from .encodings import SPELLINGS
-from .weights import HeldWeight
+from .encodings import ENCODINGS
+from .weights import StoredWeight
 
 # format -> how many rows are stored as one and can only be cut off together
-TOGETHER = {spelling.format: spelling.rows for spelling in SPELLINGS if spelling.row_axis == 0}
+TOGETHER = {encoding.format: encoding.rows for encoding in ENCODINGS if encoding.row_axis == 0}
 
 
-def cut(held: HeldWeight, spans: Sequence[tuple[int, int]]) -> HeldWeight | None:
+def cut(stored: StoredWeight, spans: Sequence[tuple[int, int]]) -> StoredWeight | None:
     """The rows of each span (first, behind the last), one below the other, with the codes and scales that they have;
     None for a format that stores rows across a border of them together. Not for int4 in Marlin's order."""
-    together = TOGETHER[held.format]
+    together = TOGETHER[stored.format]
     if any(border % together for span in spans for border in span):
         return None
     count = sum(stop - start for start, stop in spans)
-    tensors = {name: _rows(tensor, held.shape[0], spans) for name, tensor in held.tensors.items()}
-    return HeldWeight(held.format, (count, held.shape[1]), tensors)
+    tensors = {name: _rows(tensor, stored.shape[0], spans) for name, tensor in stored.tensors.items()}
+    return StoredWeight(stored.format, (count, stored.shape[1]), tensors)
 
 
 def _rows(tensor: torch.Tensor, count: int, spans: Sequence[tuple[int, int]]) -> torch.Tensor:

@@ -30,11 +30,11 @@ class Embedding:
     def fold(self, key: str, tensors: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """bfloat16 [N, K] of the codes called `key`. Raises WrongValueError for scales that are none."""
         stored = {role: tensors[name] for role, name in self.stored.keys.items()}
-        parts = self.stored.spelling.read(stored, self.stored.shape)
+        parts = self.stored.encoding.read(stored, self.stored.shape)
         if tensors[key].is_meta:
             return torch.empty(self.stored.shape, dtype=UPCAST, device="meta")
-        silence.check(self.stored.spelling.format, parts, self.stored.shape)
-        return FORMATS[self.stored.spelling.format].wrap(parts, UPCAST, self.stored.shape).dequantize()
+        silence.check(self.stored.encoding.format, parts, self.stored.shape)
+        return FORMATS[self.stored.encoding.format].wrap(parts, UPCAST, self.stored.shape).dequantize()
 
     def has_zeros(self, tensors: Mapping[str, torch.Tensor]) -> bool:
         return bool((tensors[self.stored.keys["scale"]] == 0).any())
@@ -45,7 +45,7 @@ class Embedding:
 
 
 def is_read(stored: StoredLayer) -> bool:
-    return stored.spelling.format in READ
+    return stored.encoding.format in READ
 
 
 def note(count: int) -> list[str]:

@@ -11,7 +11,7 @@ from .errors import Problem
 from .layers import DAMAGED, WEIGHT
 from .names import Target
 from .tensor_info import TensorInfo
-from .weights import HeldWeight, QuantizedLayer, Weights
+from .weights import QuantizedLayer, StoredWeight, Weights
 
 INCOMPLETE = "The file is incomplete: download it again."
 OTHER_FORMAT = "Get the model as int8 or fp8 with a scale per channel."
@@ -104,7 +104,7 @@ def _unfit(name: str, parts: list[Part], layers: Layers) -> tuple[Part, str, str
         if part.layer not in layers:
             return part, f"is not quantized, {first.layer} is {format_name}: {one}", OTHER_FORMAT
         layer = layers[part.layer]
-        rows, together = layer.shape[0] // part.target.parts, layer.stored.spelling.rows
+        rows, together = layer.shape[0] // part.target.parts, layer.stored.encoding.rows
         if layer.format != format_name:
             return part, f"is {layer.format}, {first.layer} is {format_name}: {one}", OTHER_FORMAT
         if layer.shape[1] != columns:
@@ -128,21 +128,21 @@ def _note(kind: str, made_of: list[set[str]]) -> list[str]:
     ]
 
 
-def _held(part: Part, weights: Weights, layers: Layers) -> HeldWeight:
+def _rows_of(part: Part, weights: Weights, layers: Layers) -> StoredWeight:
     """The rows that go to this part's place."""
-    held, target = weights.quantized[part.layer], part.target
+    stored, target = weights.quantized[part.layer], part.target
     if target.parts == 1:
-        return held
+        return stored
     share = replace(layers[part.layer], part=target.part, parts=target.parts)
-    return HeldWeight(held.format, (held.shape[0] // target.parts, held.shape[1]), share.share(held.tensors))
+    return StoredWeight(stored.format, (stored.shape[0] // target.parts, stored.shape[1]), share.share(stored.tensors))
 
 
-def _joined(layer: str, parts: list[Part], weights: Weights, layers: Layers, file: str) -> HeldWeight:
-    pieces = [_held(part, weights, layers) for part in parts]
+def _joined(layer: str, parts: list[Part], weights: Weights, layers: Layers, file: str) -> StoredWeight:
+    pieces = [_rows_of(part, weights, layers) for part in parts]
     if len(pieces) == 1:
         return pieces[0]
     first = pieces[0]
-    axis = layers[parts[0].layer].stored.spelling.row_axis
+    axis = layers[parts[0].layer].stored.encoding.row_axis
     tensors = {}
     for name, tensor in first.tensors.items():
         of_all = [piece.tensors[name] for piece in pieces]
@@ -154,13 +154,13 @@ def _joined(layer: str, parts: list[Part], weights: Weights, layers: Layers, fil
             odd = next(i for i, other in enumerate(of_all) if not torch.equal(tensor, other))
             cause = f"has another {name} than {parts[0].layer}, and ComfyUI has both in one layer, {layer}"
             raise Problem(file, layers[parts[odd].layer].weight_key, cause, OTHER_FORMAT).error()
-    return HeldWeight(first.format, (sum(piece.shape[0] for piece in pieces), first.shape[1]), tensors)
+    return StoredWeight(first.format, (sum(piece.shape[0] for piece in pieces), first.shape[1]), tensors)
 
 
-def _has_rows(tensor: torch.Tensor, piece: HeldWeight, axis: int) -> bool:
+def _has_rows(tensor: torch.Tensor, piece: StoredWeight, axis: int) -> bool:
     return tensor.ndim == 2 and (tensor.shape[axis] > 1 or piece.shape[0] == 1)
 
 
-def _by_row(tensor: torch.Tensor, piece: HeldWeight, axis: int) -> torch.Tensor:
+def _by_row(tensor: torch.Tensor, piece: StoredWeight, axis: int) -> torch.Tensor:
     """One scale for a whole piece -> one for each of its rows."""
     return tensor if tensor.shape[axis] > 1 else tensor.expand(piece.shape[0], *tensor.shape[1:])

@@ -20,7 +20,7 @@ def notes(layers: Sequence[StoredLayer], folded: Mapping[str, object], markers: 
     ignored = Counter(text for layer in layers for text in layer.notes)
     found = [f"{count} {text}" for text, count in ignored.items()]
     static = sum("input_scale" in layer.keys for layer in layers)
-    smoothed = sum(FORMATS[layer.spelling.format].smooth for layer in layers)
+    smoothed = sum(FORMATS[layer.encoding.format].smooth for layer in layers)
     counted = {CALIBRATED: static, SMOOTHED: smoothed, FOLDED: len(folded)}
     found += [f"{count} {text}" for text, count in counted.items() if count]
     if any(marker.full_precision for marker in markers.values()):

@@ -160,15 +160,15 @@ class _Search:
             self._blame(f"{layer}.{end}", f"is a second scale beside {layer}.{first}", DAMAGED)
         else:
             keys = {role: f"{layer}.{end}" for role, end in hit.ends.items()}
-            ignored = tuple(f"{layer}.{end}" for end in hit.spelling.ignored if f"{layer}.{end}" not in keys.values())
+            ignored = tuple(f"{layer}.{end}" for end in hit.encoding.ignored if f"{layer}.{end}" not in keys.values())
             ignored = tuple(other for other in ignored if other in self.tensors)
             self.found.consumed.update(ignored)
-            self.found.layers.append(StoredLayer(layer, hit.spelling, keys, ignored, hit.shape))
+            self.found.layers.append(StoredLayer(layer, hit.encoding, keys, ignored, hit.shape))
 
     def _second(self, hit: Match, siblings: dict[str, TensorInfo]) -> tuple[str, str] | None:
         """(a tensor that does what another one does, that other one), by the end of their names."""
-        for role, part in hit.spelling.parts.items():
-            others = [end for end in part.ends if end in siblings and end != hit.ends.get(role)]
+        for role, tensor in hit.encoding.tensors.items():
+            others = [end for end in tensor.ends if end in siblings and end != hit.ends.get(role)]
             if others:
                 return others[0], hit.ends[role]
         return None
@@ -178,7 +178,7 @@ class _Search:
         weight, marker = self.tensors[key], self.markers.get(layer)
         scales = [f"{layer}.{end}" for end in SCALES if end in self.siblings[layer]]
         if hit is not None and hit.missing[0] not in SCALES:
-            self._blame(key, f"has no {hit.missing[0]}, which {hit.spelling.format} layers have", DAMAGED)
+            self._blame(key, f"has no {hit.missing[0]}, which {hit.encoding.format} layers have", DAMAGED)
         elif not scales and (other := scale_by_another_name(self.siblings[layer])):
             self._blame(f"{layer}.{other}", OTHER_NAME, WEIGHT_SCALE)
         elif not scales:

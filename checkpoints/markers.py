@@ -35,7 +35,7 @@ AGAIN = "Get the model in another file, or make one of the original with `x2v-qu
 
 @dataclass(frozen=True)
 class Marker:
-    """`format`: one of spellings.MARKS. `fault`: why the marker is not understood (then format is ""), `remedy`: what
+    """`format`: one of encodings.MARKS. `fault`: why the marker is not understood (then format is ""), `remedy`: what
     to do then. `group`: input channels that are rotated together, 0 for none. `shape`: (N, K) before padding, () where
     the marker does not tell."""
 

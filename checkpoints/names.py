@@ -93,7 +93,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
         Rule(r"visual\.cls_embedding$", (f"{_VISION}embeddings.class_embedding",), torch.flatten),
         Rule(r"visual\.pos_embedding$", (f"{_VISION}embeddings.position_embedding.weight",), lambda t: t.squeeze(0)),
         Rule(r"visual\.patch_embedding(?=\.)", (f"{_VISION}embeddings.patch_embedding",)),
-        # core spells it so
+        # the name as core has it
         Rule(r"visual\.pre_norm(?=\.)", (f"{_VISION}pre_layrnorm",)),
         Rule(r"visual\.post_norm(?=\.)", (f"{_VISION}post_layernorm",)),
         # [width, projection] there, a linear layer's [projection, width] here

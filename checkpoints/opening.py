@@ -161,7 +161,7 @@ def _renamed(
     """The layers of ComfyUI's model that one stored layer becomes; what is wrong with them goes to `problems`."""
     layers = {}
     rows, columns = stored.shape
-    together = stored.spelling.rows
+    together = stored.encoding.rows
     for target in names.targets(family.names, f"{stored.name.removeprefix(prefix)}{WEIGHT}"):
         name = target.name.removesuffix(WEIGHT)
         if embedding.NAMES.fullmatch(name):
@@ -170,7 +170,7 @@ def _renamed(
             return {}
         if target.parts > 1 and rows % (target.parts * together):
             each = f" of a multiple of {together}" if together > 1 else ""
-            cause = f"has {rows} {stored.spelling.format} rows, which do not make {target.parts} layers{each}"
+            cause = f"has {rows} {stored.encoding.format} rows, which do not make {target.parts} layers{each}"
             remedy = "Get the model in another format." if together > 1 else "The file is damaged: download it again."
             problems.append(Problem(info.file.name, stored.weight_key, cause, remedy))
             return {}

@@ -48,7 +48,7 @@ ORIGINALS: dict[str, tuple[Back, ...]] = {
             change=lambda t: t.unsqueeze(0),
         ),
         Back(rf"{_VISION}embeddings\.patch_embedding(?=\.)", "visual.patch_embedding"),
-        # core spells it so
+        # the name as core has it
         Back(rf"{_VISION}pre_layrnorm(?=\.)", "visual.pre_norm"),
         Back(rf"{_VISION}post_layernorm(?=\.)", "visual.post_norm"),
         Back(r"visual_projection\.weight$", "visual.head", change=lambda t: t.t().contiguous()),

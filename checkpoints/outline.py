@@ -49,7 +49,7 @@ def read_outline(checkpoint: Checkpoint) -> Outline:
     try:
         checkpoint.check_unscaled(tensors)
         for layer in stored.values():
-            if layer.spelling.rescaled or silence.has_zeros(checkpoint.read_layer(layer, outlined)):
+            if layer.encoding.rescaled or silence.has_zeros(checkpoint.read_layer(layer, outlined)):
                 checkpoint.read_layer(layer, tensors)
         outline.weights = checkpoint.weights_of(outlined)
         outline.notes = [note for note in outline.weights.notes if note not in checkpoint.aloud]

@@ -2,17 +2,17 @@
 
 from dataclasses import dataclass
 
-from .encodings import CODES, Spelling
+from .encodings import CODES, Encoding
 from .tensor_info import TensorInfo
 
 
 @dataclass(frozen=True)
 class StoredLayer:
-    """A linear layer as the file has it. `name`: the file's, prefix and all; `keys`: role in the spelling -> tensor;
+    """A linear layer as the file has it. `name`: the file's, prefix and all; `keys`: role in the encoding -> tensor;
     `ignored`: keys that are passed over; `shape`: (N, K)."""
 
     name: str
-    spelling: Spelling
+    encoding: Encoding
     keys: dict[str, str]
     ignored: tuple[str, ...]
     shape: tuple[int, int]
@@ -28,7 +28,7 @@ class StoredLayer:
     @property
     def notes(self) -> list[str]:
         """What to say of each ignored tensor."""
-        words = (self.spelling.ignored[key.rpartition(".")[2]] for key in self.ignored)
+        words = (self.encoding.ignored[key.rpartition(".")[2]] for key in self.ignored)
         return [text for text in words if text]
 
 

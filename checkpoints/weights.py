@@ -3,7 +3,10 @@
 from dataclasses import dataclass, field
 
 import torch
+from comfy_kitchen.tensor import QuantizedTensor
 
+from ..formats import FORMATS, format_of
+from ..formats.convert import convert
 from .stored import StoredLayer
 
 
@@ -20,7 +23,7 @@ class QuantizedLayer:
 
     @property
     def format(self) -> str:
-        return self.stored.spelling.format
+        return self.stored.encoding.format
 
     @property
     def weight_key(self) -> str:
@@ -34,7 +37,7 @@ class QuantizedLayer:
 
     def _rows(self, tensor: torch.Tensor) -> torch.Tensor:
         """The share of a tensor; one with a single value per weight or per column has no rows."""
-        axis = self.stored.spelling.row_axis
+        axis = self.stored.encoding.row_axis
         if tensor.ndim < 2 or tensor.shape[axis] == 1:
             return tensor
         size = tensor.shape[axis] // self.parts
@@ -42,13 +45,28 @@ class QuantizedLayer:
 
 
 @dataclass(frozen=True)
-class HeldWeight:
-    """A quantized weight of `shape` (N, K) as a name in formats.FORMATS describes it: `tensors` are what that row's
-    `tensors` lists, "codes" among them, in the dtypes and shapes of its layout."""
+class StoredWeight:
+    """A quantized weight of `shape` (N, K) in a stored format. `format`: a name in formats.FORMATS; `tensors`: what
+    that row's `tensors` lists, "codes" among them, in the dtypes and shapes of its layout."""
 
     format: str
     shape: tuple[int, int]
     tensors: dict[str, torch.Tensor]
+
+    @classmethod
+    def of(cls, weight: QuantizedTensor) -> "StoredWeight":
+        """weight: in a layout of FORMATS."""
+        row = format_of(weight)
+        tensors = dict(zip(row.tensors, row.parts(weight._qdata, weight._params), strict=True))
+        return cls(row.name, tuple(weight.shape), tensors)
+
+    def wrap(self, dtype: torch.dtype) -> QuantizedTensor:
+        """The weight as ComfyUI computes with it, reporting `dtype`."""
+        return FORMATS[self.format].wrap(self.tensors, dtype, self.shape)
+
+    def repacked(self, format_name: str) -> "StoredWeight":
+        """In another format, with the same numbers where both formats can hold them; itself if it has that one."""
+        return self if format_name == self.format else self.of(convert(self.wrap(torch.float32), format_name))
 
 
 @dataclass
@@ -57,7 +75,7 @@ class Weights:
     tokenizer's bytes (uint8), if the file carries them. `notes`: what whoever loads them has to be told."""
 
     plain: dict[str, torch.Tensor] = field(default_factory=dict)
-    quantized: dict[str, HeldWeight] = field(default_factory=dict)
+    quantized: dict[str, StoredWeight] = field(default_factory=dict)
     metadata: dict[str, str] = field(default_factory=dict)
     spiece_model: torch.Tensor | None = None
     notes: list[str] = field(default_factory=list)

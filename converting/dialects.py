@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 import torch
 from comfy_kitchen.float_utils import swap_nibbles
 
-from ..checkpoints.checkpoint import HeldWeight
+from ..checkpoints.checkpoint import StoredWeight
 from ..formats import FORMATS, ROTATED, int4_marlin, int8_convrot
 from ..formats.int4_group128 import GROUP
 from ..layer_rules import Override
@@ -28,17 +28,17 @@ WORD = 4
 WORKSPACE = 16
 
 
-def _scaled(held: HeldWeight) -> Tensors:
+def _scaled(held: StoredWeight) -> Tensors:
     return {"weight": held.tensors["codes"], "weight_scale": held.tensors["scale"]}
 
 
-def _lightx2v_fp8_tensor(held: HeldWeight) -> Tensors:
+def _lightx2v_fp8_tensor(held: StoredWeight) -> Tensors:
     given = held.tensors["input_scale"]
     static = given.reshape(()) if given.numel() else given.new_full((), UNCALIBRATED)
     return {**_scaled(held), "weight_scale": _one_or_rows(held.tensors["scale"]), "input_scale": static}
 
 
-def _lightx2v_int4(held: HeldWeight) -> Tensors:
+def _lightx2v_int4(held: StoredWeight) -> Tensors:
     """Marlin's order, which is the only one that LightX2V has, where the shape allows it."""
     rows, columns = held.shape
     if rows % int4_marlin.N_MULTIPLE or columns % GROUP:
@@ -50,13 +50,13 @@ def _lightx2v_int4(held: HeldWeight) -> Tensors:
     }
 
 
-def _lightx2v_mxfp8(held: HeldWeight) -> Tensors:
+def _lightx2v_mxfp8(held: StoredWeight) -> Tensors:
     rows, columns = held.shape
     codes = held.tensors["codes"][:rows, :columns].contiguous().view(torch.uint8)
     return {"weight": codes, "weight_scale": held.tensors["scale"].view(torch.uint8).view(torch.int32)}
 
 
-def _lightx2v_nvfp4(held: HeldWeight) -> Tensors:
+def _lightx2v_nvfp4(held: StoredWeight) -> Tensors:
     rows, columns = held.shape
     codes = held.tensors["codes"][:rows, : columns // 2].contiguous()
     return {
@@ -70,7 +70,7 @@ def _one_or_rows(scale: torch.Tensor) -> torch.Tensor:
     return scale.reshape(()) if scale.numel() == 1 else scale
 
 
-def _saved(held: HeldWeight) -> tuple[Tensors, dict]:
+def _saved(held: StoredWeight) -> tuple[Tensors, dict]:
     """As core saves a layer of this pack, and its marker."""
     row = FORMATS[held.format]
     params = row.wrap(held.tensors, torch.bfloat16, held.shape)._params
@@ -87,12 +87,12 @@ def _saved(held: HeldWeight) -> tuple[Tensors, dict]:
     return tensors, marker
 
 
-def _x2v(held: HeldWeight) -> Tensors:
+def _x2v(held: StoredWeight) -> Tensors:
     tensors, marker = _saved(held)
     return {**tensors, MARKER: _bytes(marker)}
 
 
-def _comfyui(held: HeldWeight) -> Tensors:
+def _comfyui(held: StoredWeight) -> Tensors:
     """What was never calibrated is marked to be multiplied in full precision: core would not scale its input at all."""
     tensors, marker = _saved(held)
     if "input_scale" in tensors:
@@ -113,7 +113,7 @@ MADE_AT_LOAD = ("fp8-reduced", "fp8-reduced-smooth", "int4-g128-marlin")
 # formats whose codes core pads
 PADDED = ("mxfp8", "nvfp4")
 
-WRITERS: dict[str, dict[str, Callable[[HeldWeight], Tensors]]] = {
+WRITERS: dict[str, dict[str, Callable[[StoredWeight], Tensors]]] = {
     LIGHTX2V: {
         "int8-channel": _scaled,
         "fp8-channel": _scaled,
@@ -163,10 +163,10 @@ def layer_specs(
     tensors = row.encode(torch.empty(shape, device="meta"), scale="recalculate")
     if static:
         tensors["input_scale"] = torch.empty(1, device="meta")
-    return layer_tensors(HeldWeight(format_name, shape, tensors), dialect, scale_dtype)
+    return layer_tensors(StoredWeight(format_name, shape, tensors), dialect, scale_dtype)
 
 
-def layer_tensors(held: HeldWeight, dialect: str, scale_dtype: torch.dtype = torch.float32) -> Tensors:
+def layer_tensors(held: StoredWeight, dialect: str, scale_dtype: torch.dtype = torch.float32) -> Tensors:
     """The tensors of one layer, by what their names end in ("weight", "weight_scale", ...). scale_dtype: as LightX2V's
     files have the scales of BY_CHANNEL, which must be values of it; ComfyUI's have float32."""
     tensors = WRITERS[dialect][held.format](held)

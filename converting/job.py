@@ -7,7 +7,7 @@ from functools import partial
 
 import torch
 
-from ..checkpoints.checkpoint import HeldWeight
+from ..checkpoints.checkpoint import StoredWeight
 from ..checkpoints.dit_names import CONSTANTS
 from ..checkpoints.expert_names import expert_of
 from ..checkpoints.kinds import DIT
@@ -111,24 +111,24 @@ class Job:
 
     def _source_format(self) -> str:
         """What most layers are already."""
-        held = Counter(filter(None, map(self._weights.format, self._layers.values())))
-        if not held:
+        stored = Counter(filter(None, map(self._weights.format, self._layers.values())))
+        if not stored:
             raise ConvertError(
                 f"{self._checkpoint.path.name} is not quantized: say which format it is to have, like --format int8."
             )
-        return family(held.most_common(1)[0][0])
+        return family(stored.most_common(1)[0][0])
 
     def _formats(self) -> dict[str, str]:
         """Layer -> format. A layer that the source has quantized and nobody asked for stays as it is."""
         result = {}
         for layer, output in self._layers.items():
-            held = self._weights.format(output)
+            stored = self._weights.format(output)
             chosen = self.selection.formats.get(layer)
             unasked = chosen is None or (self._options.format is None and not self._overridden(layer))
-            if held is not None and (unasked or family(held) == family(chosen)):
-                chosen = original(held)
+            if stored is not None and (unasked or family(stored) == family(chosen)):
+                chosen = original(stored)
             if chosen is not None:
-                result[layer] = SMOOTHED[chosen] if self._stays_smooth(held, chosen) else chosen
+                result[layer] = SMOOTHED[chosen] if self._stays_smooth(stored, chosen) else chosen
         return result
 
     def _measure(self, progress: Progress) -> None:
@@ -207,8 +207,8 @@ class Job:
     def _weight_of(self, layer: str) -> torch.Tensor:
         return self._whole(self._layers[layer])
 
-    def _stays_smooth(self, held: str | None, chosen: str) -> bool:
-        smooth_there = held is not None and FORMATS[held].smooth and original(held) == chosen
+    def _stays_smooth(self, stored: str | None, chosen: str) -> bool:
+        smooth_there = stored is not None and FORMATS[stored].smooth and original(stored) == chosen
         return smooth_there and SMOOTHED[chosen] in writable(self._options.dialect)
 
     def _overridden(self, layer: str) -> bool:
@@ -232,10 +232,10 @@ class Job:
 
         def parts() -> Iterator[tuple[str, torch.Tensor]]:
             whole = set()
-            for held in self._quantized(layer, output):
+            for stored in self._quantized(layer, output):
                 if static is not None:
-                    held.tensors["input_scale"] = static
-                for end, tensor in layer_tensors(held, self._options.dialect, scale_dtype).items():
+                    stored.tensors["input_scale"] = static
+                for end, tensor in layer_tensors(stored, self._options.dialect, scale_dtype).items():
                     name = f"{layer}.{end}"
                     if name not in whole:
                         yield name, tensor
@@ -244,16 +244,16 @@ class Job:
 
         return Unit(layer, specs, parts)
 
-    def _quantized(self, layer: str, output: Output) -> Iterator[HeldWeight]:
+    def _quantized(self, layer: str, output: Output) -> Iterator[StoredWeight]:
         """The weight as a whole, or some of its rows after the other where every tensor that a file has of them stands
         alone."""
         format_name, factor = self.formats[layer], self.factors.get(layer)
-        stored, scale_dtype = self._weights.format(output), self._weights.scale_dtype(output)
-        as_it_is = stored is not None and not self._merges(output) and factor is None
-        if as_it_is and format_name in repackings(stored):
-            held = self._weights.held(output, format_name)
-            if held is not None:
-                yield held
+        source_format, scale_dtype = self._weights.format(output), self._weights.scale_dtype(output)
+        as_it_is = source_format is not None and not self._merges(output) and factor is None
+        if as_it_is and format_name in repackings(source_format):
+            stored = self._weights.stored(output, format_name)
+            if stored is not None:
+                yield stored
                 return
         if FORMATS[format_name].smooth and factor is None:
             factor = self._weights.factor(output)

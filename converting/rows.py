@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from ..checkpoints.checkpoint import HeldWeight
+from ..checkpoints.checkpoint import StoredWeight
 from ..formats import FORMATS, SMOOTHED, int8_convrot
 from ..formats.fp8_tensor import Fp8TensorLayout
 from ..formats.layout import scale_for
@@ -57,18 +57,18 @@ def quantize(
     place: str,
     scale_dtype: torch.dtype = torch.float32,
     factor: torch.Tensor | None = None,
-) -> HeldWeight:
+) -> StoredWeight:
     """The weight of `shape` (N, K) in a format, whole. place: file and key, for the error. scale_dtype: the scales of
     BY_CHANNEL are rounded to it before codes are chosen, so that a file can store them in it. factor: float32 [K], the
     columns are divided by it; a smoothed format keeps it, for any other the file has to say so elsewhere.
 
     Raises ConvertError for values that are not finite, ValueError for a shape that the format cannot hold.
     """
-    parts = [held.tensors for held in in_parts(rows, shape, format_name, place, scale_dtype, factor)]
+    parts = [stored.tensors for stored in in_parts(rows, shape, format_name, place, scale_dtype, factor)]
     shared = _shared(format_name)
     names = parts[0]
     tensors = {name: names[name] if name in shared else torch.cat([part[name] for part in parts]) for name in names}
-    return HeldWeight(format_name, shape, tensors)
+    return StoredWeight(format_name, shape, tensors)
 
 
 def in_parts(
@@ -78,12 +78,12 @@ def in_parts(
     place: str,
     scale_dtype: torch.dtype = torch.float32,
     factor: torch.Tensor | None = None,
-) -> Iterator[HeldWeight]:
+) -> Iterator[StoredWeight]:
     """What `quantize` returns, a few rows after the other: codes and scales of those rows, and the tensors of `_shared`
     every time."""
     if FORMATS[format_name].smooth:
-        for held in in_parts(rows, shape, UNSMOOTHED[format_name], place, scale_dtype, factor):
-            yield HeldWeight(format_name, held.shape, held.tensors | {"pre_quant_scale": factor})
+        for stored in in_parts(rows, shape, UNSMOOTHED[format_name], place, scale_dtype, factor):
+            yield StoredWeight(format_name, stored.shape, stored.tensors | {"pre_quant_scale": factor})
         return
     if factor is not None:
         rows = _divided(rows, factor)
@@ -98,7 +98,7 @@ def in_parts(
 
 def _part(
     chunk: torch.Tensor, format_name: str, place: str, scale_dtype: torch.dtype, scale: torch.Tensor | None
-) -> HeldWeight:
+) -> StoredWeight:
     """chunk: float32, overwritten; scale: the one of the whole weight, if the format has one."""
     row = FORMATS[format_name]
     if format_name in BY_CHANNEL:
@@ -107,7 +107,7 @@ def _part(
         _amax(chunk, place)
     shape = tuple(chunk.shape)
     tensors = row.encode(chunk, scale="recalculate" if scale is None else scale, inplace_ops=True)
-    return HeldWeight(format_name, shape, tensors)
+    return StoredWeight(format_name, shape, tensors)
 
 
 def _shared(format_name: str) -> tuple[str, ...]:

@@ -5,13 +5,12 @@ from collections.abc import Iterator
 
 import torch
 
-from ..checkpoints.checkpoint import HeldWeight
+from ..checkpoints.checkpoint import StoredWeight
 from ..checkpoints.cutting import cut
 from ..checkpoints.encodings import WrongValueError
 from ..checkpoints.errors import CheckpointError, Problem
 from ..checkpoints.stored import StoredLayer
-from ..formats import FORMATS, ROTATED
-from ..formats.convert import convert
+from ..formats import ROTATED
 from .outputs import Output, Piece
 from .source import Source
 
@@ -26,19 +25,19 @@ class Weights:
     def __init__(self, source: Source):
         self._source = source
         self._folded = source.checkpoint.folded
-        self._stored = {layer.weight_key: layer for layer in source.checkpoint.layers.values()}
+        self._layers = {layer.weight_key: layer.stored for layer in source.checkpoint.layers.values()}
 
     def format(self, output: Output) -> str | None:
         """What the weight is quantized as in the source, None if it is not."""
-        layer = self._stored.get(output.pieces[0].key)
-        return None if layer is None else self._format(layer.stored)
+        layer = self._layers.get(output.pieces[0].key)
+        return None if layer is None else self._format(layer)
 
     def scale_dtype(self, output: Output) -> torch.dtype:
         """What the converter of LightX2V stores the scales in: the type of the source's weight, or of its scales if it
         is quantized already."""
-        layers = [self._stored.get(piece.key) for piece in output.pieces]
+        layers = [self._layers.get(piece.key) for piece in output.pieces]
         keys = [
-            piece.key if layer is None else layer.stored.keys.get("scale")
+            piece.key if layer is None else layer.keys.get("scale")
             for piece, layer in zip(output.pieces, layers, strict=True)
         ]
         found = {self._source.info(key).dtype for key in keys if key is not None}
@@ -56,7 +55,7 @@ class Weights:
         values = parts[0] if len(parts) == 1 else torch.cat(parts)
         return values.to(torch.float32, copy=values.dtype is torch.float32)
 
-    def held(self, output: Output, format_name: str) -> HeldWeight | None:
+    def stored(self, output: Output, format_name: str) -> StoredWeight | None:
         """The quantized weight with the source's own codes and scales, in a format of the same family; None where its
         parts cannot be cut and joined as they are."""
         pieces: dict[str, list[Piece]] = {}
@@ -65,24 +64,22 @@ class Weights:
         found = [self._cut(key, of_one, format_name) for key, of_one in pieces.items()]
         if len(found) == 1:
             return found[0]
-        if None in found or found[0].format not in BY_ROW or len({held.format for held in found}) > 1:
+        if None in found or found[0].format not in BY_ROW or len({part.format for part in found}) > 1:
             return None
-        names = found[0].tensors
-        return HeldWeight(
-            found[0].format, output.shape, {name: torch.cat([held.tensors[name] for held in found]) for name in names}
-        )
+        tensors = {name: torch.cat([part.tensors[name] for part in found]) for name in found[0].tensors}
+        return StoredWeight(found[0].format, output.shape, tensors)
 
     def factor(self, output: Output) -> torch.Tensor:
         """pre_quant_scale float32 [K] of a layer that is smoothed in the source."""
-        return self._held(output.pieces[0].key).tensors["pre_quant_scale"]
+        return self._whole(output.pieces[0].key).tensors["pre_quant_scale"]
 
     def input_scale(self, output: Output) -> torch.Tensor | None:
         """float32 [1], the static scale of a layer's activations, if the source has a calibrated one."""
-        layer = self._stored.get(output.pieces[0].key)
+        layer = self._layers.get(output.pieces[0].key)
         keys = {piece.key for piece in output.pieces}
-        if layer is None or "input_scale" not in layer.stored.keys or len(keys) > 1:
+        if layer is None or "input_scale" not in layer.keys or len(keys) > 1:
             return None
-        static = self._source.read(layer.stored.keys["input_scale"]).to(torch.float32).reshape(1)
+        static = self._source.read(layer.keys["input_scale"]).to(torch.float32).reshape(1)
         # what writers put where nothing was calibrated
         return None if static == 1 else static
 
@@ -90,8 +87,7 @@ class Weights:
         """float32 [N, K] of a weight that is quantized in the source."""
         parts = []
         for piece in output.pieces:
-            held = self._held(piece.key)
-            values = FORMATS[held.format].wrap(held.tensors, torch.float32, held.shape).dequantize()
+            values = self._whole(piece.key).wrap(torch.float32).dequantize()
             parts.append(values[slice(*piece.rows(len(values)))])
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
@@ -133,36 +129,26 @@ class Weights:
         file, stored = self._source.info(key).file.name, self._source.checkpoint.keys[key]
         return Problem(file, stored, error.cause, error.remedy).error()
 
-    def _cut(self, key: str, pieces: list[Piece], format_name: str) -> HeldWeight | None:
+    def _cut(self, key: str, pieces: list[Piece], format_name: str) -> StoredWeight | None:
         """These rows of a quantized weight, None where they cannot be cut off as they are."""
-        whole = _repacked(self._held(key), format_name)
+        whole = self._whole(key).repacked(format_name)
         spans = [piece.rows(whole.shape[0]) for piece in pieces]
         return whole if spans == [(0, whole.shape[0])] else cut(whole, spans)
 
-    def _held(self, key: str) -> HeldWeight:
+    def _whole(self, key: str) -> StoredWeight:
         """The whole weight whose codes are `key`."""
-        stored = self._stored[key].stored
-        tensors = self._read(stored)
-        name = self._format(stored)
-        if name != stored.spelling.format:
+        layer = self._layers[key]
+        tensors = self._source.checkpoint.read_layer(
+            layer, {key: self._source.read(key) for key in layer.keys.values()}
+        )
+        name = self._format(layer)
+        if name != layer.encoding.format:
             tensors = {"codes": tensors["codes"], "scale": tensors["scale"][:1], "input_scale": torch.empty(0)}
-        return HeldWeight(name, stored.shape, tensors)
+        return StoredWeight(name, layer.shape, tensors)
 
-    def _format(self, stored: StoredLayer) -> str:
+    def _format(self, layer: StoredLayer) -> str:
         """The loaders give each row a scale of its own where the file has one for all, a dialect must not."""
-        name = stored.spelling.format
-        as_stored = name == "fp8-channel" and "scale" in stored.keys and not stored.spelling.rescaled
-        one = as_stored and not math.prod(self._source.info(stored.keys["scale"]).shape) > 1
+        name = layer.encoding.format
+        as_stored = name == "fp8-channel" and "scale" in layer.keys and not layer.encoding.rescaled
+        one = as_stored and not math.prod(self._source.info(layer.keys["scale"]).shape) > 1
         return "fp8-tensor" if one else name
-
-    def _read(self, stored: StoredLayer) -> dict[str, torch.Tensor]:
-        return self._source.checkpoint.read_layer(stored, {key: self._source.read(key) for key in stored.keys.values()})
-
-
-def _repacked(held: HeldWeight, format_name: str) -> HeldWeight:
-    if held.format == format_name:
-        return held
-    row = FORMATS[format_name]
-    weight = convert(FORMATS[held.format].wrap(held.tensors, torch.float32, held.shape), format_name)
-    parts = row.parts(weight._qdata, weight._params)
-    return HeldWeight(format_name, held.shape, dict(zip(row.tensors, parts, strict=True)))

@@ -1,4 +1,4 @@
-"""fp8 and fp4 with one scale per weight or per block, in LightX2V's spelling. Scales are float32."""
+"""fp8 and fp4 with one scale per weight or per block, in LightX2V's encoding. Scales are float32."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""Symmetric 4-bit codes with a scale per 128 input channels, in the spellings that files of it have."""
+"""Symmetric 4-bit codes with a scale per 128 input channels, in the encodings that files of it have."""
 
 import torch
 

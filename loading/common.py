@@ -84,17 +84,17 @@ def state_dict(weights: Weights, plan: Plan) -> dict[str, torch.Tensor]:
     """
     result = dict(weights.plain)
     say(plan, weights.notes)
-    entries = {layer: plan.assign(layer, held.format, held.shape) for layer, held in weights.quantized.items()}
+    entries = {layer: plan.assign(layer, stored.format, stored.shape) for layer, stored in weights.quantized.items()}
     converting = sum(entry.converted for entry in entries.values())
     progress = comfy.utils.ProgressBar(converting) if converting else None
-    for layer, held in weights.quantized.items():
+    for layer, stored in weights.quantized.items():
         entry = entries[layer]
-        weight = FORMATS[held.format].wrap(held.tensors, plan.compute_dtype, held.shape)
+        weight = stored.wrap(plan.compute_dtype)
         if entry.converted:
             on_device = weight.to(plan.machine.live)
             converted = _converted(on_device, entry.choice.format, f"{plan.title}, layer {layer}")
             entry.added_error = added_error(on_device, converted)
-            weight = converted.to(held.tensors["codes"].device)
+            weight = converted.to(stored.tensors["codes"].device)
             progress.update(1)
         result[f"{layer}.weight"] = weight
     return result

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from comfy_kitchen.tensor import QuantizedTensor
 
-from ..checkpoints.checkpoint import HeldWeight
+from ..checkpoints.checkpoint import StoredWeight
 from ..checkpoints.cutting import cut
 from ..checkpoints.lightx2v_names import is_cut_evenly
 from ..checkpoints.names import Target
@@ -108,18 +108,18 @@ class Part:
         specs = layer_specs(format_name, _shape(tuple(layer.weight.shape), spans), self.dialect, static=static)
 
         def parts() -> Iterator[tuple[str, torch.Tensor]]:
-            held = _cut(self._held(name, layer, format_name), spans)
-            for end, tensor in layer_tensors(held, self.dialect).items():
+            stored = _cut(self._stored(name, layer, format_name), spans)
+            for end, tensor in layer_tensors(stored, self.dialect).items():
                 yield f"{target}.{end}", tensor
 
         return Unit(target, {f"{target}.{end}": Spec.of(tensor) for end, tensor in specs.items()}, parts)
 
-    def _held(self, name: str, layer: torch.nn.Module, format_name: str) -> HeldWeight:
+    def _stored(self, name: str, layer: torch.nn.Module, format_name: str) -> StoredWeight:
         weight = in_our_layout(layer, self._patched(f"{name}{WEIGHT}"))
-        weight = convert(weight, like(format_of(weight).name, format_name))
-        row = format_of(weight)
-        tensors = dict(zip(row.tensors, row.parts(weight._qdata, weight._params), strict=True))
-        return HeldWeight(format_name, tuple(weight.shape), tensors)
+        stored = StoredWeight.of(convert(weight, like(format_of(weight).name, format_name)))
+        # without the factor of a smoothed weight where it is written into a norm
+        tensors = {name: stored.tensors[name] for name in FORMATS[format_name].tensors}
+        return StoredWeight(format_name, stored.shape, tensors)
 
     def _in_files(self, row: Format) -> str:
         """The format that files hold a repacked one as; LightX2V's have the factor of a smoothed one in a norm."""
@@ -158,13 +158,13 @@ def _rows(tensor: torch.Tensor, spans: Spans) -> torch.Tensor:
     return torch.cat([tensor[start:stop] for start, stop in spans]) if spans else tensor
 
 
-def _cut(held: HeldWeight, spans: Spans) -> HeldWeight:
+def _cut(stored: StoredWeight, spans: Spans) -> StoredWeight:
     """The rows with the codes that they have, or quantized anew where the format stores them with others."""
     if not spans:
-        return held
-    found = cut(held, spans)
+        return stored
+    found = cut(stored, spans)
     if found is not None:
         return found
-    row = FORMATS[held.format]
-    values = _rows(row.wrap(held.tensors, torch.float32, held.shape).dequantize(), spans)
-    return HeldWeight(held.format, tuple(values.shape), row.encode(values, scale="recalculate"))
+    values = _rows(stored.wrap(torch.float32).dequantize(), spans)
+    tensors = FORMATS[stored.format].encode(values, scale="recalculate")
+    return StoredWeight(stored.format, tuple(values.shape), tensors)

@@ -1,6 +1,6 @@
-"""How files spell a quantized linear layer: the table, in the order in which a layer is held against it.
+"""How files store a quantized linear layer: the table, in the order in which a layer is held against it.
 
-A new spelling is one file here and one row in SPELLINGS.
+A new encoding is one file here and one row in ENCODINGS.
 """
 
 from collections.abc import Mapping
@@ -20,10 +20,10 @@ from . import (
     nvfp4,
     smooth,
 )
-from .encoding import Match, Spelling, WrongValueError, match
+from .encoding import Encoding, Match, WrongValueError, match
 from .values import INPUT_SCALES, SCALES
 
-SPELLINGS = (
+ENCODINGS = (
     smooth.INT8,
     smooth.FP8,
     channel.INT8,
@@ -50,34 +50,34 @@ SPELLINGS = (
 CODES: dict[str, set[str]] = {}
 # a marker's format -> the dtypes of the codes
 MARKS: dict[str, set[str]] = {}
-for _row in SPELLINGS:
-    for _end in _row.parts["codes"].ends:
-        CODES.setdefault(_end, set()).update(_row.parts["codes"].dtypes)
+for _row in ENCODINGS:
+    for _end in _row.tensors["codes"].ends:
+        CODES.setdefault(_end, set()).update(_row.tensors["codes"].dtypes)
     for _mark in _row.marks:
-        MARKS.setdefault(_mark, set()).update(_row.parts["codes"].dtypes)
+        MARKS.setdefault(_mark, set()).update(_row.tensors["codes"].dtypes)
 
 *_FIRST, _LAST = sorted(
-    {row.format for row in SPELLINGS} - set(ROTATED.values()) | {family(name) for name in ROTATED.values()}
+    {row.format for row in ENCODINGS} - set(ROTATED.values()) | {family(name) for name in ROTATED.values()}
 )
 WHAT_IS_READ = f"This version reads {', '.join(_FIRST)} and {_LAST}: get the model in one of them."
 
 
 def find(layer: Mapping[str, TensorInfo], mark: str | None, told: tuple[int, ...] = ()) -> Match | None:
-    """The spelling of a layer, given its tensors by the end of their name and its marker's format and shape. One from
+    """The encoding of a layer, given its tensors by the end of their name and its marker's format and shape. One from
     which a tensor is missing only if no other fits."""
-    found = [hit for row in SPELLINGS if (hit := match(row, layer, mark, told)) is not None]
+    found = [hit for row in ENCODINGS if (hit := match(row, layer, mark, told)) is not None]
     return next((hit for hit in found if not hit.missing), found[0] if found else None)
 
 
 __all__ = [
     "CODES",
+    "ENCODINGS",
     "INPUT_SCALES",
     "MARKS",
     "SCALES",
-    "SPELLINGS",
     "WHAT_IS_READ",
+    "Encoding",
     "Match",
-    "Spelling",
     "WrongValueError",
     "find",
 ]

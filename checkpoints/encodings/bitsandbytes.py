@@ -1,7 +1,7 @@
 """int8 as bitsandbytes saves it (LLM.int8): beside the codes the largest value of each row, which is 127 of them."""
 
 from . import channel
-from .encoding import Part, Spelling, WrongValueError
+from .encoding import Encoding, TensorRole, WrongValueError
 from .values import FLOATS, same_but_ones
 
 LARGEST = 127
@@ -21,12 +21,12 @@ def read(tensors, shape):
     return channel.read({**tensors, "scale": tensors["scale"].float() / LARGEST}, shape)
 
 
-INT8 = Spelling(
+INT8 = Encoding(
     "int8-channel",
     {
-        "codes": Part(("weight",), ("int8",)),
-        "scale": Part(("SCB",), FLOATS),
-        "order": Part(("weight_format",), ("uint8",), optional=True),
+        "codes": TensorRole(("weight",), ("int8",)),
+        "scale": TensorRole(("SCB",), FLOATS),
+        "order": TensorRole(("weight_format",), ("uint8",), optional=True),
     },
     shape,
     read,

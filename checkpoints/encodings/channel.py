@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 
 from ...formats import ROTATED
-from .encoding import Part, Spelling, WrongValueError
+from .encoding import Encoding, TensorRole, WrongValueError
 from .values import IGNORED_INPUT, SCALE, is_per_row, scale
 
 # the largest e4m3 code
@@ -25,13 +25,13 @@ def read(tensors, shape):
     return {"codes": tensors["codes"], "scale": per_row.contiguous()}
 
 
-def _spelling(name: str, dtype: str, *marks: str) -> Spelling:
-    parts = {"codes": Part(("weight",), (dtype,)), "scale": SCALE}
-    return Spelling(name, parts, shape, read, marks=marks, ignored=IGNORED_INPUT)
+def _encoding(name: str, dtype: str, *marks: str) -> Encoding:
+    tensors = {"codes": TensorRole(("weight",), (dtype,)), "scale": SCALE}
+    return Encoding(name, tensors, shape, read, marks=marks, ignored=IGNORED_INPUT)
 
 
-INT8 = _spelling("int8-channel", "int8", "int8_tensorwise", "int8-channel")
-FP8 = _spelling("fp8-channel", "float8_e4m3fn", "float8_e4m3fn", "fp8-channel")
+INT8 = _encoding("int8-channel", "int8", "int8_tensorwise", "int8-channel")
+FP8 = _encoding("fp8-channel", "float8_e4m3fn", "float8_e4m3fn", "fp8-channel")
 
 
 def read_e5m2(tensors, shape):
@@ -49,20 +49,20 @@ def read_e5m2(tensors, shape):
     return {"codes": (values / powers).to(torch.float8_e4m3fn), "scale": per_row * powers}
 
 
-def _unscaled(row: Spelling) -> Spelling:
+def _unscaled(row: Encoding) -> Encoding:
     """`row` as a plain cast has it; never told by the layer alone (checkpoints/unscaled.py finds those)."""
 
     def read(tensors, shape):
         return row.read({**tensors, "scale": torch.ones(1)}, shape)
 
-    return replace(row, parts={"codes": row.parts["codes"]}, read=read, marks=(), unmarked=False)
+    return replace(row, tensors={"codes": row.tensors["codes"]}, read=read, marks=(), unmarked=False)
 
 
-E5M2 = replace(_spelling("fp8-channel", "float8_e5m2", "float8_e5m2"), read=read_e5m2, rescaled=True)
+E5M2 = replace(_encoding("fp8-channel", "float8_e5m2", "float8_e5m2"), read=read_e5m2, rescaled=True)
 # dtype of the codes -> how they are read without a scale
 UNSCALED = {"float8_e4m3fn": _unscaled(FP8), "float8_e5m2": _unscaled(E5M2)}
 # told by the marker alone, which also says how wide the groups are
 CONVROT = tuple(
-    Spelling(name, INT8.parts, shape, read, marks=(name,), unmarked=False, ignored=IGNORED_INPUT)
+    Encoding(name, INT8.tensors, shape, read, marks=(name,), unmarked=False, ignored=IGNORED_INPUT)
     for name in ROTATED.values()
 )

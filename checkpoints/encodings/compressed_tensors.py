@@ -3,7 +3,7 @@
 import torch
 
 from . import int4
-from .encoding import Part, Spelling, WrongValueError
+from .encoding import Encoding, TensorRole, WrongValueError
 from .groups import check_order
 from .values import FLOATS, signed_scale
 
@@ -26,13 +26,13 @@ def read(tensors, shape):
     return {"codes": codes, "scale": signed_scale(tensors["scale"]).reshape(shape[0], -1)}
 
 
-PACKED = Spelling(
+PACKED = Encoding(
     "int4-g128",
     {
-        "codes": Part(("weight_packed",), ("int32",)),
-        "scale": Part(("weight_scale",), FLOATS),
-        "weight_shape": Part(("weight_shape",), ("int64", "int32")),
-        "g_idx": Part(("weight_g_idx",), ("int32", "int64"), optional=True),
+        "codes": TensorRole(("weight_packed",), ("int32",)),
+        "scale": TensorRole(("weight_scale",), FLOATS),
+        "weight_shape": TensorRole(("weight_shape",), ("int64", "int32")),
+        "g_idx": TensorRole(("weight_g_idx",), ("int32", "int64"), optional=True),
     },
     shape,
     read,

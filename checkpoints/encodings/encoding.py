@@ -1,4 +1,4 @@
-"""One row of the table of spellings: how a family of files writes down a quantized linear layer."""
+"""One row of the table of encodings: how files store a quantized linear layer."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ Tensors = Mapping[str, torch.Tensor]
 
 
 @dataclass(frozen=True)
-class Part:
+class TensorRole:
     """One tensor of a layer. `ends`: what its name may end in, behind the layer's name and a dot."""
 
     ends: tuple[str, ...]
@@ -21,9 +21,9 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Spelling:
-    """`parts`: role -> tensor, "codes" among them. `shape`: the shapes by role (also "bias", if the layer has one, and
-    "marker", if that tells one) -> (N, K), or None if they are not this spelling's. `read`: the tensors by role and
+class Encoding:
+    """`tensors`: by role, "codes" among them. `shape`: the shapes by role (also "bias", if the layer has one, and
+    "marker", if that tells one) -> (N, K), or None if they are not this encoding's. `read`: the tensors by role and
     (N, K) -> what formats.FORMATS[format] names; may raise WrongValueError.
 
     `marks`: the names of a format in a marker that mean this row; `unmarked`: it is told without a marker as well.
@@ -33,7 +33,7 @@ class Spelling:
     """
 
     format: str
-    parts: Mapping[str, Part]
+    tensors: Mapping[str, TensorRole]
     shape: Callable[[Shapes], tuple[int, int] | None]
     read: Callable[[Tensors, tuple[int, int]], dict[str, torch.Tensor]]
     marks: tuple[str, ...] = ()
@@ -49,7 +49,7 @@ class Match:
     """`ends`: role -> the end of the name that is there. `missing`: what the name of a tensor ends in that should be
     there and is not; a match is only good without."""
 
-    spelling: Spelling
+    encoding: Encoding
     ends: dict[str, str]
     shape: tuple[int, int]
     missing: tuple[str, ...] = ()
@@ -64,21 +64,21 @@ class WrongValueError(ValueError):
 
 
 def match(
-    spelling: Spelling, layer: Mapping[str, TensorInfo], mark: str | None, told: tuple[int, ...] = ()
+    encoding: Encoding, layer: Mapping[str, TensorInfo], mark: str | None, told: tuple[int, ...] = ()
 ) -> Match | None:
     """`layer`: its tensors by the end of their name; `mark`: its marker's format, None without one, and `told` the
-    shape that it tells. None if the layer is none of this spelling, or has too little of it."""
-    if not (spelling.unmarked if mark is None else mark in spelling.marks):
+    shape that it tells. None if the layer is none of this encoding, or has too little of it."""
+    if not (encoding.unmarked if mark is None else mark in encoding.marks):
         return None
     ends, missing = {}, []
-    for role, part in spelling.parts.items():
-        end = next((end for end in part.ends if end in layer), None)
-        if end is not None and layer[end].dtype not in part.dtypes:
+    for role, tensor in encoding.tensors.items():
+        end = next((end for end in tensor.ends if end in layer), None)
+        if end is not None and layer[end].dtype not in tensor.dtypes:
             return None
         if end is not None:
             ends[role] = end
-        elif not part.optional:
-            missing.append(part.ends[0])
+        elif not tensor.optional:
+            missing.append(tensor.ends[0])
     if "codes" not in ends or len(layer[ends["codes"]].shape) != 2 or 0 in layer[ends["codes"]].shape:
         return None
     shapes = {role: layer[end].shape for role, end in ends.items()}
@@ -88,6 +88,6 @@ def match(
         shapes["marker"] = told
     if missing and ("scale" not in ends or len(missing) > 1):
         # too little to tell what it is, unless a marker does
-        return None if mark is None else Match(spelling, ends, (0, 0), tuple(missing))
-    shape = spelling.shape(shapes)
-    return None if shape is None else Match(spelling, ends, shape, tuple(missing))
+        return None if mark is None else Match(encoding, ends, (0, 0), tuple(missing))
+    shape = encoding.shape(shapes)
+    return None if shape is None else Match(encoding, ends, shape, tuple(missing))

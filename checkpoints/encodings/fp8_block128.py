@@ -2,7 +2,7 @@
 
 import math
 
-from .encoding import Part, Spelling
+from .encoding import Encoding, TensorRole
 from .values import BLOCK, IGNORED_INPUT, SCALE, same_but_ones, scale
 
 
@@ -20,9 +20,9 @@ def _blocks(n, k):
     return math.ceil(n / BLOCK), math.ceil(k / BLOCK)
 
 
-BLOCK128 = Spelling(
+BLOCK128 = Encoding(
     "fp8-block128",
-    {"codes": Part(("weight",), ("float8_e4m3fn",)), "scale": SCALE},
+    {"codes": TensorRole(("weight",), ("float8_e4m3fn",)), "scale": SCALE},
     shape,
     read,
     marks=("fp8-block128",),

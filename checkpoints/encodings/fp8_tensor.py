@@ -8,10 +8,10 @@ import math
 
 import torch
 
-from .encoding import Part, Spelling
+from .encoding import Encoding, TensorRole
 from .values import FLOATS, IGNORED_OUTPUT, INPUT_SCALES, SCALE, is_per_row, one_scale, scale
 
-CODES = Part(("weight",), ("float8_e4m3fn",))
+CODES = TensorRole(("weight",), ("float8_e4m3fn",))
 
 
 def shape(shapes):
@@ -31,18 +31,18 @@ def read(tensors, shape):
     return {"codes": tensors["codes"], "scale": scale(tensors["scale"]).reshape(-1, 1), "input_scale": static}
 
 
-STATIC = Spelling(
+STATIC = Encoding(
     "fp8-tensor",
-    {"codes": CODES, "scale": SCALE, "input_scale": Part(INPUT_SCALES, FLOATS)},
+    {"codes": CODES, "scale": SCALE, "input_scale": TensorRole(INPUT_SCALES, FLOATS)},
     shape,
     read,
     marks=("float8_e4m3fn", "fp8-tensor"),
     ignored=IGNORED_OUTPUT,
 )
 # as this pack saves a weight that was never calibrated
-UNCALIBRATED = Spelling(
+UNCALIBRATED = Encoding(
     "fp8-tensor",
-    {"codes": CODES, "scale": SCALE, "input_scale": Part(INPUT_SCALES, FLOATS, optional=True)},
+    {"codes": CODES, "scale": SCALE, "input_scale": TensorRole(INPUT_SCALES, FLOATS, optional=True)},
     shape_uncalibrated,
     read,
     marks=("fp8-tensor",),

@@ -9,7 +9,7 @@ import math
 
 import torch
 
-from .encoding import Part, Spelling, WrongValueError
+from .encoding import Encoding, TensorRole, WrongValueError
 from .groups import GROUP, check_order
 from .values import FLOATS, signed_scale
 
@@ -39,13 +39,13 @@ def read(tensors, shape):
     return {"codes": codes.reshape(shape[0], shape[1] // 2), "scale": signed_scale(tensors["scale"].t())}
 
 
-GPTQ = Spelling(
+GPTQ = Encoding(
     "int4-g128",
     {
-        "codes": Part(("qweight",), ("int32",)),
-        "scale": Part(("scales",), FLOATS),
-        "zeros": Part(("qzeros",), ("int32",)),
-        "g_idx": Part(("g_idx",), ("int32", "int64"), optional=True),
+        "codes": TensorRole(("qweight",), ("int32",)),
+        "scale": TensorRole(("scales",), FLOATS),
+        "zeros": TensorRole(("qzeros",), ("int32",)),
+        "g_idx": TensorRole(("g_idx",), ("int32", "int64"), optional=True),
     },
     shape,
     read,

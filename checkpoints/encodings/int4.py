@@ -2,7 +2,7 @@
 
 import math
 
-from .encoding import Part, Spelling
+from .encoding import Encoding, TensorRole
 from .values import SCALE, same_but_ones, signed_scale
 
 GROUP = 128
@@ -19,6 +19,6 @@ def read(tensors, shape):
     return {"codes": tensors["codes"], "scale": signed_scale(tensors["scale"]).reshape(shape[0], -1)}
 
 
-PLAIN = Spelling(
-    "int4-g128", {"codes": Part(("weight",), ("uint8",)), "scale": SCALE}, shape, read, marks=("int4-g128",)
+PLAIN = Encoding(
+    "int4-g128", {"codes": TensorRole(("weight",), ("uint8",)), "scale": SCALE}, shape, read, marks=("int4-g128",)
 )

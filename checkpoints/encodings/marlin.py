@@ -1,6 +1,6 @@
 """int4-g128 in Marlin's order, as LightX2V's int4-g128-marlin wants it and as this pack saves it."""
 
-from .encoding import Part, Spelling
+from .encoding import Encoding, TensorRole
 from .values import SCALE, signed_scale
 
 GROUP = 128
@@ -21,9 +21,9 @@ def read(tensors, shape):
     return {"codes": tensors["codes"], "scale": signed_scale(tensors["scale"])}
 
 
-MARLIN = Spelling(
+MARLIN = Encoding(
     "int4-g128-marlin",
-    {"codes": Part(("weight",), ("int32",)), "scale": SCALE},
+    {"codes": TensorRole(("weight",), ("int32",)), "scale": SCALE},
     shape,
     read,
     marks=("int4-g128-marlin",),

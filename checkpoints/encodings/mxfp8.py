@@ -6,7 +6,7 @@ import math
 import torch
 from comfy_kitchen.float_utils import roundup
 
-from .encoding import Part, Spelling
+from .encoding import Encoding, TensorRole
 from .values import IGNORED_INPUT, TILE_ROWS, block_scales, padded, tiled, unpadded
 
 BLOCK = 32
@@ -40,23 +40,23 @@ def read(tensors, shape):
     }
 
 
-LIGHTX2V = Spelling(
+LIGHTX2V = Encoding(
     "mxfp8",
-    {"codes": Part(("weight",), ("uint8",)), "scale": Part(("weight_scale",), BYTES)},
+    {"codes": TensorRole(("weight",), ("uint8",)), "scale": TensorRole(("weight_scale",), BYTES)},
     shape,
     read,
     rows=TILE_ROWS,
 )
-LIGHTX2V_WORDS = Spelling(
+LIGHTX2V_WORDS = Encoding(
     "mxfp8",
-    {"codes": Part(("weight",), ("uint8",)), "scale": Part(("weight_scale",), ("int32",))},
+    {"codes": TensorRole(("weight",), ("uint8",)), "scale": TensorRole(("weight_scale",), ("int32",))},
     shape_words,
     read,
     rows=TILE_ROWS,
 )
-CORE = Spelling(
+CORE = Encoding(
     "mxfp8",
-    {"codes": Part(("weight",), ("float8_e4m3fn",)), "scale": Part(("weight_scale",), BYTES)},
+    {"codes": TensorRole(("weight",), ("float8_e4m3fn",)), "scale": TensorRole(("weight_scale",), BYTES)},
     shape_core,
     read,
     marks=("mxfp8",),

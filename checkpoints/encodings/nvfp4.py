@@ -9,7 +9,7 @@ import math
 import torch
 from comfy_kitchen.float_utils import roundup, swap_nibbles
 
-from .encoding import Part, Spelling
+from .encoding import Encoding, TensorRole
 from .values import FLOATS, IGNORED_INPUT, TILE_ROWS, block_scales, one_scale, padded, tiled, unpadded
 
 BLOCK = 16
@@ -17,8 +17,8 @@ PER_BYTE = 2
 # above it the sign bit is set
 NOT_A_NUMBER = 0x7F
 
-CODES = Part(("weight",), ("uint8",))
-BLOCK_SCALE = Part(("weight_scale",), ("float8_e4m3fn", "uint8"))
+CODES = TensorRole(("weight",), ("uint8",))
+BLOCK_SCALE = TensorRole(("weight_scale",), ("float8_e4m3fn", "uint8"))
 CALIBRATION = "calibrated input scales ignored: activations are quantized as they come"
 
 
@@ -60,30 +60,30 @@ def read_core(tensors, shape):
     return _read(tensors["codes"], tensors["scale"], one_scale(tensors["scale_2"], "scale_2"))
 
 
-LIGHTX2V = Spelling(
+LIGHTX2V = Encoding(
     "nvfp4",
-    {"codes": CODES, "scale": BLOCK_SCALE, "global_scale": Part(("weight_global_scale",), FLOATS)},
+    {"codes": CODES, "scale": BLOCK_SCALE, "global_scale": TensorRole(("weight_global_scale",), FLOATS)},
     shape,
     read_lightx2v,
     ignored={"input_absmax": CALIBRATION, "input_global_scale": CALIBRATION, "alpha": ""},
     rows=TILE_ROWS,
 )
-CALIBRATED = Spelling(
+CALIBRATED = Encoding(
     "nvfp4",
     {
         "codes": CODES,
         "scale": BLOCK_SCALE,
-        "input_global_scale": Part(("input_global_scale",), FLOATS),
-        "alpha": Part(("alpha",), FLOATS),
+        "input_global_scale": TensorRole(("input_global_scale",), FLOATS),
+        "alpha": TensorRole(("alpha",), FLOATS),
     },
     shape,
     read_calibrated,
     ignored={"input_absmax": CALIBRATION},
     rows=TILE_ROWS,
 )
-CORE = Spelling(
+CORE = Encoding(
     "nvfp4",
-    {"codes": CODES, "scale": BLOCK_SCALE, "scale_2": Part(("weight_scale_2",), FLOATS)},
+    {"codes": CODES, "scale": BLOCK_SCALE, "scale_2": TensorRole(("weight_scale_2",), FLOATS)},
     shape_core,
     read_core,
     marks=("nvfp4",),

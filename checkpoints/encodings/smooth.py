@@ -10,7 +10,7 @@ import torch
 
 from ...formats import SMOOTHED
 from . import channel
-from .encoding import Part, Shapes, Spelling, Tensors, WrongValueError
+from .encoding import Encoding, Shapes, TensorRole, Tensors, WrongValueError
 from .values import FLOATS
 
 FACTOR = "pre_quant_scale"
@@ -51,12 +51,12 @@ def affine_factor(weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
     return values
 
 
-def _smoothed(row: Spelling) -> Spelling:
+def _smoothed(row: Encoding) -> Encoding:
     """`row`, one of channel.py, with a factor in the layer; only marked with a name of ours or not at all: core reads
     its own names without the factor."""
     name = SMOOTHED[row.format]
-    parts = {**row.parts, FACTOR: Part((FACTOR,), FLOATS)}
-    return replace(row, format=name, parts=parts, shape=shape, read=read, marks=(name,))
+    tensors = {**row.tensors, FACTOR: TensorRole((FACTOR,), FLOATS)}
+    return replace(row, format=name, tensors=tensors, shape=shape, read=read, marks=(name,))
 
 
 INT8, FP8 = _smoothed(channel.INT8), _smoothed(channel.FP8)

@@ -1,18 +1,18 @@
-"""What the readers of several spellings share: checked scales, and the padding of tensor-core layouts."""
+"""What the readers of several encodings share: checked scales, and the padding of tensor-core layouts."""
 
 import math
 
 import torch
 from comfy_kitchen.float_utils import from_blocked, roundup, to_blocked
 
-from .encoding import Part, Shapes, WrongValueError
+from .encoding import Shapes, TensorRole, WrongValueError
 
 BLOCK = 128
 FLOATS = ("float32", "bfloat16", "float16", "float64")
 SCALES = ("weight_scale", "scale_weight", "weight_scale_inv")
 INPUT_SCALES = ("input_scale", "scale_input")
 
-SCALE = Part(SCALES, FLOATS)
+SCALE = TensorRole(SCALES, FLOATS)
 OUTPUTS = "static output scales ignored: what the layers give is not quantized"
 DYNAMIC = "static input scales ignored: activations are quantized as they come"
 IGNORED_OUTPUT = {"output_scale": OUTPUTS}

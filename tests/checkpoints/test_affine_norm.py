@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from x2v_quant.checkpoints import CheckpointError
-from x2v_quant.formats import FORMATS
 
 N, K = 8, 16
 BLOCK = "blocks.1"
@@ -45,7 +44,7 @@ def test_the_layers_behind_a_norm_get_its_factors(format_name, dtype, smoothed, 
         for end in ends:
             held = weights.quantized[f"{BLOCK}.{end}"]
             assert torch.equal(held.tensors["pre_quant_scale"], tensors[f"{BLOCK}.{norm}.weight"].float())
-            weight = FORMATS[held.format].wrap(held.tensors, torch.float32, held.shape).dequantize()
+            weight = held.wrap(torch.float32).dequantize()
             name = f"{BLOCK}.{end}.weight"
             stored = tensors[name].float() * tensors[f"{name}_scale"].float()
             torch.testing.assert_close(weight, stored * tensors[f"{BLOCK}.{norm}.weight"].float())

@@ -43,7 +43,7 @@ def opened(folder, entry, layer, prefix="", in_header=False):
 def read(checkpoint):
     checkpoint.require("dit")
     held = checkpoint.load().quantized[Q]
-    return held.format, FORMATS[held.format].wrap(held.tensors, torch.float32, held.shape).dequantize()
+    return held.format, held.wrap(torch.float32).dequantize()
 
 
 MARKERS = {

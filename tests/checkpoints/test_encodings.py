@@ -1,4 +1,4 @@
-"""Every spelling is read as the weight that its file means, which is worked out here value by value."""
+"""Every encoding is read as the weight that its file means, which is worked out here value by value."""
 
 import json
 import math
@@ -115,7 +115,7 @@ def put(path, layer, metadata=None):
 
 
 def dequantized(held):
-    return FORMATS[held.format].wrap(held.tensors, torch.float32, held.shape).dequantize()[: held.shape[0]]
+    return held.wrap(torch.float32).dequantize()[: held.shape[0]]
 
 
 def marker(name, **entries):
@@ -364,5 +364,5 @@ def test_int8_of_bitsandbytes(order, end, tmp_path):
         layer["weight_format"] = torch.tensor(order, dtype=torch.uint8)
     save_file({**DIT, **{f"{Q}.{end}{name}": tensor for name, tensor in layer.items()}}, tmp_path / "m.safetensors")
     held = open_checkpoint(tmp_path / "m.safetensors").load().quantized[Q]
-    found = FORMATS[held.format].wrap(held.tensors, torch.float32, held.shape).dequantize()
+    found = held.wrap(torch.float32).dequantize()
     torch.testing.assert_close(found, codes.float() * largest[:, None] / 127)

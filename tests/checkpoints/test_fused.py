@@ -22,7 +22,7 @@ def clip(tmp_path, kind, rows):
 
 
 def dequantized(held):
-    return FORMATS[held.format].wrap(held.tensors, torch.float32, held.shape).dequantize()
+    return held.wrap(torch.float32).dequantize()
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -33,7 +33,7 @@ def test_the_three_are_the_rows_of_the_whole(kind, tmp_path):
     weights = checkpoint.load()
     stored = checkpoint.layers[LAYER.format("q")].stored
     whole = checkpoint.read_layer(stored, torch.load(checkpoint.path, weights_only=True))
-    expected = FORMATS[stored.spelling.format].wrap(whole, torch.float32, stored.shape).dequantize()
+    expected = FORMATS[stored.encoding.format].wrap(whole, torch.float32, stored.shape).dequantize()
     for i, name in enumerate("qkv"):
         held = weights.quantized[LAYER.format(name)]
         assert held.shape == (128, 128)

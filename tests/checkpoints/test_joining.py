@@ -9,7 +9,6 @@ from safetensors.torch import load_file, save_file
 from x2v_quant.checkpoints import CheckpointError, open_checkpoint
 from x2v_quant.checkpoints.cutting import cut
 from x2v_quant.demo.quantize import KINDS
-from x2v_quant.formats import FORMATS
 
 K = 256
 PIECES = [f"noise_refiner.0.attention.to_{one}" for one in "qkv"]
@@ -46,7 +45,7 @@ def stored(kind, *given):
 
 
 def dequantized(held):
-    return FORMATS[held.format].wrap(held.tensors, torch.float32, held.shape).dequantize()
+    return held.wrap(torch.float32).dequantize()
 
 
 def joined(checkpoint):

@@ -17,17 +17,17 @@ def marker(**entry):
     return torch.tensor(list(json.dumps(entry).encode()), dtype=torch.uint8)
 
 
-@pytest.mark.parametrize("spelling", ["weight_scale", "scale_weight", "weight_scale_inv"])
+@pytest.mark.parametrize("name", ["weight_scale", "scale_weight", "weight_scale_inv"])
 @pytest.mark.parametrize("shape", [(), (1,), (1, 1), (8,), (8, 1)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
-def test_every_spelling_and_shape_of_a_scale(spelling, shape, dtype, wan, opened):
+def test_every_name_and_shape_of_a_scale(name, shape, dtype, wan, opened):
     tensors = wan()
     del tensors[f"{Q}.weight_scale"]
-    tensors[f"{Q}.{spelling}"] = torch.full(shape, 0.5).to(dtype)
+    tensors[f"{Q}.{name}"] = torch.full(shape, 0.5).to(dtype)
     checkpoint = opened(tensors)
     assert checkpoint.problems == []
     layer = checkpoint.layers[Q]
-    assert layer.stored.keys == {"codes": f"{Q}.weight", "scale": f"{Q}.{spelling}"}
+    assert layer.stored.keys == {"codes": f"{Q}.weight", "scale": f"{Q}.{name}"}
     assert (layer.format, layer.shape, layer.parts) == ("int8-channel", (8, 16), 1)
     scale = checkpoint.load().quantized[Q].tensors["scale"]
     assert (scale.dtype, scale.shape, scale.is_contiguous()) == (torch.float32, (8, 1), True)

@@ -1,4 +1,4 @@
-"""What looks like a spelling that is read and is not: refused by file, key, cause and remedy. Nothing else breaks."""
+"""What looks like an encoding that is read and is not: refused by file, key, cause and remedy. Nothing else breaks."""
 
 import json
 
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from x2v_quant.checkpoints import CheckpointError, open_checkpoint
-from x2v_quant.checkpoints.encodings import CODES, MARKS, SPELLINGS, WHAT_IS_READ
+from x2v_quant.checkpoints.encodings import CODES, ENCODINGS, MARKS, WHAT_IS_READ
 from x2v_quant.common import limits
 from x2v_quant.demo.quantize import KINDS
 from x2v_quant.formats import FORMATS, ROTATED, family
@@ -183,7 +183,7 @@ def test_what_the_headers_show(kind, change, end, words, tmp_path):
 def test_the_remedy_lists_every_format_that_is_read():
     for name in FORMATS.keys() - {"fp8-reduced", "fp8-reduced-smooth"}:
         assert (family(name) if name in ROTATED.values() else name) in WHAT_IS_READ
-    for row in SPELLINGS:
+    for row in ENCODINGS:
         assert row.format in FORMATS
         assert row.marks or row.unmarked
 
@@ -230,7 +230,7 @@ def test_an_order_of_groups_that_is_too_short(tmp_path):
         open_checkpoint(put(tmp_path / "model.safetensors", layer)).load()
 
 
-ENDS = sorted({end for row in SPELLINGS for part in row.parts.values() for end in part.ends} | {"weight_workspace"})
+ENDS = sorted({end for row in ENCODINGS for role in row.tensors.values() for end in role.ends} | {"weight_workspace"})
 DTYPES = [
     torch.uint8,
     torch.int8,
@@ -275,7 +275,7 @@ def test_odd_layers_are_refused_or_whole(kind, changes, mark, tmp_path):
         return
     assert tuple(held.tensors) == FORMATS[held.format].tensors
     n, k = held.shape
-    weight = FORMATS[held.format].wrap(held.tensors, torch.float32, held.shape).dequantize()
+    weight = held.wrap(torch.float32).dequantize()
     assert weight.shape[0] >= n
     assert weight.shape[1] >= k
 

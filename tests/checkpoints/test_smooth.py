@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from x2v_quant.checkpoints import CheckpointError
-from x2v_quant.formats import FORMATS
 
 Q = "blocks.1.self_attn.q"
 N, K = 8, 16
@@ -37,7 +36,7 @@ def test_it_is_the_smoothed_weight(format_name, shape, dtype, marked, wan, opene
     held = checkpoint.load().quantized[Q]
     assert held.tensors["pre_quant_scale"].dtype == torch.float32
     assert held.tensors["pre_quant_scale"].shape == (K,)
-    weight = FORMATS[held.format].wrap(held.tensors, torch.float32, held.shape).dequantize()
+    weight = held.wrap(torch.float32).dequantize()
     scale, factor = tensors[f"{Q}.weight_scale"].float(), factors().to(dtype).float()
     torch.testing.assert_close(weight, tensors[f"{Q}.weight"].float() * scale * factor)
 

@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from x2v_quant.checkpoints import CheckpointError
-from x2v_quant.formats import FORMATS
 
 Q, K = "blocks.1.self_attn.q", "blocks.0.self_attn.k"
 F8, F5 = torch.float8_e4m3fn, torch.float8_e5m2
@@ -12,7 +11,7 @@ HEAD, NORM, EMBEDDING = "head.head.weight", "blocks.0.self_attn.norm_q.weight", 
 
 
 def values(held):
-    return FORMATS[held.format].wrap(held.tensors, torch.float32, held.shape).dequantize()
+    return held.wrap(torch.float32).dequantize()
 
 
 @pytest.fixture

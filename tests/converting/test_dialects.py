@@ -23,7 +23,7 @@ def held(path):
 
 
 def values(weight):
-    return FORMATS[weight.format].wrap(weight.tensors, torch.float32, weight.shape).dequantize()
+    return weight.wrap(torch.float32).dequantize()
 
 
 @pytest.mark.parametrize("format_name", WRITERS[LIGHTX2V])

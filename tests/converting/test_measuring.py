@@ -38,7 +38,7 @@ def test_what_is_measured_is_the_reference_kernels_error(format_name, shape, mon
     weight[0, 0], x[:, 0] = 1000.0, 0
     held = quantize(lambda a, b: weight[a:b].clone(), shape, format_name, "here")
     row = FORMATS[format_name]
-    wrapped = row.wrap(held.tensors, torch.float32, shape)
+    wrapped = held.wrap(torch.float32)
     y = reference(x, format_name, wrapped._qdata, wrapped._params, None, row.activation)
     expected = x @ weight.t()
     ratio = expected.square().sum() / (y - expected).square().sum()

@@ -43,7 +43,7 @@ def ratios(path, weights, calibration):
     found = {}
     for layer, held in open_checkpoint(path).load().quantized.items():
         row = FORMATS[held.format]
-        weight = row.wrap(held.tensors, torch.float32, held.shape)
+        weight = held.wrap(torch.float32)
         x = drawn_activations(calibration.maxima[layer], calibration.deviations(layer))
         true = x @ weights[f"{layer}.weight"].float().t()
         y = reference(x, held.format, weight._qdata, weight._params, None, row.activation)

@@ -6,7 +6,7 @@ from comfy_kitchen.backends.eager import quantization as eager
 from older_comfyui import core_multiplies_int8
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from x2v_quant.checkpoints.checkpoint import HeldWeight
+from x2v_quant.checkpoints.checkpoint import StoredWeight
 from x2v_quant.converting.dialects import layer_tensors
 from x2v_quant.converting.outputs import COMFYUI
 from x2v_quant.formats import FORMATS
@@ -169,7 +169,7 @@ def test_the_scheme_int8_comfyui_is_cores_own_layer_bit_for_bit(with_bias):
     assert why_not("comfyui", "int8-channel", Machine("cpu", "CPU", None)) is None
     assert "computes float32" in why_not("comfyui", "int8-channel", Machine("cpu", "CPU", None), dtype=torch.bfloat16)
     weight = FORMATS["int8-channel"].quantize(values(48, 64), dtype)
-    held = HeldWeight("int8-channel", (48, 64), {"codes": weight._qdata, "scale": weight._params.scale})
+    held = StoredWeight("int8-channel", (48, 64), {"codes": weight._qdata, "scale": weight._params.scale})
     x, bias = values(37, 64, seed=1).to(dtype), values(48, seed=2).to(dtype) if with_bias else None
     with torch.inference_mode():
         layer = comfy.ops.mixed_precision_ops({}, dtype).Linear(64, 48, bias=with_bias, dtype=dtype)

@@ -11,7 +11,6 @@ from x2v_quant.converting.convert import convert
 from x2v_quant.converting.options import Options
 from x2v_quant.demo import encoders
 from x2v_quant.demo.wan import WanSize, dit
-from x2v_quant.formats import FORMATS
 from x2v_quant.loading import load_clip_vision, load_dit, load_t5
 from x2v_quant.reports.checkpoint import inspect
 from x2v_quant.schemes import SchemeChoice
@@ -62,7 +61,7 @@ def test_it_is_a_source_of_convert(dtype, dialect, wan, tmp_path):
     save_file(cast, source)
     convert(source, target, Options(format="int8-channel", dialect=dialect))
     held = open_checkpoint(target).load().quantized[LAYER]
-    found = FORMATS[held.format].wrap(held.tensors, torch.float32, held.shape).dequantize()
+    found = held.wrap(torch.float32).dequantize()
     torch.testing.assert_close(found, cast[f"{LAYER}.weight"].float(), rtol=0, atol=0.01)
     written = load_file(target)
     assert not {tensor.dtype for tensor in written.values()} & set(DTYPES)
@@ -76,7 +75,7 @@ def test_its_own_format_keeps_its_values(dtype, wan, tmp_path):
     save_file(cast, source)
     convert(source, target, Options(dialect="x2v"))
     held = open_checkpoint(target).load().quantized[LAYER]
-    found = FORMATS[held.format].wrap(held.tensors, torch.float32, held.shape).dequantize()
+    found = held.wrap(torch.float32).dequantize()
     assert torch.equal(found, cast[f"{LAYER}.weight"].float())
 
 
@@ -161,7 +160,7 @@ def values(path):
     weights = open_checkpoint(path).load()
     found = {key: tensor.float() for key, tensor in weights.plain.items()}
     for layer, held in weights.quantized.items():
-        found[f"{layer}.weight"] = FORMATS[held.format].wrap(held.tensors, torch.float32, held.shape).dequantize()
+        found[f"{layer}.weight"] = held.wrap(torch.float32).dequantize()
     return found
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from x2v_quant.checkpoints import Weights
-from x2v_quant.checkpoints.checkpoint import HeldWeight
+from x2v_quant.checkpoints.checkpoint import StoredWeight
 from x2v_quant.formats import FORMATS
 from x2v_quant.kernels.machine import Machine, describe
 from x2v_quant.loading import load_dit
@@ -46,7 +46,7 @@ def test_int8_is_never_transcoded():
 def test_a_shape_that_the_format_cannot_hold_is_refused_by_file_and_layer():
     held = FORMATS["int8-channel"].quantize(torch.randn(16, 257), torch.float32)
     tensors = {"codes": held._qdata, "scale": held._params.scale}
-    weights = Weights(quantized={"blocks.0.ffn.0": HeldWeight("int8-channel", (16, 257), tensors)})
+    weights = Weights(quantized={"blocks.0.ffn.0": StoredWeight("int8-channel", (16, 257), tensors)})
     plan = Plan("odd.safetensors", resolve("int4-g128-triton"), describe(torch.device("cpu")), torch.float32)
     with pytest.raises(
         SchemeMismatchError, match=r"odd\.safetensors, layer blocks\.0\.ffn\.0: int4-g128 .* this layer has 257\. Pick"
