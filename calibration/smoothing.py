@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 import torch
 
 from ..formats import SMOOTHED
-from . import Calibration, CalibrationError
+from .calibration import Calibration, CalibrationError
 from .strength import ALPHAS, Smoothing, find_smoothing
 
 

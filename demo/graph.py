@@ -2,7 +2,7 @@
 
 import json
 
-from ..headless.server import PACK
+from ..core.on_path import PACK
 from ..headless.workflow import Prompt, override, to_prompt
 from . import assets
 

@@ -10,8 +10,9 @@ import av
 from tqdm import tqdm
 
 from ..checkpoints import CheckpointError
+from ..core.on_path import PACK, StartError
 from ..headless.client import Event, Result, ServerError
-from ..headless.server import PACK, Server, StartError, serve
+from ..headless.server import Server, serve
 from ..reports.machine import MACHINE
 from . import assets, recipe
 from .contact_sheet import contact_sheet

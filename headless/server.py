@@ -1,5 +1,6 @@
 """The real ComfyUI server as a context manager: started with only this pack, on a free port, always stopped again."""
 
+import json
 import os
 import shutil
 import socket
@@ -23,30 +24,8 @@ from .client import Client, ServerError
 PACK_NAME = "x2v-quant"
 TETHERED = PACK / "headless" / "tethered.py"
 LOG_TAIL = 30  # lines
-# A pack that fails to import is only a line in ComfyUI's log, so the node list is what proves it is there.
-REQUIRED_NODES = (
-    "X2VLoadDiT",
-    "X2VLoadT5",
-    "X2VLoadCLIPVision",
-    "X2VScheme",
-    "X2VQuantizeModel",
-    "X2VQuantizeCLIP",
-    "X2VSaveModel",
-    "X2VSaveCLIP",
-    "X2VCalibrate",
-    "X2VFinishCalibration",
-    "X2VLoadCalibration",
-    "X2VSamplerPatch",
-    "X2VStepReport",
-    "X2VDistilledSigmas",
-    "X2VCompare",
-    "X2VLoadExperts",
-    "X2VLoadConfig",
-    "X2VLoadLoRA",
-    "X2VOffloadControl",
-    "X2VKernelReport",
-    "X2VMemoryReport",
-)
+# Every node of the pack. One that fails to import is only a line in ComfyUI's log: the node list proves what is there.
+REQUIRED_NODES = tuple(json.loads((PACK / "locales" / "en" / "nodeDefs.json").read_text(encoding="utf-8")))
 # What a copy of the pack leaves out, where it cannot be linked.
 NOT_COPIED = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "tests", "benchmarks")
 

@@ -4,8 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-
-from x2v_quant.headless.locales import node_infos, read
+from write_locales import node_infos, read
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "web" / "docs"

@@ -3,8 +3,7 @@
 import json
 
 import pytest
-
-from x2v_quant.headless.locales import ENGLISH, LOCALES, english, node_infos, read
+from write_locales import ENGLISH, LOCALES, english, node_infos, read
 
 CHINESE = "zh"
 # of vue-i18n, which reads every text: interpolation, links to other texts and plurals
@@ -29,7 +28,7 @@ def test_there_are_these_languages():
 
 
 def test_english_is_what_the_nodes_say(infos):
-    """Else: python -m x2v_quant.headless.locales"""
+    """Else: python dev.py exec python tests/write_locales.py"""
     assert read(ENGLISH) == {node: english(info) for node, info in infos.items()}
 
 

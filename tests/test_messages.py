@@ -6,11 +6,11 @@ import re
 from pathlib import Path
 
 from older_comfyui import core_has_all_names
+from write_locales import read
 
 from x2v_quant.cli.checkout import module_of
 from x2v_quant.cli.commands import COMMANDS
-from x2v_quant.headless.locales import read
-from x2v_quant.headless.server import PACK
+from x2v_quant.core.on_path import PACK
 
 # dev.py: it types words of pip's
 OTHERS = {"tests", "benchmarks", "dev.py"}

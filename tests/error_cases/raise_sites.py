@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from x2v_quant.headless.server import PACK
+from x2v_quant.core.on_path import PACK
 
 from .unreachable import COMMAND_LINE, TESTED_ELSEWHERE
 

@@ -4,7 +4,7 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-from x2v_quant.headless.server import PACK
+from x2v_quant.core.on_path import PACK
 
 
 def modules_of_nodes() -> set[str]:

@@ -11,7 +11,7 @@ from error_cases.raise_sites import is_provoked, said, sites_of_commands, sites_
 from error_cases.unreachable import BY_NO_COMMAND, UNREACHABLE
 
 from x2v_quant.cli import main
-from x2v_quant.headless.server import PACK
+from x2v_quant.core.on_path import PACK
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,9 @@ import pytest
 from fake_comfyui import FakeComfyUI, running
 
 from x2v_quant.common import limits
+from x2v_quant.core.on_path import PACK, StartError, find_comfyui
 from x2v_quant.headless import server
-from x2v_quant.headless.server import StartError, find_comfyui, link_folder, serve
+from x2v_quant.headless.server import link_folder, serve
 
 DIES = """
 print("boom: no such device")
@@ -122,7 +123,7 @@ def test_a_pack_is_linked_from_where_the_command_is_typed(tmp_path, stand_in, mo
     (tmp_path / "packs" / "other").mkdir(parents=True)
     (tmp_path / "packs" / "other" / "mine.py").touch()
     monkeypatch.chdir(tmp_path / "packs")
-    with serve(tmp_path / "base", more_packs=[Path("other"), server.PACK], comfyui=comfyui):
+    with serve(tmp_path / "base", more_packs=[Path("other"), PACK], comfyui=comfyui):
         linked = tmp_path / "base" / "custom_nodes"
         assert (linked / "other" / "mine.py").exists()
         assert {path.name for path in linked.iterdir()} == {"other", "x2v-quant"}

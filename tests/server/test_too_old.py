@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 import x2v_quant
-from x2v_quant.headless.server import StartError, serve
+from x2v_quant.core.on_path import StartError
+from x2v_quant.headless.server import serve
 
 # what a server does not need to come up
 NOT_COPIED = {"models", "input", "output", "temp", "user", "custom_nodes", "tests", "tests-unit", ".git"}

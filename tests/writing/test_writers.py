@@ -18,7 +18,6 @@ MAY = {
     "writing/whole.py": "the partial file",
     "common/ending.py": "os.devnull",
     "headless/base_folder.py": "in the folder of its own server",
-    "headless/locales.py": "the repository's own texts",
     "headless/run.py": "in the folder of its own server",
     "headless/server.py": "the log in the folder of its own server",
     "runtime/memory/process.py": "Linux' counters",

@@ -3,9 +3,9 @@
 import re
 
 import pytest
+from write_locales import read
 
-from x2v_quant.headless.locales import read
-from x2v_quant.headless.server import PACK
+from x2v_quant.core.on_path import PACK
 
 pytestmark = pytest.mark.slow
 

@@ -1,6 +1,6 @@
 """The English translation file: what the nodes say of themselves, in the form in which the frontend reads it.
 
-`python -m x2v_quant.headless.locales` writes it. Other languages have the same keys and are written by hand.
+`python dev.py exec python tests/write_locales.py` writes it. Other languages have the same keys, written by hand.
 """
 
 import asyncio
@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from .server import PACK
+from x2v_quant.core.on_path import PACK
 
 LOCALES = PACK / "locales"
 NODES = "nodeDefs.json"
@@ -45,7 +45,7 @@ def read(language: str) -> dict[str, Any]:
 
 def node_infos() -> dict[str, Any]:
     """The pack's part of /object_info, without a server. Needs ComfyUI on the path."""
-    from ..nodes import X2VExtension
+    from x2v_quant.nodes import X2VExtension
 
     nodes = asyncio.run(X2VExtension().get_node_list())
     return {node.GET_SCHEMA().node_id: node.GET_NODE_INFO_V1() for node in nodes}
@@ -59,7 +59,7 @@ def write() -> None:
 
 
 if __name__ == "__main__":
-    from ..core.on_path import use_comfyui
+    from x2v_quant.core.on_path import use_comfyui
 
     use_comfyui()
     write()
