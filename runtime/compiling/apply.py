@@ -16,7 +16,7 @@ from ...kernels import LIBRARIES
 from ...kernels.machine import describe
 from ..offload.blocks import blocks_of
 from ..offload.settings import AUTO, MODEL
-from ..offload.state import DIFFUSION_MODEL, steered
+from ..offload.state import DIFFUSION_MODEL, offload_state
 from .counting import Compilations, CountingBackend, counting, failures_told
 
 KEY = "x2v_quant.compile"
@@ -127,7 +127,7 @@ def _watched(report: Compilations, backend, executor, *args, **kwargs):
 
 
 def _streaming(patcher) -> list[str]:
-    found = steered(patcher)
+    found = offload_state(patcher)
     if found is None or found.settings.mode in (AUTO, MODEL):
         return []
     return ["Offload Control streams the blocks of this model: while it does, they run uncompiled"]

@@ -1,4 +1,4 @@
-"""Where weights wait: steers ComfyUI's own memory management, and streams blocks where it does not."""
+"""Offloading: settings for ComfyUI's own memory management, and block streaming where ComfyUI has none."""
 
 from .settings import AUTO, BLOCK, DISK, ENCODER_MODES, MODEL, MODES, PHASE, OffloadSettings
 

@@ -1,4 +1,4 @@
-"""Offload settings applied to what a loader gave: a MODEL, a CLIP or a CLIP_VISION."""
+"""Applies offload settings to a MODEL, a CLIP or a CLIP_VISION."""
 
 import functools
 
@@ -11,41 +11,41 @@ from .blocks import Block, blocks_of, phases_of
 from .budget import Budgeted
 from .dynamic import DynamicBudgeted
 from .settings import AUTO, DISK, MODEL, PHASE, OffloadSettings
-from .state import ATTACHMENT, Steered, steered
-from .steering import Prefetching, Streaming
+from .state import ATTACHMENT, OffloadState, offload_state
+from .wrappers import Prefetching, Streaming
 
 KEY = "x2v_quant.runtime.offload"
 
 
 def offloaded(patcher, settings: OffloadSettings):
-    """A clone of a ModelPatcher that is offloaded as `settings` say; the patcher itself if they leave all to ComfyUI.
+    """A clone of the ModelPatcher with `settings` applied; the patcher itself if they leave everything to ComfyUI.
 
-    What cannot be done is told in the log and in `steered(patcher).notes`; the model then runs on `auto`.
+    A setting that cannot be applied is reported in the log and in `offload_state(clone).notes`, and treated as `auto`.
     """
-    before = steered(patcher)
+    before = offload_state(patcher)
     if settings.is_auto and before is None:
         return patcher
-    clone = _unsteered(patcher.clone())
+    clone = _without_offload(patcher.clone())
     if settings.is_auto:
         return clone
     notes: list[str] = []
-    parts = parts_of(settings, clone.model.diffusion_model) if _has_parts(settings) else []
-    if _has_parts(settings) and not parts:
+    blocks = streamed_blocks(settings, clone.model.diffusion_model) if _has_parts(settings) else []
+    if _has_parts(settings) and not blocks:
         notes.append(f"{type(clone.model.diffusion_model).__name__} has no blocks to offload one by one")
     if comfy.model_management.is_device_cpu(clone.load_device):
         notes.append(_on_cpu(settings))
     else:
-        steer(clone, Streaming(settings, functools.partial(parts_of, settings)))
+        install(clone, Streaming(settings, functools.partial(streamed_blocks, settings)))
     if settings.mode == MODEL:
         clone.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, KEY, _leave_afterwards)
     clone.add_wrapper_with_key(WrappersMP.PREPARE_SAMPLING, KEY, _idle_models_first)
-    attach(clone, settings, parts, notes)
+    attach(clone, settings, blocks, notes)
     return clone
 
 
 def offloaded_encoder(encoder, settings: OffloadSettings):
-    """A CLIP or CLIP_VISION (anything with a `patcher`) whose patcher is offloaded as `settings` say, in place: one
-    that a loader has just made."""
+    """Apply `settings` to a CLIP or CLIP_VISION (anything with a `patcher`) in place, and return it. For a new one
+    only, that no other node holds."""
     if settings.is_auto:
         return encoder
     notes: list[str] = []
@@ -57,9 +57,9 @@ def offloaded_encoder(encoder, settings: OffloadSettings):
     return encoder
 
 
-def attach(patcher, settings: OffloadSettings, parts: list[Block], notes: list[str]) -> None:
-    """Leave the settings and what there is to say of them on a patcher."""
-    patcher.set_attachments(ATTACHMENT, Steered(settings, parts, list(filter(None, notes))))
+def attach(patcher, settings: OffloadSettings, blocks: list[Block], notes: list[str]) -> None:
+    """Store the settings, the streamed blocks and the notes on the patcher, and log the notes."""
+    patcher.set_attachments(ATTACHMENT, OffloadState(settings, blocks, list(filter(None, notes))))
     for note in filter(None, notes):
         log.warning("Offload Control: %s.", note)
 
@@ -74,13 +74,13 @@ def _has_parts(settings: OffloadSettings) -> bool:
     return settings.mode != MODEL
 
 
-def steer(patcher, streaming: Streaming) -> None:
-    """Make a patcher with settings attached keep to them: by core's paging, or by `streaming` where core has none."""
+def install(patcher, streaming: Streaming) -> None:
+    """Install the wrappers for the attached settings: core's paging under dynamic VRAM, else `streaming`."""
     _with_class(patcher)
     settings = streaming.settings
     if patcher.is_dynamic():
         if settings.mode not in (AUTO, MODEL) and settings.prefetch:
-            patcher.add_wrapper_with_key(WrappersMP.APPLY_MODEL, KEY, Prefetching(streaming.parts_of))
+            patcher.add_wrapper_with_key(WrappersMP.APPLY_MODEL, KEY, Prefetching(streaming.blocks_of))
     elif settings.mode != MODEL:
         patcher.add_wrapper_with_key(WrappersMP.APPLY_MODEL, KEY, streaming)
         patcher.add_callback_with_key(CallbacksMP.ON_CLEANUP, KEY, streaming.free_device)
@@ -88,15 +88,15 @@ def steer(patcher, streaming: Streaming) -> None:
 
 
 def _with_class(patcher):
-    """The same patcher, of a class that keeps to a budget."""
+    """The same patcher, its class replaced by a subclass that keeps to a budget."""
     mixin = DynamicBudgeted if patcher.is_dynamic() else Budgeted
     if not isinstance(patcher, mixin):
         patcher.__class__ = _class_with(mixin, type(patcher))
     return patcher
 
 
-def _unsteered(patcher):
-    """The same patcher without an earlier control."""
+def _without_offload(patcher):
+    """The same patcher with everything removed that an earlier Offload Control left on it."""
     if isinstance(patcher, (Budgeted, DynamicBudgeted)):
         patcher.__class__ = type(patcher).__mro__[2]
     patcher.remove_attachments(ATTACHMENT)
@@ -112,14 +112,14 @@ def _class_with(mixin: type, base: type) -> type:
     return type(f"{mixin.__name__}{base.__name__}", (mixin, base), {})
 
 
-def parts_of(settings: OffloadSettings, model: torch.nn.Module) -> list[Block]:
-    """The blocks of a diffusion model, or their phases."""
+def streamed_blocks(settings: OffloadSettings, model: torch.nn.Module) -> list[Block]:
+    """The blocks of a diffusion model; in mode "phase" the phases of each block."""
     blocks = blocks_of(model)
-    return [part for block in blocks for part in phases_of(block)] if settings.mode == PHASE else blocks
+    return [phase for block in blocks for phase in phases_of(block)] if settings.mode == PHASE else blocks
 
 
 def _leave_afterwards(executor, *args, **kwargs):
-    """A wrapper of sampling: the model is off the device when it is done."""
+    """OUTER_SAMPLE wrapper: unloads the model after sampling."""
     try:
         return executor(*args, **kwargs)
     finally:
@@ -127,11 +127,10 @@ def _leave_afterwards(executor, *args, **kwargs):
 
 
 def _idle_models_first(executor, model, *args, **kwargs):
-    """A wrapper of what loads models for sampling: those that are to be on the device only while they compute leave it
-    before the next one comes."""
+    """PREPARE_SAMPLING wrapper: unloads other models in mode "model" before `model` is loaded."""
     for loaded in list(comfy.model_management.current_loaded_models):
         other = loaded.model
-        found = None if other is None else steered(other)
+        found = None if other is None else offload_state(other)
         if found is not None and found.settings.mode == MODEL and not other.is_clone(model):
             comfy.model_management.unload_model_and_clones(other)
     return executor(model, *args, **kwargs)

@@ -1,10 +1,10 @@
-"""The blocks of a diffusion model, which run one after the other, and the phases of a block."""
+"""The transformer blocks of a diffusion model, and the phases of a block (attention, feed-forward)."""
 
 from dataclasses import dataclass
 
 import torch
 
-# children of a block that run one after the other, each called as a module; what else a block has is small
+# children of a block that run one after the other, each called as a module; a block's other children are small
 PHASES = (
     ("self_attn", "cross_attn", "ffn"),
     ("attn1", "attn2", "ff"),
@@ -12,21 +12,21 @@ PHASES = (
     ("attn", "img_mlp", "txt_mlp"),
     ("adaln_proj", "attn", "mlp"),
 )
-# the least number of like modules in a list that are taken for a model's blocks
+# a ModuleList of at least this many modules of one class counts as the model's blocks
 FEWEST = 2
 
 
 @dataclass(frozen=True)
 class Block:
-    """`name`: in the model, like "blocks.3" or "blocks.3.ffn"."""
+    """A block or a phase of one. `name`: its path in the model, like "blocks.3" or "blocks.3.ffn"."""
 
     name: str
     module: torch.nn.Module
 
 
 def blocks_of(model: torch.nn.Module) -> list[Block]:
-    """In the order in which the model declares them, which is the order they run in; empty if it has no lists of like
-    modules. Lists inside of a block are part of it."""
+    """The blocks in the order in which the model declares them, which is the order they run in. Empty if the model has
+    no ModuleList of modules of one class. Lists inside a block are not listed themselves."""
     found: list[Block] = []
     for name, module in model.named_modules():
         if not isinstance(module, torch.nn.ModuleList) or len(module) < FEWEST:
@@ -38,7 +38,7 @@ def blocks_of(model: torch.nn.Module) -> list[Block]:
 
 
 def phases_of(block: Block) -> list[Block]:
-    """The parts of a block in their order; the block itself if it is of no known kind."""
+    """The phases of a block in running order; [block] if its children match no row of PHASES."""
     children = dict(block.module.named_children())
     known = next((names for names in PHASES if all(name in children for name in names)), ())
     return [Block(f"{block.name}.{name}", children[name]) for name in known] or [block]

@@ -1,4 +1,4 @@
-"""A patcher that keeps to a budget of device memory, for models that core loads in part (no dynamic VRAM)."""
+"""A ModelPatcher that keeps to a budget of device memory, for models without dynamic VRAM."""
 
 import comfy.model_management
 
@@ -7,8 +7,8 @@ from .state import ATTACHMENT, size_of_buffers
 
 
 class Budgeted:
-    """Mixed into the class of a ModelPatcher with a `Steered` attached: core decides as it always does,
-    with less room; the modules that it loads first are those that come first, in whole parts."""
+    """Mixin for the class of a ModelPatcher with an `OffloadState` attached. Core loads weights as always, with less
+    room, and in another order: whole blocks, the first ones of the model first."""
 
     _resident: frozenset[str] | None = None
 
@@ -31,14 +31,14 @@ class Budgeted:
             self._resident = None
 
     def room_for_weights(self) -> float:
-        """Bytes of device memory for weights that stay: the budget less the buffers that parts stream through; without
-        a budget what is in no part."""
-        steered = self.attachments[ATTACHMENT]
-        if steered.settings.budget is not None:
-            return max(steered.settings.budget - size_of_buffers(self), 1)
-        if not steered.parts:
+        """Bytes of device memory for weights that stay: the budget less the buffers that blocks stream through.
+        Without a budget the size of everything outside the blocks."""
+        state = self.attachments[ATTACHMENT]
+        if state.settings.budget is not None:
+            return max(state.settings.budget - size_of_buffers(self), 1)
+        if not state.blocks:
             return float("inf")
-        return max(sum(entry.nbytes for entry in loose(self._entries(), steered.in_model())), 1)
+        return max(sum(entry.nbytes for entry in loose(self._entries(), state.in_model())), 1)
 
     def _entries(self) -> list[Entry]:
         return [
@@ -47,7 +47,8 @@ class Budgeted:
         ]
 
     def _load_list(self, for_dynamic=False, default_device=None):
-        """Core sorts by the first of each: loads from the largest down, unloads from the smallest up."""
+        """Core's entries with another first element, by which core sorts: it loads the largest first and unloads the
+        smallest first."""
         found = super()._load_list(for_dynamic, default_device)
         if for_dynamic:
             return found
@@ -55,7 +56,7 @@ class Budgeted:
         return [(1 - order[entry[-3]] / (len(order) + 1), *entry[-4:]) for entry in found]
 
     def _in_order(self, found: list[tuple]) -> list[str]:
-        """What stays, in the order of the model; then the rest by size, so that core takes none of it."""
+        """Names of what stays, in the order of the model, then the rest by size, so that core takes none of it."""
         sizes = {entry[-3]: entry[-4] for entry in found}
         if self._resident is None:
             entries = [Entry(name, size) for name, size in sizes.items()]
@@ -64,8 +65,8 @@ class Budgeted:
         return first + sorted((name for name in sizes if name not in self._resident), key=sizes.__getitem__)
 
     def pin_weight_to_device(self, key):
-        steered = self.attachments[ATTACHMENT]
-        # parts lie in page-locked buffers of their own
-        in_a_part = any(key.startswith(f"{part.name}.") for part in steered.in_model())
-        if steered.settings.pinned and not in_a_part:
+        state = self.attachments[ATTACHMENT]
+        # blocks lie in page-locked buffers of their own
+        in_a_block = any(key.startswith(f"{block.name}.") for block in state.in_model())
+        if state.settings.pinned and not in_a_block:
             super().pin_weight_to_device(key)

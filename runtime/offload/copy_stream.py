@@ -1,17 +1,17 @@
-"""How bytes get to a device beside its computing: CUDA's streams and events, or at once where there are none."""
+"""Copies to a device while it computes: a CUDA stream, or plain copies on other devices."""
 
 import torch
 
 
-class CudaLane:
-    """A stream of its own. Nothing here makes the host wait for the device."""
+class CudaCopyStream:
+    """Copies on a CUDA stream of its own. Only `finish` makes the host wait for the device."""
 
     def __init__(self, device: torch.device):
         self._device = device
         self._stream = torch.cuda.Stream(device=device)
 
     def copy(self, source: torch.Tensor, target: torch.Tensor, after: object | None) -> torch.cuda.Event:
-        """Begin to copy once `after` (what `mark` gave) has happened -> what `wait` waits for."""
+        """Start a copy that runs after the event `after` (from `mark`). Returns the event of its end, for `wait`."""
         if after is not None:
             self._stream.wait_event(after)
         with torch.cuda.stream(self._stream):
@@ -21,29 +21,29 @@ class CudaLane:
         return done
 
     def wait(self, done: torch.cuda.Event) -> None:
-        """What is computed from now on comes after the copy."""
+        """Make the computing stream wait for a copy."""
         torch.cuda.current_stream(self._device).wait_event(done)
 
     def mark(self) -> torch.cuda.Event:
-        """What has been asked of the device so far."""
+        """An event after everything that was launched on the computing stream so far."""
         event = torch.cuda.Event()
         event.record(torch.cuda.current_stream(self._device))
         return event
 
     def finish(self, done: torch.cuda.Event) -> None:
-        """The host waits for a copy: its source may be overwritten."""
+        """Block the host until a copy is done; then its source may be overwritten."""
         done.synchronize()
 
     def allocate(self, count: int) -> torch.Tensor:
-        """uint8 [count] on the device, which this lane's stream writes and the computing one reads."""
+        """uint8 [count] on the device, written by this stream and read by the computing one."""
         with torch.cuda.stream(self._stream):
             buffer = torch.empty(count, dtype=torch.uint8, device=self._device)
         buffer.record_stream(torch.cuda.current_stream(self._device))
         return buffer
 
 
-class HostLane:
-    """For devices that compute in the order in which they are asked."""
+class HostCopyStream:
+    """The same interface for devices that run everything in launch order: copies at once, nothing to wait for."""
 
     def __init__(self, device: torch.device):
         self._device = device
@@ -64,6 +64,6 @@ class HostLane:
         return torch.empty(count, dtype=torch.uint8, device=self._device)
 
 
-def lane(device: torch.device) -> CudaLane | HostLane:
-    """The one for a device."""
-    return CudaLane(device) if device.type == "cuda" else HostLane(device)
+def copy_stream(device: torch.device) -> CudaCopyStream | HostCopyStream:
+    """The kind of copy stream that the device has."""
+    return CudaCopyStream(device) if device.type == "cuda" else HostCopyStream(device)

@@ -1,17 +1,17 @@
-"""A patcher under dynamic VRAM that keeps to a budget and, if asked to, makes no copies of its weights in RAM."""
+"""A ModelPatcher under dynamic VRAM that keeps to a budget and can do without copies of its weights in RAM."""
 
 from .settings import DISK, OffloadSettings
 from .state import settings_of, size_of_buffers
 
 # marks core's state of a model's copies as changed by us
 OURS = "x2v_quant"
-# what core knows of the prompt that runs, in releases that know anything of it
+# core's entries about the prompt that runs, in releases that have them
 OF_THE_PROMPT = ("current_prompt",)
 
 
 class DynamicBudgeted:
-    """Mixed into the class of a ModelPatcherDynamic with a `Steered` attached: core pages weights in and out as it
-    always does, below a mark."""
+    """Mixin for the class of a ModelPatcherDynamic with an `OffloadState` attached. Core pages weights in and out as
+    always, up to the budget."""
 
     def load(self, device_to=None, lowvram_model_memory=0, **options):
         settings = settings_of(self)
@@ -29,13 +29,13 @@ class DynamicBudgeted:
 
 
 def keeps_no_copies(settings: OffloadSettings) -> bool:
-    """Core's copies in RAM are page-locked, all or none."""
+    """Whether weights get no copies in RAM: core page-locks its copies, all or none."""
     return settings.mode == DISK or not settings.pinned
 
 
 def _without_copies(patcher) -> None:
-    """Core reads weights straight from their file where copies have no room, which is how it registers a device before
-    a model is first loaded there."""
+    """Have core read weights straight from their file, as it does where copies have no room: the state in which it
+    registers a device before a model is first loaded there."""
     pins = patcher.model.dynamic_pins
     device = patcher.load_device
     if pins[device].get(OURS):
@@ -48,7 +48,7 @@ def _without_copies(patcher) -> None:
 
 
 def _with_copies(patcher) -> None:
-    """The next patcher of the same model begins as core does."""
+    """Undo `_without_copies`, for the next patcher of the same model."""
     pins = patcher.model.dynamic_pins.get(patcher.load_device)
     if pins is not None and pins.pop(OURS, False):
         pins["hostbufs_initialized"] = False

@@ -1,4 +1,4 @@
-"""Which modules of a model stay on the device under a budget: what is in no block, then whole blocks from the first."""
+"""Which modules stay on the device under a budget: those outside the blocks, then whole blocks from the first."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from .blocks import Block
 
 @dataclass(frozen=True)
 class Entry:
-    """A module that core moves as one: its name and bytes. `fixed`: whether core cannot compute it from RAM."""
+    """A module that core moves as a whole. `fixed`: it has to be on the device, core cannot stream it from RAM."""
 
     name: str
     nbytes: int
@@ -16,10 +16,8 @@ class Entry:
 
 
 def resident(entries: Sequence[Entry], blocks: Sequence[Block], limit: float) -> list[str]:
-    """The names of the entries that stay, first what has to, then by the order of the blocks, within `limit` bytes.
-
-    A block stays as a whole or not at all; what is in none of them stays before any of them does.
-    """
+    """The names of the entries that stay within `limit` bytes: fixed ones in any case, then those outside the blocks,
+    then whole blocks in their order. No block stays unless everything outside the blocks does."""
     whole: dict[str, list[Entry]] = {}
     for entry in entries:
         block = None if entry.fixed else _block_of(entry, blocks)
@@ -43,7 +41,7 @@ def resident(entries: Sequence[Entry], blocks: Sequence[Block], limit: float) ->
 
 
 def loose(entries: Sequence[Entry], blocks: Sequence[Block]) -> list[Entry]:
-    """Those that are in no block, or that cannot come and go with one."""
+    """The entries outside the blocks, and those inside one that are fixed."""
     return [entry for entry in entries if entry.fixed or _block_of(entry, blocks) is None]
 
 

@@ -1,4 +1,4 @@
-"""Where weights wait while they are not computed with: what a user asks for."""
+"""The settings of Offload Control: where weights are while they are not computed with."""
 
 from dataclasses import dataclass
 
@@ -12,18 +12,15 @@ MODES = {
     PHASE: "like block, in smaller steps: self-attention, cross-attention, feed-forward",
     DISK: "weights stay in the file and are read from there",
 }
-# what a text or vision encoder can do: it runs once, so nothing is fetched ahead
+# modes of text and vision encoders: they run once, so there is nothing to fetch ahead
 ENCODER_MODES = (AUTO, MODEL, DISK)
 
 
 @dataclass(frozen=True)
 class OffloadSettings:
-    """`mode`: of MODES; `budget_gb`: most GB (1e9 bytes) of VRAM for weights, None for as much as there is; `prefetch`:
-    blocks that are fetched ahead; `pinned`: whether RAM that waits for the GPU is page-locked; `t5`, `clip`: modes of
-    the encoders, of ENCODER_MODES.
-
-    Raises ValueError for a value outside of these.
-    """
+    """`mode`: a key of MODES. `budget_gb`: limit in GB (1e9 bytes) of VRAM for weights, None for no limit. `prefetch`:
+    number of blocks that are fetched ahead. `pinned`: whether offloaded weights lie in page-locked RAM. `t5`, `clip`:
+    modes of the encoders, from ENCODER_MODES. Raises ValueError for other values."""
 
     mode: str = AUTO
     budget_gb: float | None = None
@@ -43,7 +40,7 @@ class OffloadSettings:
 
     @property
     def budget(self) -> int | None:
-        """Bytes."""
+        """The budget in bytes."""
         return None if self.budget_gb is None else int(self.budget_gb * 1e9)
 
     @property
@@ -52,7 +49,7 @@ class OffloadSettings:
         return self.mode == AUTO and self.budget_gb is None and self.pinned
 
     def encoder(self, kind: str) -> "OffloadSettings":
-        """What "t5" or "clip" is to do."""
+        """The settings of an encoder. kind: "t5" or "clip"."""
         return OffloadSettings(mode=getattr(self, kind), pinned=self.pinned)
 
 

@@ -1,4 +1,4 @@
-"""The parameters of one block as one contiguous buffer: one copy takes them to the device."""
+"""The parameters of one block packed into one contiguous buffer, so that one copy takes them to the device."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,8 +11,8 @@ from ...linear.parameters import lasting
 
 
 @dataclass(frozen=True)
-class Place:
-    """A parameter of a module."""
+class ParameterRef:
+    """A parameter by its module and its name there, so that it can be replaced."""
 
     module: torch.nn.Module
     name: str
@@ -25,39 +25,39 @@ class Place:
         self.module._parameters[self.name] = parameter
 
 
-def places_in(block: torch.nn.Module, wanted: Callable[[torch.nn.Parameter], bool]) -> list[Place]:
-    """The parameters of a block that are `wanted`, each once."""
+def parameters_in(block: torch.nn.Module, wanted: Callable[[torch.nn.Parameter], bool]) -> list[ParameterRef]:
+    """References to the parameters of a block for which `wanted` holds, each parameter once."""
     found, seen = [], set()
     for module in block.modules():
         for name, parameter in module._parameters.items():
             if parameter is not None and id(parameter) not in seen and wanted(parameter):
                 seen.add(id(parameter))
-                found.append(Place(module, name))
+                found.append(ParameterRef(module, name))
     return found
 
 
-def addresses(places: list[Place]) -> list[int]:
-    """Where their bytes lie: another answer means that somebody else has put other values there."""
-    tensors = [tensor for place in places for tensor in _tensors(place.parameter)]
+def addresses(refs: list[ParameterRef]) -> list[int]:
+    """The data pointers of the parameters. If they change, someone else has replaced values."""
+    tensors = [tensor for ref in refs for tensor in _tensors(ref.parameter)]
     return [tensor.data_ptr() for tensor in tensors]
 
 
-def nbytes(places: list[Place]) -> int:
-    """Of a buffer for them, with core's alignment of every tensor in it."""
-    return comfy.memory_management.vram_aligned_size([place.parameter for place in places])
+def nbytes(refs: list[ParameterRef]) -> int:
+    """Size in bytes of a buffer that holds the parameters, each tensor aligned as core does."""
+    return comfy.memory_management.vram_aligned_size([ref.parameter for ref in refs])
 
 
-def views(places: list[Place], buffer: torch.Tensor) -> list[torch.nn.Parameter]:
-    """Parameters like those at `places`, with their values in `buffer`: uint8 [nbytes or more]."""
-    tensors = comfy.memory_management.interpret_gathered_like([place.parameter for place in places], buffer)
+def views(refs: list[ParameterRef], buffer: torch.Tensor) -> list[torch.nn.Parameter]:
+    """New parameters like those at `refs` whose memory is `buffer`: uint8 [nbytes(refs) or more]."""
+    tensors = comfy.memory_management.interpret_gathered_like([ref.parameter for ref in refs], buffer)
     return [lasting(tensor) for tensor in tensors]
 
 
-def pack(places: list[Place], buffer: torch.Tensor) -> None:
-    """Copy the values of `places` into `buffer`."""
-    targets = comfy.memory_management.interpret_gathered_like([place.parameter for place in places], buffer)
-    for place, target in zip(places, targets, strict=True):
-        _copy(place.parameter, target)
+def pack(refs: list[ParameterRef], buffer: torch.Tensor) -> None:
+    """Copy the values of `refs` into `buffer`."""
+    targets = comfy.memory_management.interpret_gathered_like([ref.parameter for ref in refs], buffer)
+    for ref, target in zip(refs, targets, strict=True):
+        _copy(ref.parameter, target)
 
 
 def _copy(source: torch.Tensor, target: torch.Tensor) -> None:
@@ -66,7 +66,7 @@ def _copy(source: torch.Tensor, target: torch.Tensor) -> None:
 
 
 def _tensors(parameter: torch.Tensor) -> list[torch.Tensor]:
-    """The plain tensors of a parameter."""
+    """The plain tensors of a parameter: codes and scales of a quantized one."""
     if isinstance(parameter, QuantizedTensor):
         return [getattr(parameter, name) for name in parameter.__tensor_flatten__()[0]]
     return [parameter]

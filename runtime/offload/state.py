@@ -1,43 +1,43 @@
-"""What an offload control leaves on a patcher, and clones of it keep."""
+"""The offload state of a ModelPatcher: its settings and streamed blocks, as an attachment that clones keep."""
 
 import functools
 
 from .blocks import Block
 from .settings import OffloadSettings
-from .slab import nbytes, places_in
+from .slab import nbytes, parameters_in
 
 ATTACHMENT = "x2v_quant.runtime.offload"
-# what stands before the names of the blocks in a patcher's model
+# prefix of the blocks' names in a patcher's model
 DIFFUSION_MODEL = "diffusion_model."
 
 
-class Steered:
-    """`parts`: the blocks, or phases of them, that come and go; `notes`: what could not be done, in words."""
+class OffloadState:
+    """`blocks`: the blocks, or phases of blocks, that are streamed. `notes`: sentences on what could not be done."""
 
-    def __init__(self, settings: OffloadSettings, parts: list[Block], notes: list[str]):
-        self.settings, self.parts, self.notes = settings, parts, notes
+    def __init__(self, settings: OffloadSettings, blocks: list[Block], notes: list[str]):
+        self.settings, self.blocks, self.notes = settings, blocks, notes
 
     def in_model(self) -> list[Block]:
-        """The parts under the names that the patcher's model has for them."""
-        return [Block(f"{DIFFUSION_MODEL}{part.name}", part.module) for part in self.parts]
+        """The blocks under their names in the patcher's model."""
+        return [Block(f"{DIFFUSION_MODEL}{block.name}", block.module) for block in self.blocks]
 
     @functools.cached_property
     def sizes(self) -> list[int]:
-        """Bytes of each part."""
-        return [nbytes(places_in(part.module, lambda parameter: True)) for part in self.parts]
+        """Bytes of each block."""
+        return [nbytes(parameters_in(block.module, lambda parameter: True)) for block in self.blocks]
 
 
-def steered(patcher) -> Steered | None:
-    """None for a patcher that is left to ComfyUI."""
+def offload_state(patcher) -> OffloadState | None:
+    """The state attached to a patcher; None if offloading is left to ComfyUI."""
     return patcher.attachments.get(ATTACHMENT)
 
 
 def settings_of(patcher) -> OffloadSettings:
-    """Those of a steered patcher."""
+    """The settings of a patcher with an offload state."""
     return patcher.attachments[ATTACHMENT].settings
 
 
 def size_of_buffers(patcher) -> int:
-    """Bytes of device memory that parts stream through."""
+    """Bytes of the device buffers that blocks stream through."""
     found = patcher.attachments[ATTACHMENT]
     return (found.settings.prefetch + 1) * max(found.sizes, default=0)

@@ -10,7 +10,7 @@ from x2v_quant.lightx2v_config import find_parts, offload_settings, scheme_choic
 from x2v_quant.lightx2v_config.loading import load_parts
 from x2v_quant.linear import QuantLinear
 from x2v_quant.loading import load_dit
-from x2v_quant.runtime.offload.state import steered
+from x2v_quant.runtime.offload.state import offload_state
 
 pytestmark = pytest.mark.usefixtures("inference")
 T5, VISION = "models_t5_umt5-xxl-enc-", "models_clip_open-clip-xlm-roberta-large-vit-huge-14"
@@ -96,14 +96,14 @@ def test_two_experts(load):
 @pytest.mark.parametrize(("granularity", "mode"), [("phase", "phase"), ("model", "model")])
 def test_the_model_is_offloaded_as_asked(load, granularity, mode):
     dit, _, clip, vision = load(**QUANTIZED, cpu_offload=True, offload_granularity=granularity, clip_cpu_offload=False)
-    assert steered(dit).settings.mode == mode
-    assert steered(clip.patcher).settings.mode == "model"
-    assert steered(vision.patcher) is None
+    assert offload_state(dit).settings.mode == mode
+    assert offload_state(clip.patcher).settings.mode == "model"
+    assert offload_state(vision.patcher) is None
 
 
 def test_auto_is_what_the_loader_gives(load, folder):
     dit = load(**QUANTIZED)[0]
-    assert steered(dit) is None
+    assert offload_state(dit) is None
     alone = load_dit(str(folder / "int8" / "model.safetensors"))
     assert type(dit) is type(alone)
 

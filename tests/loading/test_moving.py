@@ -23,8 +23,8 @@ from x2v_quant.loading import load_clip_vision, load_dit, load_t5
 from x2v_quant.loras import apply_lora
 from x2v_quant.quantizing import quantize_clip, quantize_model, select_in_clip, select_in_model
 from x2v_quant.runtime.offload import OffloadSettings
-from x2v_quant.runtime.offload.apply import attach, offloaded, parts_of, steer
-from x2v_quant.runtime.offload.steering import Streaming
+from x2v_quant.runtime.offload.apply import attach, install, offloaded, streamed_blocks
+from x2v_quant.runtime.offload.wrappers import Streaming
 from x2v_quant.runtime.sampling import PrecisionSchedule, patched
 from x2v_quant.runtime.sharing import shared_activations
 from x2v_quant.schemes import SchemeChoice
@@ -90,9 +90,9 @@ def walk(drawn, models, compute, steps):
 def streamed(model, mode):
     """As on a GPU without dynamic VRAM, with everything away."""
     settings, clone = OffloadSettings(mode), model.clone()
-    find = functools.partial(parts_of, settings)
+    find = functools.partial(streamed_blocks, settings)
     attach(clone, settings, find(clone.model.diffusion_model), [])
-    steer(clone, Streaming(settings, find, lambda parameter, device: True))
+    install(clone, Streaming(settings, find, lambda parameter, device: True))
     return clone
 
 

@@ -21,7 +21,7 @@ def main(folder: str, mode: str) -> None:
     import comfy.model_management
     import psutil
     import torch
-    from conftest import load, sample_with, steer_on_cpu
+    from conftest import load, sample_with, stream_on_cpu
 
     from x2v_quant.runtime.offload import OffloadSettings
     from x2v_quant.runtime.offload.streaming import Slot
@@ -38,7 +38,7 @@ def main(folder: str, mode: str) -> None:
 
     with torch.inference_mode():
         settings = OffloadSettings(mode)
-        models = [steer_on_cpu(load(folder, kind), settings) for kind in ("int8", "fp8")]
+        models = [stream_on_cpu(load(folder, kind), settings) for kind in ("int8", "fp8")]
         memory = []
         for number in range(TURNS):
             turn(models[number % 2], breaks=number % 7 == 3)

@@ -58,17 +58,17 @@ def mark_loaded(patcher, *_):
                 parameter.x2v_test_loaded = bool(getattr(module, "comfy_patched_weights", False))
 
 
-def steer_on_cpu(model, settings):
+def stream_on_cpu(model, settings):
     """A clone that is offloaded as it would be on a GPU without dynamic VRAM."""
     from comfy.patcher_extension import CallbacksMP
 
-    from x2v_quant.runtime.offload.apply import attach, parts_of, steer
-    from x2v_quant.runtime.offload.steering import Streaming
+    from x2v_quant.runtime.offload.apply import attach, install, streamed_blocks
+    from x2v_quant.runtime.offload.wrappers import Streaming
 
     clone = model.clone()
-    find = functools.partial(parts_of, settings)
+    find = functools.partial(streamed_blocks, settings)
     attach(clone, settings, find(clone.model.diffusion_model), [])
-    steer(clone, Streaming(settings, find, is_away))
+    install(clone, Streaming(settings, find, is_away))
     clone.add_callback(CallbacksMP.ON_LOAD, mark_loaded)
     return clone
 
@@ -86,6 +86,6 @@ def sample():
 
 
 @pytest.fixture
-def steered():
-    """steered(model, settings) -> MODEL"""
-    return steer_on_cpu
+def offload_on_cpu():
+    """offload_on_cpu(model, settings) -> MODEL"""
+    return stream_on_cpu

@@ -10,8 +10,7 @@ from x2v_quant.linear.layers import is_linear
 from x2v_quant.runtime.offload import OffloadSettings
 from x2v_quant.runtime.offload.apply import KEY, offloaded, offloaded_encoder
 from x2v_quant.runtime.offload.blocks import blocks_of
-from x2v_quant.runtime.offload.state import ATTACHMENT
-from x2v_quant.runtime.offload.state import steered as steered_by
+from x2v_quant.runtime.offload.state import ATTACHMENT, offload_state
 
 pytestmark = pytest.mark.usefixtures("inference")
 MODES = ("auto", "block", "phase", "disk")
@@ -20,31 +19,31 @@ MODES = ("auto", "block", "phase", "disk")
 @pytest.mark.parametrize("kind", [assets.ORIGINAL, "int8", "fp8"])
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("share", [None, 0.05, 0.5, 0.8, 2.0])
-def test_latents_are_the_same_bit_for_bit(kind, mode, share, model, sample, steered):
+def test_latents_are_the_same_bit_for_bit(kind, mode, share, model, sample, offload_on_cpu):
     original = model(kind)
     expected = sample(original)
     size = original.model_size()
     settings = OffloadSettings(mode, budget_gb=None if share is None else size * share / 1e9)
-    made = steered(original, settings)
+    made = offload_on_cpu(original, settings)
     assert torch.equal(sample(made), expected)
     assert torch.equal(sample(original), expected)
 
 
 def streamer_of(model):
-    """Of a steered model that has sampled."""
+    """Of an offloaded model that has sampled."""
     streaming = model.wrappers[WrappersMP.APPLY_MODEL][KEY][0]
     return next(iter(streaming._streamers.values()))[0]
 
 
 @pytest.mark.parametrize("stays", [0, 1, 2.5, 3.9])
-def test_core_loads_whole_blocks_from_the_first_within_the_budget(stays, model, sample, steered):
+def test_core_loads_whole_blocks_from_the_first_within_the_budget(stays, model, sample, offload_on_cpu):
     original = model("int8")
     parts = blocks_of(original.model.diffusion_model)
     block = module_size(parts[0].module)
-    buffers = 2 * steered(original, OffloadSettings("block")).get_attachment(ATTACHMENT).sizes[0]
+    buffers = 2 * offload_on_cpu(original, OffloadSettings("block")).get_attachment(ATTACHMENT).sizes[0]
     others = original.model_size() - sum(module_size(part.module) for part in parts)
     budget = others + buffers + stays * block
-    made = steered(original, OffloadSettings("block", budget_gb=(budget + 1) / 1e9))
+    made = offload_on_cpu(original, OffloadSettings("block", budget_gb=(budget + 1) / 1e9))
     sample(made)
     names = [part.name for part in parts]
     assert streamer_of(made).names == names[int(stays) :]
@@ -54,8 +53,8 @@ def test_core_loads_whole_blocks_from_the_first_within_the_budget(stays, model, 
     assert all(module.comfy_patched_weights for block in resident for module in block.modules() if is_linear(module))
 
 
-def test_without_a_budget_all_blocks_stream_and_nothing_else(model, sample, steered):
-    made = steered(model("int8"), OffloadSettings("block"))
+def test_without_a_budget_all_blocks_stream_and_nothing_else(model, sample, offload_on_cpu):
+    made = offload_on_cpu(model("int8"), OffloadSettings("block"))
     sample(made)
     assert len(streamer_of(made).names) == len(made.model.diffusion_model.blocks)
     loaded = {
@@ -67,16 +66,16 @@ def test_without_a_budget_all_blocks_stream_and_nothing_else(model, sample, stee
     assert not [name for name in loaded if name.startswith("diffusion_model.blocks.")]
 
 
-def test_phases_stream_in_smaller_buffers(model, sample, steered):
+def test_phases_stream_in_smaller_buffers(model, sample, offload_on_cpu):
     original = model("int8")
-    blocks, phases = (steered(original, OffloadSettings(mode)) for mode in ("block", "phase"))
+    blocks, phases = (offload_on_cpu(original, OffloadSettings(mode)) for mode in ("block", "phase"))
     sample(phases)
     assert len(streamer_of(phases).names) == 3 * len(original.model.diffusion_model.blocks)
     assert max(phases.get_attachment(ATTACHMENT).sizes) < 0.6 * max(blocks.get_attachment(ATTACHMENT).sizes)
 
 
 @pytest.mark.parametrize("mode", ["block", "disk"])
-def test_a_lora_is_applied_to_what_streams(mode, model, sample, steered):
+def test_a_lora_is_applied_to_what_streams(mode, model, sample, offload_on_cpu):
     import comfy.sd
 
     original = model("int8")
@@ -88,10 +87,10 @@ def test_a_lora_is_applied_to_what_streams(mode, model, sample, steered):
         lora[f"diffusion_model.{layer}.lora_down.weight"] = torch.randn(4, columns, generator=generator) * 0.3
     plain = sample(original)
     # what stays is the same, what does not is brought by core, which applies a LoRA on the way
-    core = steered(original, OffloadSettings(mode))
+    core = offload_on_cpu(original, OffloadSettings(mode))
     core.remove_wrappers_with_key(WrappersMP.APPLY_MODEL, KEY)
     expected = sample(comfy.sd.load_lora_for_models(core, None, lora, 1.0, 0)[0])
-    made = comfy.sd.load_lora_for_models(steered(original, OffloadSettings(mode)), None, lora, 1.0, 0)[0]
+    made = comfy.sd.load_lora_for_models(offload_on_cpu(original, OffloadSettings(mode)), None, lora, 1.0, 0)[0]
     assert torch.equal(sample(made), expected)
     assert not torch.equal(expected, plain)
     assert torch.equal(sample(original), plain)
@@ -99,10 +98,10 @@ def test_a_lora_is_applied_to_what_streams(mode, model, sample, steered):
 
 @pytest.mark.parametrize("mode", ["block", "disk"])
 @pytest.mark.parametrize("error", [ZeroDivisionError, KeyboardInterrupt])
-def test_a_run_that_breaks_off_leaves_everything_as_it_was(error, mode, model, sample, steered):
+def test_a_run_that_breaks_off_leaves_everything_as_it_was(error, mode, model, sample, offload_on_cpu):
     original = model("fp8")
     expected = sample(original)
-    made = steered(original, OffloadSettings(mode))
+    made = offload_on_cpu(original, OffloadSettings(mode))
 
     def fail(*_):
         raise error
@@ -123,12 +122,12 @@ def test_auto_leaves_the_model_alone(model):
     assert offloaded(original, OffloadSettings()) is original
 
 
-def test_auto_takes_an_earlier_control_off(model, sample, steered):
+def test_auto_takes_an_earlier_control_off(model, sample, offload_on_cpu):
     original = model("int8")
     expected = sample(original)
-    made = offloaded(steered(original, OffloadSettings("block")), OffloadSettings())
+    made = offloaded(offload_on_cpu(original, OffloadSettings("block")), OffloadSettings())
     assert type(made) is type(original)
-    assert steered_by(made) is None and not made.get_all_wrappers(WrappersMP.APPLY_MODEL)
+    assert offload_state(made) is None and not made.get_all_wrappers(WrappersMP.APPLY_MODEL)
     assert torch.equal(sample(made), expected)
 
 
@@ -138,7 +137,7 @@ def test_on_a_cpu_there_is_nothing_to_move_and_it_says_so(mode, model, sample, c
     expected = sample(original)
     made = offloaded(original, OffloadSettings(mode))
     assert "computes on the CPU" in caplog.text and "runs on auto" in caplog.text
-    assert steered_by(made).notes
+    assert offload_state(made).notes
     assert torch.equal(sample(made), expected)
 
 
@@ -150,8 +149,8 @@ def test_a_model_without_blocks_says_so_and_runs(model, sample, caplog):
     sample(made)
 
 
-def test_clones_of_a_steered_model_stay_steered(model, steered):
-    made = steered(model("int8"), OffloadSettings("block", budget_gb=1.0))
+def test_clones_of_an_offloaded_model_stay_offloaded(model, offload_on_cpu):
+    made = offload_on_cpu(model("int8"), OffloadSettings("block", budget_gb=1.0))
     assert type(made.clone()) is type(made)
     assert made.clone().get_attachment(ATTACHMENT) is made.get_attachment(ATTACHMENT)
 
@@ -196,18 +195,18 @@ def test_an_encoder_leaves_before_the_diffusion_model_comes(mode, left, model, s
 
 
 @pytest.mark.parametrize("whole", [True, False])
-def test_a_compiled_model_streams_uncompiled(whole, model, sample, steered):
+def test_a_compiled_model_streams_uncompiled(whole, model, sample, offload_on_cpu):
     from comfy_api.torch_helpers.torch_compile import set_torch_compile_wrapper
 
     original = model("int8")
     expected = sample(original)
-    for first in ("compiled", "steered"):
+    for first in ("compiled", "offloaded"):
         made = original.clone()
         keys = ["diffusion_model"] if whole else [f"diffusion_model.blocks.{index}" for index in range(4)]
         if first == "compiled":
             set_torch_compile_wrapper(made, backend="aot_eager", keys=keys)
-        made = steered(made, OffloadSettings("block"))
-        if first == "steered":
+        made = offload_on_cpu(made, OffloadSettings("block"))
+        if first == "offloaded":
             set_torch_compile_wrapper(made, backend="aot_eager", keys=keys)
         for _ in range(2):
             assert torch.equal(sample(made), expected)

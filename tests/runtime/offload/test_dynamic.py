@@ -10,9 +10,9 @@ from x2v_quant.benchmarks.models import write_pair
 from x2v_quant.demo.wan import WanSize
 from x2v_quant.loading import load_dit
 from x2v_quant.runtime.offload import OffloadSettings
-from x2v_quant.runtime.offload.apply import attach, offloaded, parts_of, steer
-from x2v_quant.runtime.offload.state import size_of_buffers, steered
-from x2v_quant.runtime.offload.steering import Prefetching, Streaming
+from x2v_quant.runtime.offload.apply import attach, install, offloaded, streamed_blocks
+from x2v_quant.runtime.offload.state import offload_state, size_of_buffers
+from x2v_quant.runtime.offload.wrappers import Prefetching, Streaming
 
 pytestmark = pytest.mark.usefixtures("inference")
 # core takes it for a GPU, and nothing is allocated there
@@ -144,7 +144,7 @@ def test_other_modes_leave_core_its_copies(dynamic):
 def test_clones_and_delegates_stay_what_they_are(dynamic):
     patcher = made(dynamic(), OffloadSettings("block", budget_gb=0.001))
     clone = patcher.clone()
-    assert type(clone) is type(patcher) and steered(clone) is steered(patcher)
+    assert type(clone) is type(patcher) and offload_state(clone) is offload_state(patcher)
     assert type(offloaded(clone, OffloadSettings())) is type(dynamic())
 
 
@@ -176,7 +176,7 @@ def test_blocks_are_fetched_by_core_before_their_turn(mode, model, sample, queue
 
     original = model("int8")
     expected = sample(original)
-    find = functools.partial(parts_of, OffloadSettings(mode))
+    find = functools.partial(streamed_blocks, OffloadSettings(mode))
     clone = original.clone()
     clone.add_wrapper(WrappersMP.APPLY_MODEL, Prefetching(find))
     queue.clear()
@@ -190,7 +190,7 @@ def test_a_block_that_is_left_out_does_no_harm(model, sample, queue):
     from comfy.patcher_extension import WrappersMP
 
     clone = model("int8").clone()
-    clone.add_wrapper(WrappersMP.APPLY_MODEL, Prefetching(functools.partial(parts_of, OffloadSettings("block"))))
+    clone.add_wrapper(WrappersMP.APPLY_MODEL, Prefetching(functools.partial(streamed_blocks, OffloadSettings("block"))))
     # as a node does that skips a block
     clone.set_model_patch_replace(lambda args, extra: {"img": args["img"]}, "dit", "double_block", 1)
     queue.clear()
@@ -215,7 +215,7 @@ def test_core_is_asked_to_fetch_only_where_blocks_come_and_go(settings, wrapped,
 
     clone = dynamic().clone()
     attach(clone, settings, [], [])
-    steer(clone, Streaming(settings, functools.partial(parts_of, settings)))
+    install(clone, Streaming(settings, functools.partial(streamed_blocks, settings)))
     assert bool(clone.get_all_wrappers(WrappersMP.APPLY_MODEL)) is wrapped
 
 

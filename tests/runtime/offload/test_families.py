@@ -9,8 +9,8 @@ from older_comfyui import in_core
 
 from x2v_quant.loading import load_dit
 from x2v_quant.runtime.offload import OffloadSettings
-from x2v_quant.runtime.offload.apply import parts_of
-from x2v_quant.runtime.offload.steering import Streaming
+from x2v_quant.runtime.offload.apply import streamed_blocks
+from x2v_quant.runtime.offload.wrappers import Streaming
 from x2v_quant.schemes import SchemeChoice
 
 pytestmark = pytest.mark.usefixtures("inference")
@@ -42,11 +42,11 @@ def test_a_step_is_the_same_bit_for_bit(name, mode, tmp_path, monkeypatch):
     on_cpu = torch.zeros(1)
     expected = step(on_cpu)
     settings = OffloadSettings(mode)
-    streaming = Streaming(settings, functools.partial(parts_of, settings), lambda parameter, device: True)
+    streaming = Streaming(settings, functools.partial(streamed_blocks, settings), lambda parameter, device: True)
     for _ in range(2):
         assert torch.equal(streaming(step, on_cpu), expected)
     ((streamer, _),) = streaming._streamers.values()
     # what runs is what was brought: every layer of a part is called inside of it
-    parts = parts_of(settings, step.class_obj.diffusion_model)
+    parts = streamed_blocks(settings, step.class_obj.diffusion_model)
     assert set(streamer.names) == {part.name for part in parts} - UNUSED.get(name, set())
     assert torch.equal(step(on_cpu), expected)

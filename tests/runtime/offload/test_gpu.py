@@ -9,7 +9,7 @@ from x2v_quant.benchmarks.offloading import held
 from x2v_quant.runtime.offload import OffloadSettings
 from x2v_quant.runtime.offload.apply import offloaded
 from x2v_quant.runtime.offload.blocks import Block
-from x2v_quant.runtime.offload.copy_stream import lane
+from x2v_quant.runtime.offload.copy_stream import copy_stream
 from x2v_quant.runtime.offload.streaming import Streamer
 
 pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("inference")]
@@ -54,7 +54,7 @@ def test_a_stream_of_its_own_never_overtakes_what_computes(pinned, ahead, from_f
     inputs = [torch.randn(64, size, device=device, dtype=torch.float16) for size in sizes]
     expected = [x @ layer.weight.to(device).t() for x, layer in zip(inputs, layers, strict=True)]
     blocks = [Block(str(number), layer) for number, layer in enumerate(layers)]
-    streamer = Streamer(blocks, lane(device), lambda p: p.device != device, ahead, pinned, from_file)
+    streamer = Streamer(blocks, copy_stream(device), lambda p: p.device != device, ahead, pinned, from_file)
     for _ in range(20):
         streamer.begin()
         found = []

@@ -23,10 +23,10 @@ def rotated(demo_models, tmp_path_factory):
 
 
 @pytest.mark.parametrize("mode", ["block", "phase", "disk"])
-def test_the_latents_stay(mode, rotated, sample, steered):
+def test_the_latents_stay(mode, rotated, sample, offload_on_cpu):
     with torch.inference_mode():
         model = load_dit(rotated)
         first = sample(model, steps=1)
         for budget in (None, model.model_size() / 2e9):
-            made = steered(model, OffloadSettings(mode, budget_gb=budget))
+            made = offload_on_cpu(model, OffloadSettings(mode, budget_gb=budget))
             assert torch.equal(sample(made, steps=1), first)

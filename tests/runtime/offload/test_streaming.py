@@ -9,8 +9,8 @@ import torch
 from x2v_quant.core.features import rotates_int8
 from x2v_quant.formats import FORMATS
 from x2v_quant.runtime.offload.blocks import blocks_of
-from x2v_quant.runtime.offload.copy_stream import HostLane
-from x2v_quant.runtime.offload.slab import places_in
+from x2v_quant.runtime.offload.copy_stream import HostCopyStream
+from x2v_quant.runtime.offload.slab import parameters_in
 from x2v_quant.runtime.offload.streaming import Streamer
 
 CPU = torch.device("cpu")
@@ -61,7 +61,7 @@ class Model(torch.nn.Module):
 
 def streamer_of(model, **options):
     options = {"is_away": lambda parameter: True, **options}
-    return Streamer(blocks_of(model), HostLane(CPU), **options)
+    return Streamer(blocks_of(model), HostCopyStream(CPU), **options)
 
 
 def run(model, streamer, x):
@@ -112,7 +112,7 @@ def test_an_order_is_learnt():
     assert streamer.names == [f"blocks.{index}" for index in model.order]
 
 
-class Copies(HostLane):
+class Copies(HostCopyStream):
     """Counts what is brought."""
 
     def __init__(self):
@@ -131,20 +131,20 @@ class Copies(HostLane):
 @torch.inference_mode()
 @pytest.mark.parametrize("ahead", [0, 1, 2])
 def test_each_block_is_brought_once_a_run(ahead):
-    model, lane = Model(), Copies()
-    streamer = Streamer(blocks_of(model), lane, lambda parameter: True, ahead=ahead)
+    model, stream = Model(), Copies()
+    streamer = Streamer(blocks_of(model), stream, lambda parameter: True, ahead=ahead)
     for _ in range(4):
         run(model, streamer, torch.randn(1, WIDTH))
     # and what the last run has brought ahead for the next
-    assert lane.count == 4 * len(model.blocks) + ahead
-    assert lane.bytes <= (ahead + 1) * (sum(p.nbytes for p in model.blocks[0].parameters()) + 5 * 1024)
+    assert stream.count == 4 * len(model.blocks) + ahead
+    assert stream.bytes <= (ahead + 1) * (sum(p.nbytes for p in model.blocks[0].parameters()) + 5 * 1024)
 
 
 @torch.inference_mode()
 def test_blocks_that_are_there_are_left_alone():
-    model, lane = Model(), Copies()
+    model, stream = Model(), Copies()
     there = {id(parameter) for block in model.blocks[:3] for parameter in block.parameters()}
-    streamer = Streamer(blocks_of(model), lane, lambda parameter: id(parameter) not in there)
+    streamer = Streamer(blocks_of(model), stream, lambda parameter: id(parameter) not in there)
     before = [model.blocks[0].first.weight, model.blocks[0].first.weight.data_ptr()]
     for _ in range(2):
         run(model, streamer, torch.randn(1, WIDTH))
@@ -220,4 +220,4 @@ def test_nothing_keeps_a_closed_streamer_or_its_buffers(from_file):
 def test_a_parameter_of_two_modules_is_taken_once():
     block = Block("float")
     block.again = block.second
-    assert len(places_in(block, lambda parameter: True)) == 5
+    assert len(parameters_in(block, lambda parameter: True)) == 5

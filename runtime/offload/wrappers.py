@@ -1,4 +1,4 @@
-"""A wrapper that brings a model's blocks while it runs: through buffers of ours, or by core's own prefetching."""
+"""Wrappers of BaseModel.apply_model that fetch blocks while the model runs: our streaming, or core's prefetching."""
 
 import threading
 import weakref
@@ -10,7 +10,7 @@ import torch
 from ...common.compiled import is_compiled, uncompiled
 from ...linear.layers import hooked
 from .blocks import Block
-from .copy_stream import lane
+from .copy_stream import copy_stream
 from .settings import DISK, OffloadSettings
 from .streaming import Streamer
 
@@ -19,21 +19,21 @@ PREFETCHED_BY_CORE = ("comfy.ldm.lightricks.av_model", "comfy.ldm.minimax.model"
 
 
 class Streaming:
-    """A wrapper of BaseModel.apply_model: streams those parts of a model that core has left in RAM or in their file.
+    """Wrapper of BaseModel.apply_model that streams the blocks that core has left in RAM or in their file.
 
-    is_away: (parameter, device) -> whether it has to be brought there.
+    blocks_of: diffusion model -> its blocks. is_away: (parameter, device) -> whether it has to be copied there.
     """
 
     def __init__(
         self,
         settings: OffloadSettings,
-        parts_of: Callable[[torch.nn.Module], list[Block]],
+        blocks_of: Callable[[torch.nn.Module], list[Block]],
         is_away: Callable[[torch.nn.Parameter, torch.device], bool] = lambda parameter, device: (
             parameter.device != device
         ),
     ):
-        self.settings, self.parts_of, self._is_away = settings, parts_of, is_away
-        # model -> its streamer, and what closes it: called once, at the latest when the model is gone
+        self.settings, self.blocks_of, self._is_away = settings, blocks_of, is_away
+        # model -> its streamer and a finalizer that closes it, at the latest when the model is garbage
         self._streamers: weakref.WeakKeyDictionary[torch.nn.Module, tuple[Streamer, weakref.finalize]] = (
             weakref.WeakKeyDictionary()
         )
@@ -45,7 +45,7 @@ class Streaming:
         streamer.begin()
         complete = False
         try:
-            with hooked(_modules(self.parts_of(model)), before=lambda name, *_: streamer.enter(name)):
+            with hooked(_modules(self.blocks_of(model)), before=lambda name, *_: streamer.enter(name)):
                 result = executor(x, *args, **kwargs)
             complete = True
             return result
@@ -54,16 +54,16 @@ class Streaming:
 
     @property
     def device_bytes(self) -> int:
-        """What the buffers on devices take now."""
+        """Bytes that the buffers on all devices take now."""
         return sum(streamer.device_bytes for streamer, _ in self._streamers.values())
 
     def free_device(self, patcher) -> None:
-        """After sampling."""
+        """ON_CLEANUP callback, after sampling: free the buffers on the device."""
         if patcher.model.diffusion_model in self._streamers:
             self._streamers[patcher.model.diffusion_model][0].free_device()
 
     def close(self, patcher, unpatch_all: bool = True) -> None:
-        """When core unloads the model; one that only changes its patches keeps what waits for it."""
+        """ON_DETACH callback: free everything, unless core only swaps the model's patches (unpatch_all=False)."""
         if unpatch_all and patcher.model.diffusion_model in self._streamers:
             _, close = self._streamers.pop(patcher.model.diffusion_model)
             close()
@@ -73,8 +73,8 @@ class Streaming:
             if model not in self._streamers:
                 settings = self.settings
                 streamer = Streamer(
-                    self.parts_of(model),
-                    lane(device),
+                    self.blocks_of(model),
+                    copy_stream(device),
                     lambda parameter: self._is_away(parameter, device),
                     settings.prefetch,
                     settings.pinned,
@@ -85,23 +85,23 @@ class Streaming:
 
 
 class Prefetching:
-    """A wrapper of BaseModel.apply_model: core's prefetching of dynamic VRAM, for models that do not ask for it."""
+    """Wrapper of BaseModel.apply_model: dynamic VRAM's prefetching, for models that do not call it themselves."""
 
-    def __init__(self, parts_of: Callable[[torch.nn.Module], list[Block]]):
-        self._parts_of = parts_of
+    def __init__(self, blocks_of: Callable[[torch.nn.Module], list[Block]]):
+        self._blocks_of = blocks_of
 
     def __call__(self, executor, x, *args, **kwargs):
         model = executor.class_obj.diffusion_model
         # a compiled model would trace the hooks
         if is_compiled(model) or type(model).__module__ in PREFETCHED_BY_CORE:
             return executor(x, *args, **kwargs)
-        parts = self._parts_of(model)
+        blocks = self._blocks_of(model)
         queue = comfy.model_prefetch.make_prefetch_queue(
-            [part.module for part in parts], x.device, {"prefetch_dynamic_vbars": True}
+            [block.module for block in blocks], x.device, {"prefetch_dynamic_vbars": True}
         )
         if queue is None:
             return executor(x, *args, **kwargs)
-        waiting = [part.name for part in parts]
+        waiting = [block.name for block in blocks]
 
         def enter(name: str, *_) -> None:
             # a block out of order is fetched when it computes
@@ -109,7 +109,7 @@ class Prefetching:
                 waiting.pop(0)
                 comfy.model_prefetch.prefetch_queue_pop(queue, x.device, None)
 
-        with hooked(_modules(parts), before=enter, eager=False):
+        with hooked(_modules(blocks), before=enter, eager=False):
             result = executor(x, *args, **kwargs)
         if waiting:
             comfy.model_prefetch.cleanup_prefetch_queues()
@@ -118,5 +118,5 @@ class Prefetching:
         return result
 
 
-def _modules(parts: list[Block]) -> dict[str, torch.nn.Module]:
-    return {part.name: part.module for part in parts}
+def _modules(blocks: list[Block]) -> dict[str, torch.nn.Module]:
+    return {block.name: block.module for block in blocks}
