@@ -12,6 +12,7 @@ import comfy.text_encoders.t5
 import pytest
 import torch
 from comfy_kitchen.tensor import QuantizedTensor
+from distance import distance
 
 from x2v_quant.benchmarks import blocks, core_loaders, linear, loading, models, page_cache, sampling, shapes
 from x2v_quant.benchmarks.converting import CONVERSIONS
@@ -91,7 +92,7 @@ def test_every_peer_computes_the_same_product(name, inference):
     y = peer.build(weight.to(dtype), bias.to(dtype))(x.to(dtype))
     expected = torch.nn.functional.linear(x, weight, bias)
     assert (y.shape, y.dtype) == (expected.shape, dtype)
-    error = float((y.float() - expected).norm() / expected.norm())
+    error = distance(y.float(), expected)
     # fp8's step is 1/16 of a value, that of int8 1/127 of the largest
     assert error < {"ComfyUI fp8": 0.06}.get(name, 0.02)
 
@@ -181,7 +182,7 @@ def test_both_sides_of_a_stack_are_the_same_model(component, tmp_path, inference
         y, expected = (out["last_hidden_state"] if component == "clip" else out for out in (ours, core))
         assert y.shape == expected.shape
         # 8-bit weights and, where there are kernels, activations
-        assert float((y.float() - expected.float()).norm() / expected.float().norm()) < 0.1
+        assert distance(y.float(), expected.float()) < 0.1
 
 
 def test_sampling_against_the_dense_and_the_native_file():
@@ -203,7 +204,7 @@ def test_core_reads_the_native_files(kind, tmp_path, inference):
     dense, native = (patcher.model.diffusion_model.blocks[0].ffn[0].weight for patcher in patchers)
     assert isinstance(native, QuantizedTensor) and not isinstance(dense, QuantizedTensor)
     back = native.dequantize().float()
-    assert float((back - dense.float()).norm() / dense.float().norm()) < {"int8": 0.01, "fp8": 0.04}[kind]
+    assert distance(back, dense.float()) < {"int8": 0.01, "fp8": 0.04}[kind]
 
 
 def test_loading_is_timed_warm_and_cold():

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 import torch
+from distance import distance
 
 from x2v_quant.checkpoints.names import targets
 from x2v_quant.demo import trained, widen
@@ -21,10 +22,6 @@ def videos():
 
 def renamed(table: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {place.name: place.take(tensor) for name, tensor in tensors.items() for place in targets(table, name)}
-
-
-def distance(ours: torch.Tensor, theirs: torch.Tensor) -> float:
-    return float((ours - theirs).norm() / theirs.norm())
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from distance import distance
 from safetensors.torch import load_file, save_file
 
 from x2v_quant.calibration import Calibration
@@ -48,7 +49,7 @@ def errors(path, weights):
         x = inputs(held.shape[1])
         true = x @ weights[f"{layer}.weight"].float().t()
         y = reference(x, held.format, weight._qdata, weight._params, None, row.activation)
-        found[layer] = float((y - true).norm() / true.norm())
+        found[layer] = distance(y, true)
     return found
 
 

@@ -4,7 +4,7 @@ import torch
 
 from x2v_quant.calibration.calibration import FORMAT, MAXIMA, SQUARES
 
-from .case import Case, linked, node
+from .case import ErrorCase, linked, node
 from .graphs import behind, dense, ours, sampled
 from .place import Place, demo
 
@@ -21,7 +21,7 @@ def maxima(**layers: int) -> tuple:
     return {f"{name.replace('__', '.')}{MAXIMA}": torch.ones(count) for name, count in layers.items()}, HEADER
 
 
-def loading(node_class: str, content, *words: str, **inputs) -> Case:
+def loading(node_class: str, content, *words: str, **inputs) -> ErrorCase:
     """Quantize Model with a calibration file. inputs: more of Quantize Model's."""
 
     def make(place: Place):
@@ -29,7 +29,7 @@ def loading(node_class: str, content, *words: str, **inputs) -> Case:
         prompt = behind(dense(), QUANTIZE, format="int8-channel", calibration=["calibration", 0], **inputs)
         return {"calibration": node(LOAD, calibration_name=name), **prompt}
 
-    return Case(node_class, make, words)
+    return ErrorCase(node_class, make, words)
 
 
 def recorded(model: dict, place: Place, sampler: str = "calibrated", steps: int = 1):
@@ -52,7 +52,7 @@ def gone(place: Place):
 
 
 CASES = {
-    "nothing sampled": Case(
+    "nothing sampled": ErrorCase(
         FINISH,
         lambda place: recorded(ours(), place, sampler="model"),
         (
@@ -60,7 +60,7 @@ CASES = {
             "that runs first.",
         ),
     ),
-    "overflow": Case(
+    "overflow": ErrorCase(
         FINISH,
         lambda place: recorded(
             dense(place.put("diffusion_models", "model.safetensors", demo("t2v", overflowing, "bf16"))), place
@@ -77,10 +77,10 @@ CASES = {
         f".safetensors: {LAYER} has maxima of shape [4] that do not go with what is beside them. The file is damaged:",
         "save it again.",
     ),
-    "gone, linked": Case(
+    "gone, linked": ErrorCase(
         LOAD, lambda place: linked(gone(place), "calibration", "calibration_name", GONE), (THERE_IS_NO,)
     ),
-    "gone": Case(LOAD, gone, (THERE_IS_NO,), early=True),
+    "gone": ErrorCase(LOAD, gone, (THERE_IS_NO,), early=True),
     "names": loading(
         QUANTIZE,
         maxima(layers__0__q=8),

@@ -1,4 +1,4 @@
-"""What a row says, and the prompts that rows are made of."""
+"""One error case: a prompt that a node refuses, and what its message says. Builders of both."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ LOADERS = {
 
 
 @dataclass(frozen=True)
-class Case:
+class ErrorCase:
     """`node`: the class that refuses. `make`: the prompt, once its files lie in the case's place. `words`: parts of the
     message in their order: file, key, cause, remedy. `early`: the prompt is refused before it is queued. `linux`:
     it takes a link, a file or words that only Linux has."""
@@ -50,16 +50,16 @@ def scheme(**inputs) -> dict:
 
 def file(
     content, *words: str, name: str = "model.safetensors", loader: str = "X2VLoadDiT", linux: bool = False
-) -> Case:
+) -> ErrorCase:
     """A loader refuses a file. content: see Place.put."""
 
     def make(place: Place) -> Prompt:
         return loaded(loader, place.put(LOADERS[loader][0], name, content))
 
-    return Case(loader, make, words, linux=linux)
+    return ErrorCase(loader, make, words, linux=linux)
 
 
-def folder(files: dict, *words: str, pick: str = "", linux: bool = False) -> Case:
+def folder(files: dict, *words: str, pick: str = "", linux: bool = False) -> ErrorCase:
     """Load Quantized DiT refuses a folder of files, or the one that is picked of them."""
 
     def make(place: Place) -> Prompt:
@@ -67,7 +67,7 @@ def folder(files: dict, *words: str, pick: str = "", linux: bool = False) -> Cas
             place.put("diffusion_models", name, content)
         return loaded("X2VLoadDiT", place.named(pick))
 
-    return Case("X2VLoadDiT", make, words, linux=linux)
+    return ErrorCase("X2VLoadDiT", make, words, linux=linux)
 
 
 def linked(prompt: Prompt, user: str, key: str, value: object) -> Prompt:

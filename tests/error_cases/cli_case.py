@@ -1,4 +1,4 @@
-"""Where a command of x2v-quant is typed, and what it is typed with."""
+"""One CLI case: a command line of x2v-quant that is refused, and what it says then."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,8 +12,8 @@ OUT, MODEL, NOWHERE = "out.safetensors", "model.safetensors", "nowhere.safetenso
 
 
 @dataclass(frozen=True)
-class Desk:
-    """`folder`: where a command works. `models`: ComfyUI's, with the demo's files."""
+class WorkFolder:
+    """`folder`: the command's current folder. `models`: ComfyUI's, with the demo's files."""
 
     folder: Path
     models: Path
@@ -31,32 +31,34 @@ class Desk:
 
 
 @dataclass(frozen=True)
-class Typed:
+class CliCase:
     """`make`: the words behind x2v-quant. `words`: parts of what it says, in their order. `status`: how it ends."""
 
-    make: Callable[[Desk], list[str]]
+    make: Callable[[WorkFolder], list[str]]
     words: tuple[str, ...]
     status: int = 1
 
 
-def convert(content, options: str | Callable[[Desk], str], *words: str, name: str = MODEL, out: str = OUT) -> Typed:
+def convert(
+    content, options: str | Callable[[WorkFolder], str], *words: str, name: str = MODEL, out: str = OUT
+) -> CliCase:
     """Converts a file. content: of Place.put, or None for the demo's unquantized model. options: with "|" between."""
 
-    def make(desk: Desk) -> list[str]:
-        source = desk.demo("t2v") if content is None else desk.put(name, content)
-        more = options(desk) if callable(options) else options
-        return ["convert", source, desk.path(out), *more.split("|")]
+    def make(work: WorkFolder) -> list[str]:
+        source = work.demo("t2v") if content is None else work.put(name, content)
+        more = options(work) if callable(options) else options
+        return ["convert", source, work.path(out), *more.split("|")]
 
-    return Typed(make, words)
+    return CliCase(make, words)
 
 
-def compare(candidate: Callable[[Desk], str], options: str, *words: str) -> Typed:
+def compare(candidate: Callable[[WorkFolder], str], options: str, *words: str) -> CliCase:
     small = ["--size", "64", "64", "--steps", "2"]
-    return Typed(
-        lambda desk: ["compare", desk.demo("t2v"), candidate(desk), *small, *filter(None, options.split("|"))], words
+    return CliCase(
+        lambda work: ["compare", work.demo("t2v"), candidate(work), *small, *filter(None, options.split("|"))], words
     )
 
 
-def lacking(desk: Desk) -> str:
+def lacking(work: WorkFolder) -> str:
     """An unquantized model without a tensor that tells its size."""
-    return desk.put(MODEL, demo("t2v", lambda tensors: tensors.pop("blocks.0.ffn.0.weight"), "bf16"))
+    return work.put(MODEL, demo("t2v", lambda tensors: tensors.pop("blocks.0.ffn.0.weight"), "bf16"))

@@ -9,7 +9,7 @@ from x2v_quant.demo import assets
 
 from . import comparisons, kept_types, typed_paths
 from .calibrations import LAYER, maxima
-from .cli_case import MODEL, NOWHERE, OUT, Desk, Typed, convert, lacking
+from .cli_case import MODEL, NOWHERE, OUT, CliCase, WorkFolder, convert, lacking
 from .headers import header
 from .joined_layers import JOINED, PIECES, SIGN
 from .loras import pair
@@ -24,8 +24,8 @@ def nan(tensors) -> None:
     tensors[f"{LAYER}.weight"][3, 5] = float("nan")
 
 
-def calibrated(content, more: str = "--format|int8") -> Callable[[Desk], str]:
-    return lambda desk: f"{more}|--calibration|{desk.put('calibration.safetensors', content)}"
+def calibrated(content, more: str = "--format|int8") -> Callable[[WorkFolder], str]:
+    return lambda work: f"{more}|--calibration|{work.put('calibration.safetensors', content)}"
 
 
 def shifted() -> dict:
@@ -38,25 +38,25 @@ def shifted() -> dict:
     }
 
 
-def overwritten(desk: Desk) -> list[str]:
-    desk.put(OUT, b"mine")
-    return ["convert", desk.demo("t2v"), desk.path(OUT), "--format", "int8"]
+def overwritten(work: WorkFolder) -> list[str]:
+    work.put(OUT, b"mine")
+    return ["convert", work.demo("t2v"), work.path(OUT), "--format", "int8"]
 
 
-def into_a_folder(desk: Desk) -> list[str]:
-    desk.put("out/mine.txt", b"mine")
-    return ["convert", desk.demo("t2v"), desk.path("out"), "--format", "int8", "--package", "shards"]
+def into_a_folder(work: WorkFolder) -> list[str]:
+    work.put("out/mine.txt", b"mine")
+    return ["convert", work.demo("t2v"), work.path("out"), "--format", "int8", "--package", "shards"]
 
 
-def among_its_shards(desk: Desk) -> list[str]:
+def among_its_shards(work: WorkFolder) -> list[str]:
     """The demo's model as a folder of one shard, and a target beside that."""
-    desk.put("wan/model-00001-of-00001.safetensors", Path(desk.demo("t2v")).read_bytes())
-    return ["convert", desk.path("wan"), desk.path("wan/out.safetensors"), "--format", "int8"]
+    work.put("wan/model-00001-of-00001.safetensors", Path(work.demo("t2v")).read_bytes())
+    return ["convert", work.path("wan"), work.path("wan/out.safetensors"), "--format", "int8"]
 
 
-def empty_folder(desk: Desk) -> list[str]:
-    (desk.folder / "wan").mkdir()
-    return ["convert", desk.path("wan"), desk.path(OUT)]
+def empty_folder(work: WorkFolder) -> list[str]:
+    (work.folder / "wan").mkdir()
+    return ["convert", work.path("wan"), work.path(OUT)]
 
 
 def infinite_scale() -> dict:
@@ -67,14 +67,14 @@ def infinite_scale() -> dict:
 
 WRONG = "knows none of the model's layers, "
 OTHER_MODEL = "it was recorded on another model. Calibrate this one."
-TYPED = {
-    **comparisons.TYPED,
-    **kept_types.TYPED,
-    **typed_paths.TYPED,
-    "convert: nowhere": Typed(
-        lambda desk: ["convert", NOWHERE, OUT], (f"{NOWHERE} does not exist. Pick another file.",)
+CLI_CASES = {
+    **comparisons.CLI_CASES,
+    **kept_types.CLI_CASES,
+    **typed_paths.CLI_CASES,
+    "convert: nowhere": CliCase(
+        lambda work: ["convert", NOWHERE, OUT], (f"{NOWHERE} does not exist. Pick another file.",)
     ),
-    "convert: an empty folder": Typed(empty_folder, ("wan is a folder without a model file. Pick another one.",)),
+    "convert: an empty folder": CliCase(empty_folder, ("wan is a folder without a model file. Pick another one.",)),
     "convert: a broken file": convert(
         header([]), "--format|int8", f"{MODEL} has a header that is no table of tensors."
     ),
@@ -93,14 +93,14 @@ TYPED = {
         f"{MODEL} is the source itself, which is never changed: choose another target.",
         out=MODEL,
     ),
-    "convert: among the source's files": Typed(
+    "convert: among the source's files": CliCase(
         among_its_shards,
         ("out.safetensors would lie among the files of the source: choose a place outside wan/.",),
     ),
-    "convert: a folder that is there": Typed(
+    "convert: a folder that is there": CliCase(
         into_a_folder, ("out is a folder that is there already: choose another name, or empty it.",)
     ),
-    "convert: a file that is there": Typed(
+    "convert: a file that is there": CliCase(
         overwritten, (f"{OUT} is there already: choose another name, or say --overwrite.",)
     ),
     "convert: a part's name": convert(
@@ -109,8 +109,8 @@ TYPED = {
         "block_0.safetensors is the name of a part of a model, not of a whole one: choose another.",
         out="block_0.safetensors",
     ),
-    "convert: an incomplete model": Typed(
-        lambda desk: ["convert", lacking(desk), desk.path(OUT), "--format", "int8"],
+    "convert: an incomplete model": CliCase(
+        lambda work: ["convert", lacking(work), work.path(OUT), "--format", "int8"],
         (f"{MODEL}: blocks.0.ffn.0.weight is missing. The file is incomplete or was made for another version",),
     ),
     "convert: a format for a search": convert(
@@ -142,13 +142,13 @@ TYPED = {
     ),
     "convert: a LoRA for an encoder": convert(
         demo("t5", kind="bf16"),
-        lambda desk: f"--format|int8|--lora|{desk.put('lora.safetensors', pair())}",
+        lambda work: f"--format|int8|--lora|{work.put('lora.safetensors', pair())}",
         "model.pth is no diffusion model: LoRAs are merged into those only.",
         name="model.pth",
     ),
     "convert: a LoRA for another": convert(
         None,
-        lambda desk: f"--format|int8|--lora|{desk.put('lora.safetensors', pair('lora_unet_mid_block'))}",
+        lambda work: f"--format|int8|--lora|{work.put('lora.safetensors', pair('lora_unet_mid_block'))}",
         "lora.safetensors has nothing for this model: its keys are like lora_unet_mid_block",
         "Pick a LoRA that was made for it.",
     ),
@@ -170,8 +170,8 @@ TYPED = {
     "convert: no calibration": convert(
         None, f"--format|int8|--calibration|{NOWHERE}", f"There is no calibration at {NOWHERE}. Check the path."
     ),
-    "convert: alpha": Typed(
-        lambda desk: ["convert", desk.demo("t2v"), OUT, "--alpha", "1.5"], ("1.5 is not between 0 and 1",), status=2
+    "convert: alpha": CliCase(
+        lambda work: ["convert", work.demo("t2v"), OUT, "--alpha", "1.5"], ("1.5 is not between 0 and 1",), status=2
     ),
     "convert: calibrated for ComfyUI": convert(
         None,

@@ -8,55 +8,55 @@ from family_files import write as write_family
 
 from x2v_quant.demo import assets
 
-from .cli_case import MODEL, NOWHERE, Desk, Typed, compare, lacking
+from .cli_case import MODEL, NOWHERE, CliCase, WorkFolder, compare, lacking
 
 ORIGINAL = assets.names(assets.ORIGINAL)
 
 
-def ltx(desk: Desk) -> str:
+def ltx(work: WorkFolder) -> str:
     """A model whose text layer the table of them does not have."""
-    write_family(desk.folder / MODEL, "ltx-2", "int8", tensors_of("ltx-2"))
-    return desk.path(MODEL)
+    write_family(work.folder / MODEL, "ltx-2", "int8", tensors_of("ltx-2"))
+    return work.path(MODEL)
 
 
-def pictures_in_a_file(desk: Desk) -> list[str]:
-    return ["compare", desk.demo("t2v"), desk.demo("t2v"), "--pictures", desk.put("pictures", b"mine")]
+def pictures_in_a_file(work: WorkFolder) -> list[str]:
+    return ["compare", work.demo("t2v"), work.demo("t2v"), "--pictures", work.put("pictures", b"mine")]
 
 
-def decoded(vae: Callable[[Desk], Path | str], *words: str) -> Typed:
-    return Typed(lambda desk: ["compare", desk.demo("t2v"), desk.demo("t2v"), "--vae", str(vae(desk))], words)
+def decoded(vae: Callable[[WorkFolder], Path | str], *words: str) -> CliCase:
+    return CliCase(lambda work: ["compare", work.demo("t2v"), work.demo("t2v"), "--vae", str(vae(work))], words)
 
 
-TYPED = {
-    "compare: nowhere": compare(lambda desk: NOWHERE, "", f"There is nothing at {NOWHERE}. Check the path."),
+CLI_CASES = {
+    "compare: nowhere": compare(lambda work: NOWHERE, "", f"There is nothing at {NOWHERE}. Check the path."),
     "compare: a prompt": compare(
-        lambda desk: desk.demo("t2v", "int8"),
+        lambda work: work.demo("t2v", "int8"),
         "--prompt|a dog",
         "Prompts need a text encoder: give its file with --t5, or leave the prompts out.",
     ),
     "compare: a sampler": compare(
-        lambda desk: desk.demo("t2v", "int8"), "--sampler|eulr", "--sampler eulr is not known. Pick one of: euler"
+        lambda work: work.demo("t2v", "int8"), "--sampler|eulr", "--sampler eulr is not known. Pick one of: euler"
     ),
     "compare: a VAE": compare(
-        lambda desk: desk.demo("vae"),
+        lambda work: work.demo("vae"),
         "",
         f"{ORIGINAL.vae}: ComfyUI does not recognise this diffusion model. Give the file",
     ),
     "compare: an incomplete model": compare(lacking, "", f"{MODEL}: blocks.0.ffn.0.weight is missing. "),
-    "compare: no steps": Typed(
-        lambda desk: ["compare", NOWHERE, NOWHERE, "--steps", "0"], ("0 is not between 1 and 10000",), status=2
+    "compare: no steps": CliCase(
+        lambda work: ["compare", NOWHERE, NOWHERE, "--steps", "0"], ("0 is not between 1 and 10000",), status=2
     ),
-    "compare: a picture's place": Typed(
+    "compare: a picture's place": CliCase(
         pictures_in_a_file, ("pictures is there already and is no folder. Choose another one.",)
     ),
-    "compare: a VAE's folder": decoded(lambda desk: desk.folder, " is a folder. Give the file of a VAE."),
+    "compare: a VAE's folder": decoded(lambda work: work.folder, " is a folder. Give the file of a VAE."),
     "compare: what is no VAE": decoded(
-        lambda desk: desk.demo("t2v"),
+        lambda work: work.demo("t2v"),
         f"{ORIGINAL.t2v}: ComfyUI does not recognise this VAE. Give the file of one.",
     ),
-    "compare: a broken VAE": decoded(lambda desk: desk.put(MODEL, b""), f"{MODEL} is empty. Download it again."),
-    "compare: a model of other words": Typed(
-        lambda desk: ["compare", ltx(desk), ltx(desk), "--steps", "1"],
+    "compare: a broken VAE": decoded(lambda work: work.put(MODEL, b""), f"{MODEL} is empty. Download it again."),
+    "compare: a model of other words": CliCase(
+        lambda work: ["compare", ltx(work), ltx(work), "--steps", "1"],
         ("There is no prompt of random numbers for a LTX", "compare it in a graph, with the node Compare Models."),
     ),
 }

@@ -4,7 +4,7 @@ import json
 
 from x2v_quant.demo import assets
 
-from .case import Case, Prompt, node
+from .case import ErrorCase, Prompt, node
 from .place import Place, demo
 
 NODE = "X2VLoadConfig"
@@ -22,7 +22,7 @@ def config(**inputs) -> Prompt:
     }
 
 
-def configured(values, *words: str, files: dict | None = None, folder: bool = False, **inputs) -> Case:
+def configured(values, *words: str, files: dict | None = None, folder: bool = False, **inputs) -> ErrorCase:
     """A pasted configuration. files: in the case's own place; folder: which is the model folder then."""
 
     def make(place: Place) -> Prompt:
@@ -31,7 +31,7 @@ def configured(values, *words: str, files: dict | None = None, folder: bool = Fa
         more = {"model_folder": place.named("")} if folder else {}
         return config(text=values if isinstance(values, str) else json.dumps(values), **more, **inputs)
 
-    return Case(NODE, make, words)
+    return ErrorCase(NODE, make, words)
 
 
 def key(name: str, cause: str, remedy: str) -> str:

@@ -3,7 +3,7 @@
 from x2v_quant.checkpoints.expert_names import HIGH, LOW, SUBFOLDERS
 from x2v_quant.demo import assets
 
-from .case import Case, node
+from .case import ErrorCase, node
 from .place import Place, demo
 
 INT8 = assets.names("int8").t2v
@@ -18,7 +18,7 @@ def experts(high: str, low: str = "auto"):
     }
 
 
-def pair(high: str, low: str, *words: str, other: str = "t2v") -> Case:
+def pair(high: str, low: str, *words: str, other: str = "t2v") -> ErrorCase:
     """A high- and a low-noise file, picked as `high` and `low`. other: which of the demo's is the low-noise one."""
 
     def make(place: Place):
@@ -26,7 +26,7 @@ def pair(high: str, low: str, *words: str, other: str = "t2v") -> Case:
         place.put("diffusion_models", LOW_FILE, demo(other))
         return experts(place.named(high), place.named(low))
 
-    return Case(NODE, make, words)
+    return ErrorCase(NODE, make, words)
 
 
 def without_other(place: Place):
@@ -53,17 +53,17 @@ CASES = {
         f"{HIGH_FILE} is Wan 2.1 t2v, {LOW_FILE} is Wan 2.1 i2v: they are no pair. Pick two of one model.",
         other="i2v",
     ),
-    "alone": Case(
+    "alone": ErrorCase(
         NODE,
         lambda place: experts(INT8),
         (f"The low-noise expert of '{INT8}' is not found. Pick it as low_noise.",),
     ),
-    "without its other": Case(
+    "without its other": ErrorCase(
         NODE,
         without_other,
         (f"{HIGH_FILE}' is not found: there is no '", f"{LOW_FILE}' in ComfyUI's diffusion_models folder. Pick it as"),
     ),
-    "two in a folder": Case(
+    "two in a folder": ErrorCase(
         NODE,
         crowded,
         ("high_noise_model/ has to hold one model and holds 2 (a.safetensors, b.safetensors). Pick two files",),

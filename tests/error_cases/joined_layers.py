@@ -2,7 +2,7 @@
 
 import torch
 
-from .case import Case, file
+from .case import ErrorCase, file
 from .quantized_layers import DAMAGED
 from .wan import made, zeros
 
@@ -23,7 +23,7 @@ FLUX = {
 }
 
 
-def pieces(name: str, cause: str, remedy: str, kind: str = "int8", **change) -> Case:
+def pieces(name: str, cause: str, remedy: str, kind: str = "int8", **change) -> ErrorCase:
     """A Z-Image; change: the tensors of q, k, v or, as `joined`, of all three by what their names end in."""
     names = dict(zip("qkv", PIECES, strict=True)) | {"joined": JOINED}
     held = {**{one: made(kind, K, K) for one in "qkv"}, **change}
@@ -31,7 +31,7 @@ def pieces(name: str, cause: str, remedy: str, kind: str = "int8", **change) -> 
     return file({**SIGN, **tensors}, f"model.safetensors: {name} {cause}. {remedy}")
 
 
-def vision(cause: str, remedy: str, key: str = f"{FUSED}.weight", **change) -> Case:
+def vision(cause: str, remedy: str, key: str = f"{FUSED}.weight", **change) -> ErrorCase:
     """A CLIP with q, k and v in one layer; change: by what its names end in."""
     parts = {**made("int8", 96, 128), "bias": torch.zeros(96), **change}
     tensors = {"visual.head": torch.zeros(8, 8), **{f"{FUSED}.{end}": part for end, part in parts.items()}}

@@ -15,7 +15,7 @@ def filled(value: float):
     return demo("t2v", change, "bf16")
 
 
-TYPED = {
+CLI_CASES = {
     "convert: a kept value too large": convert(
         filled(70000.0),
         "--format|int8|--keep-as|fp16",

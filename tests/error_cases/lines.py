@@ -1,6 +1,6 @@
 """The user's lines of layers and formats, which no model has or no format can hold."""
 
-from .case import Case, linked
+from .case import ErrorCase, linked
 from .graphs import behind, dense
 from .models import narrow
 from .place import Place, demo
@@ -9,13 +9,15 @@ NODE = "X2VQuantizeModel"
 FORMATS = "Formats: int8-channel,"
 
 
-def early(line: str, *words: str) -> Case:
+def early(line: str, *words: str) -> ErrorCase:
     """Refused before anything runs."""
-    return Case(NODE, lambda place: behind(dense(), NODE, format="auto", layers=line), words, early=True)
+    return ErrorCase(NODE, lambda place: behind(dense(), NODE, format="auto", layers=line), words, early=True)
 
 
-def late(line: str, *words: str, format_name: str = "int8-channel") -> Case:
-    return Case(NODE, lambda place: linked(behind(dense(), NODE, format=format_name), "behind", "layers", line), words)
+def late(line: str, *words: str, format_name: str = "int8-channel") -> ErrorCase:
+    return ErrorCase(
+        NODE, lambda place: linked(behind(dense(), NODE, format=format_name), "behind", "layers", line), words
+    )
 
 
 def odd(place: Place):
@@ -53,7 +55,7 @@ CASES = {
     "no such format yet": early("ffn.2 = mxfp4", "Scheme mxfp4 writes mxfp4, which this version cannot. Formats: "),
     "smoothed": late("ffn.2 = int8-channel-smooth", "is what int8-channel becomes, never chosen itself. Formats: "),
     "layer": late("blocks.9.* = keep", "Layer rule 'blocks.9.* = keep' matches no layer of this model. Did you mean "),
-    "shape": Case(
+    "shape": ErrorCase(
         NODE,
         odd,
         (

@@ -2,7 +2,7 @@
 
 import torch
 
-from .case import Case
+from .case import ErrorCase
 from .graphs import behind, ours
 from .place import Place
 
@@ -16,11 +16,11 @@ def pair(layer: str = LAYER, n: int = 512, k: int = 128, up: int = 4, down: int 
     return {f"{layer}.lora_A.weight": torch.ones(down, k), f"{layer}.lora_B.weight": torch.ones(n, up)}
 
 
-def lora(content, *words: str, name: str = FILE, **inputs) -> Case:
+def lora(content, *words: str, name: str = FILE, **inputs) -> ErrorCase:
     def make(place: Place):
         return behind(ours(), NODE, lora_name=place.put("loras", name, content), strength=1.0, mode="auto", **inputs)
 
-    return Case(NODE, make, words)
+    return ErrorCase(NODE, make, words)
 
 
 def alone(**parts: tuple[int, ...]) -> dict[str, torch.Tensor]:

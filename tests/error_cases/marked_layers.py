@@ -4,7 +4,7 @@ import torch
 
 from x2v_quant.core.features import rotates_int8
 
-from .case import Case, file
+from .case import ErrorCase, file
 from .quantized_layers import DAMAGED
 from .wan import F8, LAYER, marker, wan, zeros
 
@@ -14,7 +14,7 @@ DAMAGED_MARKER = "The file is damaged: download it again."
 FILE = "model.safetensors"
 
 
-def marked(cause: str, remedy: str, entry) -> Case:
+def marked(cause: str, remedy: str, entry) -> ErrorCase:
     return file(wan(comfy_quant=marker(entry)), f"{FILE}: {LAYER}.weight {cause}. {remedy}")
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from family_files import tensors_of
 
-from .case import Case, file, loaded
+from .case import ErrorCase, file, loaded
 from .place import Place, demo, without
 from .wan import made, wan
 
@@ -101,7 +101,7 @@ CASES = {
         f"That reads no quantized layers like {T5}.weight: get it in 16 bits.",
         loader="X2VLoadT5",
     ),
-    "another encoder, in parts": Case(
+    "another encoder, in parts": ErrorCase(
         "X2VLoadT5",
         in_parts,
         ("is a T5 encoder other than umt5.", "That reads no folders: get it as one file in 16 bits."),

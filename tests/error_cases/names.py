@@ -1,26 +1,26 @@
 """Names that a link gave an input and that are in no list."""
 
-from .case import Case, linked, loaded
+from .case import ErrorCase, linked, loaded
 from .configurations import config
 
 GONE = "gone.safetensors"
 
 
 CASES = {
-    "model": Case(
+    "model": ErrorCase(
         "X2VLoadDiT",
         lambda place: linked(loaded("X2VLoadDiT", GONE), "load", "model_name", GONE),
         (f"There is no model {GONE!r} in ComfyUI's diffusion_models folder. Refresh the node and pick one.",),
     ),
-    "model, unlinked": Case(
+    "model, unlinked": ErrorCase(
         "X2VLoadDiT", lambda place: loaded("X2VLoadDiT", GONE), ("Value not in list", GONE), early=True
     ),
-    "configuration": Case(
+    "configuration": ErrorCase(
         "X2VLoadConfig",
         lambda place: linked(config(), "load", "config", "gone.json"),
         ("There is no configuration 'gone.json'. Refresh the node and pick one.",),
     ),
-    "model folder": Case(
+    "model folder": ErrorCase(
         "X2VLoadConfig",
         lambda place: linked(config(text="{}"), "load", "model_folder", "gone/"),
         ("There is no folder 'gone/' in ComfyUI's diffusion_models folder. Refresh the node.",),

@@ -1,12 +1,12 @@
 """Values of Offload Control that a link can give and its widgets cannot."""
 
-from .case import Case, linked, node
+from .case import ErrorCase, linked, node
 from .graphs import ours
 
 NODE = "X2VOffloadControl"
 
 
-def control(key: str, value: object, *words: str) -> Case:
+def control(key: str, value: object, *words: str) -> ErrorCase:
     given = {
         "mode": "auto",
         "vram_budget_gb": 0.0,
@@ -17,7 +17,7 @@ def control(key: str, value: object, *words: str) -> Case:
         "model": ["model", 0],
     }
     prompt = {**ours(), "offload": node(NODE, **given), "report": node("X2VKernelReport", model=["offload", 1])}
-    return Case(NODE, lambda place: linked(prompt, "offload", key, value), words)
+    return ErrorCase(NODE, lambda place: linked(prompt, "offload", key, value), words)
 
 
 CASES = {

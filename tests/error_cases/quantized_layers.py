@@ -4,7 +4,7 @@ import torch
 
 from x2v_quant.checkpoints.foreign import OTHER_NAME, WEIGHT_SCALE
 
-from .case import Case, file
+from .case import ErrorCase, file
 from .wan import F8, LAYER, N, marker, words, zeros
 from .wan import wan as wan_of
 
@@ -12,11 +12,11 @@ DAMAGED = "The file is damaged or mixed from two models: download it again."
 READ = "This version reads fp8-block128,"
 
 
-def layer(end: str, cause: str, remedy: str, kind: str | None = "int8", **change) -> Case:
+def layer(end: str, cause: str, remedy: str, kind: str | None = "int8", **change) -> ErrorCase:
     return file(wan_of(kind, **change), f"model.safetensors: {LAYER}.{end} {cause}. {remedy}")
 
 
-def small(end: str, cause: str, remedy: str, **change) -> Case:
+def small(end: str, cause: str, remedy: str, **change) -> ErrorCase:
     """Of a layer of 8 x 16 codes."""
     sound = {"weight": zeros(8, 16, dtype=torch.int8), "weight_scale": torch.ones(8, 1)}
     return layer(end, cause, remedy, None, **{**sound, **change})

@@ -2,7 +2,7 @@
 
 import torch
 
-from .case import Case, node, scheme
+from .case import ErrorCase, node, scheme
 from .graphs import behind, dense
 from .place import Place, demo
 
@@ -33,7 +33,7 @@ def for_another_format(place: Place):
 
 
 CASES = {
-    "nothing": Case(
+    "nothing": ErrorCase(
         NODE,
         lambda place: behind(dense(), NODE, format="int8-channel", layers="* = keep"),
         (
@@ -41,7 +41,7 @@ CASES = {
             "is to be quantized. Name some in the node's layers: 'pattern = format'.",
         ),
     ),
-    "nan": Case(
+    "nan": ErrorCase(
         NODE,
         broken,
         (
@@ -49,12 +49,12 @@ CASES = {
             "load another one.",
         ),
     ),
-    "lora": Case(
+    "lora": ErrorCase(
         NODE,
         with_lora,
         (f"layer {LAYER}: the weight holds NaN or infinite values. Take the LoRA off, or lower its strength.",),
     ),
-    "scheme": Case(
+    "scheme": ErrorCase(
         NODE,
         for_another_format,
         (
@@ -62,7 +62,7 @@ CASES = {
             "or quantize every layer to fp8-channel.",
         ),
     ),
-    "compiled": Case(
+    "compiled": ErrorCase(
         NODE,
         lambda place: behind(
             {"loader": dense()["model"], "model": node("CompiledBlock", model=["loader", 0])},

@@ -47,7 +47,7 @@ LEAST = 10  # letters that a sentence has of its own, or any message would have 
 
 
 @dataclass(frozen=True)
-class Site:
+class RaiseSite:
     """`path`: in the pack; `first`, `last`: its lines; `words`: the parts of what it says that are always the same,
     none for a raise, which a traceback tells."""
 
@@ -62,19 +62,22 @@ class Site:
         return f"{self.path}, {self.function}: {self.text}"
 
 
-def sites_of_nodes() -> list[Site]:
+def raise_sites_of_nodes() -> list[RaiseSite]:
     """Of every module but those that only the command line runs."""
-    return [site for path, file in _files() if not path.startswith(COMMAND_LINE) for site in sites_in(path, file)]
+    return [site for path, file in _files() if not path.startswith(COMMAND_LINE) for site in raise_sites_in(path, file)]
 
 
-def sites_of_commands() -> list[Site]:
+def raise_sites_of_commands() -> list[RaiseSite]:
     """Of the modules that only the command line runs, but for those of TESTED_ELSEWHERE."""
     paths = [path for path, _ in _files() if path.startswith(COMMAND_LINE)]
-    return [site for path in paths if not path.startswith(TESTED_ELSEWHERE) for site in sites_in(path, PACK / path)]
+    return [
+        site for path in paths if not path.startswith(TESTED_ELSEWHERE) for site in raise_sites_in(path, PACK / path)
+    ]
 
 
-def is_provoked(site: Site, told: Iterable) -> bool:
-    """told: what was said, with `message` and the `lines` (path, line) of its tracebacks."""
+def is_covered(site: RaiseSite, told: Iterable) -> bool:
+    """Whether one of the refusals comes from this site. told: what was said, each with its `message` and the `lines`
+    (path, line) of its tracebacks."""
     if site.words:
         return any(said(site.words, one.message) for one in told)
     return any(path == site.path and site.first <= line <= site.last for one in told for path, line in one.lines)
@@ -98,7 +101,7 @@ def _files() -> Iterator[tuple[str, Path]]:
             yield from ((file.relative_to(PACK).as_posix(), file) for file in files)
 
 
-def sites_in(path: str, file: Path) -> Iterator[Site]:
+def raise_sites_in(path: str, file: Path) -> Iterator[RaiseSite]:
     """Of one file, which the pack has at `path`."""
     tree = ast.parse(file.read_text(encoding="utf-8"))
     for name, function in _functions(tree):
@@ -107,11 +110,11 @@ def sites_in(path: str, file: Path) -> Iterator[Site]:
         for node in raises:
             words = tuple(part for _, own in _sentences(None, list(ast.walk(node))) for part in own)
             told = words if path in CAUGHT else ()
-            yield Site(path, node.lineno, node.end_lineno, name, ast.unparse(node.exc), told)
+            yield RaiseSite(path, node.lineno, node.end_lineno, name, ast.unparse(node.exc), told)
         told = {id(inner) for node in raises for inner in ast.walk(node)}
         if name.rpartition(".")[2] in WORDS.get(path, ()) or any(_makes(node) for node in body if id(node) not in told):
             yield from (
-                Site(path, node.lineno, node.end_lineno, name, ast.unparse(node), words)
+                RaiseSite(path, node.lineno, node.end_lineno, name, ast.unparse(node), words)
                 for node, words in _sentences(function, body)
                 if id(node) not in told
             )
@@ -119,7 +122,7 @@ def sites_in(path: str, file: Path) -> Iterator[Site]:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) in TABLES.get(path, ()):
             name = ast.unparse(node.targets[0])
             for inner, words in _sentences(None, list(ast.walk(node))):
-                yield Site(path, inner.lineno, inner.end_lineno, name, ast.unparse(inner), words)
+                yield RaiseSite(path, inner.lineno, inner.end_lineno, name, ast.unparse(inner), words)
 
 
 def _functions(tree: ast.AST, prefix: str = "") -> Iterator[tuple[str, ast.AST]]:

@@ -2,7 +2,7 @@
 
 import torch
 
-from .case import Case, Prompt, node
+from .case import ErrorCase, Prompt, node
 from .graphs import INT8, behind, conditions, dense, ours, sampled, settings
 from .models import narrow
 from .place import Place, demo
@@ -25,7 +25,7 @@ GAVE = "the model gave NaN or infinity;"
 KERNEL = "it is planned as int8-channel on reference"
 
 
-def guarded(make, *words: str) -> Case:
+def guarded(make, *words: str) -> ErrorCase:
     """KSampler stopped by the NaN guard. make: place -> (prompt, changes of sampled)."""
 
     def prompt(place: Place) -> Prompt:
@@ -33,7 +33,7 @@ def guarded(make, *words: str) -> Case:
         made = {"patch": node(PATCH, model=["model", 0], **{**OFF, "nan_guard": True}), **made}
         return sampled(made, **{"model": "patch", **changes})
 
-    return Case(SAMPLER, prompt, ("Step 1 of 2 (sigma 1)", GAVE, *words))
+    return ErrorCase(SAMPLER, prompt, ("Step 1 of 2 (sigma 1)", GAVE, *words))
 
 
 def spoilt(change):
@@ -79,17 +79,17 @@ def guidance(place: Place):
     }, {}
 
 
-def patched(prompt: Prompt, *words: str, **inputs) -> Case:
-    return Case(PATCH, lambda place: behind(prompt, PATCH, **{**OFF, **inputs}), words)
+def patched(prompt: Prompt, *words: str, **inputs) -> ErrorCase:
+    return ErrorCase(PATCH, lambda place: behind(prompt, PATCH, **{**OFF, **inputs}), words)
 
 
-def distilled(*words: str, **inputs) -> Case:
+def distilled(*words: str, **inputs) -> ErrorCase:
     given = {"denoising_step_list": "1000, 750, 500, 250", "shift": 5.0, "boundary_step_index": 2, **inputs}
     prompt = {"sigmas": node(SIGMAS, **given), "report": node("PreviewAny", source=["sigmas", 0])}
-    return Case(SIGMAS, lambda place: prompt, words)
+    return ErrorCase(SIGMAS, lambda place: prompt, words)
 
 
-def compared(candidate: dict, *words: str, **changes) -> Case:
+def compared(candidate: dict, *words: str, **changes) -> ErrorCase:
     """Compare Models with the unquantized model as the reference and the node `candidate`."""
 
     def make(place: Place) -> Prompt:
@@ -97,7 +97,7 @@ def compared(candidate: dict, *words: str, **changes) -> Case:
         found = candidate(place) if callable(candidate) else candidate
         return {**conditions(), **dense(), "candidate": found, "compare": node(COMPARE, **given)}
 
-    return Case(COMPARE, make, words)
+    return ErrorCase(COMPARE, make, words)
 
 
 def narrower(place: Place) -> dict:
@@ -172,7 +172,7 @@ CASES = {
         "expert makes. For none, give the output sigmas to the low-noise expert alone.",
         boundary_step_index=5,
     ),
-    "scheduled LoRA": Case(
+    "scheduled LoRA": ErrorCase(
         SAMPLER,
         scheduled,
         (

@@ -3,7 +3,7 @@
 import torch
 
 from .calibrations import HEADER, LOAD, MAXIMA
-from .case import Case, Prompt, node
+from .case import ErrorCase, Prompt, node
 from .graphs import behind, dense
 from .loras import LAYER, pair
 from .models import flux, gated_flux
@@ -15,7 +15,7 @@ LONG = "x" * 240
 OUTLIER = "blocks.0.cross_attn.o"
 
 
-def saved(prompt: Prompt, *words: str, linux: bool = False, **inputs) -> Case:
+def saved(prompt: Prompt, *words: str, linux: bool = False, **inputs) -> ErrorCase:
     """Save Quantized Model behind the node "behind" of a prompt that a function of the place makes."""
 
     def make(place: Place):
@@ -23,7 +23,7 @@ def saved(prompt: Prompt, *words: str, linux: bool = False, **inputs) -> Case:
         given = {"filename_prefix": f"errors/{place.name}", "dialect": "x2v", "package": "file", **inputs}
         return {**made, "save": node(SAVE, model=["behind", 0], **given)}
 
-    return Case(SAVE, make, words, linux=linux)
+    return ErrorCase(SAVE, make, words, linux=linux)
 
 
 def quantized(format_name: str = "int8-channel", **inputs) -> Prompt:
@@ -59,14 +59,14 @@ def without_blocks(place: Place) -> Prompt:
     return behind(dense(place.put("diffusion_models", "flux.safetensors", flux)), "ModelSamplingSD3", shift=5.0)
 
 
-def encoders(dialect: str, *words: str, two: bool = False) -> Case:
+def encoders(dialect: str, *words: str, two: bool = False) -> ErrorCase:
     """Save Quantized CLIP behind Quantize CLIP, with encoders that no file of its dialect is read of."""
     prompt = {
         "encoders": node("SmallEncoders", two=two),
         "quantized": node("X2VQuantizeCLIP", clip=["encoders", 0], format="int8-channel"),
         "save": node(SAVE_CLIP, clip=["quantized", 0], filename_prefix="errors/clip", dialect=dialect),
     }
-    return Case(SAVE_CLIP, lambda place: prompt, words)
+    return ErrorCase(SAVE_CLIP, lambda place: prompt, words)
 
 
 def with_nan(place: Place) -> Prompt:

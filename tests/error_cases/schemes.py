@@ -2,7 +2,7 @@
 
 from x2v_quant.demo import assets
 
-from .case import Case, linked, loaded, scheme
+from .case import ErrorCase, linked, loaded, scheme
 from .place import Place, demo
 from .wan import made, wan
 
@@ -10,33 +10,33 @@ INT8 = assets.names("int8").t2v
 NODE = "X2VScheme"
 
 
-def early(words: str, **inputs) -> Case:
+def early(words: str, **inputs) -> ErrorCase:
     """Quantization Scheme refuses its inputs before anything runs."""
 
     def make(place: Place):
         return {"scheme": scheme(**inputs), **loaded("X2VLoadDiT", INT8, scheme=["scheme", 0])}
 
-    return Case(NODE, make, (words,), early=True)
+    return ErrorCase(NODE, make, (words,), early=True)
 
 
-def late(key: str, value: str, *words: str, loader: str = "X2VLoadDiT", name: str = INT8) -> Case:
+def late(key: str, value: str, *words: str, loader: str = "X2VLoadDiT", name: str = INT8) -> ErrorCase:
     """The loader refuses what a link gave Quantization Scheme."""
 
     def make(place: Place):
         prompt = {"scheme": scheme(), **loaded(loader, name, scheme=["scheme", 0])}
         return linked(prompt, "scheme", key, value)
 
-    return Case(loader, make, words)
+    return ErrorCase(loader, make, words)
 
 
-def loading(content, *words: str, **inputs) -> Case:
+def loading(content, *words: str, **inputs) -> ErrorCase:
     """Load Quantized DiT refuses the scheme for a file; content: None for the demo's int8."""
 
     def make(place: Place):
         name = INT8 if content is None else place.put("diffusion_models", "model.safetensors", content)
         return {"scheme": scheme(**inputs), **loaded("X2VLoadDiT", name, scheme=["scheme", 0])}
 
-    return Case("X2VLoadDiT", make, words)
+    return ErrorCase("X2VLoadDiT", make, words)
 
 
 CASES = {

@@ -2,7 +2,7 @@
 
 import torch
 
-from .case import Case, file
+from .case import ErrorCase, file
 from .quantized_layers import DAMAGED, READ
 from .wan import wan
 
@@ -13,7 +13,7 @@ NORM = {f"{BLOCK}.affine_norm1.{end}": VECTOR.clone() for end in ("weight", "bia
 NEEDS = "Smoothing is read with int8-channel and fp8-channel: get the model in one of them."
 
 
-def smoothed(end: str, cause: str, remedy: str, drop: str = "", kind: str = "int8", **change) -> Case:
+def smoothed(end: str, cause: str, remedy: str, drop: str = "", kind: str = "int8", **change) -> ErrorCase:
     """change: of the vectors, by what their names end in."""
     vectors = {**NORM, **{f"{BLOCK}.affine_norm1.{name}": tensor for name, tensor in change.items()}}
     vectors.pop(f"{BLOCK}.affine_norm1.{drop}", None)

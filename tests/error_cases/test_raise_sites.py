@@ -1,10 +1,10 @@
-"""What counts as an error of the pack, and when it counts as provoked: else a new one would go unseen."""
+"""What counts as a raise site, and when an error case covers it: else a new one would go unseen."""
 
 from dataclasses import dataclass
 
 import pytest
 
-from error_cases.raise_sites import is_provoked, said, sites_in
+from error_cases.raise_sites import is_covered, raise_sites_in, said
 
 SOURCE = '''
 def refuse(name, key):
@@ -43,7 +43,7 @@ class Told:
 @pytest.fixture
 def found(tmp_path):
     (tmp_path / "file.py").write_text(SOURCE)
-    return {site.text: site for site in sites_in("file.py", tmp_path / "file.py")}
+    return {site.text: site for site in raise_sites_in("file.py", tmp_path / "file.py")}
 
 
 def test_every_raise_and_every_sentence_of_a_problem(found):
@@ -56,18 +56,18 @@ def test_every_raise_and_every_sentence_of_a_problem(found):
     }
 
 
-@pytest.mark.parametrize("line,provoked", [(4, False), (5, True), (8, True), (9, False)])
-def test_a_raise_is_provoked_by_its_lines(line, provoked, found):
+@pytest.mark.parametrize("line,covered", [(4, False), (5, True), (8, True), (9, False)])
+def test_a_raise_is_covered_by_its_lines(line, covered, found):
     (site,) = (site for site in found.values() if "Pick another one" in site.text)
-    assert is_provoked(site, [Told("", frozenset({("file.py", line)}))]) == provoked
-    assert not is_provoked(site, [Told("x is wrong. Pick another one.", frozenset({("other.py", line)}))])
+    assert is_covered(site, [Told("", frozenset({("file.py", line)}))]) == covered
+    assert not is_covered(site, [Told("x is wrong. Pick another one.", frozenset({("other.py", line)}))])
 
 
 @pytest.mark.parametrize(
-    "message,provoked",
+    "message,covered",
     [("f: a has no b beside it. Again.", True), ("f: a has no b. Again.", False), (" beside it, has no ", False)],
 )
-def test_a_sentence_is_provoked_by_its_words_in_their_order(message, provoked, found):
+def test_a_sentence_is_covered_by_its_words_in_their_order(message, covered, found):
     (site,) = (site for site in found.values() if "beside it" in site.text)
-    assert is_provoked(site, [Told(message, frozenset())]) == provoked
-    assert said(site.words, message) == provoked
+    assert is_covered(site, [Told(message, frozenset())]) == covered
+    assert said(site.words, message) == covered

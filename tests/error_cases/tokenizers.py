@@ -7,7 +7,7 @@ import torch
 
 from x2v_quant.demo import assets, encoders
 
-from .case import Case, linked, loaded
+from .case import ErrorCase, linked, loaded
 from .configurations import LOADABLE, config
 from .place import Place, demo, without
 
@@ -16,7 +16,9 @@ SPIECE = "spiece.model"
 NOWHERE = Path("/nowhere/spiece.model")
 
 
-def picked(tokenizer: str | None, content, *words: str, own: torch.Tensor | None = None, linux: bool = False) -> Case:
+def picked(
+    tokenizer: str | None, content, *words: str, own: torch.Tensor | None = None, linux: bool = False
+) -> ErrorCase:
     """The demo's text encoder with this file picked as its tokenizer; None: with none. own: what it carries."""
 
     def change(tensors: dict[str, torch.Tensor]) -> None:
@@ -29,7 +31,7 @@ def picked(tokenizer: str | None, content, *words: str, own: torch.Tensor | None
             return loaded("X2VLoadT5", name)
         return loaded("X2VLoadT5", name, tokenizer=place.put("text_encoders", tokenizer, content))
 
-    return Case("X2VLoadT5", make, words, linux=linux)
+    return ErrorCase("X2VLoadT5", make, words, linux=linux)
 
 
 def gone(place: Place):
@@ -84,12 +86,12 @@ CASES = {
         f"The tokenizer in {SPIECE} has ",
         "they do not belong together. Use spiece.model of google/umt5-xxl.",
     ),
-    "folder without one": Case(
+    "folder without one": ErrorCase(
         "X2VLoadConfig",
         folder_without_one,
         ("There is no tokenizer at ", "Pick a spiece.model file or a folder that has one."),
     ),
-    "gone": Case(
+    "gone": ErrorCase(
         "X2VLoadT5",
         gone,
         ("There is no tokenizer 'gone/spiece.model' in ComfyUI's text_encoders folder. Refresh and pick one.",),

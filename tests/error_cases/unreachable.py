@@ -1,4 +1,4 @@
-"""What no workflow can provoke, and why."""
+"""Raise sites that no workflow reaches, and why."""
 
 from dataclasses import dataclass
 
@@ -49,8 +49,8 @@ TESTED_ELSEWHERE = (
 
 @dataclass(frozen=True)
 class Row:
-    """`path` of the pack, `text`: part of what is raised there, "" for all of the file; `reason`: why it is not
-    provoked. `command`: a command provokes it."""
+    """`path` of the pack, `text`: part of what is raised there, "" for all of the file; `reason`: why no
+    workflow raises it. `command`: a command does."""
 
     path: str
     text: str

@@ -4,13 +4,13 @@ import torch
 
 from x2v_quant.checkpoints import silence
 
-from .case import Case, file
+from .case import ErrorCase, file
 from .wan import LAYER, made, wan
 
 AGAIN = "The file is damaged: download it again."
 
 
-def held(kind: str, end: str, change, cause: str, remedy: str = AGAIN) -> Case:
+def held(kind: str, end: str, change, cause: str, remedy: str = AGAIN) -> ErrorCase:
     """change: overwrites the tensor whose name ends in `end`."""
     layer = made(kind)
     change(layer[end])

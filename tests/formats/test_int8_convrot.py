@@ -4,6 +4,7 @@ import comfy_kitchen.tensor
 import pytest
 import torch
 from comfy_kitchen.tensor import QuantizedTensor
+from distance import decibels
 from older_comfyui import core_rotates_int8
 
 from x2v_quant.formats import FORMATS, ROTATED, fitting, format_of, original
@@ -18,10 +19,6 @@ every_group = pytest.mark.parametrize("group", GROUPS)
 
 def weight(rows, columns, seed=0):
     return torch.randn((rows, columns), generator=torch.Generator().manual_seed(seed))
-
-
-def decibels(y, z):
-    return float(20 * torch.log10(y.norm() / (z - y).norm()))
 
 
 @every_group

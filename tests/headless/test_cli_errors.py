@@ -1,13 +1,13 @@
-"""Every error that only the command line comes to is provoked there and said on one line."""
+"""Every CLI case: an error that only the command line comes to is said there on one line."""
 
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from error_cases.cli_case import Desk
-from error_cases.commands import TYPED
-from error_cases.raise_sites import is_provoked, said, sites_of_commands, sites_of_nodes
+from error_cases.cli_case import WorkFolder
+from error_cases.commands import CLI_CASES
+from error_cases.raise_sites import is_covered, raise_sites_of_commands, raise_sites_of_nodes, said
 from error_cases.unreachable import BY_NO_COMMAND, UNREACHABLE
 
 from x2v_quant.cli import main
@@ -24,8 +24,8 @@ class Said:
 
 
 @pytest.fixture(scope="module")
-def typed(demo_models, tmp_path_factory):
-    """typed(name of a case) -> what it says, without what argparse says of its options. Each is typed once."""
+def said_by(demo_models, tmp_path_factory):
+    """said_by(name of a case) -> what it says, without what argparse says of its options. Each is run once."""
     found: dict[str, Said] = {}
 
     def run(name: str) -> Said:
@@ -33,7 +33,7 @@ def typed(demo_models, tmp_path_factory):
             with pytest.MonkeyPatch.context() as patch:
                 folder = tmp_path_factory.mktemp("command")
                 patch.chdir(folder)
-                found[name] = refused(TYPED[name].make(Desk(folder, demo_models)))
+                found[name] = refused(CLI_CASES[name].make(WorkFolder(folder, demo_models)))
         return found[name]
 
     return run
@@ -52,18 +52,20 @@ def refused(arguments: list[str]) -> Said:
     return Said(str(errors[0]), stopped.value.code, lines)
 
 
-@pytest.mark.parametrize("name", TYPED)
-def test_it_says_what_and_what_to_do(name, typed):
-    case, told = TYPED[name], typed(name)
+@pytest.mark.parametrize("name", CLI_CASES)
+def test_it_says_what_and_what_to_do(name, said_by):
+    case, told = CLI_CASES[name], said_by(name)
     assert told.status == case.status
     assert said(case.words, told.message), told.message
     assert "\n" not in told.message
 
 
-def test_every_error_is_provoked_or_has_a_reason_not_to_be(typed):
-    told = [typed(name) for name in TYPED]
+def test_every_raise_site_has_a_cli_case_or_a_reason_not_to(said_by):
+    told = [said_by(name) for name in CLI_CASES]
     of_commands = [row for row in UNREACHABLE if row.command]
-    wanted = sites_of_commands() + [s for s in sites_of_nodes() if any(row.is_for(s) for row in of_commands)]
-    left = [site for site in wanted if not is_provoked(site, told)]
+    wanted = raise_sites_of_commands() + [
+        s for s in raise_sites_of_nodes() if any(row.is_for(s) for row in of_commands)
+    ]
+    left = [site for site in wanted if not is_covered(site, told)]
     assert not [str(site) for site in left if not any(row.is_for(site) for row in BY_NO_COMMAND)]
     assert not [row for row in BY_NO_COMMAND if not any(row.is_for(site) for site in left)]

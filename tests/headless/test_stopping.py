@@ -55,8 +55,9 @@ WORKFLOW = '{"1": {"class_type": "X2VLoadDiT", "inputs": {}}}'
 
 
 def handle(ignored):
-    # a shell that runs tests in the background has it ignored
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    """As a terminal starts a command: nohup and a shell's & have these ignored, for what the tests start too."""
+    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
     if ignored is not None:
         signal.signal(ignored, signal.SIG_IGN)
 
@@ -141,14 +142,16 @@ def base_of(server: psutil.Process) -> Path:
     return Path(words[words.index("--base-directory") + 1])
 
 
-@pytest.mark.parametrize("number", ["SIGHUP", "SIGKILL", "SIGQUIT"])
+# the signal, and the status that it leaves: the first one is handled, nothing handles the others
+@pytest.mark.parametrize(("number", "status"), [("SIGHUP", 129), ("SIGKILL", -9), ("SIGQUIT", -3)])
 @pytest.mark.parametrize("source", [STARTING, RUNNING], ids=["starting", "running"])
-def test_the_command_alone_is_ended(begun, source, number):
+def test_the_command_alone_is_ended(begun, source, number, status):
     """As a terminal that is closed, or a system without memory, does it: the server and its folder go with it."""
     command, server = begun(source)
     base = base_of(server)
     command.send_signal(getattr(signal, number))
     command.communicate(timeout=PATIENCE)
+    assert command.returncode == status
     server.wait(PATIENCE)
     assert not base.exists()
 

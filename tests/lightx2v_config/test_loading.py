@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 import torch
+from distance import distance
 
 from x2v_quant.demo import assets
 from x2v_quant.lightx2v_config import find_parts, offload_settings, scheme_choice
@@ -61,10 +62,6 @@ def encoded(clip):
 
 def seen(clip_vision):
     return clip_vision.encode_image(torch.rand(1, 64, 64, 3, generator=torch.Generator().manual_seed(0)))
-
-
-def distance(a, b):
-    return ((a - b).norm() / b.norm()).item()
 
 
 def test_quantized_and_not(load):

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from distance import distance
 from family_files import FAMILIES, metadata_of, run, tell_sizes, tensors_of
 from older_comfyui import core_rotates_int8, in_core
 from rotated_files import int8_layers, rotated
@@ -18,10 +19,6 @@ AS_CORE = SchemeChoice(
     dit="int8-convrot-comfyui", t5="int8-convrot-comfyui", clip="int8-convrot-comfyui", compute_dtype="fp32"
 )
 SIZES = {"width": 320, "mlp": 320, "blocks": 3}
-
-
-def distance(a, b):
-    return ((a - b).norm() / b.norm()).item()
 
 
 @pytest.mark.parametrize("name", in_core(FAMILIES))

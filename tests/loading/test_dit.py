@@ -3,6 +3,7 @@
 import pytest
 import torch
 from comfy_kitchen.tensor import QuantizedTensor
+from distance import distance
 
 from x2v_quant.checkpoints import CheckpointError
 from x2v_quant.kernels import NoKernelError
@@ -15,10 +16,6 @@ pytestmark = pytest.mark.usefixtures("inference")
 # relative error of the latents that is promised
 LIMIT = {"int8-channel": 0.02, "fp8-channel": 0.06}
 every_format = pytest.mark.parametrize("format_name", LIMIT)
-
-
-def distance(a, b):
-    return ((a - b).norm() / b.norm()).item()
 
 
 def quantized_layers(model):

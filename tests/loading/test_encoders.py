@@ -5,6 +5,7 @@ import re
 import pytest
 import torch
 from comfy_kitchen.tensor import QuantizedTensor
+from distance import distance
 
 from x2v_quant.checkpoints import CheckpointError, open_checkpoint
 from x2v_quant.demo import encoders
@@ -21,10 +22,6 @@ every_kind = pytest.mark.parametrize("kind", KINDS)
 T5_KINDS = {**KINDS, "fp8-tensor": 0.08, "block128": 0.06, "mxfp8": 0.08, "nvfp4": 0.3, "int4": 0.3, "int4-gptq": 0.3}
 CLIP_KINDS = {**KINDS, "fp8-tensor": 0.1, "int4": 0.3}
 WIDTH = 64
-
-
-def distance(a, b):
-    return ((a - b).norm() / b.norm()).item()
 
 
 @pytest.fixture(scope="module")

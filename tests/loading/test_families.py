@@ -4,6 +4,7 @@ import contextlib
 
 import pytest
 import torch
+from distance import distance
 from family_files import FAMILIES, core_model, lightx2vs, metadata_of, run, tensors_of, write, write_empty
 from older_comfyui import core_knows_minimax_h3, core_knows_seedvr2, in_core
 from safetensors.torch import load_file, save_file
@@ -49,10 +50,6 @@ def load_core(told):
 def dequantized(weight, kind):
     stored = KINDS[kind](weight)
     return stored["weight"].float() * stored["weight_scale"].float()
-
-
-def distance(a, b):
-    return ((a - b).norm() / b.norm()).item()
 
 
 @pytest.fixture

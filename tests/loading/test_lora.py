@@ -3,6 +3,7 @@
 import pytest
 import torch
 from comfy_kitchen.tensor import QuantizedTensor
+from distance import distance
 from older_comfyui import core_reads_int8
 
 from x2v_quant import linear
@@ -72,10 +73,6 @@ def along(got, wanted):
     """How much of the change that was wanted is in the one that was got: 1 for all of it, 0 for none, whatever noise
     the format adds beside it."""
     return ((got * wanted).sum() / wanted.square().sum()).item()
-
-
-def distance(a, b):
-    return ((a - b).norm() / b.norm()).item()
 
 
 @every_format

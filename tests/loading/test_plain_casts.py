@@ -4,6 +4,7 @@ import re
 
 import pytest
 import torch
+from distance import distance
 from safetensors.torch import load_file, save_file
 
 from x2v_quant.checkpoints import open_checkpoint
@@ -19,10 +20,6 @@ pytestmark = pytest.mark.usefixtures("inference")
 DTYPES = [torch.float8_e4m3fn, torch.float8_e5m2]
 FP32 = SchemeChoice(compute_dtype="fp32")
 LAYER = "blocks.0.self_attn.q"
-
-
-def distance(a, b):
-    return ((a - b).norm() / b.norm()).item()
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import safetensors
 import safetensors.torch
 import torch
 from comfy_kitchen.tensor import QuantizedTensor
+from distance import distance
 
 from x2v_quant.formats import FORMATS, SMOOTHED
 from x2v_quant.loading import load_dit
@@ -15,10 +16,6 @@ pytestmark = pytest.mark.usefixtures("inference")
 # distance of the latents from the unquantized model's
 LIMITS = {"int8-channel-smooth": 0.03, "fp8-channel-smooth": 0.08}
 every_format = pytest.mark.parametrize("name", LIMITS)
-
-
-def distance(a, b):
-    return ((a - b).norm() / b.norm()).item()
 
 
 def layers(model):

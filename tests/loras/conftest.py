@@ -155,8 +155,3 @@ def _parts(value):
 def same():
     """same(contents, contents): bit for bit."""
     return lambda a, b: set(a) == set(b) and all(all(map(torch.equal, a[name], b[name])) for name in a)
-
-
-@pytest.fixture
-def distance():
-    return lambda a, b: ((a - b).norm() / b.norm()).item()

@@ -5,6 +5,7 @@ import comfy.sd
 import pytest
 import torch
 from comfy.patcher_extension import PatcherInjection
+from distance import distance
 
 from x2v_quant.loras import apply_lora
 from x2v_quant.quantizing import quantize_model, select_in_model
@@ -50,7 +51,7 @@ def wanted(model, dequantized, output, plain):
     [(ours, cores), (cores, ours), (cores, cores), (ours, cores, ours), (cores, ours, cores)],
     ids=lambda loaders: "-".join(loader.__name__ for loader in loaders),
 )
-def test_loaders_stack_in_any_order(loaders, model, wanted, output, plain, distance):
+def test_loaders_stack_in_any_order(loaders, model, wanted, output, plain):
     alone, patched = output(model), model
     for seed, loader in enumerate(loaders):
         patched = loader(patched.clone(), plain(seed))
@@ -58,7 +59,7 @@ def test_loaders_stack_in_any_order(loaders, model, wanted, output, plain, dista
     assert torch.equal(output(model), alone)
 
 
-def test_every_stage_of_a_stack_can_be_used_again(model, wanted, output, plain, distance):
+def test_every_stage_of_a_stack_can_be_used_again(model, wanted, output, plain):
     one = ours(model, plain(0))
     two = ours(one, plain(1))
     results = {}
@@ -70,7 +71,7 @@ def test_every_stage_of_a_stack_can_be_used_again(model, wanted, output, plain, 
     assert distance(results["one"], wanted([0])) < ROUNDING * 10
 
 
-def test_a_stack_that_is_gone_leaves_the_layers_as_they_were(model, output, plain, distance):
+def test_a_stack_that_is_gone_leaves_the_layers_as_they_were(model, output, plain):
     alone = output(model)
     forwards = {name: module.forward for name, module in model.model.diffusion_model.named_modules()}
     stack = ours(ours(model, plain(0)), plain(1))
@@ -81,7 +82,7 @@ def test_a_stack_that_is_gone_leaves_the_layers_as_they_were(model, output, plai
     assert torch.equal(output(model), alone)
 
 
-def test_a_merged_lora_goes_with_a_bypassed_one(model, wanted, output, plain, distance):
+def test_a_merged_lora_goes_with_a_bypassed_one(model, wanted, output, plain):
     """Merging takes what lies around the layers off and puts it on again."""
     expected = wanted([0, 1, 2])
     effect = distance(output(model), expected)
@@ -90,7 +91,7 @@ def test_a_merged_lora_goes_with_a_bypassed_one(model, wanted, output, plain, di
     output(model)
 
 
-def test_a_clone_with_another_model_gets_its_own_layers(models, model, output, original, tmp_path, plain, distance):
+def test_a_clone_with_another_model_gets_its_own_layers(models, model, output, original, tmp_path, plain):
     """What core does for torch.compile: the clone's model is loaded anew."""
     import safetensors.torch
 
@@ -107,7 +108,7 @@ def test_a_clone_with_another_model_gets_its_own_layers(models, model, output, o
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
-def test_quantize_model_behind_a_stack_keeps_it(count, model, dequantized, wanted, output, plain, distance):
+def test_quantize_model_behind_a_stack_keeps_it(count, model, dequantized, wanted, output, plain):
     dense = dequantized(model)
     for seed in range(count):
         dense = ours(dense, plain(seed))
@@ -118,7 +119,7 @@ def test_quantize_model_behind_a_stack_keeps_it(count, model, dequantized, wante
     assert torch.equal(output(dense), expected)
 
 
-def test_injections_of_others_stay(model, output, plain, distance):
+def test_injections_of_others_stay(model, output, plain):
     calls = []
     other = model.clone()
     injection = PatcherInjection(lambda _: calls.append("on"), lambda _: calls.append("off"))

@@ -137,7 +137,7 @@ def test_single_blocks_of_flux(flux):
     assert set(made.unused) == set(parts)
 
 
-def test_the_model_is_changed_once(models, output, plain, distance):
+def test_the_model_is_changed_once(models, output, plain):
     model = models("int8-channel")
     once = plain(1)
     again = {}

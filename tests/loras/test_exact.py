@@ -6,6 +6,7 @@ import comfy.sd
 import pytest
 import torch
 from comfy_kitchen.tensor import QuantizedTensor
+from distance import distance
 
 from x2v_quant.formats.requantize import requantized
 from x2v_quant.loras import apply_lora
@@ -66,7 +67,7 @@ def added(factors):
 @any_number
 @pytest.mark.parametrize("bypass", [core_bypass, our_bypass])
 def test_beside_the_weights_each_layer_gets_exactly_what_the_loras_add(
-    format_name, count, bypass, models, layers, stacked, added, contents, same, distance
+    format_name, count, bypass, models, layers, stacked, added, contents, same
 ):
     model = models(format_name)
     before = contents(model)
@@ -90,7 +91,7 @@ def test_beside_the_weights_each_layer_gets_exactly_what_the_loras_add(
 
 @any_number
 def test_beside_the_weights_the_model_does_what_the_dequantized_model_does(
-    format_name, count, models, dequantized, output, stacked, distance
+    format_name, count, models, dequantized, output, stacked
 ):
     model = models(format_name)
     wanted = output(stacked(core_merge, dequantized(model), count))
@@ -120,9 +121,7 @@ def test_in_the_weights_they_get_fresh_scales_and_off_again_every_bit_is_back(
     assert same(contents(model), before)
 
 
-def test_a_merged_weight_is_as_close_as_the_format_allows(
-    format_name, models, layers, output, stacked, added, distance
-):
+def test_a_merged_weight_is_as_close_as_the_format_allows(format_name, models, layers, output, stacked, added):
     """The error of a patched weight is that of the format with one stochastic rounding: the LoRA is not lost, and what
     had a scale per row still has one."""
     model = models(format_name)

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from distance import distance
 
 from x2v_quant.loras import LoRAError, apply_lora
 
@@ -90,7 +91,7 @@ def test_large_factors_whose_product_is_small_are_taken(models):
 
 @pytest.mark.parametrize("mode", ["merge", "bypass"])
 @pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.float8_e5m2])
-def test_a_lora_that_is_stored_in_fp8_is_the_lora_of_its_values(dtype, mode, models, plain, output, distance):
+def test_a_lora_that_is_stored_in_fp8_is_the_lora_of_its_values(dtype, mode, models, plain, output):
     model = models("fp8-channel")
     stored = {key: tensor.to(dtype) for key, tensor in plain(2).items()}
     values = {key: tensor.float() for key, tensor in stored.items()}

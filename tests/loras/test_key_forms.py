@@ -4,6 +4,7 @@ import comfy.lora
 import comfy.sd
 import pytest
 import torch
+from distance import distance
 
 from x2v_quant.loras import apply_lora
 
@@ -100,7 +101,7 @@ def test_core_alone_reads_these_forms(form, models, file, layers):
     assert len(found) in (0, len(layers))
 
 
-def test_whole_tensors_of_every_kind_are_added(models, output, original, distance):
+def test_whole_tensors_of_every_kind_are_added(models, output, original):
     """Weights, norms, biases and the modulation, as LightX2V's distilled LoRAs have them."""
     generator = torch.Generator().manual_seed(0)
     names = {
@@ -129,7 +130,7 @@ def test_whole_tensors_of_every_kind_are_added(models, output, original, distanc
     assert all(torch.equal(now[name], held) for name, held in before.items())
 
 
-def test_modulations_of_several_loras_add_up(models, output, original, distance):
+def test_modulations_of_several_loras_add_up(models, output, original):
     model = models("fp8-channel")
     ones = torch.ones(original["blocks.2.modulation"].shape)
     one, _ = apply_lora(model, {"diffusion_model.blocks.2.diff_m": ones}, "lora.safetensors", 0.5)

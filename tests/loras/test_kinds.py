@@ -5,6 +5,7 @@ import re
 
 import pytest
 import torch
+from distance import distance
 
 from x2v_quant.loras import LoRAError, apply_lora
 
@@ -67,7 +68,7 @@ def file(held, layer=LAYER):
 
 @pytest.mark.parametrize("mode", ["merge", "bypass"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_quantized_model_does_what_cores_own_does(kind, mode, models, dequantized, output, distance, caplog):
+def test_a_quantized_model_does_what_cores_own_does(kind, mode, models, dequantized, output, caplog):
     """To what requantizing the one layer adds; core writes an error to its log and goes on where it cannot compute."""
     model = models("int8-channel")
     tensors = file(KINDS[kind])
@@ -86,7 +87,7 @@ def test_a_quantized_model_does_what_cores_own_does(kind, mode, models, dequanti
 
 @pytest.mark.parametrize("mode", ["merge", "bypass"])
 @pytest.mark.parametrize("kind", CONVOLUTION)
-def test_a_convolution(kind, mode, models, output, distance):
+def test_a_convolution(kind, mode, models, output):
     """By the formula, which core has for two dimensions only where the factors are kernels."""
     held = CONVOLUTION[kind]
     flat = [tensor.flatten(1) for tensor in held.values()]

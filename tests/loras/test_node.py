@@ -4,6 +4,7 @@ import os
 
 import folder_paths
 import pytest
+from distance import distance
 from safetensors.torch import save_file
 
 pytestmark = pytest.mark.usefixtures("inference")
@@ -21,7 +22,7 @@ def node(tmp_path, plain, monkeypatch):
     return LoadLoRA
 
 
-def test_nodes_in_a_row_stack(node, models, output, distance, dequantized, plain):
+def test_nodes_in_a_row_stack(node, models, output, dequantized, plain):
     import comfy.sd
 
     model = models("nvfp4")

@@ -5,6 +5,7 @@ import re
 
 import pytest
 import torch
+from distance import distance
 from safetensors.torch import save_file
 
 from x2v_quant.loras import LoRAError, apply_lora, read_lora
@@ -139,7 +140,7 @@ def test_plain_numbers_of_a_pickle_count_and_texts_do_not(tmp_path, model):
         ("lokr", {f"{LAYER}.lokr_w1": torch.randn(4, 4), f"{LAYER}.lokr_w2": torch.randn(128, 32)}, True),
     ],
 )
-def test_what_cannot_be_beside_a_weight_is_merged(kind, tensors, bypassed, model, output, distance):
+def test_what_cannot_be_beside_a_weight_is_merged(kind, tensors, bypassed, model, output):
     """Either way the layer does what it does with the LoRA in a float weight."""
     import comfy.lora
 

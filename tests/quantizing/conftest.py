@@ -58,12 +58,6 @@ def with_lora():
 
 
 @pytest.fixture
-def distance():
-    """Relative Frobenius distance of two tensors."""
-    return lambda a, b: ((a - b).norm() / b.norm()).item()
-
-
-@pytest.fixture
 def contents():
     """contents(model) -> every tensor of a torch model by name, copied; of quantized weights the codes and scales."""
 

@@ -5,6 +5,7 @@ import pytest
 import small_wan
 import torch
 from comfy.patcher_extension import PatcherInjection
+from distance import distance
 
 from x2v_quant.converting.outputs import DIALECTS, LIGHTX2V, X2V
 from x2v_quant.loading import load_dit
@@ -45,7 +46,7 @@ each_way = pytest.mark.parametrize("beside", BESIDE, ids=NAMES)
 
 @each_way
 @pytest.mark.parametrize("format_name", FORMATS)
-def test_what_is_saved_is_what_is_sampled(format_name, beside, dense, quantize, sample, distance, tmp_path):
+def test_what_is_saved_is_what_is_sampled(format_name, beside, dense, quantize, sample, tmp_path):
     alone = quantize(dense(), format_name)
     model = beside(alone)
     path = tmp_path / "model.safetensors"
@@ -57,7 +58,7 @@ def test_what_is_saved_is_what_is_sampled(format_name, beside, dense, quantize, 
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
-def test_in_every_dialect(dialect, dense, quantize, sample, distance, tmp_path):
+def test_in_every_dialect(dialect, dense, quantize, sample, tmp_path):
     alone = quantize(dense())
     path = tmp_path / "model.safetensors"
     save_model(ours(alone), path, dialect)
@@ -66,7 +67,7 @@ def test_in_every_dialect(dialect, dense, quantize, sample, distance, tmp_path):
 
 @each_way
 @pytest.mark.parametrize("format_name", FORMATS)
-def test_what_is_quantized_has_it_in_its_weights(format_name, beside, dense, quantize, sample, distance):
+def test_what_is_quantized_has_it_in_its_weights(format_name, beside, dense, quantize, sample):
     model = beside(dense())
     before = sample(model)
     made = quantize(model, format_name)
@@ -76,7 +77,7 @@ def test_what_is_quantized_has_it_in_its_weights(format_name, beside, dense, qua
     assert torch.equal(sample(model), before)
 
 
-def test_another_format_has_it_too(dense, quantize, sample, distance):
+def test_another_format_has_it_too(dense, quantize, sample):
     """From 4 bits, where Load LoRA's auto lies beside the weights."""
     model = apply_lora(quantize(dense(), "nvfp4"), lora(dense()), "lora.safetensors")[0]
     assert distance(sample(quantize(model, "int8-channel")), sample(model)) < 0.02

@@ -4,6 +4,7 @@ import family_files
 import pytest
 import torch
 from comfy_kitchen.tensor import QuantizedTensor
+from distance import distance
 from older_comfyui import core_knows_minimax_h3
 from safetensors.torch import load_file
 
@@ -79,7 +80,7 @@ def build():
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_the_output_stays_near(name, build, quantize, distance):
+def test_the_output_stays_near(name, build, quantize):
     from x2v_quant.quantizing import select_in_model
 
     _, more, family = FAMILIES[name]

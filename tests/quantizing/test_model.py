@@ -3,6 +3,7 @@
 import pytest
 import torch
 from comfy_kitchen.tensor import QuantizedTensor
+from distance import distance
 
 from x2v_quant.demo import assets
 from x2v_quant.formats import FORMATS, family
@@ -35,7 +36,7 @@ def quantized_layers(model):
 
 
 @pytest.mark.parametrize("format_name", ALLOWED)
-def test_the_selected_layers_are_quantized_and_the_latents_stay_near(format_name, dense, quantize, sample, distance):
+def test_the_selected_layers_are_quantized_and_the_latents_stay_near(format_name, dense, quantize, sample):
     model = dense()
     made = quantize(model, format_name)
     layers = quantized_layers(made)
@@ -53,7 +54,7 @@ def test_the_selected_layers_are_quantized_and_the_latents_stay_near(format_name
 
 # scales are rounded to bfloat16 in the files, which takes some codes to the next
 @pytest.mark.parametrize("kind,rounding", [(assets.INT8, 0.01), (assets.FP8, 0.025)])
-def test_a_file_of_the_same_format_holds_the_same_weights(kind, rounding, demo_models, dense, quantize, distance):
+def test_a_file_of_the_same_format_holds_the_same_weights(kind, rounding, demo_models, dense, quantize):
     """The demo's writer makes int8 and fp8 files of the same bf16 weights."""
     loaded = load_dit(str(demo_models / "diffusion_models" / assets.names(kind).t2v))
     made = quantize(dense(), f"{kind}-channel")
@@ -114,7 +115,7 @@ def test_lines_mix_formats_and_keep_layers(dense, quantize):
     assert kept.weight.data_ptr() == source.weight.data_ptr()
 
 
-def test_a_lora_is_baked_in_before_the_weights_are_quantized(dense, quantize, sample, with_lora, distance):
+def test_a_lora_is_baked_in_before_the_weights_are_quantized(dense, quantize, sample, with_lora):
     import comfy.lora
 
     patched = with_lora(dense())
@@ -132,7 +133,7 @@ def test_a_lora_is_baked_in_before_the_weights_are_quantized(dense, quantize, sa
 
 
 @pytest.mark.parametrize("first", ["quantize", "lora"])
-def test_a_bypassed_lora_works_on_either_side(first, dense, quantize, sample, with_lora, distance):
+def test_a_bypassed_lora_works_on_either_side(first, dense, quantize, sample, with_lora):
     model = dense()
     wanted = sample(with_lora(model))
     effect = distance(wanted, sample(model))

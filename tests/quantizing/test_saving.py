@@ -3,6 +3,7 @@
 import comfy.sd
 import pytest
 import torch
+from distance import distance
 from older_comfyui import read_by_core
 
 from x2v_quant.checkpoints import open_checkpoint
@@ -23,7 +24,7 @@ CASES = [(dialect, name) for dialect in DIALECTS for name in PLAIN if name in WR
 
 
 @pytest.mark.parametrize("dialect,format_name", CASES)
-def test_what_is_saved_is_what_was_quantized(dialect, format_name, dense, quantize, sample, distance, tmp_path):
+def test_what_is_saved_is_what_was_quantized(dialect, format_name, dense, quantize, sample, tmp_path):
     model = quantize(dense(), format_name)
     path = tmp_path / "model.safetensors"
     nbytes = save_model(model, path, dialect)
@@ -34,7 +35,7 @@ def test_what_is_saved_is_what_was_quantized(dialect, format_name, dense, quanti
 
 
 @pytest.mark.parametrize("format_name", read_by_core(choices(COMFYUI)))
-def test_comfyuis_dialect_is_for_its_own_loader(format_name, dense, quantize, sample, distance, tmp_path):
+def test_comfyuis_dialect_is_for_its_own_loader(format_name, dense, quantize, sample, tmp_path):
     model = quantize(dense(), format_name)
     path = tmp_path / "model.safetensors"
     save_model(model, path, COMFYUI)
@@ -43,7 +44,7 @@ def test_comfyuis_dialect_is_for_its_own_loader(format_name, dense, quantize, sa
     assert distance(core, sample(load_dit(str(path), FP32))) < 0.05
 
 
-def test_a_lora_is_in_the_file(dense, quantize, with_lora, sample, distance, tmp_path):
+def test_a_lora_is_in_the_file(dense, quantize, with_lora, sample, tmp_path):
     model = with_lora(quantize(dense()))
     path = tmp_path / "model.safetensors"
     save_model(model, path, LIGHTX2V)
@@ -67,7 +68,7 @@ def test_the_model_goes_on_as_it_was(dense, quantize, with_lora, sample, tmp_pat
     assert torch.equal(sample(model), before)
 
 
-def test_blocks_and_shards(dense, quantize, sample, distance, tmp_path):
+def test_blocks_and_shards(dense, quantize, sample, tmp_path):
     model = quantize(dense())
     for package in ("blocks", "shards"):
         save_model(model, tmp_path / package, LIGHTX2V, package)

@@ -5,6 +5,7 @@ import comfy.sd1_clip
 import comfy.text_encoders.flux
 import pytest
 import torch
+from distance import distance
 from older_comfyui import read_by_core
 from safetensors.torch import load_file, save_file
 
@@ -106,7 +107,7 @@ def saved(tmp_path):
 
 
 @pytest.mark.parametrize("dialect,format_name", [case for case in CASES if case[0] != COMFYUI])
-def test_what_is_saved_is_what_was_quantized(dialect, format_name, small, saved, distance):
+def test_what_is_saved_is_what_was_quantized(dialect, format_name, small, saved):
     clip = quantized(small, format_name)
     loaded = load_t5(str(saved(clip, dialect)), FP32)
     allowed = NOT_THE_VERY_SAME.get((dialect, format_name), 0)
@@ -115,7 +116,7 @@ def test_what_is_saved_is_what_was_quantized(dialect, format_name, small, saved,
 
 
 @pytest.mark.parametrize("format_name", read_by_core(choices(COMFYUI)))
-def test_comfyuis_dialect_is_for_load_clip(format_name, core, dense, saved, distance):
+def test_comfyuis_dialect_is_for_load_clip(format_name, core, dense, saved):
     clip = quantized(dense, format_name)
     path = saved(clip, COMFYUI)
     cores, ours = encode(core(path)), encode(load_t5(str(path), AS_CORE))
@@ -133,7 +134,7 @@ def test_lightx2vs_dialect_has_wans_own_names(wans, dense, saved):
 
 
 @pytest.mark.parametrize("dialect", [LIGHTX2V, X2V])
-def test_a_lora_is_in_the_file(dialect, small, saved, distance):
+def test_a_lora_is_in_the_file(dialect, small, saved):
     generator = torch.Generator().manual_seed(2)
     width = small.cond_stage_model.umt5xxl.transformer.shared.weight.shape[1]
     patched = small.clone()
@@ -143,7 +144,7 @@ def test_a_lora_is_in_the_file(dialect, small, saved, distance):
     assert distance(encode(loaded), expected) < 0.02 < 0.1 < distance(encode(small), expected)
 
 
-def test_a_lora_beside_the_weights_is_in_the_file_and_in_what_is_quantized(small, saved, distance):
+def test_a_lora_beside_the_weights_is_in_the_file_and_in_what_is_quantized(small, saved):
     generator = torch.Generator().manual_seed(2)
     width = small.cond_stage_model.umt5xxl.transformer.shared.weight.shape[1]
     layer = f"text_encoders.{LORA_ON.removesuffix('.weight')}"

@@ -4,6 +4,7 @@ import logging
 
 import pytest
 import torch
+from distance import distance
 from safetensors.torch import load_file
 
 from x2v_quant.calibration import DEFAULT_ALPHA
@@ -78,7 +79,7 @@ def test_what_is_saved_for_lightx2v_is_the_same_model(format_name, package, dens
     assert torch.equal(sample(load_dit(str(path), REFERENCE)), sample(model))
 
 
-def test_a_lora_behind_it_is_in_the_file(dense, shared, with_lora, sample, distance, tmp_path):
+def test_a_lora_behind_it_is_in_the_file(dense, shared, with_lora, sample, tmp_path):
     plain = shared(dense())
     model, path = with_lora(plain), tmp_path / "model.safetensors"
     save_model(model, path, LIGHTX2V)

@@ -6,6 +6,7 @@ import logging
 
 import pytest
 import torch
+from distance import distance
 from safetensors import safe_open
 from safetensors.torch import save_file
 
@@ -90,7 +91,7 @@ def formats(model):
 
 
 @pytest.mark.parametrize("alpha", [None, DEFAULT_ALPHA], ids=["search", "alpha"])
-def test_planted_outliers_cost_less_than_a_third(alpha, planted, calibration, sample, distance):
+def test_planted_outliers_cost_less_than_a_third(alpha, planted, calibration, sample):
     model = planted()
     wanted, made = sample(model), smoothed(model, calibration, alpha=alpha)
     plain, smooth = (distance(sample(quantized), wanted) for quantized in (smoothed(model, None), made))
@@ -102,7 +103,7 @@ def test_planted_outliers_cost_less_than_a_third(alpha, planted, calibration, sa
 
 @pytest.mark.parametrize("alpha", [None, DEFAULT_ALPHA], ids=["search", "alpha"])
 @pytest.mark.parametrize("format_name", ["int8-channel", "fp8-channel"])
-def test_without_outliers_it_costs_next_to_nothing(format_name, alpha, dense, calibration_of, sample, distance):
+def test_without_outliers_it_costs_next_to_nothing(format_name, alpha, dense, calibration_of, sample):
     model = dense()
     calibration, wanted = calibration_of(model), sample(model)
     plain, smooth = (
@@ -186,7 +187,7 @@ def test_behind_calibrate_it_records_no_more(planted, sample):
     assert calibration.calls == 2 * calls
 
 
-def test_a_lora_behind_it_works_and_comes_off_again(planted, calibration, sample, with_lora, distance, contents, same):
+def test_a_lora_behind_it_works_and_comes_off_again(planted, calibration, sample, with_lora, contents, same):
     model = planted()
     made = smoothed(model, calibration)
     before, output = contents(made.model), sample(made, steps=1)
@@ -196,7 +197,7 @@ def test_a_lora_behind_it_works_and_comes_off_again(planted, calibration, sample
     assert same(contents(made.model), before)
 
 
-def test_a_lora_in_front_of_it_is_baked_in(planted, calibration_of, sample, with_lora, distance):
+def test_a_lora_in_front_of_it_is_baked_in(planted, calibration_of, sample, with_lora):
     model = with_lora(planted())
     wanted, plain = sample(model, steps=1), sample(planted(), steps=1)
     made = smoothed(model, calibration_of(model))
@@ -204,7 +205,7 @@ def test_a_lora_in_front_of_it_is_baked_in(planted, calibration_of, sample, with
     assert distance(sample(made, steps=1), wanted) < 0.5 * distance(wanted, plain)
 
 
-def test_what_is_int8_already_is_smoothed_where_that_is_better(planted, calibration_of, sample, distance):
+def test_what_is_int8_already_is_smoothed_where_that_is_better(planted, calibration_of, sample):
     # so many that the weights' own codes still tell the planted channels
     int8 = smoothed(planted(FEWER_TIMES), None)
     exact = smoothed(int8, None, choice=SchemeChoice(dit="dequant", compute_dtype="fp32"))
@@ -241,7 +242,7 @@ def test_a_layer_that_is_kept_is_not_smoothed(planted, calibration):
     assert formats(made)["blocks.0.self_attn.o"] == "int8-channel-smooth"
 
 
-def test_a_saved_model_loads_as_the_same(planted, calibration, sample, distance, tmp_path):
+def test_a_saved_model_loads_as_the_same(planted, calibration, sample, tmp_path):
     """What ModelSave does."""
     import comfy.sd
 

@@ -6,6 +6,7 @@ import comfy.model_management
 import pytest
 import torch
 from comfy_kitchen.tensor import QuantizedTensor
+from distance import distance
 from older_comfyui import read_by_core
 from safetensors.torch import load_file
 
@@ -36,7 +37,7 @@ def test_a_layer_of_the_same_format_keeps_its_codes(ours, quantize, sample):
     assert torch.equal(sample(made), sample(quantize(model, "int8-channel")))
 
 
-def test_a_layer_of_another_format_is_quantized_again_and_the_report_says_so(ours, quantize, dense, sample, distance):
+def test_a_layer_of_another_format_is_quantized_again_and_the_report_says_so(ours, quantize, dense, sample):
     model = ours("int8")
     before = weight_of(model).to(dtype=torch.float32).dequantize()
     made = quantize(model, "fp8-channel", "ffn.2 = int8-channel")
@@ -77,7 +78,7 @@ def cores(demo_models):
 
 
 @pytest.mark.parametrize("name", read_by_core(CORES))
-def test_cores_own_layers_of_the_same_format_keep_their_codes(name, cores, quantize, sample, distance):
+def test_cores_own_layers_of_the_same_format_keep_their_codes(name, cores, quantize, sample):
     core, ours = cores(name), CORES[name][1]
     assert isinstance(weight_of(core), QuantizedTensor)
     made = quantize(core, ours)
@@ -107,7 +108,7 @@ def test_cores_own_layers_run_on_after_core_has_unloaded_them(name, cores, quant
 
 
 @pytest.mark.parametrize("name", read_by_core(CORES))
-def test_cores_own_layers_are_read_through_their_scales(name, cores, quantize, sample, distance):
+def test_cores_own_layers_are_read_through_their_scales(name, cores, quantize, sample):
     core = cores(name)
     made = quantize(core, "fp8-channel")
     before = weight_of(core).to(dtype=torch.float32).dequantize()
@@ -116,7 +117,7 @@ def test_cores_own_layers_are_read_through_their_scales(name, cores, quantize, s
     assert distance(sample(made), sample(core)) < 0.1
 
 
-def test_weights_cast_to_fp8_by_core_are_taken_as_they_are(dense, quantize, sample, distance):
+def test_weights_cast_to_fp8_by_core_are_taken_as_they_are(dense, quantize, sample):
     cast = dense(dtype=torch.float8_e4m3fn)
     assert weight_of(cast).dtype is torch.float8_e4m3fn
     made = quantize(cast, "int8-channel")
@@ -151,7 +152,7 @@ def packed_operations(prefix=""):
     return Operations
 
 
-def test_a_weight_that_only_its_layer_understands_is_read_through_it(dense, quantize, sample, distance, with_lora):
+def test_a_weight_that_only_its_layer_understands_is_read_through_it(dense, quantize, sample, with_lora):
     packed = dense(custom_operations=packed_operations())
     bytes_before = weight_of(packed).as_subclass(torch.Tensor).clone()
     made = quantize(packed)

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 
+from distance import distance
 from error_cases.case import node, scheme
 
 from x2v_quant.demo import assets
@@ -209,7 +210,7 @@ def save_and_load(driver) -> str:
     saved.rename(path)
     found = driver.latent(driver.client.run(prompt_of(Recipe(path.name), driver.info, driver.count())))
     path.unlink()
-    off = ((found - expected).norm() / expected.norm()).item()
+    off = distance(found, expected)
     driver.expect(off < 1e-4, f"{recipe} saved and loaded: the latents are {off:.2g} off")
     return f"{recipe} by {prompt['save']['class_type']}"
 

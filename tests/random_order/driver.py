@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import psutil
 import torch
+from distance import distance
 from safetensors.torch import load_file
 
 from x2v_quant.headless.client import ServerError
@@ -103,7 +104,7 @@ class Driver:
             return
         known = self.first.setdefault((recipe, self.version if recipe.file == REPLACED else 0), found)
         if not torch.equal(known, found):
-            off = ((known - found).norm() / known.norm()).item()
+            off = distance(found, known)
             self._wrong(f"{recipe}: the latents are {off:.2g} off those of its first run")
         if not found.isfinite().all():
             self._wrong(f"{recipe}: the latents are not finite")

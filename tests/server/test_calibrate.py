@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from distance import distance
 from safetensors import safe_open
 from safetensors.torch import save_file
 
@@ -14,10 +15,6 @@ ORIGINAL = assets.names(assets.ORIGINAL)
 PLANTED = "planted.safetensors"
 # a power of two, so that the planted bfloat16 weights are the same numbers
 CHANNELS, TIMES = [3, 40, 77, 101], 256.0
-
-
-def distance(a, b):
-    return ((a - b).norm() / b.norm()).item()
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 import torch
+from distance import distance
 from safetensors.torch import load_file, save_file
 from small_wan import trained_lora
 
@@ -13,10 +14,6 @@ from x2v_quant.demo import assets
 from x2v_quant.headless.client import ServerError
 
 FILES = assets.names("int8")
-
-
-def distance(a, b):
-    return ((a - b).norm() / b.norm()).item()
 
 
 @pytest.fixture(scope="module")

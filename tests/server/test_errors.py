@@ -1,4 +1,4 @@
-"""Every error of the pack, provoked through the API: what the history says of it, and that none is left out."""
+"""Every error case, run through the API: what the history says of it, and that no raise site is left out."""
 
 import re
 import shutil
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pytest
 from error_cases import CASES
 from error_cases.place import ERRORS, Place
-from error_cases.raise_sites import is_provoked, said, sites_of_nodes
+from error_cases.raise_sites import is_covered, raise_sites_of_nodes, said
 from error_cases.reachable import modules_of_nodes
 from error_cases.unreachable import COMMAND_LINE, UNREACHABLE
 
@@ -33,12 +33,12 @@ class Refusal:
 
 
 @pytest.fixture(scope="module")
-def provoked(server):
-    """provoked(name of a case) -> its refusal. Each is provoked once; its models are gone then, for the nodes that
-    list them look at every one."""
+def refusal_of(server):
+    """refusal_of(name of a case). Each is run once; its models are gone then, for the nodes that list them look at
+    every one."""
     found: dict[str, Refusal] = {}
 
-    def provoke(name: str) -> Refusal:
+    def run(name: str) -> Refusal:
         if name not in found:
             place = Place(server.base, re.sub(r"\W+", "-", name))
             found[name] = refusal(server, CASES[name].make(place))
@@ -46,7 +46,7 @@ def provoked(server):
                 shutil.rmtree(folder)
         return found[name]
 
-    return provoke
+    return run
 
 
 def refusal(server, prompt) -> Refusal:
@@ -73,20 +73,20 @@ def refusal(server, prompt) -> Refusal:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_message_says_what_and_what_to_do(name, provoked):
+def test_the_message_says_what_and_what_to_do(name, refusal_of):
     case = CASES[name]
     if case.linux and not LINUX:
         pytest.skip("takes Linux's links and files")
-    told = provoked(name)
+    told = refusal_of(name)
     assert (told.node, told.early) == (case.node, case.early), told.message
     assert said(case.words, told.message), told.message
     assert told.early or told.message.endswith((".", ".)", "?")), "no sentence"
 
 
-@pytest.mark.skipif(not LINUX, reason="some are provoked with Linux's links and files")
-def test_every_error_is_provoked_or_has_a_reason_not_to_be(provoked):
-    refusals = [provoked(name) for name in CASES]
-    left = [site for site in sites_of_nodes() if not is_provoked(site, refusals)]
+@pytest.mark.skipif(not LINUX, reason="some take Linux's links and files")
+def test_every_raise_site_has_an_error_case_or_a_reason_not_to(refusal_of):
+    refusals = [refusal_of(name) for name in CASES]
+    left = [site for site in raise_sites_of_nodes() if not is_covered(site, refusals)]
     excused = [site for site in left if any(row.is_for(site) for row in UNREACHABLE)]
     assert not [str(site) for site in left if site not in excused]
     stale = [row for row in UNREACHABLE if not any(row.is_for(site) for site in left)]

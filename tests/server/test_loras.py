@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from distance import distance
 from safetensors.torch import save_file
 
 from x2v_quant.demo.wan import WanSize
@@ -13,10 +14,6 @@ LAYERS = {"self_attn.v": ("attn1.to_v", SIZE.dim, SIZE.dim), "ffn.2": ("ffn.net.
 # quantized activations and bfloat16 turn a difference in the last bit into one of a whole step
 EXACT = {"X2VScheme.dit": "dequant", "X2VScheme.compute_dtype": "fp32"}
 CORES, DIFFUSERS, OTHER = "x2v_wan.safetensors", "x2v_diffusers.safetensors", "x2v_other.safetensors"
-
-
-def distance(a, b):
-    return ((a - b).norm() / b.norm()).item()
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -1,6 +1,7 @@
 """Quantize Model and Quantize CLIP in the real server, behind ComfyUI's own loaders."""
 
 import pytest
+from distance import distance
 from safetensors.torch import save_file
 from small_wan import trained_lora
 
@@ -10,10 +11,6 @@ from x2v_quant.headless.client import ServerError
 
 ORIGINAL = assets.names(assets.ORIGINAL)
 LORA = "quantize_lora.safetensors"
-
-
-def distance(a, b):
-    return ((a - b).norm() / b.norm()).item()
 
 
 @pytest.fixture(scope="module", autouse=True)

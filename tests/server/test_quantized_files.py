@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 import torch
+from distance import distance
 from older_comfyui import read_by_core
 
 from x2v_quant.converting.convert import convert
@@ -25,10 +26,6 @@ READ_AS = {name: name for name in ("int8-channel", "int8-convrot", "mxfp8", "nvf
 # of the unquantized model's latents, after few steps
 FARTHEST = 0.3
 WRITERS = ("convert", "node")
-
-
-def distance(a, b):
-    return ((a - b).norm() / b.norm()).item()
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import pytest
 import torch
 from comfy.patcher_extension import WrappersMP
 from comfy_api.torch_helpers.torch_compile import COMPILE_KEY
+from distance import distance
 
 from x2v_quant.benchmarks.models import write_pair
 from x2v_quant.calibration.recorder import calibrated
@@ -182,7 +183,7 @@ def test_inductor(scheme, load, sample):
     made, notes = compiled(model)
     expected = sample(model)
     # rounding activations makes a step of a difference in the last bit, which fused code has
-    assert (sample(made) - expected).norm() / expected.norm() < 5e-3
+    assert distance(sample(made), expected) < 5e-3
     assert notes == []
     assert 1 <= compilations_of(made).graphs <= 2
     graphs = compilations_of(made).graphs
