@@ -89,10 +89,10 @@ UNREACHABLE = (
         Row(f"kernels/{file}.py", "LacksError", LIBRARY)
         for file in ("comfy_kitchen", "deepgemm", "marlin", "q8f", "sgl", "shared_objects", "vllm")
     ),
-    Row("fused.py", "", "takes a ComfyUI newer than any that is tested; tests/linear/test_arguments.py"),
+    Row("linear/arguments.py", "", "takes a ComfyUI newer than any that is tested; tests/linear/test_arguments.py"),
     Row("loras/file.py", "Check its rights", "takes a user who may not; tests/loras/test_file.py"),
     Row("layer_rules/selection.py", "and stays as it is. Remove", f"{CONVERT}: no MODEL has tables as layers", True),
-    Row("linear.py", "This ComfyUI cannot patch", "takes a GPU's dynamic VRAM and ComfyUI 0.24; tests/loading"),
+    Row("linear/quant_linear.py", "This ComfyUI cannot", "takes a GPU's dynamic VRAM and ComfyUI 0.24; tests/loading"),
     Row("loras/file.py", "There is no LoRA at", LISTED, True),
     Row("quantizing/layer.py", "= keep' into the node's layers", f"{GUARD}: layer_rules/shapes.py has every limit"),
     Row("calibration/smoothing.py", "input channels of layer", f"{CONVERT}: Quantize Model has checked before", True),
