@@ -1,4 +1,4 @@
-"""torch.compile for the blocks of a diffusion model, and what it has compiled so far in words."""
+"""torch.compile for the blocks of a diffusion model, and a count of its compilations."""
 
 from .apply import compilations_of, compiled, compiled_again
 

@@ -1,4 +1,4 @@
-"""A MODEL whose blocks are compiled one by one when it is first sampled."""
+"""Compiles the blocks of a MODEL one by one when it is first sampled."""
 
 import functools
 import os
@@ -22,8 +22,8 @@ from .counting import Compilations, CountingBackend, counting, failures_told
 KEY = "x2v_quant.compile"
 TORCH = os.path.dirname(torch.__file__)
 INDUCTOR = "inductor"
-# blocks of one model have one code, and dynamo gives a code up, silently, after 8 variants: it takes one for each kind
-# of block, and one more for each kind of LoRA beside the weights and for the first other size
+# dynamo silently gives up on a code object after 8 variants by default. All blocks of a model share one code object:
+# one variant per kind of block, one more per kind of LoRA beside the weights, one for the first other size
 VARIANTS = 64
 # dynamo's name for something in transformer_options, as in "kwargs['transformer_options']['patches']"
 OPTIONS = re.compile(r"transformer_options(?:'\])?(?P<path>.*)")
@@ -31,12 +31,11 @@ PATCHES = ("['patches']", "['patches_replace']", "['optimized_attention_override
 
 
 def compiled(patcher, backend: str = INDUCTOR):
-    """ModelPatcher -> (a clone whose blocks run through torch.compile, notes in words). backend: a name that
-    torch.compile knows.
+    """ModelPatcher -> (a clone whose blocks run through torch.compile, notes). The patcher itself if this machine
+    cannot compile, with the reason as the note. backend: a name that torch.compile knows.
 
-    By core's own wrapper, so modules stay as they are between calls. Blocks of one kind share their graph; other
-    prompts and other strengths of a merged LoRA use it as it is. `compilations_of(clone)` says what was compiled.
-    Where this machine cannot compile, the patcher itself comes back, with the reason.
+    Uses core's own wrapper, so modules are unchanged between calls. Blocks of one kind share a graph, which stays valid
+    for other prompts and other strengths of a merged LoRA. `compilations_of(clone)` counts the compilations.
     """
     problem = why_not(patcher.load_device) if backend == INDUCTOR else None
     if problem is not None:
@@ -52,8 +51,8 @@ def compiled(patcher, backend: str = INDUCTOR):
 
 
 def compiled_again(patcher) -> bool:
-    """Compile the blocks of a patcher of `compiled` whose model has been replaced by another one. False, and nothing is
-    done, if it was not compiled so, or by someone else afterwards."""
+    """Compile the blocks anew of a patcher from `compiled` whose model has been replaced. Returns False and does
+    nothing for any other patcher, or if another node has compiled it since."""
     backend = patcher.model_options.get(TORCH_COMPILE_KWARGS, {}).get("backend")
     if not isinstance(backend, CountingBackend):
         return False
@@ -62,11 +61,11 @@ def compiled_again(patcher) -> bool:
 
 
 def _compile(patcher, backend: CountingBackend) -> None:
-    """Have the blocks of the patcher compiled at the first call, counted from nought."""
+    """Set the patcher up so that its blocks are compiled at the first call, with a new count."""
     blocks = blocks_of(patcher.model.diffusion_model)
     keys = [f"{DIFFUSION_MODEL}{block.name}" for block in blocks] or [DIFFUSION_MODEL.rstrip(".")]
     settings = {"backend": backend, "mode": None, "fullgraph": False, "dynamic": None}
-    # core's own call drops the filter after the first of several modules: torch takes it out of the options it is given
+    # core's set_torch_compile_wrapper loses the filter after the first module: torch pops it from the shared options
     modules = {
         key: torch.compile(patcher.get_model_object(key), options={"guard_filter_fn": guards_kept}, **settings)
         for key in keys
@@ -76,21 +75,20 @@ def _compile(patcher, backend: CountingBackend) -> None:
         patcher.remove_wrappers_with_key(WrappersMP.APPLY_MODEL, key)
     patcher.add_wrapper_with_key(WrappersMP.APPLY_MODEL, KEY, functools.partial(_watched, report, backend))
     patcher.add_wrapper_with_key(WrappersMP.APPLY_MODEL, COMPILE_KEY, apply_torch_compile_factory(modules))
-    # what core keeps for whoever compiles a copy of the model
+    # core reads these where it compiles a copy of the model
     patcher.model_options[TORCH_COMPILE_KWARGS] = {**settings, "options": {"guard_filter_fn": guards_kept}}
     patcher.set_attachments(KEY, report)
 
 
 def compilations_of(patcher) -> Compilations | None:
-    """What was compiled for a MODEL of `compiled` and its clones; None for another."""
+    """The compilations of a MODEL from `compiled` and its clones; None for any other."""
     return patcher.attachments.get(KEY)
 
 
 def guards_kept(entries) -> list[bool]:
-    """Everything but transformer_options, which hold the step and the block among others: blocks that look at those
-    would be compiled anew for each. Of them the patches that nodes put there stay, and whether there are any: without,
-    a block would go on with those of the first call, in every MODEL of the process.
-    """
+    """torch.compile's guard filter: for each guard, whether to keep it. Drops guards on transformer_options, which
+    hold the current step and block and would force a compilation for each. Keeps those on the patches in there and on
+    whether there are any: else a compiled block would use those of its first call, in every MODEL of the process."""
     return [_is_kept(entry) for entry in entries]
 
 
@@ -117,7 +115,7 @@ def why_not(device: torch.device) -> str | None:
 
 
 def _watched(report: Compilations, backend, executor, *args, **kwargs):
-    """A wrapper of BaseModel.apply_model, around core's."""
+    """APPLY_MODEL wrapper around core's: counts compilations."""
     before, told = backend.graphs, Counter(failures_told())
     try:
         with torch._dynamo.config.patch(recompile_limit=VARIANTS):

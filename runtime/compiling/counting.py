@@ -1,4 +1,4 @@
-"""How many graphs were compiled for a model and why it was not the first time only."""
+"""Counts the graphs that torch.compile has compiled for a model, with the reasons for recompilations."""
 
 import functools
 from collections.abc import Callable
@@ -8,13 +8,13 @@ import torch
 from torch._dynamo.backends.registry import lookup_backend
 from torch._dynamo.utils import guard_failures
 
-# reasons that are told; dynamo's own lines can be long
+# most reasons that are shown, and most characters of each
 TOLD, LONGEST = 3, 160
 
 
 class CountingBackend:
-    """A backend of torch.compile that counts the graphs it is given. One for each name in a process: what dynamo has
-    compiled for one backend object is not used for another."""
+    """A torch.compile backend that counts the graphs it compiles. One object per name in a process: dynamo does not
+    reuse code that was compiled by another backend object."""
 
     def __init__(self, name: str):
         self.name, self.graphs = name, 0
@@ -27,20 +27,20 @@ class CountingBackend:
 
 @functools.cache
 def counting(name: str) -> CountingBackend:
-    """name: a backend as torch.compile knows it. Raises torch._dynamo.exc.InvalidBackend for another."""
+    """The one CountingBackend of that name. Raises torch._dynamo.exc.InvalidBackend for an unknown name."""
     return CountingBackend(name)
 
 
 def failures_told() -> list[str]:
-    """Dynamo's words, since the process began or dynamo was reset, for each graph that did not fit a call."""
+    """Dynamo's reason for each graph that did not fit a call, since the process began or dynamo was reset."""
     return [reason for reasons in guard_failures.values() for reason in reasons]
 
 
 @dataclass
 class Compilations:
-    """What was compiled while one MODEL, and clones of it, were sampled. `graphs`: in all; `calls`: of the model;
-    `again`: call -> graphs compiled in it though calls before it had compiled some; `reasons`: dynamo's, why;
-    `given_up`: whether dynamo compiled none where none fitted."""
+    """The compilations while one MODEL and its clones were sampled. `blocks`: number of compiled modules. `graphs`:
+    total. `calls`: calls of the model. `again`: call -> number of graphs compiled in it, for calls after the first
+    that compiled any; `reasons`: dynamo's for those. `given_up`: a graph did not fit and dynamo compiled no new one."""
 
     blocks: int
     graphs: int = 0
@@ -50,7 +50,7 @@ class Compilations:
     given_up: bool = False
 
     def add(self, graphs: int, failures: list[str]) -> None:
-        """One more call of the model, in which so many graphs were compiled, for these `failures_told`."""
+        """Count one call of the model. graphs: compiled in it. failures: what it added to `failures_told`."""
         self.calls += 1
         if not graphs:
             self.given_up = self.given_up or bool(failures)
@@ -61,7 +61,7 @@ class Compilations:
         self.graphs += graphs
 
     def text(self) -> str:
-        """In words: how much was compiled, and what was compiled anew when, with reasons."""
+        """One line: how many graphs, and which calls recompiled, with reasons."""
         if not self.calls:
             return f"{self.blocks} blocks will be compiled at the first step"
         start = f"{self.graphs} graphs for {self.blocks} blocks in {self.calls} calls of the model"
@@ -77,7 +77,7 @@ class Compilations:
 
 
 def _short(reason: str) -> str:
-    """Dynamo's text for one graph that did not fit, without its number and the code that it names."""
+    """One of dynamo's reasons without its number and the source code in it."""
     number, _, rest = reason.partition(": ")
     text = rest if number.replace("/", "").isdigit() else reason
     return text.split("  #")[0].strip()[:LONGEST]

@@ -1,9 +1,9 @@
-"""Where the bytes of models are: on the device, pinned, in RAM, in a file; and the peaks of a run."""
+"""Memory reports: where each model's bytes are (device, pinned RAM, RAM, file), and the peaks of a run."""
 
 from .chart import chart
 from .measure import measure
 from .peak import PeakCounter
-from .report import Component, Held, MemoryReport
+from .report import Component, MemoryReport, MemoryUse
 from .text import describe
 
-__all__ = ["Component", "Held", "MemoryReport", "PeakCounter", "chart", "describe", "measure"]
+__all__ = ["Component", "MemoryReport", "MemoryUse", "PeakCounter", "chart", "describe", "measure"]

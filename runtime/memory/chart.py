@@ -1,14 +1,14 @@
-"""A report as a small picture: for each model where its bytes are, and what it would take in bf16; the peaks."""
+"""A memory report as a small picture: for each model a bar by residency and one for its size in bf16; the peaks."""
 
 from PIL import Image, ImageDraw, ImageFont
 
 from ...common.sizes import amount
-from .report import PLACES, Held, MemoryReport
+from .report import RESIDENCIES, MemoryReport, MemoryUse
 from .text import peaks
 
 WIDTH = 640
 MARGIN = 16
-BAR_WIDTH = 480  # of the longest bar; what is right of it is for its number
+BAR_WIDTH = 480  # of the longest bar; its number stands to the right of it
 FONT_SIZE = 13
 LINE = 18  # of text
 BAR, THIN_BAR = 18, 8
@@ -19,7 +19,7 @@ COLOURS = {"device": "#3b75af", "pinned": "#ef8636", "ram": "#519e3e", "disk": "
 
 
 def chart(report: MemoryReport) -> Image.Image:
-    """RGB. All bars have one scale; below them the legend and the peaks."""
+    """An RGB picture. All bars have the same scale; below them are the legend and the peaks."""
     lines = peaks(report)
     rows = len(report.components) * (LINE + BAR + THIN_BAR + GAP)
     image = Image.new("RGB", (WIDTH, 2 * MARGIN + rows + LINE + GAP + len(lines) * LINE), PAPER)
@@ -42,18 +42,18 @@ def chart(report: MemoryReport) -> Image.Image:
     return image
 
 
-def _stack(draw: ImageDraw.ImageDraw, y: int, held: Held, longest: int) -> int:
-    """Draw the places behind each other -> where the bar ends."""
+def _stack(draw: ImageDraw.ImageDraw, y: int, held: MemoryUse, longest: int) -> int:
+    """Draw one bar, a segment per residency, and return the x where it ends."""
     begin, end = 0, MARGIN
-    for place in PLACES:
-        count = getattr(held, place)
-        end = _bar(draw, y, BAR, (begin, begin + count), longest, COLOURS[place])
+    for residency in RESIDENCIES:
+        count = getattr(held, residency)
+        end = _bar(draw, y, BAR, (begin, begin + count), longest, COLOURS[residency])
         begin += count
     return end
 
 
 def _bar(draw: ImageDraw.ImageDraw, y: int, height: int, span: tuple[int, int], longest: int, colour: str) -> int:
-    """Draw the bytes from span[0] to span[1] -> where they end."""
+    """Draw the segment from byte span[0] to byte span[1] and return the x where it ends."""
     left, right = (MARGIN + round(BAR_WIDTH * count / max(longest, 1)) for count in span)
     if right > left:
         draw.rectangle((left, y, right - 1, y + height - 1), colour)
@@ -62,7 +62,7 @@ def _bar(draw: ImageDraw.ImageDraw, y: int, height: int, span: tuple[int, int], 
 
 def _legend(draw: ImageDraw.ImageDraw, y: int, font: ImageFont.ImageFont) -> None:
     x = MARGIN
-    for name, colour in (*((PLACES[place], COLOURS[place]) for place in PLACES), ("weights in bf16", BF16_COLOUR)):
+    for name, colour in (*((RESIDENCIES[key], COLOURS[key]) for key in COLOURS), ("weights in bf16", BF16_COLOUR)):
         draw.rectangle((x, y + 4, x + 9, y + 13), colour)
         draw.text((x + 14, y), name, INK, font)
         x += 14 + round(draw.textlength(name, font)) + 16

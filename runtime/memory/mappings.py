@@ -1,4 +1,4 @@
-"""Whether memory belongs to a file that is mapped into this process."""
+"""Whether an address belongs to a file that is mapped into this process."""
 
 import bisect
 import ctypes
@@ -6,13 +6,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-# what looks like a path in Linux' table of mappings and is memory all the same
+# paths in Linux' table of mappings that are memory and no files
 NO_FILES = ("/dev/", "/memfd:", "/SYSV", "/anon_hugepage")
 LONGEST_PATH = 32768  # characters, of Windows
 
 
 def file_mappings() -> Callable[[int], bool]:
-    """address -> whether it is a mapped file's, as of now. Always False on a system that is not in SYSTEMS."""
+    """A function address -> whether it lies in a file mapping that exists now. False on systems not in SYSTEMS."""
     return SYSTEMS.get(sys.platform, lambda: lambda address: False)()
 
 

@@ -1,4 +1,4 @@
-"""Peaks of a run: set back when it begins, read when it is reported on."""
+"""Memory peaks of a run: reset when it begins, read when it is reported."""
 
 import comfy.model_management
 import torch
@@ -6,21 +6,21 @@ import torch
 from .process import reset_peak, resident
 from .report import DevicePeak, Peak, ProcessPeak
 
-# types of devices for which PyTorch counts: its module of that name has memory_stats and reset_peak_memory_stats
+# device types for which PyTorch counts memory: torch.<type> has memory_stats and reset_peak_memory_stats
 COUNTED = ("cuda", "xpu", "npu", "mlu")
 THIS_RUN = "since this run began"
 EVER = "since ComfyUI was started"
 
 
 class PeakCounter:
-    """A process has one peak for each of its memories, so there is one run at a time."""
+    """Counts the peaks of one run at a time, since a process has one peak per kind of memory."""
 
     def __init__(self):
         self._run: str | None = None
         self._process_since = EVER
 
     def begin(self, run: str) -> None:
-        """Set the peaks back, unless that has been done for this run."""
+        """Reset the peaks, unless that has been done for this run."""
         if run == self._run:
             return
         self._run = run
@@ -29,7 +29,7 @@ class PeakCounter:
             getattr(torch, device.type).reset_peak_memory_stats(device)
 
     def read(self, run: str) -> Peak:
-        """The peaks since `run` began, or since ComfyUI was started if nobody called `begin` for it."""
+        """The peaks since `begin(run)`, or since ComfyUI was started if another run or none was begun."""
         begun = run == self._run
         peak, own, files = resident()
         process = ProcessPeak(peak, self._process_since if begun else EVER, own, files)

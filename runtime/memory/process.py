@@ -12,7 +12,7 @@ KIB = 1024
 
 
 def reset_peak() -> bool:
-    """Count the peak from now on; False where a system cannot: there it is of the process' whole life."""
+    """Reset the peak. False on systems that cannot: there the peak is that of the whole process lifetime."""
     if not CLEAR_REFS.exists():
         return False
     CLEAR_REFS.write_text(RESET_PEAK)
@@ -20,7 +20,7 @@ def reset_peak() -> bool:
 
 
 def resident() -> tuple[int, int | None, int | None]:
-    """Bytes: (peak, its own memory now, pages of mapped files now). Only Linux tells the last two: else None."""
+    """(peak, own memory now, pages of mapped files now) in bytes. The last two are None outside Linux."""
     if STATUS.exists():
         fields = dict(line.split(":", 1) for line in STATUS.read_text().splitlines())
         peak, own, files = (int(fields[name].split()[0]) * KIB for name in ("VmHWM", "RssAnon", "RssFile"))

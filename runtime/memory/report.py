@@ -1,54 +1,52 @@
-"""What is measured: bytes by place for each model, and peaks."""
+"""The data of a memory report: bytes by residency for each model, and peaks."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Held:
-    """Bytes by place. `device`: in memory of a GPU; `pinned`: in RAM that is page-locked for it; `ram`: in other RAM;
-    `disk`: mapped from a file, in RAM only as long as the system has room for it."""
+class MemoryUse:
+    """Bytes by where they are. `device`: GPU memory. `pinned`: page-locked RAM. `ram`: other RAM. `disk`: mapped from
+    a file, in RAM only as long as the system has room."""
 
     device: int = 0
     pinned: int = 0
     ram: int = 0
     disk: int = 0
 
-    def __add__(self, other: "Held") -> "Held":
-        return Held(**{place: getattr(self, place) + getattr(other, place) for place in PLACES})
+    def __add__(self, other: "MemoryUse") -> "MemoryUse":
+        return MemoryUse(**{where: getattr(self, where) + getattr(other, where) for where in RESIDENCIES})
 
     @property
     def total(self) -> int:
-        return sum(getattr(self, place) for place in PLACES)
+        return sum(getattr(self, residency) for residency in RESIDENCIES)
 
 
-# field of Held -> its name for a person
-PLACES = {"device": "on the device", "pinned": "pinned RAM", "ram": "RAM", "disk": "in the file"}
+# field of MemoryUse -> its name for a person
+RESIDENCIES = {"device": "on the device", "pinned": "pinned RAM", "ram": "RAM", "disk": "in the file"}
 
 
 @dataclass(frozen=True)
 class Component:
-    """One model. `held`: what holds bytes (a key of holders.HOLDERS or "weights on the move") -> where they are. What
-    several components hold is counted for the first one: `elsewhere` bytes of this one's weights are counted there.
-
-    `size`: bytes of its weights as stored, each once; `bf16`: bytes that they would have in bfloat16.
-    """
+    """One model. `held`: owner (a key of tensor_owners.OWNERS, or "weights on the move") -> its bytes. `size`: bytes
+    of the weights as stored, each once. `bf16`: bytes that they would have in bfloat16. `elsewhere`: bytes of the
+    weights that are shared with an earlier component and counted there. `streamed`: under dynamic VRAM."""
 
     name: str
-    held: dict[str, Held]
+    held: dict[str, MemoryUse]
     size: int
     bf16: int
     elsewhere: int = 0
     streamed: bool = False
 
     @property
-    def everything(self) -> Held:
+    def everything(self) -> MemoryUse:
         return total(self.held.values())
 
 
 @dataclass(frozen=True)
 class DevicePeak:
-    """The most bytes that PyTorch's allocator gave out on a device, and had taken from its driver, at a time."""
+    """Peak bytes of PyTorch's allocator on a device: given out to tensors, and reserved from the driver."""
 
     device: str
     allocated: int
@@ -57,8 +55,8 @@ class DevicePeak:
 
 @dataclass(frozen=True)
 class ProcessPeak:
-    """Resident bytes of the process. `peak`: the most since `since`; `own` and `files`: of what is resident now, its
-    own memory and pages of mapped files; None where the system does not tell them apart."""
+    """Resident bytes of the process. `peak`: the most since `since` (in words). `own`, `files`: own memory and pages
+    of mapped files that are resident now; None where the system does not tell them apart."""
 
     peak: int
     since: str
@@ -68,7 +66,7 @@ class ProcessPeak:
 
 @dataclass(frozen=True)
 class Peak:
-    """`since`: since when the devices' peaks are counted, in words."""
+    """Peaks of a run. `since`: when counting on the devices began, in words."""
 
     since: str
     devices: tuple[DevicePeak, ...]
@@ -81,9 +79,9 @@ class MemoryReport:
     peak: Peak
 
     @property
-    def everything(self) -> Held:
+    def everything(self) -> MemoryUse:
         return total(component.everything for component in self.components)
 
 
-def total(parts: Iterable[Held]) -> Held:
-    return sum(parts, Held())
+def total(uses: Iterable[MemoryUse]) -> MemoryUse:
+    return sum(uses, MemoryUse())

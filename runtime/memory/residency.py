@@ -1,4 +1,4 @@
-"""Where one tensor's bytes are."""
+"""The residency of a tensor: whether its bytes are on the device, pinned, in RAM or in a file."""
 
 from collections.abc import Callable, Iterator
 
@@ -7,20 +7,17 @@ import torch
 from comfy.quant_ops import QuantizedTensor
 
 
-def parts(tensor: torch.Tensor) -> Iterator[torch.Tensor]:
-    """The plain tensors of which it consists: codes and scales of a quantized one."""
+def plain_tensors(tensor: torch.Tensor) -> Iterator[torch.Tensor]:
+    """The plain tensors in a tensor: codes and scales of a quantized one, else the tensor itself."""
     if isinstance(tensor, QuantizedTensor):
         for name in tensor.__tensor_flatten__()[0]:
-            yield from parts(getattr(tensor, name))
+            yield from plain_tensors(getattr(tensor, name))
     else:
         yield tensor
 
 
-def place(tensor: torch.Tensor, in_file: Callable[[int], bool]) -> str | None:
-    """A key of PLACES for a plain tensor; None if it is on torch's meta device and thus nowhere.
-
-    in_file: as `file_mappings` gives it.
-    """
+def residency_of(tensor: torch.Tensor, in_file: Callable[[int], bool]) -> str | None:
+    """A key of RESIDENCIES for a plain tensor; None on the meta device. in_file: from `file_mappings`."""
     if tensor.device.type == "meta":
         return None
     if tensor.device.type != "cpu":

@@ -1,4 +1,4 @@
-"""What a ModelPatcher holds tensors in."""
+"""The places in a ModelPatcher that own tensors: weights, backups, patches."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -10,18 +10,18 @@ WEIGHTS = "weights"
 
 
 def weights(patcher) -> Iterator[torch.Tensor]:
-    """Parameters and buffers as they are now: patched, if a LoRA has been merged into them."""
+    """Parameters and buffers of the model as they are now, with LoRAs that have been merged in."""
     yield from patcher.model.parameters()
     yield from patcher.model.buffers()
 
 
 def originals(patcher) -> Iterator[torch.Tensor]:
-    """What core puts back when it unloads the model."""
+    """Backups of patched weights, which core puts back when it unloads the model."""
     yield from tensors_in([patcher.backup, patcher.backup_buffers, patcher.hook_backup])
 
 
 def patches(patcher) -> Iterator[torch.Tensor]:
-    """LoRAs and merges: to be merged, scheduled, or computed beside the layers."""
+    """Tensors of LoRAs and model merges: to be merged, scheduled (hooks), or beside the weights (bypass)."""
     yield from tensors_in([patcher.patches, patcher.hook_patches, patcher.cached_hook_patches])
     for injections in patcher.injections.values():
         for injection in injections:
@@ -30,12 +30,12 @@ def patches(patcher) -> Iterator[torch.Tensor]:
                     yield from tensors_in(cell.cell_contents.adapters)
 
 
-# holder -> what yields its tensors for a patcher; what an earlier one has yielded is not counted again
-HOLDERS = {WEIGHTS: weights, "originals to put back": originals, "LoRA and other patches": patches}
+# owner -> function patcher -> its tensors; a tensor counts for the first owner that yields it
+OWNERS = {WEIGHTS: weights, "originals to put back": originals, "LoRA and other patches": patches}
 
 
 def tensors_in(value: Any) -> Iterator[torch.Tensor]:
-    """Of nested mappings, sequences and weight adapters."""
+    """All tensors in nested mappings, sequences and weight adapters."""
     if isinstance(value, torch.Tensor):
         yield value
     elif isinstance(value, dict):

@@ -1,7 +1,7 @@
-"""A report in words."""
+"""A memory report as text."""
 
 from ...common.sizes import amount
-from .report import PLACES, Component, Held, MemoryReport
+from .report import RESIDENCIES, Component, MemoryReport, MemoryUse
 from .tensor_owners import WEIGHTS
 
 STREAMING = (
@@ -11,18 +11,18 @@ STREAMING = (
 
 
 def describe(report: MemoryReport) -> str:
-    """Lines for a person; GB, MB and kB are powers of 1000 bytes."""
+    """The whole report; GB, MB and kB are powers of 1000 bytes."""
     lines = [line for component in report.components for line in (*_component(component), "")]
     if len(report.components) > 1:
-        lines += ["Together:", f"- {places(report.everything)}", ""]
+        lines += ["Together:", f"- {amounts(report.everything)}", ""]
     if any(component.streamed for component in report.components):
         lines += [STREAMING, ""]
     return "\n".join([*lines, "Peaks:", *(f"- {line}" for line in peaks(report))])
 
 
-def places(held: Held) -> str:
-    """Where bytes are, without the places that have none."""
-    found = [f"{amount(getattr(held, place))} {name}" for place, name in PLACES.items() if getattr(held, place)]
+def amounts(held: MemoryUse) -> str:
+    """The nonzero amounts with where they are, like "1.2 GB on the device, 300 MB RAM"."""
+    found = [f"{amount(getattr(held, where))} {name}" for where, name in RESIDENCIES.items() if getattr(held, where)]
     return ", ".join(found) or "nothing"
 
 
@@ -34,14 +34,14 @@ def _component(component: Component) -> list[str]:
     ]
     if component.elsewhere:
         lines.append(f"- {amount(component.elsewhere)} of them are shared and counted above")
-    for holder, held in component.held.items():
+    for owner, held in component.held.items():
         if held.total:
-            lines.append(f"- {places(held)}" if holder == WEIGHTS else f"- {holder}: {places(held)}")
+            lines.append(f"- {amounts(held)}" if owner == WEIGHTS else f"- {owner}: {amounts(held)}")
     return lines
 
 
 def peaks(report: MemoryReport) -> list[str]:
-    """A line for each memory."""
+    """A line per device, and one for the process."""
     peak, process = report.peak, report.peak.process
     lines = [
         f"{device.device}: {amount(device.allocated)} allocated and {amount(device.reserved)} reserved by PyTorch, "

@@ -1,4 +1,4 @@
-"""What can be switched on around a sampler: precision by step and layer, a guard against NaN, a report of the steps."""
+"""The sampler patch: a precision schedule, a NaN guard and a step report, and LightX2V's distilled sigmas."""
 
 from .nan_guard import NonFiniteError
 from .patch import patched

@@ -1,4 +1,4 @@
-"""Seconds between marks on a device, read without making it wait."""
+"""Times the steps of a sampler without making the device wait."""
 
 import time
 from itertools import pairwise
@@ -7,15 +7,15 @@ import torch
 
 
 class StepClock:
-    """Marks the end of each step. On CUDA a mark is an event in the stream, so that launching work ahead is not taken
-    for having done it; elsewhere it is the time at which the sampler was told."""
+    """Marks the end of each step. On CUDA a mark is an event in the stream: it times the work itself, not its launch.
+    Elsewhere it is the time at which `mark` is called."""
 
     def __init__(self, device: torch.device):
         self.cuda = device.type == "cuda"
         self.marks: list = []
 
     def mark(self) -> None:
-        """The current stream of the current device has got all work of a step."""
+        """Call when all work of a step is launched on the current stream of the current device."""
         if not self.cuda:
             self.marks.append(time.perf_counter())
             return
@@ -24,12 +24,12 @@ class StepClock:
         self.marks.append(event)
 
     def wait(self) -> None:
-        """Until the device has come to the last mark."""
+        """Wait until the device has reached the last mark."""
         if self.cuda:
             self.marks[-1].synchronize()
 
     def seconds(self) -> list[float]:
-        """Between each two marks, as far as the device has come."""
+        """Seconds between consecutive marks, up to the last one that the device has reached."""
         if not self.cuda:
             return [later - earlier for earlier, later in pairwise(self.marks)]
         passed = [mark for mark in list(self.marks) if mark.query()]

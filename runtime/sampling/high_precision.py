@@ -1,4 +1,4 @@
-"""Quantized layers that dequantize for a while: the weight is multiplied in the compute dtype, x is not quantized."""
+"""High precision for a while: quantized layers dequantize their weight and leave their input unquantized."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -9,11 +9,11 @@ from ...linear import QuantLinear
 
 @contextmanager
 def in_high_precision(layers: Iterable[QuantLinear]) -> Iterator[None]:
-    """Inside, those of the layers that quantize their input dequantize their weight instead; a kernel that multiplies
-    unquantized input as it is stays, being as exact. Afterwards every layer has its own kernel again.
+    """While the context is open, layers that quantize their input use the kernel `dequant`; kernels that multiply
+    unquantized input are as exact already and stay. Afterwards every layer has its own kernel again.
 
-    The kernel is an attribute of the layer, which torch.compile guards: a compiled block is compiled twice, once for
-    each precision. Models on several GPUs have layers of their own, so threads do not meet here.
+    torch.compile guards the attribute `kernel`, so a compiled block is compiled once for each precision. Each GPU has
+    layers of its own, so threads do not interfere.
     """
     held = [(layer, layer.kernel) for layer in layers if layer.kernel.activation != "float"]
     try:

@@ -1,4 +1,4 @@
-"""Where the first number that is not finite comes from: hooks on every layer while one step is computed again."""
+"""Finds the origin of the first non-finite value, with hooks on every layer while one step is computed again."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +12,7 @@ from ...common.compiled import plain_name
 from ...linear.layers import hooked, is_ours
 from ...schemes.plan import Plan
 
-# what a culprit may be
+# the kinds of a culprit
 LATENT, CONDITIONING, WEIGHT, LAYER, BETWEEN, ELSEWHERE = (
     "latent",
     "conditioning",
@@ -25,11 +25,13 @@ LATENT, CONDITIONING, WEIGHT, LAYER, BETWEEN, ELSEWHERE = (
 
 @dataclass(frozen=True)
 class Culprit:
-    """`kind`: LATENT or CONDITIONING that came in not finite; a WEIGHT that is not; a LAYER whose output is not though
-    its input and weight are; something BETWEEN `before` and `layer`, whose input is not; ELSEWHERE: every layer's
-    output is finite. `largest`: of the layer's finite |input|; `dtype`: its input's; `kernel` and `plan`: the name of
-    the kernel that ran, and the plan of the model that the layer belongs to; None for a layer that is not quantized by
-    this pack."""
+    """The origin of the first non-finite value.
+
+    `kind`: LATENT or CONDITIONING: what the model got is not finite. WEIGHT: the weight of `layer` is not. LAYER: the
+    output of `layer` is not, though its input and weight are. BETWEEN: the input of `layer` is not, though the output
+    of the layer `before` it is. ELSEWHERE: every layer's output is finite. `largest`: of |input| of the layer; `dtype`:
+    its input's. `kernel`, `plan`: name of the kernel that ran, and the model's plan; None if not quantized by us.
+    """
 
     kind: str
     layer: str = ""
@@ -41,21 +43,21 @@ class Culprit:
 
 
 class NanSearch:
-    """Watches one evaluation of a model, on every GPU that takes part."""
+    """Watches one evaluation of the model on all GPUs, and collects culprits."""
 
     def __init__(self):
         self.found: list[Culprit] = []
 
     def culprit(self, x: torch.Tensor) -> Culprit:
-        """What was found. x: the latent that the sampler gave."""
+        """The first culprit. x: the latent that the sampler passed to the model."""
         if not finite(x):
             return Culprit(LATENT)
         return self.found[0] if self.found else Culprit(ELSEWHERE)
 
     @contextmanager
     def watching(self, diffusion_model: torch.nn.Module, args, kwargs) -> Iterator[None]:
-        """Inside, the layers of the model are watched. args, kwargs: what BaseModel.apply_model is called with, the
-        latent first."""
+        """While the context is open, the model's layers are watched. args, kwargs: the arguments of
+        BaseModel.apply_model, the latent first."""
         given = {key: value for key, value in kwargs.items() if key != "transformer_options"}
         conditioning = [args[2:4], given]
         if not finite(conditioning):
@@ -68,7 +70,7 @@ class NanSearch:
 
 
 class _Watch:
-    """One model, whose layers run one after the other: `before` is the last that was finite."""
+    """The hooks on one model, whose layers run one after the other. `before`: the last layer with finite output."""
 
     def __init__(self, found: list[Culprit]):
         self.found = found
@@ -90,13 +92,13 @@ class _Watch:
 
 
 def finite(values) -> bool:
-    """Whether every floating tensor in nested containers is finite. Waits for the GPU."""
+    """Whether every floating-point tensor in nested containers is finite. Waits for the GPU."""
     tensors = [value for value in tree_leaves(values) if torch.is_tensor(value) and value.is_floating_point()]
     return all(bool(tensor.isfinite().all()) for tensor in tensors)
 
 
 def finite_weight(module: torch.nn.Module) -> bool:
-    """Whether the parameters of one layer are finite, as they lie there, without what core merges in while it runs."""
+    """Whether the parameters of one layer are finite, without LoRAs that core merges in on the fly."""
     return all(
         finite(parameter.dequantize() if isinstance(parameter, QuantizedTensor) else parameter)
         for parameter in module.parameters(recurse=False)

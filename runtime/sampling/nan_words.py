@@ -1,11 +1,11 @@
-"""What the NaN guard says: where, how it was computed, and what to try."""
+"""The NaN guard's message: which step and layer, how it was computed, and what to try."""
 
 import torch
 
 from .nan_search import BETWEEN, CONDITIONING, ELSEWHERE, LATENT, LAYER, WEIGHT, Culprit
 from .run import SamplerRun
 
-# from here on what a layer multiplies may leave float16's range (65504)
+# inputs from this magnitude on may leave float16's range (65504) in a layer
 NEAR_FP16 = 1e4
 
 WHERE = {
@@ -32,7 +32,7 @@ PLAIN = f"Lower the strength of LoRAs, or {FP16}"
 
 
 def sentence(culprit: Culprit, run: SamplerRun, sigma: float) -> str:
-    """The message of a NonFiniteError at the noise level `sigma`."""
+    """The message of a NonFiniteError. sigma: noise level of the step."""
     where = WHERE[culprit.kind].format(
         layer=culprit.layer,
         largest=culprit.largest,
@@ -45,7 +45,7 @@ def sentence(culprit: Culprit, run: SamplerRun, sigma: float) -> str:
 
 
 def _how(culprit: Culprit) -> str:
-    """The plan of the layer: format, kernel and why no kernel before it."""
+    """The layer's entry in the plan: format, kernel, and why the first better kernel was passed over."""
     if not culprit.layer:
         return ""
     if culprit.kernel is None:

@@ -1,4 +1,4 @@
-"""The patch: a clone of a MODEL with what is switched on, or the MODEL itself."""
+"""The sampler patch: a clone of a MODEL with schedule, NaN guard and step report, whichever are switched on."""
 
 from comfy.patcher_extension import WrappersMP
 
@@ -15,11 +15,11 @@ KEY = "x2v_quant.sampler"
 def patched(
     patcher, schedule: PrecisionSchedule | None = None, nan_guard: bool = False, report: StepReport | None = None
 ):
-    """ModelPatcher -> a clone that samples with what is given, or `patcher` itself if nothing is. `report` is filled
-    while samplers run. Nothing is left on the model between its calls, so other branches of it know nothing of this.
+    """ModelPatcher -> a clone with the given features; `patcher` itself if none is given. `report` is filled while
+    samplers run. Nothing stays on the model between calls, so other clones are not affected.
 
-    Raises ScheduleError for a schedule that the model cannot follow. Its clone raises NonFiniteError while sampling if
-    nan_guard is on.
+    Raises ScheduleError for a schedule that the model cannot follow. With nan_guard the clone raises NonFiniteError
+    while it samples.
     """
     schedule = schedule or PrecisionSchedule()
     if not (schedule or nan_guard or report is not None):
@@ -28,7 +28,7 @@ def patched(
         schedule.check(our_layers(patcher.model.diffusion_model))
     clone = patcher.clone()
     follower = Follower(schedule)
-    # the first is the outermost: the others find the run that it follows
+    # the first wrapper is the outermost: the others need the run that it sets
     clone.add_wrapper_with_key(WrappersMP.SAMPLER_SAMPLE, KEY, follower.sample)
     if report is not None:
         recorder = StepRecorder(follower, report)

@@ -1,4 +1,4 @@
-"""Fills a step report while core samples."""
+"""Fills a step report while a sampler runs."""
 
 import functools
 import time
@@ -15,13 +15,13 @@ from .run import Follower
 from .step_report import RunReport, StepReport
 
 SHOW_EVERY = 0.5  # seconds
-# which arguments of BaseModel.apply_model
+# positions of arguments of BaseModel.apply_model
 SIGMA, TRANSFORMER_OPTIONS = 1, 5
 
 
 class StepRecorder:
-    """Adds a run to `report` for each sampler that works with the patched model. Steps are timed from one callback of
-    the sampler to the next, previews included; what the layers multiply is counted in the first evaluation."""
+    """Adds a run to `report` for each sampler that uses the patched model. A step is timed from one callback of the
+    sampler to the next, previews included. The layers' multiplications are counted in the first evaluation."""
 
     def __init__(self, follower: Follower, report: StepReport):
         self.follower = follower
@@ -29,7 +29,7 @@ class StepRecorder:
         self.run: RunReport | None = None
 
     def sample(self, executor, guider, sigmas, extra_args, callback, *args, **kwargs):
-        """A wrapper of a sampler's `sample`, inside the follower's."""
+        """SAMPLER_SAMPLE wrapper, inside the follower's."""
         run = self.run = self._begun(guider)
         show = throttled(self.report.show)
 
@@ -64,7 +64,7 @@ class StepRecorder:
         return run
 
     def apply(self, executor, *args, **kwargs):
-        """A wrapper of BaseModel.apply_model."""
+        """APPLY_MODEL wrapper."""
         run = self.run
         run.evaluations.append((len(run.clock.marks) - 1, self.follower.run.is_high(args[SIGMA])))
         # a compiled model would be traced with the hooks; of several GPUs one counts
@@ -87,7 +87,8 @@ def _count(run: RunReport, name: str, layer: torch.nn.Module, args, kwargs) -> N
 
 
 def throttled(show: Callable[[str], None], every: float = SHOW_EVERY) -> Callable[[Callable[[], str]], None]:
-    """show(text) at most once in `every` seconds; given a function that writes the text only then."""
+    """A version of `show` that calls it at most once in `every` seconds. It takes a function that makes the text,
+    which is called only then."""
     last = float("-inf")
 
     def maybe(text: Callable[[], str]) -> None:

@@ -1,4 +1,4 @@
-"""What a sampler is at: its schedule, the step that it has come to, and the one that an evaluation belongs to."""
+"""The state of a running sampler: its noise levels, its step, and the step that an evaluation belongs to."""
 
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -9,14 +9,14 @@ from ...linear.layers import our_layers
 from .high_precision import in_high_precision
 from .schedule import PrecisionSchedule
 
-# of noise levels that samplers compute from logarithms
+# relative rounding error of noise levels that samplers compute from logarithms
 ROUNDING = 1e-5
 
 
 @dataclass
 class SamplerRun:
-    """`sigmas`: [steps + 1]. `high`: for each step, whether all of it is in high precision. `step`: the one whose end
-    the sampler has not told yet, from 0."""
+    """`sigmas`: noise levels [steps + 1]. `high`: for each step, whether all of it runs in high precision. `step`: the
+    current step from 0, the first that the sampler has not reported as done."""
 
     sigmas: list[float]
     high: tuple[bool, ...]
@@ -28,23 +28,23 @@ class SamplerRun:
         return len(self.sigmas) - 1
 
     def step_at(self, sigma: float) -> int:
-        """The step that goes through the noise level `sigma`, its end left to the next one; of several the nearest to
-        `step`, which it is too where none does."""
+        """The step whose interval contains the noise level `sigma`, begin included, end excluded. Of several the one
+        nearest to `step`; `step` itself if there is none."""
         through = [i for i, (begin, end) in enumerate(pairwise(self.sigmas)) if _goes_through(begin, end, sigma)]
         return min(through, key=lambda i: abs(i - self.step), default=self.step)
 
     def is_high(self, sigma: torch.Tensor) -> bool:
-        """Whether an evaluation at the noise level `sigma`, [B], is in high precision. Where that is not the same in
-        every step the GPU is waited for: samplers tell the end of a step before, between or after its evaluations."""
+        """Whether an evaluation at noise level `sigma` [B] runs in high precision. Waits for the GPU unless all steps
+        agree: samplers report a step before, between or after its evaluations, so only sigma tells which one it is."""
         alike = len(set(self.high)) == 1
         return self.high[0 if alike else self.step_at(float(sigma.max()))]
 
     def finished(self, step: int) -> None:
-        """A sampler has told that `step` is done. One that adapts its steps may make more than its schedule has."""
+        """The sampler reports that `step` is done. Adaptive samplers may make more steps than their schedule has."""
         self.step = min(step + 1, self.steps - 1)
 
     def layers(self, diffusion_model: torch.nn.Module) -> dict:
-        """`our_layers`, looked up once per run: each GPU has a model of its own."""
+        """`our_layers` of the model, cached per run and model: each GPU has a model of its own."""
         key = id(diffusion_model)
         if key not in self._layers:
             self._layers[key] = our_layers(diffusion_model)
@@ -52,20 +52,21 @@ class SamplerRun:
 
 
 def _goes_through(begin: float, end: float, sigma: float) -> bool:
-    """From `begin`, inclusive, to `end`, down or, while noise is found for a latent, up."""
+    """Whether `sigma` lies from `begin`, inclusive, to `end`, exclusive. The interval falls, or rises while a sampler
+    looks for the noise of a given latent."""
     close = ROUNDING * abs(sigma)
     return begin + close >= sigma > end + close if begin > end else begin - close <= sigma < end - close
 
 
 class Follower:
-    """Knows the run while a sampler works, None otherwise."""
+    """Holds the current SamplerRun while a sampler works, None otherwise."""
 
     def __init__(self, schedule: PrecisionSchedule):
         self.schedule = schedule
         self.run: SamplerRun | None = None
 
     def sample(self, executor, guider, sigmas, extra_args, callback, *args, **kwargs):
-        """A wrapper of a sampler's `sample`."""
+        """SAMPLER_SAMPLE wrapper."""
         levels = sigmas.tolist()
         percent_to_sigma = guider.inner_model.model_sampling.percent_to_sigma
         run = self.run = SamplerRun(levels, self.schedule.high_steps(levels, percent_to_sigma))
@@ -88,7 +89,7 @@ class Precision:
         self.follower = follower
 
     def apply(self, executor, x, t, *args, **kwargs):
-        """A wrapper of BaseModel.apply_model."""
+        """APPLY_MODEL wrapper."""
         run, schedule = self.follower.run, self.follower.schedule
         layers = run.layers(executor.class_obj.diffusion_model)
         high = layers.values() if run.is_high(t) else [m for name, m in layers.items() if schedule.matches(name)]

@@ -1,4 +1,4 @@
-"""Which steps and which layers run in high precision."""
+"""The precision schedule: which steps and which layers run in high precision."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -13,9 +13,11 @@ class ScheduleError(PrintableError, ValueError):
 
 @dataclass(frozen=True)
 class PrecisionSchedule:
-    """`first`, `last`: so many steps at either end of what the sampler runs. `start`, `end`: a part of the model's
-    noise schedule, from 0 (all noise) to 1 (none), as core's nodes count; empty where end is not above start. In those
-    steps every layer runs in high precision, and the layers of `patterns` in every step."""
+    """High precision for all layers in some steps, and for some layers in all steps.
+
+    `first`, `last`: numbers of steps at the beginning and the end of a sampler's run. `start`, `end`: a range of the
+    noise schedule from 0 (all noise) to 1 (none), as core's nodes count; empty unless start < end. `patterns`: layers
+    that run in high precision in every step."""
 
     first: int = 0
     last: int = 0
@@ -31,8 +33,8 @@ class PrecisionSchedule:
         return self.start < self.end
 
     def high_steps(self, sigmas: list[float], percent_to_sigma: Callable[[float], float]) -> tuple[bool, ...]:
-        """For each step of a sampler that goes through `sigmas` ([steps + 1], falling): whether all of it is in high
-        precision. percent_to_sigma: of the model's ModelSampling."""
+        """For each step, whether all of it runs in high precision. sigmas: falling noise levels [steps + 1].
+        percent_to_sigma: from the model's ModelSampling."""
         steps = len(sigmas) - 1
         low, high = (percent_to_sigma(self.end), percent_to_sigma(self.start)) if self.ranged else (1.0, 0.0)
         return tuple(
@@ -45,7 +47,7 @@ class PrecisionSchedule:
         return any(pattern.matches(layer) for pattern in self.patterns)
 
     def check(self, layers: Iterable[str]) -> None:
-        """Raise ScheduleError if there are no quantized layers, or a pattern is the name of none of them."""
+        """layers: names of the quantized layers. Raises ScheduleError if there are none, or a pattern matches none."""
         layers = list(layers)
         if not layers:
             raise ScheduleError(
@@ -62,15 +64,15 @@ class PrecisionSchedule:
 
 
 def parse_layers(text: str) -> tuple[Override, ...]:
-    """One pattern per line, or several with commas between them; written as in the layer rules of Quantize Model, with
-    the same limits."""
+    """The patterns in a text: one per line or several with commas, in the syntax of Quantize Model's layer rules and
+    with the same limits."""
     check_length(text)
     words = [word.strip() for line in text.splitlines() for word in _between_commas(line.partition(COMMENT)[0])]
     return tuple(parse_overrides("\n".join(f"{word} = {KEEP}" for word in dict.fromkeys(words) if word)))
 
 
 def _between_commas(line: str) -> list[str]:
-    """Split at commas but for those among the characters of [...]."""
+    """Split at commas, except inside [...]."""
     words, end, inside = [], len(line), False
     for place in range(len(line) - 1, -1, -1):
         if line[place] in "[]":

@@ -1,4 +1,4 @@
-"""LightX2V's schedules of step-distilled models as core's SIGMAS."""
+"""SIGMAS of LightX2V's step-distilled models."""
 
 from itertools import pairwise
 
@@ -13,9 +13,9 @@ class SigmasError(PrintableError, ValueError):
 
 
 def parse_steps(text: str) -> list[int]:
-    """A text like "1000, 750, 500, 250" -> its numbers, also with brackets, as a LightX2V config has them.
+    """A text like "1000, 750, 500, 250" -> its numbers. Brackets around it are allowed, as in a LightX2V config.
 
-    Raises SigmasError unless they are whole numbers that fall from at most 1000 to at least 1.
+    Raises SigmasError unless they are falling whole numbers between 1000 and 1.
     """
     words = text.replace("[", " ").replace("]", " ").replace(",", " ").split()
     steps = [int(word) for word in words if word.isdecimal()]
@@ -30,21 +30,20 @@ def parse_steps(text: str) -> list[int]:
 
 
 def distilled(steps: list[int], shift: float) -> torch.Tensor:
-    """float32 [len(steps) + 1]: the noise levels at those training steps of the shifted flow schedule, then 0.
+    """float32 [len(steps) + 1]: the noise levels of the shifted flow schedule at these training steps, then 0.
 
-    Bit for bit what LightX2V's scheduler has: a float32 table of the whole schedule, of which it takes the rows
-    1000 - step (lightx2v/models/schedulers/wan/step_distill/scheduler.py).
+    Bit for bit those of LightX2V, which takes the rows 1000 - step of a float32 table of the whole schedule
+    (lightx2v/models/schedulers/wan/step_distill/scheduler.py).
     """
     table = shifted(torch.linspace(1.0, 0.0, TRAINING_STEPS + 1), shift)
     return torch.cat([table[[TRAINING_STEPS - step for step in steps]], table.new_zeros(1)])
 
 
 def split(sigmas: torch.Tensor, boundary: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """The schedule of the high- and of the low-noise expert, which takes over with step `boundary`, counted from 0.
-    Both hold the noise level between them.
+    """(schedule of the high-noise expert, schedule of the low-noise one). The low-noise expert begins with step
+    `boundary`, counted from 0; the noise level there is in both.
 
-    Raises SigmasError for a boundary that is no step, and for 0: from a schedule of one level core's samplers make
-    infinities.
+    Raises SigmasError unless 1 <= boundary <= steps: with 0 core's samplers compute infinities from the one level.
     """
     steps = len(sigmas) - 1
     if not 1 <= boundary <= steps:

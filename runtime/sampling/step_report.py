@@ -1,4 +1,4 @@
-"""What one MODEL's samplers did: time, precision and kernels of every step, as data and in words."""
+"""The step report: time, precision and kernels of every step of a MODEL's samplers, as data and as text."""
 
 import threading
 from collections import Counter
@@ -15,11 +15,13 @@ NOTHING = (
 
 @dataclass
 class RunReport:
-    """One sampler's work. `sampler`: the node's id. `sigmas`: [steps + 1]. `work`: layer -> multiplications in one
-    evaluation of the model, empty where it could not be counted, which is in compiled models; `quantizing`: those that
-    multiply quantized input where the schedule lets them. `always_high`: the layers that it never lets. `tokens`: the
-    most rows that a layer has seen in one evaluation. `evaluations`: for each the number of steps that were through
-    before it, and whether all of it is in high precision. `uncounted`: taken by the thread that counts."""
+    """One run of one sampler.
+
+    `sampler`: id of its node. `groups`: Plan.summary(). `sigmas`: noise levels [steps + 1]. `work`: layer -> number of
+    multiplications in one evaluation of the model; empty for compiled models, where they cannot be counted.
+    `quantizing`: layers whose kernel multiplies quantized input; `always_high`: those of them in high precision in
+    every step. `tokens`: the most rows of a layer's input in one evaluation. `evaluations`: for each (steps done
+    before it, whether all of it ran in high precision). `uncounted`: lock that the first counting thread takes."""
 
     sampler: str
     title: str
@@ -34,8 +36,8 @@ class RunReport:
     uncounted: threading.Lock = field(default_factory=threading.Lock)
 
     def share(self, step: int) -> float | None:
-        """Of the multiplications of all linear layers in that step: those of quantized input. None: not counted, or
-        there were none."""
+        """The share of the step's multiplications, over all linear layers, that had quantized input; None if they
+        were not counted."""
         highs = [high for at, high in self.evaluations if at == step]
         total = len(highs) * sum(self.work.values())
         if not total:
@@ -44,7 +46,7 @@ class RunReport:
         return highs.count(False) * quantized / total
 
     def steps(self) -> list[dict]:
-        """One entry per finished step: step (from 1), sigma, seconds, evaluations, quantized (the share, or None) and
+        """An entry per finished step: step (from 1), sigma, seconds, evaluations, quantized (`share`, or None) and
         tokens_per_second (or None)."""
         calls = Counter(at for at, _ in self.evaluations)
         return [
@@ -60,11 +62,11 @@ class RunReport:
         ]
 
     def as_dict(self) -> dict:
-        """Everything, for the history of an API run."""
+        """The run as JSON, for the history of an API run."""
         return {"sampler": self.sampler, "model": self.title, "kernels": self.groups, "steps": self.steps()}
 
     def lines(self) -> list[str]:
-        """In words: a head line, a line per group of layers and one per step."""
+        """As text: a head line, a line per group of layers and one per step."""
         steps = self.steps()
         seconds = sum(step["seconds"] for step in steps)
         mean = f", {seconds / len(steps):.3g} s per step" if steps else ""
@@ -86,9 +88,9 @@ def _line(step: dict) -> str:
 
 @dataclass
 class StepReport:
-    """Filled while samplers run with one patched MODEL. `show`: gets the text, from time to time and at the end.
-    `notes`: lines on how the MODEL was patched; `counted`: what gives a line when the report is read. `runs`: of the
-    last prompt that sampled with it."""
+    """The report of one patched MODEL, filled while samplers run. `show`: called with the text from time to time and
+    at the end. `notes`: lines on how the MODEL was patched. `counted`: functions that give a line each when the report
+    is read. `runs`: those of the last prompt that sampled with the MODEL."""
 
     show: Callable[[str], None] = lambda text: None
     notes: list[str] = field(default_factory=list)
@@ -97,7 +99,7 @@ class StepReport:
     prompt: str | None = None
 
     def begin(self, run: RunReport, prompt: str | None) -> None:
-        """A sampler starts. prompt: the id of what is executed; the runs of another one are forgotten."""
+        """A sampler starts. prompt: id of the executed prompt; runs of an earlier prompt are dropped."""
         if prompt != self.prompt:
             self.runs.clear()
         self.prompt = prompt
@@ -108,7 +110,7 @@ class StepReport:
         return "\n\n".join([*runs, "\n".join(self.remarks())]).rstrip()
 
     def remarks(self) -> list[str]:
-        """Notes, and what was counted so far."""
+        """The notes, and the present lines of `counted`."""
         return [*self.notes, *(count() for count in self.counted)]
 
     def as_dicts(self) -> list[dict]:

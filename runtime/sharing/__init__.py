@@ -1,4 +1,4 @@
-"""Layers that get the same input quantize it once: for which modules of core that is right, and how a MODEL does it."""
+"""Shared activations: layers with the same input, such as q, k and v, quantize it once."""
 
 from .apply import shared_activations
 

@@ -1,4 +1,4 @@
-"""A MODEL whose layers share their quantized inputs while it is sampled."""
+"""Lets the layers of a MODEL share quantized inputs while it is sampled."""
 
 import functools
 from collections import Counter
@@ -16,11 +16,10 @@ WRAPPER_KEY = "x2v_quant.shared_activations"
 
 
 def shared_activations(patcher):
-    """ModelPatcher -> (a clone whose layers quantize a common input once, notes in words).
+    """ModelPatcher -> (a clone whose layers quantize a common input once, notes). Latents stay the same bit for bit.
 
-    The latents are those of the input MODEL, bit for bit. Where it cannot be shown that nothing writes to an input
-    between two layers, each layer quantizes its own, as without this: modules that are not in the table of families,
-    that another node has changed, or that are compiled. What that is, is looked at before every call of the model.
+    Layers share only where nothing can write to the input between them. Not shared: modules outside the table in
+    families.py, modules that another node has changed, and compiled ones. Checked before every call of the model.
     """
     patcher = patcher.clone()
     patcher.add_wrapper_with_key(WrappersMP.APPLY_MODEL, WRAPPER_KEY, sharing)
@@ -28,7 +27,7 @@ def shared_activations(patcher):
 
 
 def sharing(executor, x, t, c_concat=None, c_crossattn=None, control=None, transformer_options=None, **kwargs):
-    """A wrapper of BaseModel.apply_model. It leaves nothing on the modules, nor a tensor behind, whatever happens."""
+    """APPLY_MODEL wrapper. Hooks and stored tensors are gone when it returns or raises."""
     options = transformer_options or {}
     call = functools.partial(executor, x, t, c_concat, c_crossattn, control, options, **kwargs)
     # hooks would be compiled in
@@ -63,7 +62,7 @@ def is_compiled(found: Found) -> bool:
 
 
 def notes_on(model: torch.nn.Module) -> list[str]:
-    """What shares its input in a diffusion model, and what does not and why."""
+    """Lines on what shares its input in a diffusion model, and what does not and why."""
     every = list(found_in(model))
     compiled = [found for found in every if is_compiled(found)]
     groups = Counter(

@@ -1,9 +1,9 @@
-"""The table of modules whose layers get one tensor, one after the other, with what was read in their code.
+"""The table of core's modules whose layers get the same input tensor, by reading their code.
 
-The rule for a row: from the first layer of a group to the last, nothing in `forward` writes to the group's input. What
-runs in between gets the layers' outputs only, which are new tensors. In inference mode nobody could notice a write, so
-the code itself is the proof, and only code that was read counts: `read` has its digest in every release of ComfyUI
-that was looked at (its test says the digest of a new one, and checks the rule by running it).
+The rule for a row: from the first layer of a group to the last, nothing in `forward` writes to the group's input; what
+runs in between gets only the layers' outputs, which are new tensors. Inference mode keeps no version counters that
+would show a write, so only code that was read counts: `read` has its digest in every release of ComfyUI that was
+looked at. The test prints the digest of a new release and checks the rule by running the module.
 """
 
 import functools
@@ -17,8 +17,8 @@ import torch
 
 @dataclass(frozen=True)
 class SharingModule:
-    """`forward`: the function that was read, as module:name. `groups`: names of layers in the order of their calls.
-    `read`: `digest` of it in one or more releases."""
+    """`forward`: the function that was read, as module:name. `groups`: for each shared input the names of its layers
+    in call order. `read`: `digest` of the function in the releases that were read."""
 
     forward: str
     groups: tuple[tuple[str, ...], ...]
@@ -59,7 +59,7 @@ BY_FORWARD = {row.forward: row for row in ROWS}
 
 
 def row_of(module: torch.nn.Module) -> SharingModule | None:
-    """The row for the code that a module of this class runs, whether or not that is as it was read."""
+    """The row for the module's forward, whether or not its code is as it was read; None if there is no row."""
     forward = type(module).forward
     return BY_FORWARD.get(f"{forward.__module__}:{forward.__qualname__}") if inspect.isfunction(forward) else None
 
@@ -70,6 +70,6 @@ def is_as_read(row: SharingModule, module: torch.nn.Module) -> bool:
 
 @functools.cache
 def digest(code: types.CodeType) -> str:
-    """Of the source that really runs: a wrapper that claims the name of what it wraps has its own."""
+    """Hash of the source of the code that really runs: a wrapper with the name of the wrapped function has another."""
     source = inspect.getsource(code)
     return hashlib.sha256("\n".join(line.rstrip() for line in source.splitlines()).encode()).hexdigest()[:12]

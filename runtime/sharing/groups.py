@@ -1,4 +1,4 @@
-"""Which layers of a model share their input now: by their kernels, the code around them, what other nodes hung on."""
+"""Which layers of a model can share their input now, by kernels, surrounding code and other nodes' hooks."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -14,13 +14,13 @@ from .families import SharingModule, is_as_read, row_of
 
 PACK = __name__.split(".")[0]
 CORES_ADAPTERS, CORES_LAYERS = "comfy.weight_adapter", "comfy.ops"
-# first weight of a group -> the other weights, by weak references, and whether they read the same
+# first weight of a group -> weak references to the others, and the verdict of `read_the_same`
 _READS: WeakIdKeyDictionary = WeakIdKeyDictionary()
 
 
 @dataclass
 class Found:
-    """A module of core's with layers that could share. `groups`: those that do; `reasons`: why others do not."""
+    """A module of core with layers that could share. `groups`: layers that do. `reasons`: why others do not."""
 
     name: str
     module: torch.nn.Module
@@ -30,7 +30,7 @@ class Found:
 
 
 def found_in(model: torch.nn.Module) -> Iterator[Found]:
-    """Every module of `model` that has a row in the table and layers that this pack multiplies."""
+    """Every module of `model` that has a row in the table and layers that run on this pack's kernels."""
     for name, module in model.named_modules():
         row = row_of(module)
         if row is not None:
@@ -53,8 +53,8 @@ def _examined(found: Found) -> Iterator[Found]:
 
 
 def _split(found: Found, group: list[tuple[str, torch.nn.Module]]) -> None:
-    """Adds to `found` the groups of layers whose kernels quantize the same way. One that is not ours may lie between
-    two that are, and gets their input."""
+    """Add to `found` the groups of layers whose kernels quantize the same way. Layers that are not ours are left out
+    and do not break a group."""
     foreign = [name for name, layer in group if not _is_plain(layer)]
     if foreign:
         found.reasons.append(f"another node hooks into {', '.join(foreign)}")
@@ -82,8 +82,7 @@ def _why_one_pass(kernel) -> str:
 
 
 def _is_plain(layer: torch.nn.Module) -> bool:
-    """Whether only core's code and ours sees the layer's input: core's LoRAs beside the weights compute from it, and
-    write nothing to it."""
+    """Whether only core's code and ours sees the layer's input. Core's bypass LoRAs read it and never write to it."""
     hooks = (*layer._forward_hooks.values(), *layer._forward_pre_hooks.values())
     known = hasattr(layer, "model_plan") or type(layer).__module__ == CORES_LAYERS
     return known and all(_is_of_pack(hook) for hook in hooks) and _is_cores_bypass(layer.__dict__.get("forward"))
@@ -104,8 +103,8 @@ def _is_cores_bypass(forward) -> bool:
 
 
 def read_the_same(layers: Group, steps: Steps) -> bool:
-    """Whether `steps` quantizes an input for each of these layers in the same way. Compared once for the weights that
-    they have: it waits for the GPU."""
+    """Whether `steps` quantizes an input in the same way for all these layers: the parameters it reads are equal.
+    Waits for the GPU, so the verdict is cached for the layers' present weights."""
     if not steps.reads:
         return True
     first, *others = (layer.weight for layer in layers)

@@ -9,7 +9,7 @@ from PIL import Image
 
 from x2v_quant.common.sizes import amount
 from x2v_quant.demo import assets
-from x2v_quant.runtime.memory.report import PLACES
+from x2v_quant.runtime.memory.report import RESIDENCIES
 
 FILES = assets.names("int8")
 THIS_RUN = "since this run began"
@@ -35,8 +35,8 @@ def outcome(server):
 
 
 def held(component):
-    """Bytes of a component, all places together."""
-    return sum(places[place] for places in component["held"].values() for place in PLACES)
+    """Bytes of a component, all residencies together."""
+    return sum(use[residency] for use in component["held"].values() for residency in RESIDENCIES)
 
 
 def test_numbers_are_in_the_history(reported, outcome, server):

@@ -4,9 +4,9 @@ import numpy
 import pytest
 from PIL import ImageColor
 
-from x2v_quant.runtime.memory import Component, Held, MemoryReport, chart
+from x2v_quant.runtime.memory import Component, MemoryReport, MemoryUse, chart
 from x2v_quant.runtime.memory.chart import BAR_WIDTH, BF16_COLOUR, COLOURS
-from x2v_quant.runtime.memory.report import PLACES, Peak, ProcessPeak
+from x2v_quant.runtime.memory.report import RESIDENCIES, Peak, ProcessPeak
 
 PEAK = Peak("since this run began", (), ProcessPeak(10**9, "since this run began", 10**8, 10**8))
 LEGEND = 10  # pixels that a colour has in a row of the legend
@@ -25,12 +25,12 @@ def report(*models):
 
 
 def test_every_colour_has_a_place():
-    assert tuple(COLOURS) == tuple(PLACES)
+    assert tuple(COLOURS) == tuple(RESIDENCIES)
 
 
 @pytest.mark.parametrize("scale", [1, 10**9])
 def test_bars_are_in_proportion(scale):
-    held = Held(*(count * scale for count in (20, 10, 30, 60)))
+    held = MemoryUse(*(count * scale for count in (20, 10, 30, 60)))
     picture = chart(report((held, 240 * scale)))
     assert {place: lengths(picture, colour) for place, colour in COLOURS.items()} == {
         "device": [BAR_WIDTH * 20 // 240],
@@ -42,7 +42,7 @@ def test_bars_are_in_proportion(scale):
 
 
 def test_models_share_one_scale():
-    picture = chart(report((Held(disk=100), 200), (Held(ram=50, disk=25), 100)))
+    picture = chart(report((MemoryUse(disk=100), 200), (MemoryUse(ram=50, disk=25), 100)))
     assert lengths(picture, COLOURS["disk"]) == [BAR_WIDTH // 2, BAR_WIDTH // 8]
     assert lengths(picture, COLOURS["ram"]) == [BAR_WIDTH // 4]
     assert lengths(picture, BF16_COLOUR) == [BAR_WIDTH, BAR_WIDTH // 2]
@@ -52,6 +52,6 @@ def test_nothing_to_draw():
     """The legend alone, and smaller."""
     empty = chart(report())
     assert empty.mode == "RGB"
-    assert empty.height < chart(report((Held(ram=1), 2))).height
+    assert empty.height < chart(report((MemoryUse(ram=1), 2))).height
     assert not any(lengths(empty, colour) for colour in COLOURS.values())
     assert len({tuple(pixel) for pixel in numpy.array(empty).reshape(-1, 3)}) > len(COLOURS)

@@ -6,7 +6,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from x2v_quant.runtime.memory import Held, measure
+from x2v_quant.runtime.memory import MemoryUse, measure
 
 KINDS = ("int8", "fp8", "block128", "fp8-tensor", "int4", "int4-marlin", "mxfp8", "nvfp4")
 every_kind = pytest.mark.parametrize("kind", KINDS)
@@ -71,7 +71,7 @@ def test_what_two_models_share_is_counted_once(load, peak):
     report = measure({"one": first, "its clone": first.clone(), "another": second}, peak)
     one, clone, another = report.components
     assert (one.elsewhere, clone.elsewhere, another.elsewhere) == (0, one.size, 0)
-    assert clone.everything == Held()
+    assert clone.everything == MemoryUse()
     assert report.everything.total == one.size + another.size
 
 
@@ -90,8 +90,8 @@ def test_a_lora_is_a_line_of_its_own(load, component):
     model = load()
     weights = lora(model)
     patched, _ = comfy.sd.load_lora_for_models(model, None, weights, 1.0, 0)
-    assert component(model).held[PATCHES] == Held()
-    assert component(patched).held[PATCHES] == Held(ram=nbytes(weights.values()))
+    assert component(model).held[PATCHES] == MemoryUse()
+    assert component(patched).held[PATCHES] == MemoryUse(ram=nbytes(weights.values()))
     assert component(patched).held["weights"] == component(model).held["weights"]
 
 
@@ -100,7 +100,7 @@ def test_a_lora_beside_the_layers_too(load, component):
 
     weights = lora(model := load())
     patched, _ = comfy.sd.load_bypass_lora_for_models(model, None, weights, 1.0, 0)
-    assert component(patched).held[PATCHES] == Held(ram=nbytes(weights.values()))
+    assert component(patched).held[PATCHES] == MemoryUse(ram=nbytes(weights.values()))
 
 
 @tells_files
@@ -155,5 +155,5 @@ def test_dynamic_vram_adds_its_pages_and_host_buffers(load, monkeypatch, peak):
     size, pinned = (sum(column) for column in zip(*kept, strict=True))
     one, clone = measure({"one": dynamic, "its clone": dynamic.clone()}, peak).components
     assert one.held["weights"] == weights
-    assert one.held[STREAMED] == Held(device=3000, pinned=pinned, ram=size - pinned)
-    assert one.streamed and clone.everything == Held()
+    assert one.held[STREAMED] == MemoryUse(device=3000, pinned=pinned, ram=size - pinned)
+    assert one.streamed and clone.everything == MemoryUse()

@@ -1,19 +1,21 @@
 """A report in words."""
 
-from x2v_quant.runtime.memory import Component, Held, MemoryReport, describe
-from x2v_quant.runtime.memory.report import PLACES, DevicePeak, Peak, ProcessPeak
+from x2v_quant.runtime.memory import Component, MemoryReport, MemoryUse, describe
+from x2v_quant.runtime.memory.report import RESIDENCIES, DevicePeak, Peak, ProcessPeak
 
 PROCESS = ProcessPeak(3_210_000_000, "since this run began", 2_000_000_000, 900_000_000)
 PEAK = Peak("since this run began", (DevicePeak("cuda:0", 5_120_000_000, 6_000_000_000),), PROCESS)
-WEIGHTS = {"weights": Held(ram=200_000_000, disk=13_800_000_000)}
+WEIGHTS = {"weights": MemoryUse(ram=200_000_000, disk=13_800_000_000)}
 
 
 def test_a_place_is_a_field():
-    assert tuple(PLACES) == tuple(vars(Held()))
+    assert tuple(RESIDENCIES) == tuple(vars(MemoryUse()))
 
 
 def test_one_model():
-    model = Component("MODEL", {**WEIGHTS, "LoRA and other patches": Held(ram=300_000_000)}, 14 * 10**9, 28 * 10**9)
+    model = Component(
+        "MODEL", {**WEIGHTS, "LoRA and other patches": MemoryUse(ram=300_000_000)}, 14 * 10**9, 28 * 10**9
+    )
     assert describe(MemoryReport((model,), PEAK)).splitlines() == [
         "MODEL:",
         "- 14.0 GB of weights, 50% of the 28.0 GB that it would have in bf16",
@@ -28,9 +30,9 @@ def test_one_model():
 
 def test_two_models_are_summed_and_dynamic_vram_is_explained():
     high = Component(
-        "high", {**WEIGHTS, "weights on the move": Held(device=4 * 10**9)}, 14 * 10**9, 28 * 10**9, 0, True
+        "high", {**WEIGHTS, "weights on the move": MemoryUse(device=4 * 10**9)}, 14 * 10**9, 28 * 10**9, 0, True
     )
-    low = Component("low", {"weights": Held()}, 14 * 10**9, 28 * 10**9, 14 * 10**9)
+    low = Component("low", {"weights": MemoryUse()}, 14 * 10**9, 28 * 10**9, 14 * 10**9)
     text = describe(MemoryReport((high, low), PEAK))
     assert "- weights on the move: 4.00 GB on the device\n" in text
     assert "- 14.0 GB of them are shared and counted above\n" in text

@@ -9,14 +9,14 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from x2v_quant.formats import FORMATS
 from x2v_quant.runtime.memory.mappings import file_mappings
-from x2v_quant.runtime.memory.residency import parts, place
+from x2v_quant.runtime.memory.residency import plain_tensors, residency_of
 
 VALUES = torch.arange(5000, dtype=torch.float32)
 tells_files = pytest.mark.skipif(sys.platform == "darwin", reason="counts mapped files as RAM")
 
 
 def where(tensor):
-    return place(tensor, file_mappings())
+    return residency_of(tensor, file_mappings())
 
 
 def read_safetensors(path):
@@ -78,7 +78,7 @@ def test_pinned_by_torch():
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_quantized_weight_has_codes_and_scales(name):
     weight = FORMATS[name].quantize(torch.randn(128, 4096), torch.bfloat16)
-    found = list(parts(torch.nn.Parameter(weight, requires_grad=False)))
+    found = list(plain_tensors(torch.nn.Parameter(weight, requires_grad=False)))
     assert weight._qdata.data_ptr() in [part.data_ptr() for part in found]
     assert len(found) > 1
     assert not any(type(part) is type(weight) for part in found)
