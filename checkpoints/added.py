@@ -5,9 +5,9 @@ from pathlib import Path
 
 import torch
 
-from .dit_names import COMPUTED
+from ..families.family import Companion
+from ..families.recognise import Told
 from .errors import Problem
-from .kinds import Companion, Family
 from .tensor_info import TensorInfo
 from .torch_file import read_tensor
 
@@ -28,15 +28,15 @@ class Added:
         }
 
 
-def find_added(path: Path, family: Family, prefix: str, there: dict[str, TensorInfo]) -> Added:
+def find_added(path: Path, told: Told, prefix: str, there: dict[str, TensorInfo]) -> Added:
     """What the checkpoint at `path` lacks of these. Raises CheckpointError if a file beside it is not what it is called
     like."""
     added = Added()
-    for name, values in COMPUTED.get(family.joins, {}).items():
+    for name, values in told.naming.computed.items():
         if f"{prefix}{name}" not in there:
-            added.values[f"{prefix}{name}"] = values
+            added.values[f"{prefix}{name}"] = values()
             added.notes.append(f"{name} is not in the file, and computed for ComfyUI's model")
-    for companion in family.companions:
+    for companion in told.family.companions:
         key, place = f"{prefix}{companion.name}", path.absolute().parent / companion.file
         if key in there:
             continue

@@ -7,18 +7,28 @@ from pathlib import Path
 
 import torch
 
-from . import joining, names, plain_values, silence, unscaled
+from ..families.family import CLIP_VISION, DIT, T5, UNKNOWN, Family, Naming
+from ..families.recognise import PREFIXES, Told
+from ..families.rules import targets
+from . import joining, plain_values, silence, unscaled
 from .affine_norm import AffineNorm
 from .embedding import Embedding
 from .encodings import WrongValueError
 from .errors import CheckpointError, Problem
-from .kinds import CORES_PREFIXES, LOADERS, UNKNOWN, Family
 from .reader import read_file
 from .scaled import Scaled
 from .stored import StoredLayer
 from .tensor_info import SPIECE, UPCAST, TensorInfo
 from .weights import QuantizedLayer, StoredWeight, Weights
 
+# kind -> (our node, core's node, what they take, the folder of models that both list)
+LOADERS = {
+    DIT: ("Load Quantized DiT", "Load Diffusion Model", "a diffusion model", "diffusion_models"),
+    T5: ("Load Quantized T5", "Load CLIP", "a umt5 text encoder", "text_encoders"),
+    CLIP_VISION: ("Load Quantized CLIP", "Load CLIP Vision", "a CLIP vision encoder", "clip_vision"),
+}
+# those that core takes off
+CORES_PREFIXES = ("", PREFIXES[0])
 # a type, that of mxfp8's scales, for which core's reader of streamed files has no entry: `read` is not asked then
 UNKNOWN_TO_CORE = "float8_e8m0fnu"
 
@@ -27,9 +37,9 @@ Read = Callable[[Path], dict[str, torch.Tensor]]
 
 @dataclass
 class Checkpoint:
-    """Everything that the headers tell. `kind`: "dit", "t5", "clip_vision" or "unknown"; `tensors` and `kept` (what
+    """Everything that the headers tell. `told`: what model it is; `tensors` and `kept` (what
     stays unquantized) are under the file's names without what wrappers added to them, `keys` are those -> the names as
-    they are in the files; `layers` are under ComfyUI's, but for a family that `joins`, whose layers get those in
+    they are in the files; `layers` are under ComfyUI's, but for a naming that `joins`, whose layers get those in
     `load`; `prefix` stands before the former. `folded`: those of `kept` that are the weights of smoothed layers -> what
     is folded into them. `added`: those of `kept` that the files lack -> their values. `aloud`: those of `notes` that
     whoever loads the model is told as well. `nested`: see Contents. `settings`: keys of what newer ComfyUI keeps, which
@@ -37,8 +47,7 @@ class Checkpoint:
 
     path: Path
     files: list[Path]
-    family: Family
-    model: str
+    told: Told
     prefix: str
     metadata: dict[str, str]
     tensors: dict[str, TensorInfo]
@@ -54,8 +63,22 @@ class Checkpoint:
     settings: list[str] = field(default_factory=list)
 
     @property
+    def family(self) -> Family:
+        return self.told.family
+
+    @property
+    def naming(self) -> Naming:
+        return self.told.naming
+
+    @property
     def kind(self) -> str:
-        return self.family.kind
+        """ "dit", "t5", "clip_vision" or "unknown"."""
+        return self.told.kind
+
+    @property
+    def model(self) -> str:
+        """In words."""
+        return self.told.model
 
     @property
     def formats(self) -> dict[str, int]:
@@ -67,7 +90,7 @@ class Checkpoint:
     def is_cores(self) -> bool:
         """Whether core's loader lists this file and reads its names, given that it is not quantized."""
         same = all(name == key for name, key in self.keys.items()) and self.prefix in CORES_PREFIXES
-        return self.family.core_reads and same and self.path.is_file() and not (self.added or self.nested)
+        return self.naming.core_reads and same and self.path.is_file() and not (self.added or self.nested)
 
     def require(self, kind: str, unquantized: bool = False) -> None:
         """Raise CheckpointError unless this is a sound quantized model of `kind`, or an unquantized one where those
@@ -120,16 +143,16 @@ class Checkpoint:
         weights = Weights(metadata=dict(self.metadata), spiece_model=tensors.get(SPIECE), notes=list(self.aloud))
         weights.notes += plain_values.note(plain_values.not_numbers({key: tensors[key] for key in self.kept}))
         for key in self.kept:
-            for target in names.targets(self.family.names, key.removeprefix(self.prefix)):
+            for target in targets(self.naming.before_reading, key.removeprefix(self.prefix)):
                 weights.plain[target.name] = target.take(self._plain(key, tensors))
         for _, layers in itertools.groupby(self.layers.values(), key=lambda layer: layer.weight_key):
             layers = list(layers)
             whole = self.read_layer(layers[0].stored, tensors)
             for layer in layers:
                 weights.quantized[layer.name] = StoredWeight(layer.format, layer.shape, layer.share(whole))
-        if not self.family.joins:
+        if not self.naming.joins:
             return weights
-        return joining.join(weights, self.family.joins, self.layers, self.path.name)
+        return joining.join(weights, self.naming.table, self.layers, self.path.name)
 
     def _plain(self, key: str, tensors: dict[str, torch.Tensor]) -> torch.Tensor:
         """An unquantized tensor, without the smoothing that it may have been given; fp8 as bfloat16, which has all of

@@ -6,10 +6,9 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from . import names
+from ..families.rules import Rule, Target, targets
 from .errors import Problem
 from .layers import DAMAGED, WEIGHT
-from .names import Target
 from .tensor_info import TensorInfo
 from .weights import QuantizedLayer, StoredWeight, Weights
 
@@ -35,7 +34,7 @@ class Part:
 
 
 def find_problems(
-    table: str, layers: Layers, plain: Mapping[str, str], tensors: Mapping[str, TensorInfo]
+    table: Iterable[Rule], layers: Layers, plain: Mapping[str, str], tensors: Mapping[str, TensorInfo]
 ) -> tuple[list[Problem], list[str]]:
     """(what is wrong, notes) of joining by `table`, as far as headers tell. plain: name -> key of the unquantized."""
     keys = {**plain, **{f"{name}{WEIGHT}": layer.weight_key for name, layer in layers.items()}}
@@ -52,7 +51,7 @@ def find_problems(
     return problems, [note for kind, made_of in joined.items() for note in _note(kind, made_of)]
 
 
-def join(weights: Weights, table: str, layers: Layers, file: str) -> Weights:
+def join(weights: Weights, table: Iterable[Rule], layers: Layers, file: str) -> Weights:
     """`weights` under ComfyUI's names. layers: those of `weights.quantized`. Raises CheckpointError if a piece of a
     layer is not there, or if pieces of a quantized one differ in what they have one of (nvfp4's scale)."""
     result = Weights(metadata=weights.metadata, spiece_model=weights.spiece_model, notes=weights.notes)
@@ -71,11 +70,11 @@ def join(weights: Weights, table: str, layers: Layers, file: str) -> Weights:
     return result
 
 
-def _places(table: str, tensor_names: Iterable[str]) -> dict[str, list[Part]]:
+def _places(table: Iterable[Rule], tensor_names: Iterable[str]) -> dict[str, list[Part]]:
     """ComfyUI's tensor -> what it is made of, in order."""
     found: dict[str, list[Part]] = {}
     for name in tensor_names:
-        for target in names.targets(table, name):
+        for target in targets(table, name):
             found.setdefault(target.name, []).append(Part(name, target))
     return {name: sorted(parts, key=lambda part: part.target.piece) for name, parts in found.items()}
 

@@ -3,7 +3,9 @@
 import re
 from collections.abc import Iterable
 
-from .kinds import FAMILIES, UNKNOWN, missing_signs, one_text
+from ..families import FAMILIES
+from ..families.family import UNKNOWN
+from ..families.recognise import missing_signs, one_text
 
 # names that are compared, of those that differ in more than numbers: more are slow and tell nothing new
 MOST_NAMES = 1000
@@ -33,19 +35,19 @@ def nearest(names: Iterable[str]) -> str:
     text = one_text(names)
     kinds = {re.sub(r"\d+", "0", name): name for name in reversed(names)}
     words = {name: _words(name) for name in list(kinds.values())[-MOST_NAMES:]}
-    best, family, lacking = 0.0, None, []
-    for one in FAMILIES:
-        missing = missing_signs(one, text) if one.kind != UNKNOWN else []
+    best, nearest, lacking = 0.0, None, []
+    for one in (naming for family in FAMILIES if family.kind != UNKNOWN for naming in family.namings):
+        missing = missing_signs(one, text)
         if missing:
             near = [max(_likeness(_words(_example(sign)), other) for other in words.values()) for sign in missing]
             share = (len(one.signs) - len(missing) + sum(near) / 2) / len(one.signs)
             if share > best:
-                best, family, lacking = share, one, [_example(sign) for sign in missing]
-    if family is None or best < LEAST:
+                best, nearest, lacking = share, one, [_example(sign) for sign in missing]
+    if nearest is None or best < LEAST:
         return ""
     like, name = max((_likeness(_words(lacking[0]), found), name) for name, found in words.items())
     closest = f" (the nearest is {name})" if like else ""
-    return f": the nearest known one is {family.model}, but names like {' and '.join(lacking)} are not there{closest}"
+    return f": the nearest known one is {nearest.model}, but names like {' and '.join(lacking)} are not there{closest}"
 
 
 def _example(sign: str) -> str:

@@ -5,12 +5,15 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from . import embedding, joining, names, scaled
+from ..families import UNRECOGNISED
+from ..families.family import UNKNOWN, Naming
+from ..families.recognise import Told, find_prefix, identify
+from ..families.rules import targets
+from . import embedding, joining, scaled
 from .added import find_added
 from .checkpoint import Checkpoint
 from .embedding import Embedding
 from .errors import Problem
-from .kinds import UNKNOWN, UNRECOGNISED, Family, find_prefix, identify
 from .layers import Findings, find_layers
 from .markers import HEADER_KEY, WHOLE_FILE, profile_note
 from .nearest import nearest
@@ -42,35 +45,36 @@ def open_checkpoint(path: str | Path, unnamed: bool = False) -> Checkpoint:
     contents = unwrapped.contents
     tensors = contents.tensors
     prefix = find_prefix(tensors)
-    family, model = identify(*model_shapes(tensors))
+    told = identify(*model_shapes(tensors))
+    family, naming = told.family, told.naming
     for module, others in family.tied.items():
         unwrapped.tie(module, others)
     counts = {key.removeprefix(prefix): math.prod(info.shape) for key, info in tensors.items()}
-    left = [prefix + name for name in unused(family, counts)]
+    left = [prefix + name for name in unused(told, counts)]
     for key in left:
         del tensors[key]
     beside = [key for key in tensors if key.startswith(family.beside)]
     for key in beside:
         del tensors[key]
-    added = find_added(path, family, prefix, tensors)
+    added = find_added(path, told, prefix, tensors)
     tensors.update(added.infos(files[0]))
     settings = [key for key in tensors if ATTENTION_SETTINGS.fullmatch(key)]
     taken = [
         key
         for key in tensors
-        if not ATTENTION_SETTINGS.fullmatch(key) and names.targets(family.names, key.removeprefix(prefix))
+        if not ATTENTION_SETTINGS.fullmatch(key) and targets(naming.before_reading, key.removeprefix(prefix))
     ]
     folded, consumed = find_scaled(tensors, taken)
     found = find_layers(contents, prefix, [key for key in taken if key not in folded and key not in consumed])
     found.folded |= folded
     found.consumed |= consumed
     alien = _not_cores(contents, prefix, found)
-    problems = _misplaced(path, family, prefix, tensors, alien) + added.problems + found.problems
-    embeddings = _embeddings(found, family, prefix)
+    problems = _misplaced(path, told, prefix, tensors, alien) + added.problems + found.problems
+    embeddings = _embeddings(found, naming, prefix)
     layers = {}
     for stored in found.layers:
-        layers.update(_renamed(stored, family, prefix, tensors[stored.weight_key], problems))
-    kept = _kept(taken, found, family, prefix, tensors, problems)
+        layers.update(_renamed(stored, naming, prefix, tensors[stored.weight_key], problems))
+    kept = _kept(taken, found, naming, prefix, tensors, problems)
     profile = profile_note(contents.metadata)
     upcast = embedding.note(len(embeddings)) + scaled.note(len(folded))
     aloud = contents.aloud + found.aloud + upcast
@@ -79,16 +83,15 @@ def open_checkpoint(path: str | Path, unnamed: bool = False) -> Checkpoint:
         notes.append(f"{len(beside)} tensors of other models ({beside[0]}, ...) are left to ComfyUI's loaders of those")
     if settings:
         notes.append(f"{len(settings)} attention settings of newer ComfyUI ({settings[0]}, ...) are not applied here")
-    if family.joins:
+    if naming.joins:
         plain = {key.removeprefix(prefix): key for key in kept}
-        unfit, joined = joining.find_problems(family.joins, layers, plain, tensors)
+        unfit, joined = joining.find_problems(naming.table, layers, plain, tensors)
         problems, notes = problems + unfit, notes + joined
     problems = [replace(problem, key=unwrapped.keys.get(problem.key, problem.key)) for problem in problems]
     return Checkpoint(
         path,
         files,
-        family,
-        model,
+        told,
         prefix,
         contents.metadata,
         tensors,
@@ -105,11 +108,11 @@ def open_checkpoint(path: str | Path, unnamed: bool = False) -> Checkpoint:
     )
 
 
-def _embeddings(found: Findings, family: Family, prefix: str) -> dict[str, Embedding]:
+def _embeddings(found: Findings, naming: Naming, prefix: str) -> dict[str, Embedding]:
     """Key -> the quantized lookup table, moved from the layers to what is folded."""
 
     def is_one(stored: StoredLayer) -> bool:
-        places = names.targets(family.names, f"{stored.name.removeprefix(prefix)}{WEIGHT}")
+        places = targets(naming.before_reading, f"{stored.name.removeprefix(prefix)}{WEIGHT}")
         return embedding.is_read(stored) and any(
             embedding.NAMES.fullmatch(place.name.removesuffix(WEIGHT)) for place in places
         )
@@ -134,17 +137,17 @@ def _not_cores(contents: Contents, prefix: str, found: Findings) -> str:
     return next((stored.weight_key for stored in found.layers if len(stored.keys) > 1), next(faults, ""))
 
 
-def _misplaced(path: Path, family: Family, prefix: str, tensors: dict[str, TensorInfo], alien: str) -> list[Problem]:
+def _misplaced(path: Path, told: Told, prefix: str, tensors: dict[str, TensorInfo], alien: str) -> list[Problem]:
     """A model that is none of ours, or a file that holds more than a diffusion model. alien: see _not_cores."""
     problems = []
-    if family.kind == UNKNOWN:
-        like = nearest(key.removeprefix(prefix) for key in tensors) if family is UNRECOGNISED else ""
-        remedy = family.elsewhere
+    if told.kind == UNKNOWN:
+        like = nearest(key.removeprefix(prefix) for key in tensors) if told.family is UNRECOGNISED else ""
+        remedy = told.family.elsewhere
         if LOADER in remedy and path.is_dir():
             remedy += " That reads no folders: get it as one file in 16 bits."
         elif LOADER in remedy and alien:
             remedy += f" That reads no quantized layers like {alien}: get it in 16 bits."
-        problems.append(Problem(path.name, "", f"is {family.model}{like}", remedy))
+        problems.append(Problem(path.name, "", f"is {told.model}{like}", remedy))
     outside = next((key for key in tensors if not key.startswith(prefix) and key != WHOLE_FILE), None)
     if outside is not None:
         cause = f"is not part of the diffusion model ({prefix}*)"
@@ -156,13 +159,13 @@ def _misplaced(path: Path, family: Family, prefix: str, tensors: dict[str, Tenso
 
 
 def _renamed(
-    stored: StoredLayer, family: Family, prefix: str, info: TensorInfo, problems: list[Problem]
+    stored: StoredLayer, naming: Naming, prefix: str, info: TensorInfo, problems: list[Problem]
 ) -> dict[str, QuantizedLayer]:
     """The layers of ComfyUI's model that one stored layer becomes; what is wrong with them goes to `problems`."""
     layers = {}
     rows, columns = stored.shape
     together = stored.encoding.rows
-    for target in names.targets(family.names, f"{stored.name.removeprefix(prefix)}{WEIGHT}"):
+    for target in targets(naming.before_reading, f"{stored.name.removeprefix(prefix)}{WEIGHT}"):
         name = target.name.removesuffix(WEIGHT)
         if embedding.NAMES.fullmatch(name):
             remedy = "Get the model with its embedding unquantized."
@@ -181,7 +184,7 @@ def _renamed(
 def _kept(
     taken: list[str],
     found: Findings,
-    family: Family,
+    naming: Naming,
     prefix: str,
     tensors: dict[str, TensorInfo],
     problems: list[Problem],
@@ -193,7 +196,7 @@ def _kept(
     origin: dict[str, str] = {}
     named = {key: key for key in kept} | {layer.weight_key: f"{layer.name}{WEIGHT}" for layer in found.layers}
     for key, name in named.items():
-        for target in names.targets(family.names, name.removeprefix(prefix)):
+        for target in targets(naming.before_reading, name.removeprefix(prefix)):
             file, shape = tensors[key].file.name, tensors[key].shape
             other = origin.setdefault(target.name, key)
             if other != key:

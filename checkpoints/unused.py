@@ -3,7 +3,8 @@
 import re
 from collections.abc import Mapping
 
-from .family import DIT, Family
+from ..families.family import DIT
+from ..families.recognise import Told
 from .markers import WHOLE_FILE
 
 # how names end of what other engines save and ComfyUI's models compute: angles of positions, numbers of tokens
@@ -18,26 +19,13 @@ SCHEDULE = re.compile(
     r"((noise_)?scheduler\.)?(betas|alphas|(log_)?sigmas|timesteps|logvar|(sqrt_|log_)?(one_minus_)?(recip_|recipm1_)?alphas_cumprod"
     r"(_prev|_next)?|sqrt_recip(m1)?_alphas_cumprod|posterior_\w+|lvlb_weights)"
 )
-# family -> those that its model in ComfyUI has all the same
-WANTED = {
-    "SeedVR2": {"freqs"},
-    "MiniMax-H3": {"inv_freq"},
-    "MiniMax-H3 (diffusers names)": {"inv_freq"},
-    "unknown DiT": COMPUTED,
-    "not a model that is known here": COMPUTED,
-}
-# family -> weights that were trained and are used no more
-IDLE = {
-    "Z-Image": {"norm_final.weight"},
-    "Z-Image (diffusers names)": {"norm_final.weight"},
-}
 
 
-def unused(family: Family, counts: Mapping[str, int]) -> list[str]:
+def unused(told: Told, counts: Mapping[str, int]) -> list[str]:
     """Which of a model's tensors (name without prefix -> how many values) are none of ComfyUI's model and change
     nothing. No known diffusion model has a single number beside its layers, but for flags that begin with "__"."""
-    computed, idle = COMPUTED - WANTED.get(family.model, set()), IDLE.get(family.model, set())
-    known = family.kind == DIT and bool(family.signs)
+    idle, computed = told.family.idle, COMPUTED - told.family.wanted if told.naming.signs else set()
+    known = told.kind == DIT and bool(told.naming.signs)
 
     def is_one(name: str) -> bool:
         end = name.rpartition(".")[2]

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from ..common.compiled import COMPILED
+from ..families.family import UNKNOWN
+from ..families.recognise import Told, find_prefix, recognise
 from .errors import Problem
-from .kinds import UNKNOWN, Family, find_prefix, recognise
 from .markers import WHOLE_FILE
 from .stored import codes_of
 from .tensor_info import SPIECE, WEIGHT, Contents, TensorInfo
@@ -103,21 +104,21 @@ def bare(key: str) -> str:
     return ".".join(part for part in _ended(key).split(".") if part not in INFIXES)
 
 
-def locate(tensors: Infos) -> dict[str, Family]:
+def locate(tensors: Infos) -> dict[str, Told]:
     """Prefix -> the known model whose names stand behind it. Several: whole models side by side, and beside them
     nothing but what a trainer keeps."""
     names = {bare(key): info for key, info in tensors.items()}
     return _inside({name: info for name, info in names.items() if not _is_loose(name)}, DEEPEST)
 
 
-def choose(models: Mapping[str, Family | None], file: str) -> tuple[str, list[str]]:
+def choose(models: Mapping[str, Told | None], file: str) -> tuple[str, list[str]]:
     """(the one of several models in a file that is read, what to say of that); None: one of no known family. Raises
     CheckpointError where nothing tells which."""
     if len(models) == 1:
         return next(iter(models)), []
     averages = [name for name in models if is_average(name)]
     listed = _listed(models)
-    if len(averages) != 1 or len({family and family.kind for family in models.values()}) > 1:
+    if len(averages) != 1 or len({told and told.kind for told in models.values()}) > 1:
         remedy = "Save the one that you want as a file of its own, with torch.save or as .safetensors."
         raise Problem(file, "", f"holds several tables of tensors: {listed}", remedy).error()
     said = f"of several copies ({listed}) the average of the weights is read: {averages[0].rstrip('.')}"
@@ -158,32 +159,32 @@ def layer_names(names: Iterable[str], contents: Contents, prefix: str) -> dict[s
     return found
 
 
-def _inside(names: Infos, depth: int) -> dict[str, Family]:
-    family = recognise(model_shapes(names)[0])
-    if family is not None:
-        return {"": family}
+def _inside(names: Infos, depth: int) -> dict[str, Told]:
+    told = recognise(model_shapes(names)[0])
+    if told is not None:
+        return {"": told}
     heads: dict[str, dict[str, TensorInfo]] = {}
     for name, info in names.items():
         head, dot, rest = name.partition(".")
         heads.setdefault(head + dot, {})[rest] = info
     if "" in {head.partition(".")[1] for head in heads} or not depth:
         return {}
-    found: dict[str, Family] = {}
+    found: dict[str, Told] = {}
     for head, rest in heads.items():
         if len(heads) > 1 and is_training(head):
             continue
         models = _inside({name: info for name, info in rest.items() if not _is_loose(name)}, depth - 1)
         if not models:
             return {}
-        found.update({head + prefix: family for prefix, family in models.items()})
-    ours = {prefix: family for prefix, family in found.items() if family.kind != UNKNOWN}
+        found.update({head + prefix: told for prefix, told in models.items()})
+    ours = {prefix: told for prefix, told in found.items() if told.kind != UNKNOWN}
     return ours if len(found) > 1 else found
 
 
-def _listed(models: Mapping[str, Family | None]) -> str:
+def _listed(models: Mapping[str, Told | None]) -> str:
     shown = [
-        f"{name.rstrip('.') or 'the file itself'} ({family.model if family else 'no model that is known here'})"
-        for name, family in itertools.islice(models.items(), MOST_LISTED)
+        f"{name.rstrip('.') or 'the file itself'} ({told.model if told else 'no model that is known here'})"
+        for name, told in itertools.islice(models.items(), MOST_LISTED)
     ]
     more = len(models) - len(shown)
     return f"{', '.join(shown)}{f' and {more} more' if more else ''}"

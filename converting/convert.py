@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ..checkpoints import Checkpoint, CheckpointError, Problem, is_part, open_checkpoint
 from ..checkpoints.endings import SAFETENSORS
-from ..checkpoints.kinds import UNRECOGNISED
+from ..families import UNRECOGNISED
 from ..reports.soundness import UNTRIED, outline_of
 from ..writing import check_path
 from . import packages

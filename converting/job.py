@@ -8,12 +8,10 @@ from functools import partial
 import torch
 
 from ..checkpoints.checkpoint import StoredWeight
-from ..checkpoints.dit_names import CONSTANTS
 from ..checkpoints.expert_names import expert_of
-from ..checkpoints.kinds import DIT
 from ..checkpoints.layers import CODES_ONLY
-from ..checkpoints.lightx2v_names import naming
 from ..checkpoints.markers import HEADER_KEY
+from ..families.family import DIT
 from ..formats import FORMATS, SMOOTHED, family, original, repackings
 from ..layer_rules import select
 from ..layer_rules.overrides import KEEP
@@ -82,7 +80,7 @@ class Job:
                 found.append(self._plain(output))
         if self._options.dialect == LIGHTX2V:
             found += smooth.norm_units(self.factors, self._shapes, self.formats, NORMS)
-            found = [unit.under(naming(self._checkpoint.model).prefix) for unit in found]
+            found = [unit.under(self._checkpoint.told.variant.lightx2v.prefix) for unit in found]
         return found
 
     def metadata(self) -> dict[str, str]:
@@ -293,7 +291,7 @@ class Job:
     def _plain(self, output: Output) -> Unit:
         info = self._source.info(output.pieces[0].key)
         kept = torch.bfloat16 if info.dtype in CODES_ONLY else getattr(torch, info.dtype)
-        if self._options.kept and kept.is_floating_point and output.name not in CONSTANTS:
+        if self._options.kept and kept.is_floating_point and output.name not in self._checkpoint.family.constants:
             kept = KEPT[self._options.kept]
 
         def parts() -> Iterator[tuple[str, torch.Tensor]]:

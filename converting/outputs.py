@@ -5,10 +5,9 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from ..checkpoints import Checkpoint, names
+from ..checkpoints import Checkpoint
 from ..checkpoints.layers import SPIECE
-from ..checkpoints.lightx2v_names import SAME, is_cut_evenly, lightx2v_targets, naming
-from ..checkpoints.originals import original
+from ..families.rules import targets
 from .errors import ConvertError
 
 # as LightX2V's converter names and stores things; as ComfyUI's own loaders read them; as this pack's layers are saved,
@@ -16,8 +15,6 @@ from .errors import ConvertError
 LIGHTX2V, COMFYUI, X2V = "lightx2v", "comfyui", "x2v"
 DIALECTS = (LIGHTX2V, COMFYUI, X2V)
 
-# rename tables (checkpoints/names.py) of files that have Wan's own names already
-WANS_OWN = ("same", "wan-t5", "xlm-r")
 # what is no tensor of ComfyUI's models: Wan's own files have a logit scale, ComfyUI's carry the tokenizer
 ALSO_THERE = {LIGHTX2V: ("log_scale", "logit_scale"), COMFYUI: (SPIECE,), X2V: (SPIECE,)}
 
@@ -93,13 +90,13 @@ def outputs(checkpoint: Checkpoint, dialect: str) -> dict[str, Output]:
 def _cut_from(checkpoint: Checkpoint, dialect: str, shapes: dict[str, tuple[int, ...]]) -> dict[str, Output]:
     """Key -> the tensor as ComfyUI has it, of a diffusion model whose tensors LightX2V calls otherwise. Raises
     ConvertError for a layer that cannot be what LightX2V has apart."""
-    if dialect != LIGHTX2V:
+    if dialect != LIGHTX2V or not checkpoint.naming.is_lightx2vs:
         return {}
     found = {}
     for key, name in _source_names(checkpoint, dialect).items():
-        ours, theirs = lightx2v_targets(checkpoint, name)
+        ours, theirs = checkpoint.told.lightx2v_targets(name)
         shape = shapes[key]
-        if not is_cut_evenly(shape, theirs, naming(checkpoint.model).square):
+        if not checkpoint.told.variant.lightx2v.can_cut(shape, theirs):
             raise ConvertError(
                 f"{checkpoint.path.name}: {key} has shape {list(shape)}, which is not the {theirs[0].parts} equal "
                 f"parts that LightX2V has of it. Convert this model to the dialect {COMFYUI} or {X2V}."
@@ -129,28 +126,24 @@ def left_out(checkpoint: Checkpoint, dialect: str) -> list[str]:
 
 def _keeps_settings(checkpoint: Checkpoint, dialect: str) -> bool:
     """Whether the modules that attention settings are of have the same names in the dialect."""
-    return dialect != LIGHTX2V and checkpoint.family.names == SAME and not checkpoint.family.joins
+    return dialect != LIGHTX2V and not checkpoint.naming.table
 
 
 def _places(checkpoint: Checkpoint, dialect: str, key: str, name: str) -> list[tuple[str, int, int, Piece]]:
     """[(name in the dialect, share of how many of that tensor's rows, which piece)] of one tensor of the source."""
-    table = checkpoint.family.names
-    if dialect == LIGHTX2V and table in WANS_OWN:
-        _, found = lightx2v_targets(checkpoint, name)
+    if dialect == LIGHTX2V and checkpoint.naming.is_lightx2vs:
+        _, found = checkpoint.told.lightx2v_targets(name)
         return [(one.name, one.piece, one.pieces, Piece(key, one.part, one.parts)) for one in found]
     result = []
-    if dialect != LIGHTX2V:
-        table = checkpoint.family.joins or table
-    for target in names.targets(table, name):
+    for target in targets(checkpoint.naming.table, name):
         changes = (target.change,) if target.change else ()
         if dialect != LIGHTX2V:
             piece = Piece(key, target.part, target.parts, changes)
             result.append((target.name, target.piece, target.pieces, piece))
             continue
-        wan, rule = original(checkpoint.kind, target.name)
-        if wan is not None:
-            changes += (rule.change,) if rule.change else ()
-            result.append((wan, rule.part, rule.parts, Piece(key, target.part, target.parts, changes)))
+        for wan in targets(checkpoint.told.variant.lightx2v.table, target.name):
+            changes += (wan.change,) if wan.change else ()
+            result.append((wan.name, wan.piece, wan.pieces, Piece(key, target.part, target.parts, changes)))
     return result
 
 

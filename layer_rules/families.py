@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ..checkpoints.kinds import begins, one_text
+from ..families.recognise import begins, one_text
 
 
 @dataclass(frozen=True)

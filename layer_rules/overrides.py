@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from ..checkpoints.kinds import PREFIXES
 from ..common import limits
+from ..families.recognise import PREFIXES
 from .errors import RuleError
 from .format_names import CHOICES, format_named
 

@@ -8,7 +8,7 @@ import comfy.text_encoders.wan
 import torch
 
 from ..checkpoints import Checkpoint, CheckpointError, Problem, Weights
-from ..checkpoints.kinds import CLIP_VISION, DIT, T5
+from ..families.family import CLIP_VISION, DIT, T5
 from ..kernels.machine import describe
 from ..schemes import AUTO, resolve
 from ..schemes.plan import Plan

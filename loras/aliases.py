@@ -4,30 +4,20 @@ from collections.abc import Iterator, Mapping
 
 import torch
 
-from ..checkpoints.kinds import identify
-from ..checkpoints.lightx2v_names import is_cut_evenly, naming
-from ..checkpoints.names import Target, targets
+from ..families.recognise import identify
+from ..families.rules import Target, targets
 
-# model, as kinds.py says it -> tables beside the one of its files; what has none has diffusers' names itself
-TABLES = {
-    "Flux": ("to omi's flux",),
-    "Chroma": ("to flux", "to omi's flux"),
-    "Lumina 2": ("to z-image",),
-    "HunyuanVideo": ("to diffusers' hunyuan-video", "to omi's hunyuan-video"),
-    "HunyuanVideo 1.5": ("to diffusers' hunyuan-video",),
-}
 # core's way to name a part of a tensor: (name, (dimension, start, length)), or (name, None, change)
 Part = str | tuple
 
 
 def aliases(shapes: Mapping[str, tuple[int, ...]]) -> Iterator[tuple[str, Part]]:
     """(another name, what it is of the tensors in `shapes`, whose names are ComfyUI's)."""
-    _, model = identify(dict(shapes), quantized=True)
-    own = naming(model)
-    for table in (own.table, *TABLES.get(model, ())):
+    variant = identify(shapes, quantized=True).variant
+    for table in (variant.lightx2v.table, *variant.lora_names):
         for name, shape in shapes.items():
             found = targets(table, name)
-            if shape and is_cut_evenly(shape, found, own.square):
+            if shape and variant.lightx2v.can_cut(shape, found):
                 yield from _aliases(name, shape[0], found)
 
 

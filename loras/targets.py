@@ -4,7 +4,7 @@ import difflib
 import re
 from collections.abc import Iterator, Mapping
 
-from ..checkpoints.names import RULES
+from ..families.wan import FROM_DIFFUSERS
 from .aliases import Part, aliases
 from .key_formats import flat, without_wrappers
 
@@ -14,7 +14,7 @@ Target = Part
 # diffusers' names of Wan's layers, for names with "_" in place of dots
 _DIFFUSERS = tuple(
     (re.compile(rule.pattern.replace(r"\.", "_").replace("(?=_)", "(?=_|$)")), rule.targets[0])
-    for rule in RULES["wan-diffusers"]
+    for rule in FROM_DIFFUSERS
 )
 
 

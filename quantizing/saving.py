@@ -4,7 +4,6 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import comfy.model_management
@@ -12,14 +11,13 @@ import comfy.sd1_clip
 import torch
 from comfy_kitchen.tensor import QuantizedTensor
 
-from ..checkpoints.kinds import T5, identify
-from ..checkpoints.lightx2v_names import naming
-from ..checkpoints.names import Target, targets
-from ..checkpoints.originals import original
 from ..converting import packages
 from ..converting.outputs import COMFYUI, LIGHTX2V
 from ..converting.units import Spec, Unit
 from ..converting.writer import Writer, reserved
+from ..families import t5
+from ..families.family import T5
+from ..families.recognise import identify
 from ..linear.layers import linear_layers
 from .errors import QuantizeError
 from .model import DIFFUSION_MODEL
@@ -50,8 +48,8 @@ def save_model(
     part = Part(patcher, DIFFUSION_MODEL, dialect, patcher.model.get_dtype_inference())
     if dialect == LIGHTX2V:
         shapes = {name: tuple(tensor.shape) for name, tensor in part.tensors().items()}
-        names = naming(identify(shapes, quantized=True)[1])
-        part = replace(part, places=partial(targets, names.table), square=names.square)
+        names = identify(shapes, quantized=True).variant.lightx2v
+        part = replace(part, names=names)
         units = [unit.under(names.prefix) for unit in part.units()]
     else:
         units = part.units()
@@ -66,7 +64,7 @@ def save_clip(clip, target: Path, dialect: str, progress: Progress = lambda done
     """
     part = Part(with_loras_in_weights(clip.patcher), f"{_encoder(clip)}.{TRANSFORMER}", dialect, torch.bfloat16)
     if dialect == LIGHTX2V:
-        part = replace(part, places=_wans)
+        part = replace(part, names=t5.WANS)
     _check_encoder(part)
     tokenizer = {} if dialect == LIGHTX2V else clip.tokenizer.state_dict()
     carried = [plain(name, Spec.of(tensor), lambda made=tensor: made) for name, tensor in tokenizer.items()]
@@ -90,12 +88,6 @@ def _write(units: Sequence[Unit], target: Path, package: str, metadata: dict[str
     return writer.bytes
 
 
-def _wans(name: str) -> list[Target]:
-    """Where a tensor goes in Wan's file of the text encoder."""
-    wan, _ = original(T5, name)
-    return [] if wan is None else [Target(wan)]
-
-
 def _encoder(clip) -> str:
     """The name of the only encoder in a CLIP."""
     children = clip.cond_stage_model.named_children()
@@ -115,7 +107,7 @@ def _check_encoder(part: Part) -> None:
         return
     shapes = {name: tuple(tensor.shape) for name, tensor in part.tensors().items()}
     name = part.path.removesuffix(f".{TRANSFORMER}")
-    if part.dialect != COMFYUI and identify(shapes, quantized=True)[0].kind != T5:
+    if part.dialect != COMFYUI and identify(shapes, quantized=True).kind != T5:
         raise QuantizeError(
             f"{name} is no umt5, the only text encoder that the dialect {part.dialect} is read of. Save it in the "
             f"dialect {COMFYUI}."

@@ -8,11 +8,11 @@ from comfy_kitchen.tensor import QuantizedTensor
 
 from ..checkpoints.checkpoint import StoredWeight
 from ..checkpoints.cutting import cut
-from ..checkpoints.lightx2v_names import is_cut_evenly
-from ..checkpoints.names import Target
 from ..converting.dialects import choices, layer_specs, layer_tensors, writable
 from ..converting.outputs import LIGHTX2V
 from ..converting.units import Spec, Unit
+from ..families.family import SAME, LightX2VNames
+from ..families.rules import targets
 from ..formats import FORMATS, SMOOTHED, format_of, like, original
 from ..formats.convert import convert
 from ..formats.format import Format
@@ -32,16 +32,14 @@ PREFIXED = ("comfy_quant", "weight_scale", "weight_scale_2", "input_scale", "pre
 @dataclass(frozen=True)
 class Part:
     """What is written of a ModelPatcher's model, which is on no device: the module called `path`. `plain_dtype`: of
-    weights that only the forward of another pack's layer can tell. `places`: a tensor's name in `path` -> where it goes
-    in the dialect, all of it to one tensor or shares of its rows to several; nowhere if the dialect does not have it.
-    `square`: as in lightx2v_names.Naming."""
+    weights that only the forward of another pack's layer can tell. `names`: what the dialect calls its
+    tensors."""
 
     patcher: object
     path: str
     dialect: str
     plain_dtype: torch.dtype
-    places: Callable[[str], list[Target]] = lambda name: [Target(name)]
-    square: bool = True
+    names: LightX2VNames = SAME
 
     def units(self) -> list[Unit]:
         """Raises QuantizeError for a layer whose format, smoothing or shape the dialect does not have."""
@@ -64,8 +62,8 @@ class Part:
 
     def _units(self, name: str, tensor: torch.Tensor, layers: dict[str, torch.nn.Module]) -> list[Unit]:
         """One for each tensor, or each layer, that this tensor becomes."""
-        places = self.places(name)
-        if not is_cut_evenly(tuple(tensor.shape), places, self.square):
+        places = targets(self.names.table, name)
+        if not self.names.can_cut(tuple(tensor.shape), places):
             raise QuantizeError(
                 f"{name} has shape {list(tensor.shape)}, which is not the {places[0].parts} equal parts that LightX2V "
                 "has of it. Save this model in another dialect."

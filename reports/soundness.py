@@ -1,9 +1,9 @@
 """Whether a checkpoint loads, as far as its headers, its small tensors and ComfyUI's models tell."""
 
 from ..checkpoints import Checkpoint, Outline, Problem, read_outline
-from ..checkpoints.kinds import UNKNOWN_DIT, UNRECOGNISED
 from ..checkpoints.nearest import nearest
 from ..core.on_path import StartError, use_comfyui
+from ..families import UNKNOWN_DIT, UNRECOGNISED
 
 UNTRIED = "not held against ComfyUI's models, as there is no ComfyUI here: set COMFYUI_PATH to one"
 PERHAPS = "ComfyUI may know it all the same: set COMFYUI_PATH to one, and this looks there too."
@@ -38,5 +38,5 @@ def _unknown(checkpoint: Checkpoint) -> list[Problem]:
     if checkpoint.family not in (UNKNOWN_DIT, UNRECOGNISED):
         return []
     like = nearest(key.removeprefix(checkpoint.prefix) for key in checkpoint.tensors)
-    what = "a quantized model that is not known here" if checkpoint.layers else UNRECOGNISED.model
+    what = "a quantized model that is not known here" if checkpoint.layers else checkpoint.model
     return [Problem(checkpoint.path.name, "", f"is {what}{like}", PERHAPS)]

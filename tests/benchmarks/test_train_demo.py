@@ -7,8 +7,8 @@ import sys
 import pytest
 import torch
 from distance import distance
+from name_tables import targets_of
 
-from x2v_quant.checkpoints.names import targets
 from x2v_quant.demo import trained, widen
 from x2v_quant.demo.scenes import SCENES, render
 
@@ -20,8 +20,8 @@ def videos():
     return render(list(SCENES[:3]), torch.Generator().manual_seed(3))
 
 
-def renamed(table: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {place.name: place.take(tensor) for name, tensor in tensors.items() for place in targets(table, name)}
+def renamed(model: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {place.name: place.take(tensor) for name, tensor in tensors.items() for place in targets_of(model, name)}
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +101,7 @@ def test_text_encoder_equals_cores(load):
         "vocab_size": text["token_embedding.weight"].shape[0],
     }
     core = T5(config, torch.float32, torch.device("cpu"), comfy.ops.manual_cast)
-    core.load_state_dict(renamed("wan-t5", text.tensors()))
+    core.load_state_dict(renamed("umt5 encoder", text.tensors()))
     ids, real = text.tokens([SCENES[0].caption, "cyan", ""])
     assert real.sum(1).tolist() == [6, 2, 1]
     theirs = core(ids, real.long())[0]
@@ -130,7 +130,7 @@ def test_vision_encoder_equals_cores(load):
         "projection_dim": clip.TEXT_WIDTH,
     }
     core = CLIPVisionModelProjection(config, torch.float32, torch.device("cpu"), comfy.ops.manual_cast)
-    core.load_state_dict(renamed("xlm-r", vision.tensors()))
+    core.load_state_dict(renamed("CLIP ViT vision encoder (XLM-R)", vision.tensors()))
     images, _ = clip.frames(3, torch.Generator().manual_seed(0))
     before_last, embedding = vision(images)
     _, penultimate, theirs, _ = core(pixel_values=images, intermediate_output=-2)

@@ -6,13 +6,15 @@ import re
 import pytest
 import torch
 from family_files import FAMILIES, core_model, lightx2vs, tensors_of, write
+from name_tables import called, table_of, targets_of
 from older_comfyui import in_core
 from safetensors.torch import save_file
 
 from x2v_quant.checkpoints import open_checkpoint
-from x2v_quant.checkpoints.dit_names import DIT_RULES, LIGHTX2V_RULES
-from x2v_quant.checkpoints.names import targets
 from x2v_quant.cli import main
+from x2v_quant.families import FAMILIES as ALL_FAMILIES
+from x2v_quant.families.family import DIT
+from x2v_quant.families.rules import targets
 
 DEPTH = {"depth": 2, "depth_single_blocks": 3, "hidden_size": 256}
 
@@ -58,7 +60,7 @@ def test_the_tables_say_what_cores_own_say(name):
     for theirs, (ours, first) in core.items():
         if theirs.startswith("controlnet_"):
             continue
-        found = targets(name, theirs)
+        found = targets_of(FAMILIES[name].model, theirs)
         assert {target.name for target in found} == {ours}, theirs
         if first is not None:
             (target,) = found
@@ -76,7 +78,7 @@ def test_hunyuan_videos_table_says_what_cores_own_says():
         for theirs in lightx2vs(name, core_model(name).state_dict()):
             fused = re.sub(r"_attn_[qkv]\.", "_attn_qkv.", theirs)
             (ours,) = HunyuanVideo.process_unet_state_dict(None, {fused: None})
-            assert {target.name for target in targets("hunyuan-video", theirs)} == {ours}, theirs
+            assert {target.name for target in targets_of("HunyuanVideo", theirs)} == {ours}, theirs
 
 
 def test_scale_and_shift_of_the_output_change_places():
@@ -84,50 +86,63 @@ def test_scale_and_shift_of_the_output_change_places():
     from comfy.utils import swap_scale_shift
 
     weight = torch.arange(8.0).reshape(4, 2)
-    found = sorted(targets("flux", "norm_out.linear.weight"), key=lambda target: target.piece)
+    found = sorted(targets_of("Flux (diffusers names)", "norm_out.linear.weight"), key=lambda target: target.piece)
     assert torch.equal(torch.cat([target.take(weight) for target in found]), swap_scale_shift(weight))
 
 
-# table -> the files that have its names
+# a model -> the files that have the names of its table
 NAMED = {
-    "flux": ("flux", "flux 2", "longcat"),
-    "z-image": ("z-image",),
-    "hunyuan-video": ("hunyuan", "hunyuan 1.5"),
-    "minimax-h3": ("minimax-h3",),
+    "Flux (diffusers names)": ("flux", "flux 2", "longcat"),
+    "Flux": (),
+    "Z-Image (diffusers names)": ("z-image",),
+    "HunyuanVideo": ("hunyuan", "hunyuan 1.5"),
+    "MiniMax-H3 (diffusers names)": ("minimax-h3",),
 }
 
 
-@pytest.mark.parametrize("table", in_core(DIT_RULES))
-def test_no_rule_is_dead(table):
-    files = NAMED.get(table, ())
-    names = [key for name in files for key in lightx2vs(name, core_model(name).state_dict())]
+def test_every_table_of_names_is_here():
+    tables = {naming.model for family in ALL_FAMILIES for naming in family.namings if naming.joins}
+    assert tables == NAMED.keys()
+
+
+@pytest.mark.parametrize("model", in_core(NAMED))
+def test_no_rule_is_dead(model):
+    names = [key for name in NAMED[model] for key in lightx2vs(name, core_model(name).state_dict())]
     names.append("double_blocks.0.img_attn.norm.query_norm.scale")  # as models' authors have it
-    for rule in DIT_RULES[table]:
+    for rule in table_of(model):
         assert any(re.match(rule.pattern, name) for name in names), rule.pattern
 
 
-# table -> the families whose models have ComfyUI's names of it
+# a model under ComfyUI's names that LightX2V has under others -> its row of FAMILIES
 LIGHTX2VS = {
-    "to flux": "flux",
-    "to flux 2": "flux 2",
-    "to longcat": "longcat",
-    "to z-image": "z-image",
-    "to hunyuan-video": "hunyuan",
-    "to hunyuan-video 1.5": "hunyuan 1.5",
-    "to minimax-h3": "minimax-h3",
+    "Flux": "flux",
+    "Flux.2": "flux 2",
+    "LongCat-Image": "longcat",
+    "Z-Image": "z-image",
+    "HunyuanVideo": "hunyuan",
+    "HunyuanVideo 1.5": "hunyuan 1.5",
+    "MiniMax-H3": "minimax-h3",
 }
 
 
-def test_every_table_has_its_family():
-    assert LIGHTX2VS.keys() == LIGHTX2V_RULES.keys()
+def test_every_table_of_lightx2vs_names_is_here():
+    tables = {
+        variant.model
+        for family in ALL_FAMILIES
+        for naming in family.namings
+        for variant in naming.variants
+        if family.kind == DIT and variant.lightx2v.table
+    }
+    assert tables == LIGHTX2VS.keys()
 
 
-@pytest.mark.parametrize("family,table", in_core((family, table) for table, family in LIGHTX2VS.items()))
-def test_the_two_directions_are_one_table(family, table):
+@pytest.mark.parametrize("family,model", in_core((family, model) for model, family in LIGHTX2VS.items()))
+def test_the_two_directions_are_one_table(family, model):
     """Every row is used, and leads back to where the tensor was, row for row."""
-    forth = next(name for name, files in NAMED.items() if family in files)
+    forth = table_of(next(name for name, files in NAMED.items() if family in files))
+    table = called(model).variant.lightx2v.table
     tensors = tensors_of(family)
-    for rule in LIGHTX2V_RULES[table]:
+    for rule in table:
         assert any(re.match(rule.pattern, name) for name in tensors), rule.pattern
     for name, tensor in tensors.items():
         if name in FAMILIES[family].constants:

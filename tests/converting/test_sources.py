@@ -5,9 +5,10 @@ import re
 
 import pytest
 import torch
+from name_tables import targets_of
 from safetensors.torch import load_file, save_file
 
-from x2v_quant.checkpoints import names, open_checkpoint
+from x2v_quant.checkpoints import open_checkpoint
 from x2v_quant.converting.outputs import COMFYUI, LIGHTX2V
 
 # as diffusers' own conversion of Wan names them
@@ -98,10 +99,12 @@ def test_encoders_go_to_comfyuis_names_and_back(name, fixtures, converted):
         assert torch.equal(direct[key], back[key]), key
 
 
-@pytest.mark.parametrize("name,table", [("t5.safetensors", "wan-t5"), ("clip.safetensors", "xlm-r")])
-def test_comfyuis_names_are_those_that_the_loaders_give_them(name, table, fixtures, converted):
+@pytest.mark.parametrize(
+    "name,model", [("t5.safetensors", "umt5 encoder"), ("clip.safetensors", "CLIP ViT vision encoder (XLM-R)")]
+)
+def test_comfyuis_names_are_those_that_the_loaders_give_them(name, model, fixtures, converted):
     given = load_file(fixtures / name)
-    expected = {target.name for key in given for target in names.targets(table, key)}
+    expected = {target.name for key in given for target in targets_of(model, key)}
     found = load_file(converted(fixtures / name, format="int8-channel", dialect=COMFYUI))
     beside = (".comfy_quant", ".weight_scale")
     assert {key for key in found if not key.endswith(beside)} == expected

@@ -5,9 +5,9 @@ import re
 import pytest
 import torch
 from family_files import lightx2vs
+from name_tables import targets_of
 from older_comfyui import in_core, is_in_core
 
-from x2v_quant.checkpoints.names import targets
 from x2v_quant.layer_rules import default, select
 from x2v_quant.layer_rules.families import DIFFUSION_MODELS, ENCODERS, families_of
 
@@ -111,7 +111,7 @@ def by_rename_table(model, table, keys):
     """The file's names -> ComfyUI's first target, by a rename table of the loaders."""
     origin = {}
     for key in keys:
-        found = targets(table, key)
+        found = targets_of(table, key)
         if found and found[0].name.removesuffix(".weight") in model.layers:
             origin[key.removesuffix(".weight")] = found[0].name.removesuffix(".weight")
     return origin
@@ -165,13 +165,13 @@ def wan_t5(model):
     blocks = (f"blocks.{i}.{part}.weight" for i in range(2) for part in ("norm1", "norm2", "pos_embedding.embedding"))
     layers = ("attn.q", "attn.k", "attn.v", "attn.o", "ffn.gate.0", "ffn.fc1", "ffn.fc2")
     keys = [*blocks, *(f"blocks.{i}.{layer}.weight" for i in range(2) for layer in layers)]
-    return by_rename_table(model, "wan-t5", ["token_embedding.weight", "norm.weight", *keys])
+    return by_rename_table(model, "umt5 encoder", ["token_embedding.weight", "norm.weight", *keys])
 
 
 def xlm_r(model):
     layers = ("attn.to_qkv", "attn.proj", "mlp.0", "mlp.2", "norm1")
     keys = [f"visual.transformer.{i}.{layer}.weight" for i in range(2) for layer in layers]
-    return by_rename_table(model, "xlm-r", [*keys, "visual.patch_embedding.weight"])
+    return by_rename_table(model, "CLIP ViT vision encoder (XLM-R)", [*keys, "visual.patch_embedding.weight"])
 
 
 # naming -> (model, model -> {the file's name: ComfyUI's}, tensors that tell the family beside the layers)

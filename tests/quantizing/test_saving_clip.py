@@ -6,10 +6,10 @@ import comfy.text_encoders.flux
 import pytest
 import torch
 from distance import distance
+from name_tables import targets_of
 from older_comfyui import read_by_core
 from safetensors.torch import load_file, save_file
 
-from x2v_quant.checkpoints import names
 from x2v_quant.converting.dialects import WRITERS, choices
 from x2v_quant.converting.outputs import COMFYUI, DIALECTS, LIGHTX2V, X2V
 from x2v_quant.demo import encoders
@@ -64,7 +64,7 @@ def wans(tmp_path_factory):
 @pytest.fixture(scope="module")
 def core(wans, tmp_path_factory):
     """core(path) -> the CLIP that Load CLIP gives, of a file with the sizes of `wans`; its own is at core.path."""
-    tensors = {names.targets("wan-t5", name)[0].name: tensor for name, tensor in load_file(wans).items()}
+    tensors = {targets_of("umt5 encoder", name)[0].name: tensor for name, tensor in load_file(wans).items()}
     config = config_of(tensors, "")
     spiece = (wans.parent / "spiece.model").read_bytes()
     path = tmp_path_factory.mktemp("core") / "umt5.safetensors"

@@ -1,6 +1,6 @@
 """Modules that are added to a model and do not load without it: what they are, and what they need."""
 
-from .family import UNKNOWN, Family
+from .family import UNKNOWN, Family, plain
 
 ALONE = "It does not load alone: "
 WHOLE = f"{ALONE}get {{}} as one file, which holds Wan's own blocks too."
@@ -11,7 +11,7 @@ PACK = f"{ALONE}it needs a node pack for {{}}."
 
 
 def _family(model: str, sign: str, elsewhere: str) -> Family:
-    return Family(UNKNOWN, f"{model}, an add-on", (sign,), elsewhere=elsewhere)
+    return plain(UNKNOWN, f"{model}, an add-on", sign, elsewhere=elsewhere)
 
 
 # what they are, a pattern that begins some name, and where they belong; the more special one first. Those that repeat

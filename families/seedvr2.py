@@ -1,0 +1,16 @@
+"""SeedVR2, a video upscaler, whose names are the same everywhere."""
+
+from .family import DIT, Companion, Family, Naming, Variant
+
+_SOURCE = "ByteDance-Seed/SeedVR2-3B"
+
+SEEDVR2 = Family(
+    DIT,
+    (Naming((r"blocks\.\d+\.attn\.proj_qkv\.(vid|all)\.", r"vid_in\.proj\."), (Variant("SeedVR2"),)),),
+    # the only two texts that it is asked with, encoded
+    companions=(
+        Companion("positive_conditioning", "pos_emb.pt", (58, 5120), _SOURCE),
+        Companion("negative_conditioning", "neg_emb.pt", (64, 5120), _SOURCE),
+    ),
+    wanted=frozenset({"freqs"}),
+)

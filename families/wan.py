@@ -1,0 +1,72 @@
+"""Wan 2.1 and 2.2. The experts of Wan 2.2 t2v have the very same names and shapes as Wan 2.1."""
+
+from .family import DIFFUSERS, DIT, Family, Naming, Variant
+from .rules import Rule
+
+# diffusers' names in a block, also of VACE -> Wan's own, which are ComfyUI's
+_BLOCK = {
+    r"attn1\.to_([qkv])(?=\.)": r"self_attn.\2",
+    r"attn1\.to_out\.0(?=\.)": "self_attn.o",
+    r"attn1\.norm_([qk])(?=\.)": r"self_attn.norm_\2",
+    r"attn2\.to_([qkv])(?=\.)": r"cross_attn.\2",
+    r"attn2\.to_out\.0(?=\.)": "cross_attn.o",
+    r"attn2\.norm_([qk])(?=\.)": r"cross_attn.norm_\2",
+    r"attn2\.add_([kv])_proj(?=\.)": r"cross_attn.\2_img",
+    r"attn2\.norm_added_k(?=\.)": "cross_attn.norm_k_img",
+    r"norm2(?=\.)": "norm3",
+    r"ffn\.net\.0\.proj(?=\.)": "ffn.0",
+    r"ffn\.net\.2(?=\.)": "ffn.2",
+    r"scale_shift_table$": "modulation",
+    r"proj_in(?=\.)": "before_proj",
+    r"proj_out(?=\.)": "after_proj",
+}
+FROM_DIFFUSERS = (
+    Rule(r"condition_embedder\.time_embedder\.linear_1(?=\.)", ("time_embedding.0",)),
+    Rule(r"condition_embedder\.time_embedder\.linear_2(?=\.)", ("time_embedding.2",)),
+    Rule(r"condition_embedder\.time_proj(?=\.)", ("time_projection.1",)),
+    Rule(r"condition_embedder\.text_embedder\.linear_1(?=\.)", ("text_embedding.0",)),
+    Rule(r"condition_embedder\.text_embedder\.linear_2(?=\.)", ("text_embedding.2",)),
+    Rule(r"condition_embedder\.image_embedder\.pos_embed$", ("img_emb.emb_pos",)),
+    Rule(r"condition_embedder\.image_embedder\.norm1(?=\.)", ("img_emb.proj.0",)),
+    Rule(r"condition_embedder\.image_embedder\.ff\.net\.0\.proj(?=\.)", ("img_emb.proj.1",)),
+    Rule(r"condition_embedder\.image_embedder\.ff\.net\.2(?=\.)", ("img_emb.proj.3",)),
+    Rule(r"condition_embedder\.image_embedder\.norm2(?=\.)", ("img_emb.proj.4",)),
+    Rule(r"scale_shift_table$", ("head.modulation",)),
+    Rule(r"proj_out(?=\.)", ("head.head",)),
+    *(Rule(rf"((?:vace_)?blocks\.\d+)\.{theirs}", (rf"\1.{wans}",)) for theirs, wans in _BLOCK.items()),
+)
+
+WAN = Family(
+    DIT,
+    (
+        Naming(
+            (r"head\.modulation$", r"blocks\.\d+\.self_attn\.q\.weight$"),
+            (
+                Variant("Wan 2.1 VACE", "vace_patch_embedding.weight"),
+                Variant("Wan camera control", "control_adapter.conv.weight"),
+                Variant("Wan 2.2 s2v", "casual_audio_encoder.encoder.final_linear.weight"),
+                Variant("Wan HuMo", "audio_proj.audio_proj_glob_1.layer.bias"),
+                Variant("Wan 2.2 animate", "face_adapter.fuser_blocks.0.k_norm.weight"),
+                Variant("Wan SCAIL 2", "patch_embedding_mask.weight"),
+                Variant("Wan SCAIL", "patch_embedding_pose.weight"),
+                Variant("WanDancer", "patch_embedding_global.weight"),
+                Variant("Wan 2.1 flf2v", "img_emb.emb_pos"),
+                Variant("Wan 2.1 i2v", "img_emb.proj.0.bias"),
+                Variant("Wan 2.2 5B", "head.head.weight", 0, 4 * 48),
+                Variant("Wan 2.2 i2v", "patch_embedding.weight", 1, 36),
+                Variant("Wan 2.1 t2v"),
+            ),
+        ),
+        Naming(
+            (r"blocks\.\d+\.attn1\.to_q\.weight$", r"condition_embedder\.", r"scale_shift_table$"),
+            (
+                Variant(f"Wan 2.1 VACE{DIFFUSERS}", "vace_patch_embedding.weight"),
+                Variant(f"Wan 2.1 i2v{DIFFUSERS}", "condition_embedder.image_embedder.norm1.weight"),
+                Variant(f"Wan 2.1 t2v{DIFFUSERS}"),
+            ),
+            FROM_DIFFUSERS,
+            core_reads=False,
+            is_lightx2vs=False,
+        ),
+    ),
+)
