@@ -6,7 +6,7 @@ from pathlib import Path
 import comfy.lora
 import torch
 
-from ..loras import LoRAError, Places, name_of, part_for, read_lora, translate
+from ..loras import LoRAError, LoRATargets, name_of, read_lora, tensors_for, translate
 from .errors import ConvertError
 from .outputs import Output
 
@@ -19,21 +19,21 @@ class LoRAs:
     """
 
     def __init__(self, files: Sequence[tuple[Path, float]], outputs: Mapping[str, Output], expert: str | None = None):
-        places = Places({name: output.shape for name, output in outputs.items()})
+        targets = LoRATargets({name: output.shape for name, output in outputs.items()})
         self.notes: list[str] = []
         self._patches: dict[str, list[tuple]] = {}
         for file, strength in files:
             try:
                 whole = read_lora(file)
-                tensors, parts = part_for(file.name, whole, expert)
-                found = translate(file.name, tensors, places)
+                tensors, parts = tensors_for(file.name, whole, expert)
+                found = translate(file.name, tensors, targets)
             except LoRAError as error:
                 raise ConvertError(str(error)) from error
             for target, patch in found.patches.items():
                 rows, change = (*target[1:], None)[:2] if isinstance(target, tuple) else (None, None)
                 self._patches.setdefault(name_of(target), []).append((strength, patch, 1.0, rows, change))
             self.notes.append(f"{file.name} merged into {len(found.patches)} tensors at strength {strength:g}")
-            self.notes += [*whole.notes, *parts, *found.lines(places)]
+            self.notes += [*whole.notes, *parts, *found.lines(targets)]
 
     def __contains__(self, name: str) -> bool:
         return name in self._patches

@@ -1,13 +1,13 @@
-"""LoRAs in any spelling, any number, on any model: core's mathematics, our names and report. Needs ComfyUI."""
+"""LoRA files of any key format on any model: key names and reports are ours, the arithmetic is core's."""
 
-from .apply import AUTO, BYPASS, MERGE, MODES, apply_lora, places_of
+from .apply import AUTO, BYPASS, MERGE, MODES, apply_lora, targets_of
 from .baking import in_weights, others_beside
 from .bypass import add_beside, make_room, move, stackable
 from .errors import LoRAError
-from .experts import EXPERT_CHOICES, part_for
+from .experts import EXPERT_CHOICES, tensors_for
 from .file import read_lora
-from .key_formats import spelled
-from .targets import Places, name_of
+from .key_formats import split_key
+from .targets import LoRATargets, name_of
 from .translate import Translated, translate
 
 __all__ = [
@@ -17,7 +17,7 @@ __all__ = [
     "MERGE",
     "MODES",
     "LoRAError",
-    "Places",
+    "LoRATargets",
     "Translated",
     "add_beside",
     "apply_lora",
@@ -26,10 +26,10 @@ __all__ = [
     "move",
     "name_of",
     "others_beside",
-    "part_for",
-    "places_of",
     "read_lora",
-    "spelled",
+    "split_key",
     "stackable",
+    "targets_of",
+    "tensors_for",
     "translate",
 ]

@@ -1,4 +1,4 @@
-"""Other names of a model's layers, by the rename tables of its family: diffusers' and LightX2V's."""
+"""Names that diffusers and LightX2V have for a model's layers, from the rename tables of its family."""
 
 from collections.abc import Iterator, Mapping
 
@@ -7,12 +7,12 @@ import torch
 from ..families.recognise import identify
 from ..families.rules import Target, targets
 
-# core's way to name a part of a tensor: (name, (dimension, start, length)), or (name, None, change)
-Part = str | tuple
+# a tensor, or a slice of one as core writes it: (name, (dimension, start, length)), or (name, None, change)
+TensorSlice = str | tuple
 
 
-def aliases(shapes: Mapping[str, tuple[int, ...]]) -> Iterator[tuple[str, Part]]:
-    """(another name, what it is of the tensors in `shapes`, whose names are ComfyUI's)."""
+def aliases(shapes: Mapping[str, tuple[int, ...]]) -> Iterator[tuple[str, TensorSlice]]:
+    """Yields (another name, the tensor or slice that it stands for). shapes: ComfyUI's name -> shape."""
     variant = identify(shapes, quantized=True).variant
     for table in (variant.lightx2v.table, *variant.lora_names):
         for name, shape in shapes.items():
@@ -21,12 +21,12 @@ def aliases(shapes: Mapping[str, tuple[int, ...]]) -> Iterator[tuple[str, Part]]
                 yield from _aliases(name, shape[0], found)
 
 
-def _aliases(name: str, rows: int, found: list[Target]) -> Iterator[tuple[str, Part]]:
-    pieces: dict[str, list[Target]] = {}
+def _aliases(name: str, rows: int, found: list[Target]) -> Iterator[tuple[str, TensorSlice]]:
+    slices: dict[str, list[Target]] = {}
     for target in found:
         if target.name != name:
-            pieces.setdefault(target.name, []).append(target)
-    for other, shares in pieces.items():
+            slices.setdefault(target.name, []).append(target)
+    for other, shares in slices.items():
         if len(shares) == found[0].parts:
             turned = [share.part for share in shares] != [share.piece for share in shares]
             yield other, (name, None, _turned) if turned else name
@@ -36,5 +36,5 @@ def _aliases(name: str, rows: int, found: list[Target]) -> Iterator[tuple[str, P
 
 
 def _turned(rows: torch.Tensor) -> torch.Tensor:
-    """The two halves, the other way round."""
+    """The rows with their two halves swapped."""
     return torch.cat(rows.chunk(2)[::-1])

@@ -1,4 +1,4 @@
-"""A LoRA on a loaded model: merged into the weights or beside them, by core's own code."""
+"""Applies a LoRA to a loaded model: merged into the weights, or beside them (bypass), by core's own code."""
 
 from collections.abc import Mapping
 
@@ -9,20 +9,20 @@ from comfy_kitchen.tensor import QuantizedTensor
 from ..common.log import log
 from ..formats import format_of
 from .bypass import add_beside
-from .experts import expert_in, part_for
+from .experts import expert_in, tensors_for
 from .non_leaf import core_patches, replace
 from .shapes import TUCKER
-from .targets import WEIGHT, Places, Target
+from .targets import WEIGHT, LoRATargets, Target
 from .translate import Translated, is_adapter, translate
 
 AUTO, MERGE, BYPASS = "auto", "merge", "bypass"
 MODES = (AUTO, MERGE, BYPASS)
 DIFFUSION_MODEL = "diffusion_model."
-# 4 bits, rounded once more, lose as much as a LoRA changes
+# requantizing 4-bit weights loses as much as a LoRA changes
 KEPT_AS_THEY_ARE = frozenset({"int4-g128", "nvfp4"})
-# core's adapters that give the same numbers beside a weight as in it
+# core's adapters that give the same result beside a weight as merged into it
 BESIDE = frozenset({"lora", "loha", "lokr"})
-# these scale or enlarge the weight itself, or are factors that core's adapters have no other way for
+# suffixes that scale or enlarge the weight itself, or that core's bypass adapters cannot compute
 NEED_THE_WEIGHT = TUCKER | {"dora_scale", "reshape_weight"}
 CONVOLUTIONS = (torch.nn.Conv1d, torch.nn.Conv2d, torch.nn.Conv3d)
 
@@ -35,18 +35,18 @@ def apply_lora(
     mode: str = AUTO,
     expert: str = AUTO,
 ):
-    """ModelPatcher -> (a clone of it with the LoRA, report). `tensors`: of the file called `file`.
+    """ModelPatcher -> (a clone with the LoRA, report). tensors: those of the file called `file`.
 
     mode: "merge" adds to the weights, which are requantized with fresh scales; "bypass" adds to the layers' outputs
-    what can be and leaves those weights alone; "auto" does that for weights of 4 bits only. expert: whose part of a
-    file for both of Wan 2.2's is used, "high" or "low"; "auto" is what the model is. Raises LoRAError.
+    where it can and merges the rest; "auto" is bypass for 4-bit weights and merge for others. expert: "high" or "low"
+    selects the tensors of one expert in a file for both of Wan 2.2's; "auto" takes the model's own. Raises LoRAError.
     """
     parameters = dict(patcher.model.named_parameters())
-    places = places_of(patcher.model)
+    targets = targets_of(patcher.model)
     notes = getattr(tensors, "notes", ())
-    tensors, parts = part_for(file, tensors, expert_in(patcher), expert)
-    parts = [*notes, *parts]
-    translated = translate(file, tensors, places)
+    tensors, lines = tensors_for(file, tensors, expert_in(patcher), expert)
+    lines = [*notes, *lines]
+    translated = translate(file, tensors, targets)
     beside = {
         name: patch
         for name, patch in translated.patches.items()
@@ -67,22 +67,22 @@ def apply_lora(
         f"{file} at strength {strength:g}: {translated.used} of {translated.keys} keys, {len(merged)} tensors merged, "
         f"{len(beside)} layers bypassed"
     )
-    unused = translated.lines(places)
+    unused = translated.lines(targets)
     log.info(summary)
-    for line in [*parts, *unused]:
+    for line in [*lines, *unused]:
         log.warning("%s: %s", file, line)
-    return made, "\n".join([summary, *parts, *unused])
+    return made, "\n".join([summary, *lines, *unused])
 
 
-def places_of(model: torch.nn.Module) -> Places:
-    """The tensors of core's MODEL that a LoRA may be for; `known` is core's own list of names for them."""
+def targets_of(model: torch.nn.Module) -> LoRATargets:
+    """The tensors of core's MODEL that a LoRA may change, with the names that core itself knows for them."""
     tensors = [*model.named_parameters(), *model.named_buffers()]
     shapes = {
         name.removeprefix(DIFFUSION_MODEL): tuple(tensor.shape)
         for name, tensor in tensors
         if name.startswith(DIFFUSION_MODEL)
     }
-    return Places(shapes, DIFFUSION_MODEL, comfy.lora.model_lora_keys_unet(model, {}))
+    return LoRATargets(shapes, DIFFUSION_MODEL, comfy.lora.model_lora_keys_unet(model, {}))
 
 
 def _can_be_beside(model: torch.nn.Module, translated: Translated, name: Target) -> bool:
@@ -92,7 +92,7 @@ def _can_be_beside(model: torch.nn.Module, translated: Translated, name: Target)
     # core has no other ways for layers of other kinds, nor one for convolutions that is right for all its adapters
     layer = model.get_submodule(name.removesuffix(WEIGHT))
     fits = hasattr(layer, "in_features") or (patch.name == "lora" and isinstance(layer, CONVOLUTIONS))
-    return fits and patch.name in BESIDE and not NEED_THE_WEIGHT & translated.parts[name]
+    return fits and patch.name in BESIDE and not NEED_THE_WEIGHT & translated.components[name]
 
 
 def _few_bits(weight: torch.Tensor) -> bool:

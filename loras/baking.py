@@ -1,4 +1,4 @@
-"""LoRAs beside the weights as patches of the weights, for what is saved or quantized anew."""
+"""Turns bypass LoRAs (beside the weights) into patches of the weights, before a model is saved or quantized."""
 
 from collections.abc import Iterator
 
@@ -8,14 +8,14 @@ from .bypass import BEFORE, BEHIND, KEY, manager_of
 from .errors import LoRAError
 from .targets import WEIGHT
 
-# core's adapters that do the same in a weight as beside it, and where in one's factors a DoRA's scale is, which core
-# leaves out beside it
+# core's adapters that give the same result merged as beside a weight -> index of the DoRA scale in their factors, which
+# core ignores beside a weight
 SUMS = {"lora": 4, "loha": 7, "lokr": 8}
 
 
 def in_weights(patcher):
-    """ModelPatcher, which core has not loaded -> a clone that merges what lies beside its weights, by our node or by
-    core's; itself where nothing does. Raises LoRAError for an adapter that does something else in a weight."""
+    """Unloaded ModelPatcher -> a clone that merges the LoRAs which our node or core's put beside its weights; the
+    patcher itself if there are none. Raises LoRAError for an adapter that would change its effect when merged."""
     adapters = [adapter for manager in _managers(patcher) for adapter in manager.adapters.items()]
     if not adapters:
         return patcher
@@ -33,7 +33,7 @@ def in_weights(patcher):
 
 
 def others_beside(patcher) -> list[str]:
-    """Keys of what other packs put around layers, which is no LoRA of core's or ours."""
+    """Keys of other packs' injections: all but core's and our bypass LoRAs."""
     return [key for key, held in patcher.injections.items() if held and key not in (BEFORE, KEY, BEHIND)]
 
 

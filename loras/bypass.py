@@ -1,8 +1,8 @@
-"""LoRAs beside the weights, any number of them on one layer, by core's own injections.
+"""Bypass LoRAs (beside the weights), several on one layer, by core's own injections.
 
-Core's bypass loader keeps its injections under one key, so the next one takes the place of the last; and it takes them
-off in the order in which they were put on, which leaves a layer wrapped twice with the forward of the first wrapper.
-Here each lies around the ones before it and comes off first.
+Core's bypass loader keeps its injections under one key, so a second LoRA replaces the first. And core ejects in the
+order of injection, which leaves a layer that was wrapped twice with the forward of the first wrapper. Here each LoRA
+wraps those before it and is ejected before them.
 """
 
 import copy
@@ -13,13 +13,13 @@ import torch
 from comfy.patcher_extension import CallbacksMP, PatcherInjection
 from comfy.weight_adapter import BypassInjectionManager, WeightAdapterBase
 
-# core's key, and around it what lay there before: put on ahead of it, taken off behind it
+# core's key, and keys for the earlier LoRAs: injected before those under core's key, ejected after them
 KEY, BEFORE, BEHIND = "bypass_lora", "x2v_bypass_before", "x2v_bypass_behind"
 CALLBACK = "x2v_bypass"
 
 
 def add_beside(patcher, adapters: Mapping[str, WeightAdapterBase], strength: float) -> None:
-    """`adapters`: weight name -> what its layer's output gets added. Changes `patcher`, a clone of the caller's."""
+    """Add bypass LoRAs to `patcher`, in place. adapters: weight name -> adapter for the layer's output."""
     manager = BypassInjectionManager()
     for name, adapter in adapters.items():
         manager.add_adapter(name, adapter, strength)
@@ -29,7 +29,7 @@ def add_beside(patcher, adapters: Mapping[str, WeightAdapterBase], strength: flo
 
 
 def stackable(patcher) -> None:
-    """From now on core's bypass loader, which clones the patcher first, adds to what is there."""
+    """Make core's bypass loader, which clones the patcher first, keep the LoRAs that are there."""
     if not patcher.callbacks.get(CallbacksMP.ON_CLONE, {}).get(CALLBACK):
         patcher.add_callback_with_key(CallbacksMP.ON_CLONE, CALLBACK, _cloned)
 
@@ -41,7 +41,7 @@ def _cloned(patcher, made) -> None:
 
 
 def make_room(patcher) -> None:
-    """Move what lies under core's key around it. Nothing to do where nothing lies there."""
+    """Move the injections under core's key to BEFORE and BEHIND, so that the key is free. Nothing if it is."""
     held = patcher.injections.get(KEY)
     if not held:
         return
@@ -58,8 +58,8 @@ def _nothing(_) -> None:
 
 
 def move(patcher, model: torch.nn.Module) -> None:
-    """The same adapters for the modules of `model`, a copy of the one whose modules the injections of `patcher` hold.
-    Other packs' injections get their model from the patcher they are called with."""
+    """Point the patcher's bypass adapters at the modules of `model`, a copy of the model that they were made for.
+    Other packs' injections stay: they get their model from the patcher they are called with."""
     stacked = [each for key in (BEFORE, KEY) for each in patcher.injections.pop(key, [])]
     patcher.injections.pop(BEHIND, None)
     for key, injections in patcher.injections.items():
@@ -70,7 +70,7 @@ def move(patcher, model: torch.nn.Module) -> None:
 
 
 def manager_of(injection: PatcherInjection) -> BypassInjectionManager | None:
-    """What core's bypass made the injection from; None for another pack's."""
+    """The manager behind an injection of core's bypass; None for another pack's injection."""
     held = inspect.getclosurevars(injection.inject).nonlocals if inspect.isfunction(injection.inject) else {}
     manager = held.get("self")
     return manager if isinstance(manager, BypassInjectionManager) else None

@@ -1,7 +1,7 @@
-"""Why a LoRA cannot be used, in words for the person who picked it."""
+"""The error for a LoRA that cannot be used."""
 
 from ..common.printable import PrintableError
 
 
 class LoRAError(PrintableError, ValueError):
-    """The message names file, key, cause and remedy in one or two sentences."""
+    """A LoRA cannot be used. The message names file, key, cause and remedy in one or two sentences."""

@@ -1,4 +1,4 @@
-"""LoRA files for both experts of Wan 2.2, and which of the two a MODEL is."""
+"""Experts of Wan 2.2: which one a MODEL is, and which tensors of a LoRA file are for it."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -7,7 +7,7 @@ import torch
 
 from ..checkpoints.expert_names import HIGH, LOW, expert_of
 from .errors import LoRAError
-from .key_formats import EXPERTS, adapter, peeled, spelled
+from .key_formats import EXPERTS, adapter, split_key, unwrapped
 
 EXPERT_CHOICES = ("auto", HIGH, LOW)
 AUTO = EXPERT_CHOICES[0]
@@ -15,17 +15,17 @@ SAY = "The input expert of Load LoRA (any format) does, or the word low or high 
 
 
 def expert_in(patcher) -> str | None:
-    """HIGH or LOW for a MODEL that says so, by how it was loaded or by its file's name."""
+    """HIGH or LOW if the MODEL was loaded as that expert or its file's name says so, else None."""
     told = getattr(patcher.model, "x2v_expert", None)
     return told or next(filter(None, map(expert_of, _paths(patcher.cached_patcher_init))), None)
 
 
-def part_for(
+def tensors_for(
     file: str, tensors: Mapping[str, torch.Tensor], expert: str | None, asked: str = AUTO
 ) -> tuple[Mapping[str, torch.Tensor], list[str]]:
-    """(the tensors that are for the expert, lines that say so). expert: that the MODEL is, None if it does not say;
-    asked: that the user wants. A file that names no expert is for either. Raises LoRAError for a part that is asked
-    for and not there."""
+    """(the tensors for one expert, lines for the report). expert: the MODEL's, None if unknown. asked: the user's
+    choice, of EXPERT_CHOICES. All tensors of a file that names no expert are returned. Raises LoRAError if the file
+    has none for the expert that is asked for."""
     marks = {key: _mark(key) for key in tensors}
     named = {mark for mark in marks.values() if mark is not None}
     if not named:
@@ -40,12 +40,12 @@ def part_for(
             f"'{AUTO}' on the node, or another LoRA."
         )
     taken = wanted if wanted in there else HIGH if HIGH in there else LOW
-    part = {key: tensor for key, tensor in tensors.items() if marks[key] in (taken, None)}
-    return part, [_told(file, tensors, part, taken, wanted, len(there) == 1)]
+    used = {key: tensor for key, tensor in tensors.items() if marks[key] in (taken, None)}
+    return used, [_told(len(used), len(tensors), taken, wanted, len(there) == 1)]
 
 
-def _told(file: str, tensors: Mapping, part: Mapping, taken: str, wanted: str | None, alone: bool) -> str:
-    said = f"{len(part)} of {len(tensors)} keys are for the {taken}-noise expert and used"
+def _told(used: int, total: int, taken: str, wanted: str | None, alone: bool) -> str:
+    said = f"{used} of {total} keys are for the {taken}-noise expert and used"
     if wanted is None:
         return f"{said}; the model does not say which expert it is." + ("" if alone else f" {SAY}")
     if taken != wanted:
@@ -54,14 +54,14 @@ def _told(file: str, tensors: Mapping, part: Mapping, taken: str, wanted: str | 
 
 
 def _mark(key: str) -> str | None:
-    """The expert that a key names before its layer, or as peft's adapter."""
-    named = spelled(key)
-    words = [] if named is None else [EXPERTS[word] for word, _ in peeled(named[0]) if word in EXPERTS]
+    """The expert that a key names, as a prefix of its layer or as the name of peft's adapter."""
+    named = split_key(key)
+    words = [] if named is None else [EXPERTS[word] for word, _ in unwrapped(named[0]) if word in EXPERTS]
     return words[0] if words else expert_of(adapter(key))
 
 
 def _paths(value: object) -> Iterator[str]:
-    """Full paths in the arguments that core loads a model anew with."""
+    """Absolute paths in nested arguments (those with which core reloads a model)."""
     if isinstance(value, str) and os.path.isabs(value):
         yield value
     elif isinstance(value, tuple | list):

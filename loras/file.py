@@ -1,4 +1,4 @@
-"""A LoRA's file -> its tensors, and the alphas that are in its metadata or beside it alone."""
+"""Reads a LoRA file: its tensors, and alphas from its metadata or from peft's configuration beside it."""
 
 import os
 import re
@@ -20,7 +20,7 @@ ELSEWHERE = "Get the LoRA as .safetensors."
 
 
 class Tensors(dict):
-    """Key -> tensor. `notes`: what a person has to know about how they were read."""
+    """Key -> tensor. `notes`: lines for the report on how they were read."""
 
     notes: tuple[str, ...] = ()
 
@@ -55,7 +55,7 @@ def _read(path: Path) -> tuple[dict[str, torch.Tensor], Mapping[str, str]]:
 
 
 def _numbers(data: object, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The plain numbers that a pickle has beside `tensors`: alphas."""
+    """The plain numbers (alphas) in the table of a pickle that holds `tensors`, as tensors."""
     for table in _dicts(data, DEEPEST):
         if all(table.get(key) is tensor for key, tensor in tensors.items()):
             return {
@@ -75,7 +75,7 @@ def _dicts(data: object, depth: int) -> Iterator[Mapping]:
 
 
 def _told(path: Path, problem: Problem | None) -> str:
-    """What is wrong with a file, said of a model -> of a LoRA."""
+    """The message for a checkpoint's problem, with "LoRA" where it says "model"."""
     if problem is None:
         return f"{path.name} is damaged or is no LoRA. Download it again."
     remedy = ELSEWHERE if "model" in problem.remedy or "GGUF" in problem.remedy else problem.remedy

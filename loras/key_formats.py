@@ -1,4 +1,4 @@
-"""How LoRA files spell the same thing: the tables, as data. A new spelling is a row."""
+"""The key formats of LoRA files (peft, diffusers, kohya, LightX2V ...), as tables. A new format is a row."""
 
 import re
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from ..checkpoints.expert_names import HIGH, LOW
 from ..common.compiled import COMPILED
 
-# the end of a file's key -> how core spells it; the first row that fits counts
+# ending of a file's key -> core's; the first row that matches is used
 ENDINGS = (
     # peft puts its adapter's name ("default") behind the matrix
     (r"\.lora_[Bb](?:\.[^.]+)?\.bias$", ".diff_b"),
@@ -27,30 +27,30 @@ ENDINGS = (
     # LightX2V's distilled LoRAs: what is added to a block's modulation
     (r"\.diff_m$", ".modulation.diff"),
 )
-# a scale of a factor that is stored in codes
+# keys of a scale of a quantized factor
 SCALE = re.compile(r"\.(?:lora_(?:up|down|[ABab])|hada_w[12]_[ab]|lokr_w[12](?:_[ab])?)(?:\.\w+)?[._]\w*scale\w*$")
-# first words of layers that are a text encoder's: kohya's and OneTrainer's flat ones, diffusers', ComfyUI's, OMI's
+# beginnings of text encoder layers: kohya's and OneTrainer's without dots, diffusers', ComfyUI's, OMI's
 TEXT_ENCODER = re.compile(
     r"(?:lora_(?:prior_)?te\d*_|lora_text_encoder|text_encoders?[\d_]*\.|cond_stage_model\.|te\d?\."
     r"|(?:clip_[lghm]|t5\w*|umt5\w*|llama\w*|qwen\w*)\.)"
 )
-# what core's adapters read behind a layer's name
+# a key of core's: the layer's name, and the suffixes that core's adapters read
 SUFFIX = re.compile(
     r"(?P<layer>.+)\.(?P<suffix>lora_(?:up|down|mid)\.weight|alpha|dora_scale|reshape_weight"
     r"|diff|diff_b|set_weight|w_norm|b_norm"
     r"|hada_w[12]_[ab]|hada_t[12]|lokr_w[12](?:_[ab])?|lokr_t2|[ab][12]\.weight|oft_blocks|rescale)"
 )
-# the name of peft's adapter, which stands between the matrix and "weight"
+# the name of peft's adapter, between the matrix and "weight"
 ADAPTER = re.compile(r"\.lora_(?:[ABab]|up|down|magnitude_vector)\.(?P<adapter>[^.]+)(?:\.(?:weight|bias))$")
-# one of the two matrices, spelled in another way than core's
+# the ending of one of the two matrices in another format than core's
 MATRIX = re.compile(
     r"(\.lora_(?=[ABab]|(?:up|down)(?!\.weight$))|[._]lora\.|\.lora_linear_layer\.)"
     r"(?:[ABab]|up|down)((?:\.(?!bias$)[^.]+)?(?:\.weight)?)$"
 )
 _MODULES = ("transformer", "unet", "dit", "model", "expert")
-# first words of the layers of one of Wan 2.2's experts -> which one
+# first word of a layer's name -> the expert of Wan 2.2 that it names
 EXPERTS = {
-    # numbered as diffusers does, which calls the other one without a number, and as ai-toolkit does
+    # diffusers numbers only the low-noise expert, ai-toolkit both
     **{f"{module}{mark}": LOW for module in _MODULES for mark in ("_2", "2")},
     **{f"{module}_1": HIGH for module in _MODULES},
     **{
@@ -65,24 +65,24 @@ EXPERTS = {
         )
     },
 }
-# what may stand before a layer's name, any of them one behind the other
+# words that may stand before a layer's name, several in a row too
 WRAPPERS = (
     *("base_model", "model", "diffusion_model", "transformer", "unet", "pipe", "dit", "net", "module", "denoiser"),
     *("generator", "generator_ema", "student", "ema", "model_ema", "lora", "lycoris", COMPILED),
     *EXPERTS,
 )
-# the same where there are no dots: the longest first
+# the same in names without dots, the longest first
 _FLAT_WRAPPER = re.compile(
     "(" + "|".join(sorted((word.strip("_") for word in WRAPPERS), key=len, reverse=True)) + ")_", re.IGNORECASE
 )
-# before a name with dots there may be these of a trainer that else writes none
+# prefixes of trainers that write names without dots, also found before names with dots
 _TRAINERS = re.compile(r"(lora_unet|lora_transformer|lora|lycoris)_+")
-# what training puts around any module
+# words of wrapper modules that training puts around layers
 _AROUND = re.compile(r"(?:(?<=_)|^)(?:orig_mod|checkpoint_wrapped_module|fsdp_wrapped_module|processor)_")
 
 
-def spelled(key: str) -> tuple[str, str] | None:
-    """A file's key -> (layer as the file calls it, suffix as core spells it); None for a key that is no LoRA's."""
+def split_key(key: str) -> tuple[str, str] | None:
+    """A file's key -> (layer's name in the file, core's suffix); None for a key that is no LoRA's."""
     for ending, cores in ENDINGS:
         key, found = re.subn(ending, cores, key)
         if found:
@@ -91,35 +91,34 @@ def spelled(key: str) -> tuple[str, str] | None:
     return None if match is None else (match["layer"], match["suffix"])
 
 
-def way(key: str) -> str:
-    """How a key spells one of a layer's two matrices, the same text for both; "" for all that is spelled as core
-    does."""
+def key_format(key: str) -> str:
+    """An id of the format of a matrix key, the same for both matrices of a pair; "" for core's own format."""
     match = MATRIX.search(key)
     return f"{match[1]}#{match[2]}" if match else ""
 
 
 def adapter(key: str) -> str:
-    """The name of peft's adapter in a key, "" without one."""
+    """The name of peft's adapter in a key, "" if there is none."""
     match = ADAPTER.search(key)
     return match["adapter"] if match else ""
 
 
 def flat(layer: str) -> str:
-    """A layer's name as LoRAs without dots have it, without what training put around modules."""
+    """A layer's name with "_" in place of dots, without the words of wrapper modules."""
     name = re.sub("_+", "_", layer.replace(".", "_")).strip("_")
     return _AROUND.sub("", f"{name}_").rstrip("_")
 
 
-def peeled(layer: str) -> Iterator[tuple[str, str]]:
-    """(the wrapper's word that was taken off last, "" at first; the flat name that is left), one after the other."""
+def unwrapped(layer: str) -> Iterator[tuple[str, str]]:
+    """Yields (word, flat name) with one more leading wrapper word removed each time; the first word is ""."""
     word: str | None = ""
     while word is not None:
         yield word, flat(layer)
-        word, layer = _peel(layer)
+        word, layer = _unwrap(layer)
 
 
-def _peel(layer: str) -> tuple[str | None, str]:
-    """(the first word if it is a wrapper's, else None; the rest)."""
+def _unwrap(layer: str) -> tuple[str | None, str]:
+    """(first word, rest of the name) if the first word is of a wrapper, else (None, layer)."""
     first, dot, rest = layer.partition(".")
     if dot and first.lower() in WRAPPERS:
         return first.lower(), rest
@@ -128,5 +127,5 @@ def _peel(layer: str) -> tuple[str | None, str]:
 
 
 def without_wrappers(layer: str) -> list[str]:
-    """The flat name as it is, then with one wrapper after the other taken off."""
-    return [name for _, name in peeled(layer)]
+    """The flat name, then the same with one more leading wrapper word removed each time."""
+    return [name for _, name in unwrapped(layer)]

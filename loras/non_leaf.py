@@ -1,5 +1,5 @@
-"""Parameters that core's patcher never patches: those that lie directly in a module which has layers below it, such as
-Wan's modulation. A LoRA for one becomes an object patch, which core puts on and takes off with the rest."""
+"""LoRAs for parameters of non-leaf modules, such as Wan's modulation, which core's patcher never patches. They become
+object patches, which core applies and removes with the other patches."""
 
 from collections.abc import Mapping
 
@@ -8,14 +8,15 @@ import torch
 
 
 def core_patches(model: torch.nn.Module, name: str) -> bool:
-    """Whether core merges patches for the tensor `name`: it skips modules with parameters below their own."""
+    """Whether core merges patches of the tensor `name`: it skips modules whose children have parameters."""
     owner = model.get_submodule(name.rpartition(".")[0])
     own = dict(owner.named_parameters(recurse=False))
     return all(held in own for held, _ in owner.named_parameters())
 
 
 def replace(patcher, patches: Mapping[str, object], strength: float) -> None:
-    """`patches`: parameter's name -> what core's add_patches would take. Changes `patcher`, after those before it."""
+    """Patch parameters of `patcher` in place, on top of earlier object patches. patches: parameter name -> what core's
+    add_patches would take."""
     for name, patch in patches.items():
         held = patcher.get_model_object(name)
         value = comfy.lora.calculate_weight(

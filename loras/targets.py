@@ -1,15 +1,15 @@
-"""Where a LoRA can go in a model, by any of the names that files have for it."""
+"""The targets of LoRAs in a model: its tensors and slices of them, found by any name that files have for them."""
 
 import difflib
 import re
 from collections.abc import Iterator, Mapping
 
 from ..families.wan import FROM_DIFFUSERS
-from .aliases import Part, aliases
+from .aliases import TensorSlice, aliases
 from .key_formats import flat, without_wrappers
 
 WEIGHT, BIAS = ".weight", ".bias"
-Target = Part
+Target = TensorSlice
 
 # diffusers' names of Wan's layers, for names with "_" in place of dots
 _DIFFUSERS = tuple(
@@ -18,9 +18,9 @@ _DIFFUSERS = tuple(
 )
 
 
-class Places:
-    """`shapes`: of a model's tensors, by their names in it; None where it is not known. `root`: what stands before
-    those names in the patches that come out. `known`: what core itself knows a LoRA may call them, with `root`."""
+class LoRATargets:
+    """All targets in one model. shapes: tensor name in the model -> shape, None if not known. root: prefix of these
+    names in core's patches. known: core's own table, LoRA name -> target with `root`."""
 
     def __init__(
         self,
@@ -33,16 +33,16 @@ class Places:
         self._root = root
         self._own = {flat(name.removesuffix(WEIGHT)): root + name for name in shapes}
         self._layers: dict[str, Target] = dict(self._own)
-        # joined layer -> the rows of those that other models have in its place, from the top
+        # fused layer -> its row slices for the separate layers of other implementations
         self._shares: dict[str, list[Target]] = {}
         for name, target in self._others(shapes):
             self._layers.setdefault(name, target)
 
     def _others(self, shapes: Mapping[str, tuple[int, ...] | None]) -> Iterator[tuple[str, Target]]:
-        """(flat name, target) by the tables of the family and by core's."""
-        for alias, part in aliases(shapes):
+        """Yields (flat name, target) from the tables of the family and from core's."""
+        for alias, original in aliases(shapes):
             if alias.endswith(WEIGHT):
-                target = _rooted(part, self._root)
+                target = _rooted(original, self._root)
                 yield flat(alias.removesuffix(WEIGHT)), target
                 if rows_of(target) is not None:
                     shares = self._shares.setdefault(name_of(target), [])
@@ -55,27 +55,27 @@ class Places:
         return name_of(name) in self._shapes
 
     def find(self, layer: str) -> Target | None:
-        """The tensor that a file calls `layer`, None if there is none."""
+        """The target that a file calls `layer`, None if there is none."""
         if layer in self._known:
             return self._known[layer]
         for name in without_wrappers(layer):
-            for spelling in (name, _wans(name)):
-                if spelling in self._layers:
-                    return self._layers[spelling]
+            for candidate in (name, _wans(name)):
+                if candidate in self._layers:
+                    return self._layers[candidate]
             share = self._share(name)
             if share is not None:
                 return share
         return None
 
     def _share(self, name: str) -> Target | None:
-        """Of OMI's names, which count the layers in a joined one: img_attn.qkv.0."""
+        """The target of one of OMI's names, which number the slices of a fused layer: img_attn.qkv.0."""
         joined, _, number = name.rpartition("_")
         shares = self._shares.get(self._layers.get(joined), []) if number.isdecimal() else []
         shares = sorted(shares, key=lambda target: rows_of(target)[1])
         return shares[int(number)] if number.isdecimal() and int(number) < len(shares) else None
 
     def shape(self, target: Target) -> tuple[int, ...] | None:
-        """None where it is not known."""
+        """The shape of a tensor or slice; None if it is not known."""
         shape = self._shapes.get(name_of(target))
         if shape is None or rows_of(target) is None:
             return shape
@@ -83,7 +83,7 @@ class Places:
         return (length, *shape[1:])
 
     def nearest(self, layer: str) -> str:
-        """The layer of the model whose name is most like `layer`, without `root`."""
+        """The name of the model's layer, without `root`, that is most similar to `layer`."""
         name = _wans(without_wrappers(layer)[-1])
         named = [own for own in self._own if not own.endswith("_bias")]
         found = difflib.get_close_matches(name, named, n=1, cutoff=0.0)
@@ -91,27 +91,27 @@ class Places:
 
 
 def name_of(target: Target) -> str:
-    """Of the whole tensor."""
+    """The name of the tensor that a target is, or is a slice of."""
     return target if isinstance(target, str) else target[0]
 
 
 def rows_of(target: Target) -> tuple[int, int, int] | None:
-    """(dimension, start, length), None for the whole tensor."""
+    """(dimension, start, length) of a slice, None for a whole tensor."""
     return None if isinstance(target, str) else target[1]
 
 
 def bias_of(target: Target) -> Target:
-    """The same rows of the layer's bias."""
+    """The target in the layer's bias for one in its weight: the same rows."""
     bias = f"{name_of(target).removesuffix(WEIGHT)}{BIAS}"
     return bias if isinstance(target, str) else (bias, *target[1:])
 
 
-def _rooted(part: Part, root: str) -> Target:
-    return root + part if isinstance(part, str) else (root + part[0], *part[1:])
+def _rooted(target: Target, root: str) -> Target:
+    return root + target if isinstance(target, str) else (root + target[0], *target[1:])
 
 
 def _wans(name: str) -> str:
-    """diffusers' flat name of a layer of Wan -> Wan's; any other stays."""
+    """Flat name of a Wan layer in diffusers -> Wan's own; other names stay."""
     for pattern, target in _DIFFUSERS:
         match = pattern.match(name)
         if match:

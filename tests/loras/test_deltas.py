@@ -4,7 +4,7 @@ import pytest
 import torch
 from family_files import core_model
 
-from x2v_quant.loras import LoRAError, Places, apply_lora, translate
+from x2v_quant.loras import LoRAError, LoRATargets, apply_lora, translate
 
 pytestmark = pytest.mark.usefixtures("inference")
 NAME, ROOT = "lora.safetensors", "diffusion_model."
@@ -14,12 +14,12 @@ WHOLE, ROWS = "diffusion_model.{}", 256
 
 @pytest.fixture(scope="module")
 def z_image():
-    return Places({key: tuple(t.shape) for key, t in core_model("z-image").state_dict().items()}, ROOT)
+    return LoRATargets({key: tuple(t.shape) for key, t in core_model("z-image").state_dict().items()}, ROOT)
 
 
 @pytest.fixture(scope="module")
 def flux():
-    return Places({key: tuple(t.shape) for key, t in core_model("flux").state_dict().items()}, ROOT)
+    return LoRATargets({key: tuple(t.shape) for key, t in core_model("flux").state_dict().items()}, ROOT)
 
 
 def pair(layer, up, down, ends=("lora_B.weight", "lora_A.weight"), alpha=None):

@@ -7,7 +7,7 @@ from family_files import FAMILIES, core_model, lightx2vs, run, tell_sizes, tenso
 from older_comfyui import in_core, is_in_core
 
 from x2v_quant.loading import load_dit
-from x2v_quant.loras import LoRAError, Places, apply_lora, translate
+from x2v_quant.loras import LoRAError, LoRATargets, apply_lora, translate
 from x2v_quant.schemes import SchemeChoice
 
 pytestmark = pytest.mark.usefixtures("inference")
@@ -43,7 +43,7 @@ def test_every_weight_of_the_other_names_arrives_where_it_belongs(name, spelling
     added = {key: torch.randn(shape, generator=generator) for key, shape in own.items() if key.endswith(".weight")}
     theirs = {key: tensor for key, tensor in lightx2vs(name, dict(added)).items() if key.endswith(".weight")}
     tensors = {f"{SPELLINGS[spelling](key.removesuffix('.weight'))}.diff": tensor for key, tensor in theirs.items()}
-    made = translate("lora.safetensors", tensors, Places(own, ROOT))
+    made = translate("lora.safetensors", tensors, LoRATargets(own, ROOT))
     assert (made.unmatched, made.unused) == ({}, {})
     for key, tensor in added.items():
         assert torch.equal(summed(made.patches, own[key], ROOT + key), tensor), key
@@ -73,7 +73,7 @@ def test_every_weight_of_the_other_names_arrives_where_it_belongs(name, spelling
 )
 @pytest.mark.parametrize("spelling", SPELLINGS)
 def test_diffusers_hunyuan_video(theirs, ours, rows, spelling, shapes):
-    found = Places(shapes["hunyuan"], ROOT).find(SPELLINGS[spelling](theirs))
+    found = LoRATargets(shapes["hunyuan"], ROOT).find(SPELLINGS[spelling](theirs))
     assert found == (f"{ROOT}{ours}.weight" if rows is None else (f"{ROOT}{ours}.weight", rows))
 
 
@@ -128,13 +128,13 @@ OMI = {
 @pytest.mark.parametrize("name,theirs", OMI)
 def test_omi_counts_the_layers_of_a_joined_one(name, theirs, shapes):
     ours, rows = OMI[name, theirs]
-    found = Places(shapes[name], ROOT).find(theirs)
+    found = LoRATargets(shapes[name], ROOT).find(theirs)
     assert found == (f"{ROOT}{ours}.weight" if rows is None else (f"{ROOT}{ours}.weight", rows))
 
 
 @pytest.mark.parametrize("theirs", ["transformer.double_blocks.1.img_attn.qkv.3", "double_blocks.1.img_attn.proj.0"])
 def test_a_layer_that_is_not_there_is_not_counted(theirs, shapes):
-    assert Places(shapes["flux"], ROOT).find(theirs) is None
+    assert LoRATargets(shapes["flux"], ROOT).find(theirs) is None
 
 
 @pytest.mark.parametrize(
@@ -148,14 +148,14 @@ def test_a_layer_that_is_not_there_is_not_counted(theirs, shapes):
 def test_processors_of_xlabs(end, ours, shapes):
     rows, columns = shapes["flux"][f"{ours}.weight"]
     tensors = {f"{end}.up.weight": torch.ones(rows, 4), f"{end}.down.weight": torch.ones(4, columns)}
-    made = translate("lora.safetensors", tensors, Places(shapes["flux"], ROOT))
+    made = translate("lora.safetensors", tensors, LoRATargets(shapes["flux"], ROOT))
     assert list(made.patches) == [f"{ROOT}{ours}.weight"]
 
 
 def test_a_bias_of_a_part_is_for_its_rows_of_the_bias(shapes):
     added = torch.randn(256)
     tensors = {"lora_unet_transformer_blocks_0_attn_to_k.diff_b": added}
-    made = translate("lora.safetensors", tensors, Places(shapes["flux"], ROOT))
+    made = translate("lora.safetensors", tensors, LoRATargets(shapes["flux"], ROOT))
     bias = f"{ROOT}double_blocks.0.img_attn.qkv.bias"
     wanted = torch.cat([torch.zeros(256), added, torch.zeros(256)])
     assert torch.equal(summed(made.patches, (768,), bias), wanted)
@@ -164,4 +164,4 @@ def test_a_bias_of_a_part_is_for_its_rows_of_the_bias(shapes):
 def test_a_part_of_another_size_is_refused(shapes):
     tensors = {"transformer.transformer_blocks.0.attn.to_k.diff": torch.ones(512, 256)}
     with pytest.raises(LoRAError, match=r"another size: .*is for a tensor of \[512, 256\], the model has \[256, 256\]"):
-        translate("lora.safetensors", tensors, Places(shapes["flux"], ROOT))
+        translate("lora.safetensors", tensors, LoRATargets(shapes["flux"], ROOT))

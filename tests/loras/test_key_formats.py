@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from x2v_quant.loras import Places, spelled
+from x2v_quant.loras import LoRATargets, split_key
 
 # Wan's name in a block -> diffusers'
 NAMES = {
@@ -116,7 +116,7 @@ def tensor_name(layer):
     return layer if layer.endswith("modulation") else f"{layer}.weight"
 
 
-PLACES = Places({tensor_name(layer): None for layer in LAYERS}, "diffusion_model.")
+TARGETS = LoRATargets({tensor_name(layer): None for layer in LAYERS}, "diffusion_model.")
 
 
 @given(
@@ -131,27 +131,27 @@ def test_every_form_comes_back(layer, diffusers, prefix, trailing, around, endin
     name = LAYERS[layer] if diffusers else layer
     name = re.sub(r"(?<=blocks\.\d)\.", f".{around}", name)
     name = f"{name.replace('.', '_')}{trailing}" if prefix in FLAT else name
-    found, suffix = spelled(f"{prefix}{name}.{ending}")
+    found, suffix = split_key(f"{prefix}{name}.{ending}")
     assert suffix == ENDINGS[ending]
-    assert PLACES.find(found) == f"diffusion_model.{tensor_name(layer)}"
+    assert TARGETS.find(found) == f"diffusion_model.{tensor_name(layer)}"
 
 
 @pytest.mark.parametrize("prefix", DOTTED)
 @pytest.mark.parametrize("layer", ["blocks.7", "head"])
 def test_diff_m_is_for_the_modulation(prefix, layer):
-    found, suffix = spelled(f"{prefix}{layer}.diff_m")
-    assert (PLACES.find(found), suffix) == (f"diffusion_model.{layer}.modulation", "diff")
+    found, suffix = split_key(f"{prefix}{layer}.diff_m")
+    assert (TARGETS.find(found), suffix) == (f"diffusion_model.{layer}.modulation", "diff")
 
 
 @pytest.mark.parametrize("key", ["blocks.0.ffn.0.weight", "blocks.0.ffn.0.weight_scale", "lora_up.weight", "alpha", ""])
 def test_what_is_no_tensor_of_a_lora(key):
-    assert spelled(key) is None
+    assert split_key(key) is None
 
 
 @given(st.text(st.sampled_from("abklorqv._0127"), max_size=40))
 def test_a_name_that_the_model_does_not_have_is_not_found(name):
     stripped = name.replace(".", "_")
-    found = PLACES.find(name)
+    found = TARGETS.find(name)
     assert found is None or any(
         stripped.endswith(spelling.replace(".", "_")) for pair in LAYERS.items() for spelling in pair
     )
@@ -166,15 +166,15 @@ def test_a_name_that_the_model_does_not_have_is_not_found(name):
     ],
 )
 def test_the_nearest_layer(asked, nearest):
-    assert PLACES.nearest(asked) == nearest
+    assert TARGETS.nearest(asked) == nearest
 
 
 def test_what_core_knows_comes_first():
-    places = Places({"double.qkv.weight": (6, 2)}, "m.", {"odd.to_q": ("m.double.qkv.weight", (0, 0, 2))})
-    assert places.find("odd.to_q") == ("m.double.qkv.weight", (0, 0, 2))
-    assert places.find("odd.to_k") is None
+    targets = LoRATargets({"double.qkv.weight": (6, 2)}, "m.", {"odd.to_q": ("m.double.qkv.weight", (0, 0, 2))})
+    assert targets.find("odd.to_q") == ("m.double.qkv.weight", (0, 0, 2))
+    assert targets.find("odd.to_k") is None
 
 
 @pytest.mark.parametrize("layer", ["transformer_blocks.0.attn1.to_q", "lora_unet_down_blocks_0_attn1_to_q"])
 def test_a_layer_of_another_model_is_not_found(layer):
-    assert PLACES.find(layer) is None
+    assert TARGETS.find(layer) is None
