@@ -1,19 +1,19 @@
-"""A LightX2V run configuration (JSON) in ComfyUI's terms: which files, which scheme, which offloading, and what is left
-for the graph to say."""
+"""Reads a LightX2V run configuration (JSON): its model files, schemes and offloading, and the settings that belong into
+the graph."""
 
 from .config import Config, ConfigError, read_config
-from .discovery import Parts, find_parts
+from .discovery import Models, find_models
 from .offloading import offload_settings
 from .report import report_lines
 from .schemes import scheme_choice
-from .search_paths import Places
+from .search_paths import SearchPaths
 
 __all__ = [
     "Config",
     "ConfigError",
-    "Parts",
-    "Places",
-    "find_parts",
+    "Models",
+    "SearchPaths",
+    "find_models",
     "offload_settings",
     "read_config",
     "report_lines",

@@ -1,4 +1,4 @@
-"""The JSON itself: today's keys, and the older `mm_config` brought to them."""
+"""The parsed JSON of a configuration, with the older `mm_config` translated to today's keys."""
 
 import json
 from dataclasses import dataclass, field
@@ -6,27 +6,27 @@ from typing import Any
 
 from ..common.printable import PrintableError
 
-UNQUANTIZED = "default"  # Default and Default-Force-FP32, which name no quantization
-# what the shipped examples say where a user is to put a path
+UNQUANTIZED = "default"  # begins Default and Default-Force-FP32, which mean no quantization
+# beginnings of placeholder paths in LightX2V's examples
 PLACEHOLDERS = ("/path/to", "path/to", "path to")
 KINDS = {str: "a text", int: "a number", (int, float): "a number", bool: "true or false", list: "a list"}
 
 
 class ConfigError(PrintableError, ValueError):
-    """The configuration, or the folder it is about, cannot be used. The message names file, key, cause and remedy."""
+    """The configuration or its model folder cannot be used. The message names file, key, cause and remedy."""
 
 
 @dataclass(frozen=True)
 class Config:
-    """`name`: how messages call it. `values`: the JSON's keys, `mm_config` replaced by what it means today. `notes`:
-    sentences about what was replaced."""
+    """`name`: name in messages. `values`: the JSON's keys, `mm_config` replaced by today's. `notes`: sentences about
+    what was replaced."""
 
     name: str
     values: dict[str, Any]
     notes: list[str] = field(default_factory=list)
 
     def get(self, key: str, kind: Any, default: Any = None) -> Any:
-        """A value of one of the types of KINDS; `default` where the key is missing or null. Raises ConfigError."""
+        """The value of a key, `default` if missing or null. Raises ConfigError unless its type is `kind` (of KINDS)."""
         value = self.values.get(key)
         if value is None:
             return default
@@ -38,12 +38,12 @@ class Config:
         return self.get(key, bool, default)
 
     def path(self, key: str) -> str | None:
-        """A path, or None where there is none but a placeholder."""
+        """The path under a key; None if it is missing, empty or a placeholder."""
         value = self.get(key, str, "").strip()
         return None if not value or value.lower().startswith(PLACEHOLDERS) else value
 
     def quantized(self, component: str) -> bool:
-        """component: "dit", "t5" or "clip". A scheme alone says it too: LightX2V refuses one without the switch."""
+        """Whether "dit", "t5" or "clip" is to be quantized: by its switch or (LightX2V refuses that) a scheme alone."""
         return self.on(f"{component}_quantized") or self.scheme(component) is not None
 
     def scheme(self, component: str) -> str | None:
@@ -55,7 +55,7 @@ class Config:
 
 
 def read_config(text: str, name: str) -> Config:
-    """Raises ConfigError if the text is no JSON object."""
+    """Parse a configuration. name: for messages. Raises ConfigError if the text is no JSON object."""
     try:
         values = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -66,7 +66,7 @@ def read_config(text: str, name: str) -> Config:
 
 
 def _from_mm_config(config: Config) -> Config:
-    """Before October 2025 the scheme of the diffusion model stood in `mm_config`, which LightX2V ignores today."""
+    """Translate `mm_config`, where the diffusion model's scheme was before October 2025; LightX2V ignores it today."""
     old = config.values.pop("mm_config", None)
     if old is None:
         return config

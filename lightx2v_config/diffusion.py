@@ -1,4 +1,4 @@
-"""Which file or folder is the diffusion model, or are its two experts."""
+"""Finds the file or folder of the diffusion model, or of each of its two experts."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +9,7 @@ from ..formats.convert import serves
 from ..schemes import DIT
 from .config import Config
 from .schemes import wanted_scheme
-from .search_paths import DISTILLED, ORDINARY, Places, missing
+from .search_paths import DISTILLED, ORDINARY, SearchPaths, missing
 
 KIND = "diffusion_models"
 # keys that only a model of two experts has
@@ -22,37 +22,37 @@ EXPERT_KEYS = (
 
 @dataclass(frozen=True)
 class Found:
-    """A model on disk; `note`: in what it differs from what was asked."""
+    """A model on disk. `note`: how it differs from what the configuration asks for."""
 
     path: Path
     checkpoint: Checkpoint
     note: str | None = None
 
 
-def has_experts(config: Config, places: Places) -> bool:
+def has_experts(config: Config, paths: SearchPaths) -> bool:
     if any(config.values.get(key) is not None for key in EXPERT_KEYS):
         return True
     if config.path("dit_quantized_ckpt") or config.path("dit_original_ckpt"):
         return False
-    return any(_expert_folders(folder) for folder in places.search((*DISTILLED, *ORDINARY)))
+    return any(_expert_folders(folder) for folder in paths.search((*DISTILLED, *ORDINARY)))
 
 
 def _expert_folders(folder: Path) -> bool:
     return all((folder / name).is_dir() for name in SUBFOLDERS.values())
 
 
-def find_dit(config: Config, places: Places, expert: str | None = None) -> Found:
-    """expert: HIGH or LOW, None for a model of one. The key for what is asked, quantized or not, comes first; then
-    LightX2V's folders. Raises ConfigError, or CheckpointError for a file that cannot be read."""
+def find_dit(config: Config, paths: SearchPaths, expert: str | None = None) -> Found:
+    """The diffusion model: the file that the configuration names, else the one in LightX2V's folders that fits. expert:
+    HIGH or LOW; None for a model without experts. Raises ConfigError, or CheckpointError for an unreadable file."""
     stem = f"{expert}_noise" if expert else "dit"
     key = f"{stem}_{'quantized' if config.quantized(DIT) else 'original'}_ckpt"
-    path = places.named(config, key, KIND)
+    path = paths.named(config, key, KIND)
     if path is not None:
         return _as_asked(config, _opened(config, key, path))
-    if places.folder is None:
+    if paths.folder is None:
         raise config.error(key, "is missing", "Pick the model folder, or name the file.")
     fallback: list[Checkpoint] = []
-    for place in _search(config, places, expert):
+    for place in _search(config, paths, expert):
         models = [open_checkpoint(path) for path in models_in(place, expert)]
         models = [model for model in models if model.kind == DIT]
         fitting = [model for model in models if _fits(config, model)]
@@ -64,11 +64,11 @@ def find_dit(config: Config, places: Places, expert: str | None = None) -> Found
         fallback += models
     if not config.quantized(DIT) and len(fallback) == 1:
         return _as_asked(config, fallback[0])
-    raise _not_found(config, places, key, expert, fallback)
+    raise _not_found(config, paths, key, expert, fallback)
 
 
 def _opened(config: Config, key: str, path: Path) -> Checkpoint:
-    """The model at a path that `key` names: a file, a folder of parts, or a folder in which one model lies."""
+    """The model at a path that `key` names: a file, a folder of shards, or a folder with one model in it."""
     models = models_in(path, None) if path.is_dir() else [path]
     if len(models) == 1:
         return open_checkpoint(models[0])
@@ -77,7 +77,7 @@ def _opened(config: Config, key: str, path: Path) -> Checkpoint:
 
 
 def _as_asked(config: Config, checkpoint: Checkpoint) -> Found:
-    """A quantized file under the key for an original one is loaded with its scales all the same."""
+    """A quantized file in place of an unquantized one is taken, with a note. Raises ConfigError for the opposite."""
     note = None
     name = checkpoint.path.name
     if checkpoint.formats and not config.quantized(DIT):
@@ -90,27 +90,27 @@ def _as_asked(config: Config, checkpoint: Checkpoint) -> Found:
     return Found(checkpoint.path, checkpoint, note)
 
 
-def _search(config: Config, places: Places, expert: str | None) -> list[Path]:
-    """Folders in the order they are looked at: those of distilled weights first if the schedule is a distilled one, and
-    last if not."""
+def _search(config: Config, paths: SearchPaths, expert: str | None) -> list[Path]:
+    """Folders in the order of the search: those of distilled weights first if the schedule is a distilled one, else
+    last."""
     distilled = config.values.get("denoising_step_list") is not None
     if distilled:
-        order = places.search((*DISTILLED, *ORDINARY))
+        order = paths.search((*DISTILLED, *ORDINARY))
     else:
-        order = [*places.search(ORDINARY), *places.search(DISTILLED)[:-1]]
+        order = [*paths.search(ORDINARY), *paths.search(DISTILLED)[:-1]]
     if expert is None:
         return order
     return [place for folder in order for place in (folder / SUBFOLDERS[expert], folder)]
 
 
 def models_in(folder: Path, expert: str | None) -> list[Path]:
-    """The loadable models in a folder, each by itself: the folder if it holds the parts of one, and single files. Of an
-    expert's only, if the folder is not its own and names tell."""
+    """Paths of the models in a folder: the folder itself if it holds the shards of one, and single files. expert: only
+    files with its name, unless the whole folder is that expert's."""
     if not folder.is_dir():
         return []
     files = sorted(folder.glob("*.safetensors"))
-    parts = part_names(folder)
-    singles = [file for file in files if file.name not in parts]
+    shards = part_names(folder)
+    singles = [file for file in files if file.name not in shards]
     if expert is not None and folder.name != SUBFOLDERS[expert]:
         return [file for file in singles if expert_of(file.name) == expert]
     return ([folder] if len(singles) < len(files) else []) + singles
@@ -123,9 +123,9 @@ def _fits(config: Config, model: Checkpoint) -> bool:
     return bool(model.formats) and (wanted is None or all(serves(held, wanted) for held in model.formats))
 
 
-def _not_found(config, places, key, expert, others: list[Checkpoint]):
+def _not_found(config, paths, key, expert, others: list[Checkpoint]):
     what = f"{config.scheme(DIT) or 'quantized' if config.quantized(DIT) else 'unquantized'} diffusion model"
     what = f"{expert}-noise {what}" if expert else what
     there = ", ".join(f"{model.path.name} ({' and '.join(model.formats) or 'unquantized'})" for model in others)
     remedy = f"There is {there}: change dit_quant_scheme to fit, or download the other." if others else ""
-    return missing(config, what, f"{places.folder.name}/", remedy or f"Download it there, or name it with {key}.")
+    return missing(config, what, f"{paths.folder.name}/", remedy or f"Download it there, or name it with {key}.")

@@ -1,4 +1,4 @@
-"""LightX2V's offload keys -> what Offload Control asks for."""
+"""LightX2V's offload keys as OffloadSettings."""
 
 from ..runtime.offload import AUTO, BLOCK, DISK, MODEL, PHASE, OffloadSettings
 from .config import Config
@@ -8,8 +8,8 @@ DEFAULT_GRANULARITY = "block"
 
 
 def offload_settings(config: Config) -> OffloadSettings:
-    """Without `cpu_offload` LightX2V keeps everything on the GPU; here ComfyUI decides, which does so where it fits.
-    The encoders follow `cpu_offload` unless they have a key of their own. Raises ConfigError."""
+    """The settings that the configuration asks for. Without `cpu_offload` LightX2V keeps everything on the GPU; ComfyUI
+    does the same where it fits. Encoders follow `cpu_offload` unless they have their own key. Raises ConfigError."""
     offloaded = config.on("cpu_offload")
     # drops each model after its use, which is what "model" does
     idle = MODEL if config.on("unload_modules") else AUTO

@@ -1,14 +1,14 @@
-"""What a configuration asks for, in words: what is loaded, what to set in the graph, what falls by the wayside."""
+"""The report on a configuration: what is loaded, what to set in the graph, which keys are ignored and why."""
 
 import difflib
 import json
 
 from .config import Config
-from .discovery import Parts
+from .discovery import Models
 from .sampling import sampling_lines
 from .settings import CORE, DEAD, NOT_HERE, NOT_NEEDED, Setting, known_keys, setting_of
 
-# values that ask for nothing
+# values that switch a setting off
 OFF = (False, None, "", [], "NoCaching", 0)
 LONGEST = 80  # characters of a value
 SECTIONS = {
@@ -19,20 +19,20 @@ SECTIONS = {
 }
 
 
-def report_lines(config: Config, parts: Parts, scheme, offload, notes: list[str]) -> list[str]:
-    """scheme, offload: what the configuration became. notes: sentences about them."""
+def report_lines(config: Config, models: Models, scheme, offload, notes: list[str]) -> list[str]:
+    """scheme, offload: SchemeChoice and OffloadSettings of the configuration. notes: sentences about them."""
     rows = _rows(config)
-    set_in_graph = [f"- {line}" for line in sampling_lines(config, parts.low is not None)]
+    set_in_graph = [f"- {line}" for line in sampling_lines(config, models.low is not None)]
     lines = [
         f"{config.name}",
         "",
         "Loaded:",
-        *(f"- {output}: {_model(found)}" for output, found in parts.found.items()),
+        *(f"- {output}: {_model(found)}" for output, found in models.found.items()),
         f"- scheme: dit {scheme.dit}, t5 {scheme.t5}, clip {scheme.clip}",
         f"- offload: {offload.mode}, t5 {offload.t5}, clip {offload.clip}",
     ]
-    remarks = [*config.notes, *notes, *parts.notes]
-    if parts.low is None:
+    remarks = [*config.notes, *notes, *models.notes]
+    if models.low is None:
         remarks.append("The model has one expert: both MODEL outputs are the same.")
     lines += ["", "Note:", *(f"- {remark}" for remark in remarks)] if remarks else []
     for who, title in SECTIONS.items():
@@ -44,7 +44,7 @@ def report_lines(config: Config, parts: Parts, scheme, offload, notes: list[str]
 
 
 def _rows(config: Config) -> dict[Setting, list[str]]:
-    """Row -> the configuration's keys of it that ask for something."""
+    """Row -> the configuration's keys that it describes, without those whose value is off."""
     rows: dict[Setting, list[str]] = {}
     for key, value in config.values.items():
         row = setting_of(key)

@@ -1,10 +1,10 @@
-"""LightX2V's schedule as settings of core's samplers."""
+"""LightX2V's sampling keys as settings of core's samplers."""
 
 from .config import Config
 
 TRAINING_STEPS = 1000
 DEFAULT_BOUNDARY = 0.875
-# what these settings are read from, beside EXPERT_KEYS
+# the keys that are read here, beside EXPERT_KEYS
 KEYS = (
     "infer_steps",
     "denoising_step_list",
@@ -16,7 +16,7 @@ KEYS = (
 
 
 def shifted(time: float, shift: float) -> float:
-    """The noise level (sigma) at `time`, both from 0 to 1, that a shifted flow schedule has."""
+    """The noise level (sigma, 0 to 1) of a shifted flow schedule at `time` (0 to 1)."""
     return shift * time / (1 + (shift - 1) * time)
 
 
@@ -26,18 +26,18 @@ def distilled_sigmas(step_list: list[int], shift: float) -> list[float]:
 
 
 def is_simple(step_list: list[int]) -> bool:
-    """Whether core's scheduler `simple` takes these very steps."""
+    """Whether these are the steps of core's scheduler `simple`."""
     return step_list == [TRAINING_STEPS - i * TRAINING_STEPS // len(step_list) for i in range(len(step_list))]
 
 
 def switch_step(config: Config, steps: int, shift: float) -> int:
-    """The step with which the low-noise expert takes over: the first whose sigma is below the boundary."""
+    """The first step of the low-noise expert: the first whose sigma is below the boundary."""
     boundary = config.get("boundary", (int, float), DEFAULT_BOUNDARY)
     return sum(shifted(1 - step / steps, shift) >= boundary for step in range(steps))
 
 
 def sampling_lines(config: Config, experts: bool) -> list[str]:
-    """What to set in the graph. experts: the model has two. Raises ConfigError."""
+    """Lines on what to set in the graph. experts: whether the model has two. Raises ConfigError."""
     shift = config.get("sample_shift", (int, float))
     step_list = _step_list(config)
     steps = len(step_list) or config.get("infer_steps", int)

@@ -1,4 +1,4 @@
-"""LightX2V's scheme keys -> what Quantization Scheme asks for."""
+"""LightX2V's scheme keys as a SchemeChoice."""
 
 from ..schemes import AUTO, CLIP, DIT, T5, Scheme, SchemeChoice, UnknownSchemeError, resolve
 from .config import Config
@@ -7,8 +7,8 @@ COMPONENTS = (DIT, T5, CLIP)
 
 
 def wanted_scheme(config: Config, component: str) -> tuple[Scheme, str | None]:
-    """component: "dit", "t5" or "clip". `auto` where the configuration names none; also where it names one that this
-    pack lacks, with a sentence about it: the file decides the format, a scheme only the kernel."""
+    """(scheme of "dit", "t5" or "clip", note or None). `auto` if the configuration names none, or one that this pack
+    does not have, which the note says: the file decides the format, the scheme only the kernel."""
     name = config.scheme(component)
     try:
         return resolve(name or AUTO, component), None
@@ -17,6 +17,6 @@ def wanted_scheme(config: Config, component: str) -> tuple[Scheme, str | None]:
 
 
 def scheme_choice(config: Config) -> tuple[SchemeChoice, list[str]]:
-    """The choice, and a sentence for each scheme that became `auto`."""
+    """(the choice for all components, a sentence for each scheme that was replaced by `auto`)."""
     found = [wanted_scheme(config, component) for component in COMPONENTS]
     return SchemeChoice(*(scheme.name for scheme, _ in found)), [note for _, note in found if note]

@@ -1,4 +1,4 @@
-"""Where a file that a configuration names may lie: the model folder, then ComfyUI's folders. Never elsewhere."""
+"""The folders in which files of a configuration are searched: the model folder, then ComfyUI's. Never others."""
 
 import glob
 import os
@@ -13,12 +13,12 @@ from .config import Config, ConfigError
 DISTILLED = ("distill_int8", "distill_fp8", "distill_models")
 ORDINARY = ("int8", "fp8", "original")
 
-# parts of a path that would lead out of the folder it is joined to: "..", "/", and drives of Windows
+# path components that would lead out of the folder: "..", "/", and drives of Windows
 LEADS_OUT = re.compile(r"\.\.|/+|.*:.*")
 
 
 @dataclass(frozen=True)
-class Places:
+class SearchPaths:
     """`folder`: the model folder, None without one. `comfyui`: kind of model ("diffusion_models", "text_encoders",
     "clip_vision") -> ComfyUI's folders of it."""
 
@@ -32,12 +32,12 @@ class Places:
         return " and ".join([*([f"{self.folder.name}/"] if self.folder else []), f"ComfyUI's {kind} folder"])
 
     def search(self, subfolders: tuple[str, ...]) -> list[Path]:
-        """The model folder's sub-folders in this order, then the folder itself."""
+        """These sub-folders of the model folder in order, then the folder itself; none without a model folder."""
         return [self.folder / name for name in subfolders] + [self.folder] if self.folder else []
 
     def named(self, config: Config, key: str, kind: str) -> Path | None:
-        """The file or folder that `key` names, None if it names none. The path is one of another machine as a rule: as
-        much of its end counts as is found. Raises ConfigError if nothing is."""
+        """The file or folder that `key` names; None if the key is missing. The path is usually one of another machine,
+        so the longest end of it that exists below a root is taken. Raises ConfigError if nothing is found."""
         value = config.path(key)
         if value is None:
             return None
@@ -55,7 +55,7 @@ class Places:
         return self._only_one(config, key, parts[-1], kind)
 
     def _only_one(self, config: Config, key: str, name: str, kind: str) -> Path:
-        """The one file of this name anywhere below the first root that has any."""
+        """The only file of this name anywhere below the first root that has any."""
         where = self.words(kind)
         for root in self.roots(kind):
             found = [path for path in root.rglob("*") if path.match(glob.escape(name))]

@@ -1,4 +1,4 @@
-"""Every key of LightX2V's configurations and who takes care of it here. A newer key is one row."""
+"""The table of all keys of LightX2V's configurations and of what handles them here. A new key is a row."""
 
 from dataclasses import dataclass
 
@@ -10,8 +10,9 @@ OURS, CORE, NOT_NEEDED, NOT_HERE, DEAD = "ours", "core", "not needed", "not here
 
 @dataclass(frozen=True)
 class Setting:
-    """`keys`: names; one that ends in * stands for all that begin so. `who`: one of the five above. `says`: what to set
-    in the graph (CORE), or why nothing is to be done. `nodes`: class ids of core's nodes that `says` names."""
+    """`who`: what handles the keys: OURS this pack, CORE a node in the graph, NOT_NEEDED nothing, NOT_HERE not
+    supported, DEAD not read by LightX2V. `keys`: names; a name ending in * is a prefix. `says`: what to set in the
+    graph (CORE), or why there is nothing to set. `nodes`: class ids of core's nodes in `says`."""
 
     who: str
     keys: tuple[str, ...]
@@ -191,7 +192,7 @@ SETTINGS = (
 
 
 def setting_of(key: str) -> Setting | None:
-    """The row that describes a key, None for an unknown one."""
+    """The row of a key, None for an unknown key."""
     return next((row for row in SETTINGS if any(_is(key, name) for name in row.keys)), None)
 
 

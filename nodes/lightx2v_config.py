@@ -6,8 +6,8 @@ from pathlib import Path, PurePath
 import folder_paths
 from comfy_api.latest import io, ui
 
-from ..lightx2v_config import Places, find_parts, offload_settings, read_config, report_lines, scheme_choice
-from ..lightx2v_config.loading import load_parts
+from ..lightx2v_config import SearchPaths, find_models, offload_settings, read_config, report_lines, scheme_choice
+from ..lightx2v_config.loading import load_models
 from .annotated_files import inside
 from .files import model_names
 from .loaders import LOADERS
@@ -67,8 +67,8 @@ def _roots(kind: str) -> list[Path]:
     return [Path(root) for root in folder_paths.get_folder_paths(kind)]
 
 
-def places(model_folder: str) -> Places:
-    return Places(folder_path(model_folder), {kind: _roots(kind) for kind in KINDS})
+def search_paths(model_folder: str) -> SearchPaths:
+    return SearchPaths(folder_path(model_folder), {kind: _roots(kind) for kind in KINDS})
 
 
 def config_of(config: str, text: str):
@@ -127,16 +127,16 @@ class LoadConfig(io.ComfyNode):
     @classmethod
     def fingerprint_inputs(cls, config, model_folder, text_encoder, vision_encoder, text=""):
         parsed = config_of(config, text)
-        parts = find_parts(parsed, places(model_folder), text_encoder, vision_encoder)
-        files = [file for found in parts.found.values() for file in found.checkpoint.files]
+        models = find_models(parsed, search_paths(model_folder), text_encoder, vision_encoder)
+        files = [file for found in models.found.values() for file in found.checkpoint.files]
         return str(parsed.values) + "|".join(f"{f}:{f.stat().st_size}:{f.stat().st_mtime_ns}" for f in files)
 
     @classmethod
     def execute(cls, config, model_folder, text_encoder, vision_encoder, text=""):
         parsed = config_of(config, text)
-        parts = find_parts(parsed, places(model_folder), text_encoder, vision_encoder)
+        models = find_models(parsed, search_paths(model_folder), text_encoder, vision_encoder)
         scheme, notes = scheme_choice(parsed)
         offload = offload_settings(parsed)
-        report = "\n".join(report_lines(parsed, parts, scheme, offload, notes))
-        loaded = load_parts(parts, scheme, offload, folder_paths.get_folder_paths("embeddings"))
+        report = "\n".join(report_lines(parsed, models, scheme, offload, notes))
+        loaded = load_models(models, scheme, offload, folder_paths.get_folder_paths("embeddings"))
         return io.NodeOutput(*loaded, scheme, offload, report, ui=ui.PreviewText(report))

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from x2v_quant.lightx2v_config import Places, read_config
+from x2v_quant.lightx2v_config import SearchPaths, read_config
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 VISION = "models_clip_open-clip-xlm-roberta-large-vit-huge-14"
@@ -57,11 +57,11 @@ def config():
 
 
 @pytest.fixture
-def places(tmp_path):
-    """places(name of a folder below diffusion_models or None)."""
+def paths(tmp_path):
+    """paths(name of a folder below diffusion_models or None)."""
 
     def make(folder=None):
         kinds = {kind: [tmp_path / kind] for kind in ("diffusion_models", "text_encoders", "clip_vision")}
-        return Places(tmp_path / "diffusion_models" / folder if folder else None, kinds)
+        return SearchPaths(tmp_path / "diffusion_models" / folder if folder else None, kinds)
 
     return make

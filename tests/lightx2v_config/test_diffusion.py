@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from x2v_quant.lightx2v_config import ConfigError, find_parts
+from x2v_quant.lightx2v_config import ConfigError, find_models
 
 FOLDER = "diffusion_models/Wan"
 INT8 = {"dit_quantized": True, "dit_quant_scheme": "int8-vllm"}
@@ -12,9 +12,9 @@ FP8 = {"dit_quantized": True, "dit_quant_scheme": "fp8-sgl"}
 
 
 @pytest.fixture
-def find(config, places):
-    """find(folder name, **keys) -> the parts, without encoders."""
-    return lambda folder="Wan", **keys: find_parts(config(**keys), places(folder), False, False)
+def find(config, paths):
+    """find(folder name, **keys) -> the models, without encoders."""
+    return lambda folder="Wan", **keys: find_models(config(**keys), paths(folder), False, False)
 
 
 def below(tmp_path, found):
@@ -161,25 +161,25 @@ EXPERTS = {"boundary_step_index": 2}
 def test_experts_in_their_folders(put, find, tmp_path):
     put({f"{FOLDER}/high_noise_model/m.safetensors": "fp8", f"{FOLDER}/low_noise_model/m.safetensors": "fp8"})
     for keys in (FP8, {**FP8, **EXPERTS}):
-        parts = find(**keys)
-        assert below(tmp_path, parts.high) == f"{FOLDER}/high_noise_model/m.safetensors"
-        assert below(tmp_path, parts.low) == f"{FOLDER}/low_noise_model/m.safetensors"
+        models = find(**keys)
+        assert below(tmp_path, models.high) == f"{FOLDER}/high_noise_model/m.safetensors"
+        assert below(tmp_path, models.low) == f"{FOLDER}/low_noise_model/m.safetensors"
 
 
 def test_distilled_experts_in_theirs(put, find):
     put({f"{FOLDER}/{name}_noise_model/m.safetensors": "dense" for name in ("high", "low")})
     put({f"{FOLDER}/distill_models/{name}_noise_model/d.safetensors": "dense" for name in ("high", "low")})
-    parts = find(**EXPERTS, denoising_step_list=[1000, 500])
-    assert [part.path.name for part in (parts.high, parts.low)] == ["d.safetensors"] * 2
-    parts = find(boundary=0.9)
-    assert [part.path.name for part in (parts.high, parts.low)] == ["m.safetensors"] * 2
+    models = find(**EXPERTS, denoising_step_list=[1000, 500])
+    assert [part.path.name for part in (models.high, models.low)] == ["d.safetensors"] * 2
+    models = find(boundary=0.9)
+    assert [part.path.name for part in (models.high, models.low)] == ["m.safetensors"] * 2
 
 
 def test_experts_by_their_names(put, find):
     names = ["wan2.2_A14b_high_noise_fp8", "wan2.2_A14b_low_noise_fp8", "wan2.2_A14b_high_noise_bf16"]
     put({f"{FOLDER}/{name}.safetensors": "dense" if "bf16" in name else "fp8" for name in names})
-    parts = find(**FP8, **EXPERTS)
-    assert [part.path.stem for part in (parts.high, parts.low)] == names[:2]
+    models = find(**FP8, **EXPERTS)
+    assert [part.path.stem for part in (models.high, models.low)] == names[:2]
 
 
 def test_the_quantized_high_noise_expert_never_is_the_original(put, find):
@@ -187,10 +187,10 @@ def test_the_quantized_high_noise_expert_never_is_the_original(put, find):
     put({f"{FOLDER}/{name}_noise_model/m.safetensors": "fp8" for name in ("high", "low")})
     put({f"{FOLDER}/{name}.safetensors": "dense" for name in ("high", "low")})
     originals = {f"{name}_noise_original_ckpt": f"{name}.safetensors" for name in ("high", "low")}
-    parts = find(**FP8, **originals)
-    assert [part.path.name for part in (parts.high, parts.low)] == ["m.safetensors"] * 2
-    parts = find(**originals)
-    assert [part.path.name for part in (parts.high, parts.low)] == ["high.safetensors", "low.safetensors"]
+    models = find(**FP8, **originals)
+    assert [part.path.name for part in (models.high, models.low)] == ["m.safetensors"] * 2
+    models = find(**originals)
+    assert [part.path.name for part in (models.high, models.low)] == ["high.safetensors", "low.safetensors"]
 
 
 def test_one_file_named_makes_it_a_model_of_one(put, find):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from x2v_quant.lightx2v_config import ConfigError, find_parts
+from x2v_quant.lightx2v_config import ConfigError, find_models
 
 FOLDER = "diffusion_models/Wan"
 T5, VISION = "models_t5_umt5-xxl-enc", "models_clip_open-clip-xlm-roberta-large-vit-huge-14"
@@ -10,11 +10,11 @@ T5_INT8, T5_FP8 = ({"t5_quantized": True, "t5_quant_scheme": name} for name in (
 
 
 @pytest.fixture
-def find(config, places, put):
-    """find(**keys) -> the parts, with a diffusion model that takes pictures."""
+def find(config, paths, put):
+    """find(**keys) -> the models, with a diffusion model that takes pictures."""
     put({f"{FOLDER}/fp8/model.safetensors": "fp8 i2v"})
-    return lambda text=True, vision=True, **keys: find_parts(
-        config(dit_quantized=True, **keys), places("Wan"), text, vision
+    return lambda text=True, vision=True, **keys: find_models(
+        config(dit_quantized=True, **keys), paths("Wan"), text, vision
     )
 
 
@@ -33,23 +33,23 @@ def find(config, places, put):
 )
 def test_text_encoder(put, find, tmp_path, files, keys, expected):
     put({file: "t5 int8" if "int8" in file else "t5 fp8" for file in files})
-    parts = find(vision=False, **keys)
-    assert parts.t5.path.relative_to(tmp_path).as_posix() == expected
-    assert not parts.notes
+    models = find(vision=False, **keys)
+    assert models.t5.path.relative_to(tmp_path).as_posix() == expected
+    assert not models.notes
 
 
 def test_a_quantized_one_stands_in_for_the_original_and_says_so(put, find):
     put({f"{FOLDER}/{T5}-fp8.pth": "t5 fp8"})
-    parts = find(vision=False)
-    assert parts.t5.checkpoint.formats == {"fp8-channel": 21}
-    assert f"{T5}-fp8.pth is loaded, for there is no {T5}-bf16.pth" in parts.notes[0]
+    models = find(vision=False)
+    assert models.t5.checkpoint.formats == {"fp8-channel": 21}
+    assert f"{T5}-fp8.pth is loaded, for there is no {T5}-bf16.pth" in models.notes[0]
 
 
 def test_none_is_no_error_unless_the_configuration_asks_for_one(find):
-    parts = find()
-    assert parts.t5 is None
-    assert parts.clip is None
-    assert ["CLIP is empty" in parts.notes[0], "CLIP_VISION is empty" in parts.notes[1]] == [True, True]
+    models = find()
+    assert models.t5 is None
+    assert models.clip is None
+    assert ["CLIP is empty" in models.notes[0], "CLIP_VISION is empty" in models.notes[1]] == [True, True]
     with pytest.raises(ConfigError, match=f"no quantized text encoder in Wan/ and .*{T5}-fp8.pth"):
         find(**T5_FP8)
     assert find(text=False, **T5_FP8).t5 is None
@@ -67,9 +67,9 @@ def test_vision_encoder(put, find, name):
 def test_text_to_video_needs_no_vision_encoder(put, find):
     """The shipped configurations of text to video name one all the same."""
     put({f"{FOLDER}/fp8/model.safetensors": "fp8"})
-    parts = find(text=False, clip_quantized=True, clip_quant_scheme="fp8-q8f")
-    assert parts.clip is None
-    assert not parts.notes
+    models = find(text=False, clip_quantized=True, clip_quant_scheme="fp8-q8f")
+    assert models.clip is None
+    assert not models.notes
 
 
 def test_tokenizer(put, find, tmp_path):

@@ -7,8 +7,8 @@ import torch
 from distance import distance
 
 from x2v_quant.demo import assets
-from x2v_quant.lightx2v_config import find_parts, offload_settings, scheme_choice
-from x2v_quant.lightx2v_config.loading import load_parts
+from x2v_quant.lightx2v_config import find_models, offload_settings, scheme_choice
+from x2v_quant.lightx2v_config.loading import load_models
 from x2v_quant.linear import QuantLinear
 from x2v_quant.loading import load_dit
 from x2v_quant.runtime.offload.state import offload_state
@@ -42,12 +42,12 @@ def folder(demo_models, tmp_path_factory):
 @pytest.fixture
 def load(config, folder):
     """load(name below the folder, **keys) -> the four outputs."""
-    from x2v_quant.lightx2v_config import Places
+    from x2v_quant.lightx2v_config import SearchPaths
 
     def run(name="", **keys):
         asked = config(**keys)
-        parts = find_parts(asked, Places(folder / name))
-        return load_parts(parts, scheme_choice(asked)[0], offload_settings(asked))
+        models = find_models(asked, SearchPaths(folder / name))
+        return load_models(models, scheme_choice(asked)[0], offload_settings(asked))
 
     return run
 

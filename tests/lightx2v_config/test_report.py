@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from x2v_quant.lightx2v_config import find_parts, offload_settings, report_lines, scheme_choice
+from x2v_quant.lightx2v_config import find_models, offload_settings, report_lines, scheme_choice
 from x2v_quant.lightx2v_config.settings import CORE, DEAD, SETTINGS, setting_of
 
 # every key in LightX2V's own configurations for Wan and of its quantization and offload examples
@@ -21,15 +21,15 @@ DEAD_KEYS = [
 
 
 @pytest.fixture
-def report(config, places, put):
+def report(config, paths, put):
     """report(**keys) -> the text, of a folder with one model."""
     put({"diffusion_models/Wan/fp8/model.safetensors": "fp8"})
 
     def write(**keys):
         asked = config(dit_quantized=True, **keys)
         choice, notes = scheme_choice(asked)
-        parts = find_parts(asked, places("Wan"))
-        return "\n".join(report_lines(asked, parts, choice, offload_settings(asked), notes))
+        models = find_models(asked, paths("Wan"))
+        return "\n".join(report_lines(asked, models, choice, offload_settings(asked), notes))
 
     return write
 
