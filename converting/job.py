@@ -24,9 +24,10 @@ from .options import KEPT, Options
 from .outputs import LIGHTX2V, Output, left_out, outputs
 from .progress import Progress, Steps
 from .renaming import renamed
-from .rows import ROWS_ALONE, Rows, in_parts, quantize
+from .rows import ROWS_ALONE, in_parts, quantize
 from .source import Source
 from .units import Spec, Unit
+from .values import Values
 from .weights import Weights
 
 WEIGHT = ".weight"
@@ -50,7 +51,7 @@ class Job:
         self._weights = Weights(source)
         self._outputs = outputs(self._checkpoint, options.dialect)
         self.notes = [*self._checkpoint.notes, *left_out(self._checkpoint, options.dialect)]
-        self._loras = self._read_loras()
+        self._values = Values(self._weights, self._read_loras(), self._checkpoint.path.name)
         self._calibration = options.calibration and renamed(options.calibration, self._outputs)
         weights = [output for output in self._outputs.values() if self._is_layer(output)]
         self._layers = {output.name.removesuffix(WEIGHT): output for output in weights}
@@ -160,8 +161,8 @@ class Job:
         return {
             layer: Layer(
                 output.shape,
-                partial(self._rows, output),
-                self._place(output),
+                partial(self._values.rows, output),
+                self._values.place(output),
                 self._plain(output).specs,
                 self._weights.scale_dtype(output),
             )
@@ -203,7 +204,7 @@ class Job:
         return smooth.factors(self._calibration, formats, self._weight_of, options.dialect, options.alpha, advance)
 
     def _weight_of(self, layer: str) -> torch.Tensor:
-        return self._whole(self._layers[layer])
+        return self._values.whole(self._layers[layer])
 
     def _stays_smooth(self, stored: str | None, chosen: str) -> bool:
         smooth_there = stored is not None and FORMATS[stored].smooth and original(stored) == chosen
@@ -247,7 +248,7 @@ class Job:
         alone."""
         format_name, factor = self.formats[layer], self.factors.get(layer)
         source_format, scale_dtype = self._weights.format(output), self._weights.scale_dtype(output)
-        as_it_is = source_format is not None and not self._merges(output) and factor is None
+        as_it_is = source_format is not None and not self._values.merges(output) and factor is None
         if as_it_is and format_name in repackings(source_format):
             stored = self._weights.stored(output, format_name)
             if stored is not None:
@@ -255,38 +256,11 @@ class Job:
                 return
         if FORMATS[format_name].smooth and factor is None:
             factor = self._weights.factor(output)
-        work = (self._rows(output), output.shape, format_name, self._place(output), scale_dtype, factor)
+        work = (self._values.rows(output), output.shape, format_name, self._values.place(output), scale_dtype, factor)
         if family(format_name) in ROWS_ALONE:
             yield from in_parts(*work)
         else:
             yield quantize(*work)
-
-    def _place(self, output: Output) -> str:
-        return f"{self._checkpoint.path.name}: {output.pieces[0].key}"
-
-    def _rows(self, output: Output) -> Rows:
-        if self._weights.format(output) is None and not self._merges(output):
-            return partial(self._weights.rows, output)
-        values = self._whole(output)
-        return lambda start, stop: values[start:stop]
-
-    def _merges(self, output: Output) -> bool:
-        return output.whole.name in self._loras
-
-    def _whole(self, output: Output) -> torch.Tensor:
-        """A tensor in float32, its LoRAs merged."""
-        if self._merges(output):
-            whole = output.whole
-            return output.cut(self._loras.merged(whole.name, self._values(whole)))
-        return self._values(output)
-
-    def _values(self, output: Output) -> torch.Tensor:
-        """A tensor in float32, free to overwrite."""
-        if self._weights.format(output) is not None:
-            return self._weights.dequantized(output)
-        if len(output.shape) == 2:
-            return self._weights.rows(output, 0, output.shape[0])
-        return torch.cat(list(self._weights.plain(output))).to(torch.float32, copy=True).reshape(output.shape)
 
     def _plain(self, output: Output) -> Unit:
         info = self._source.info(output.pieces[0].key)
@@ -295,7 +269,7 @@ class Job:
             kept = KEPT[self._options.kept]
 
         def parts() -> Iterator[tuple[str, torch.Tensor]]:
-            found = [self._whole(output)] if self._merges(output) else self._weights.plain(output)
-            yield from ((output.name, values) for values in cast(found, kept, self._place(output)))
+            found = [self._values.whole(output)] if self._values.merges(output) else self._weights.plain(output)
+            yield from ((output.name, values) for values in cast(found, kept, self._values.place(output)))
 
         return Unit(output.name, {output.name: Spec(kept, output.shape)}, parts)
