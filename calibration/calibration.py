@@ -1,5 +1,6 @@
 """A calibration: what every input channel of every layer has seen, and the file that keeps it."""
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from ..writing import whole_file
 
 FORMAT = "x2v-quant calibration 1"
 PICK = "Pick a file that was saved as one."
+OTHER_MODEL = "it was recorded on another model. Calibrate this one."
 # how names in a file end, behind the layer's
 MAXIMA, SQUARES, TOKENS = ".maxima", ".squares", ".tokens"
 # how many standard deviations a channel's maximum is taken for where only that is known: what the largest of some
@@ -73,6 +75,30 @@ class Calibration:
             raise CalibrationError(
                 f"Layer {wrong} got an input that is infinite or not a number while the model was calibrated: the "
                 "model overflows. Calibrate with another compute dtype."
+            )
+
+    def check_fits(self, layers: Mapping[str, int]) -> None:
+        """As `check`, and raise CalibrationError for a calibration of another model: one that knows none of `layers`
+        (name -> input channels), or has seen another number of channels."""
+        self.check()
+        for name in self.known(layers):
+            self.check_channels(name, layers[name])
+
+    def known(self, layers: Collection[str]) -> list[str]:
+        """Those of `layers` that were called. Raises CalibrationError if there are layers and none was."""
+        seen = [name for name in layers if name in self.maxima]
+        if layers and not seen:
+            raise CalibrationError(
+                f"The calibration knows none of the model's layers, {next(iter(layers))} for instance: {OTHER_MODEL}"
+            )
+        return seen
+
+    def check_channels(self, layer: str, channels: int) -> None:
+        """Raise CalibrationError unless it has seen so many input channels of a known layer."""
+        seen = self.maxima[layer].shape[0]
+        if seen != channels:
+            raise CalibrationError(
+                f"The calibration saw {seen} input channels of layer {layer}, which has {channels}: {OTHER_MODEL}"
             )
 
     def on_cpu(self) -> "Calibration":

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 import torch
 
 from ..formats import SMOOTHED
-from .calibration import Calibration, CalibrationError
+from .calibration import Calibration
 from .strength import ALPHAS, Smoothing, find_smoothing
 
 
@@ -28,22 +28,13 @@ def smooth_layers(
     """
     calibration.check()
     wanted = [name for name, format_name in layers.items() if format_name in SMOOTHED]
-    seen = [name for name in wanted if name in calibration.maxima]
-    if wanted and not seen:
-        raise CalibrationError(
-            f"The calibration knows none of the model's layers, {wanted[0]} for instance: it was recorded on another "
-            "model. Calibrate this one."
-        )
+    seen = calibration.known(wanted)
     found: dict[str, Smoothing] = {}
     for names in groups(calibration, {name: layers[name] for name in seen}) if shared else [[name] for name in seen]:
         weights = [weight_of(name) for name in names]
         maxima = calibration.maxima[names[0]]
         for name, weight in zip(names, weights, strict=True):
-            if weight.shape[1] != maxima.shape[0]:
-                raise CalibrationError(
-                    f"The calibration saw {maxima.shape[0]} input channels of layer {name}, which has "
-                    f"{weight.shape[1]}: it was recorded on another model. Calibrate this one."
-                )
+            calibration.check_channels(name, weight.shape[1])
         deviations = calibration.deviations(names[0])
         alphas = ALPHAS if alpha is None else (alpha,)
         smoothing = find_smoothing(weights, maxima, deviations, layers[names[0]], alphas)

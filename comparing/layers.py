@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy
 import torch
 
-from .metrics import decibels, energy
+from ..common.decibels import decibels
+from .metrics import energy
 from .storage import stored
 
 ROWS = 64  # tokens of each layer at each step

@@ -4,21 +4,12 @@ import math
 
 import torch
 
-# dB beyond which a difference is float32's own rounding; what is identical gets it too
-CEILING = 100.0
+from ..common.decibels import CEILING, decibels
+
 # the window and the constants of Wang et al., "Image quality assessment: from error visibility to structural
 # similarity", IEEE Transactions on Image Processing 13(4), 2004, for values in 0 to 1
 WINDOW, SIGMA = 11, 1.5
 C1, C2 = 0.01**2, 0.03**2
-
-
-def decibels(signal: float, noise: float, ceiling: float = CEILING) -> float:
-    """10 log10(signal / noise) of two energies, at most `ceiling`; -inf where the noise is infinite or no number, or
-    there is no signal."""
-    if noise <= signal * 10 ** (-ceiling / 10):
-        return ceiling
-    ratio = signal / noise
-    return 10 * math.log10(ratio) if ratio > 0 else -math.inf
 
 
 def energy(values: torch.Tensor) -> float:

@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 import torch
 
-from ..calibration import Calibration, CalibrationError
+from ..calibration import Calibration
 from ..calibration.output_error import TOKENS, drawn_activations
+from ..common.decibels import decibels
 from ..formats import FORMATS, SMOOTHED, fitting
 from ..kernels.activation import SIMULATED
 from ..layer_rules.format_names import CHOICES, format_named
@@ -95,7 +96,7 @@ def measure(
     calibration of another model.
     """
     if calibration is not None:
-        _check(calibration, layers)
+        calibration.check_fits({name: layer.shape[1] for name, layer in layers.items()})
     measured: Measured = {}
     for name, layer in layers.items():
         possible = [fitting(held, layer.shape) for held in formats if why_not(held, layer.shape) is None]
@@ -146,11 +147,7 @@ def output_snr(
             f"{layer.place} holds NaN, infinity or values near it. The model is damaged: download it again, or merge "
             "it again."
         )
-    return {name: _decibels(signal, error) for name, error in errors.items()}
-
-
-def _decibels(signal: float, error: float) -> float:
-    return 10 * math.log10(signal / error) if signal and error else math.inf
+    return {name: decibels(signal, error, math.inf) for name, error in errors.items()}
 
 
 def _square(values: torch.Tensor) -> float:
@@ -191,20 +188,3 @@ def _inputs(layer: str, width: int, calibration: Calibration | None) -> torch.Te
         return torch.randn((TOKENS, width), generator=torch.Generator().manual_seed(0))
     maxima, deviations = calibration.maxima[layer], calibration.deviations(layer)
     return drawn_activations(maxima.to("cpu", torch.float32), deviations.to("cpu", torch.float32))
-
-
-def _check(calibration: Calibration, layers: Mapping[str, Layer]) -> None:
-    calibration.check()
-    seen = [name for name in layers if name in calibration.maxima]
-    if layers and not seen:
-        raise CalibrationError(
-            f"The calibration knows none of the model's layers, {next(iter(layers))} for instance: it was recorded on "
-            "another model. Calibrate this one."
-        )
-    for name in seen:
-        width = calibration.maxima[name].shape[0]
-        if width != layers[name].shape[1]:
-            raise CalibrationError(
-                f"The calibration saw {width} input channels of layer {name}, which has {layers[name].shape[1]}: it "
-                "was recorded on another model. Calibrate this one."
-            )

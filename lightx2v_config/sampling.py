@@ -1,8 +1,10 @@
 """LightX2V's sampling keys as settings of core's samplers."""
 
-from .config import Config
+import torch
 
-TRAINING_STEPS = 1000
+from .config import Config
+from .sigmas import TRAINING_STEPS, distilled, shifted
+
 DEFAULT_BOUNDARY = 0.875
 # the keys that are read here, beside EXPERT_KEYS
 KEYS = (
@@ -13,16 +15,6 @@ KEYS = (
     "sample_guide_scale",
     "cfg_scale",
 )
-
-
-def shifted(time: float, shift: float) -> float:
-    """The noise level (sigma, 0 to 1) of a shifted flow schedule at `time` (0 to 1)."""
-    return shift * time / (1 + (shift - 1) * time)
-
-
-def distilled_sigmas(step_list: list[int], shift: float) -> list[float]:
-    """Sigmas of a step-distilled model: the shifted schedule at those training steps, then 0."""
-    return [shifted(step / TRAINING_STEPS, shift) for step in step_list] + [0.0]
 
 
 def is_simple(step_list: list[int]) -> bool:
@@ -48,7 +40,7 @@ def sampling_lines(config: Config, experts: bool) -> list[str]:
         settings += ["sampler_name euler", "scheduler simple"]
     lines += [f"{sampler}: {', '.join([*settings, *_guidance(config, experts)])}"]
     if step_list and shift is not None:
-        sigmas = ", ".join(f"{sigma:.8g}" for sigma in distilled_sigmas(step_list, shift))
+        sigmas = ", ".join(f"{sigma:.8g}" for sigma in distilled(step_list, shift, torch.float64).tolist())
         which = "the same schedule" if is_simple(step_list) else "instead of a scheduler"
         listed = ", ".join(map(str, step_list))
         lines += [

@@ -2,8 +2,7 @@
 
 from comfy_api.latest import io
 
-from ..runtime.sampling import distilled, split
-from ..runtime.sampling.sigmas import parse_steps
+from ..lightx2v_config.sigmas import distilled, parse_steps, split
 from .scheme import CATEGORY
 
 

@@ -47,7 +47,7 @@ def quantize_model(patcher, selection: Selection, choice: SchemeChoice | None = 
     plan = _plan(patcher, selection, DIT, choice, dtype)
     if smoother is not None:
         layers = linear_layers(patcher.model.get_submodule(DIFFUSION_MODEL))
-        smoother.check({name: layers[name].in_features for name in selection.formats})
+        smoother.calibration.check_fits({name: layers[name].in_features for name in selection.formats})
     made = _quantized(patcher, DIFFUSION_MODEL, selection, plan, smoother)
     made.model.manual_cast_dtype, made.model.current_patcher = dtype, None
     if smoother is not None:

@@ -47,7 +47,7 @@ def shared_smoother(patcher, selection: Selection, calibration: Calibration, alp
 
     places = frozenset(layer for group in behind_norms(selection.formats) for layer in group)
     smoother = Smoother(calibration, alpha, places=places)
-    smoother.check({name: layers[name].in_features for name in selection.formats})
+    calibration.check_fits({name: layers[name].in_features for name in selection.formats})
     found = factors(calibration, selection.formats, weight_of, LIGHTX2V, alpha)
     smoother.found = {name: found.get(name) for name in selection.formats}
     return smoother

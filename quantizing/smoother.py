@@ -1,15 +1,13 @@
 """The smoothing of layers that are quantized in memory, from a calibration."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import torch
 
-from ..calibration import ALPHAS, Calibration, CalibrationError, find_smoothing
+from ..calibration import ALPHAS, Calibration, find_smoothing
 from ..formats import FORMATS, SMOOTHED
 from ..schemes.plan import Plan
-
-OTHER_MODEL = "it was recorded on another model. Calibrate this one."
 
 
 @dataclass
@@ -23,23 +21,6 @@ class Smoother:
     alpha: float | None = None
     found: dict[str, torch.Tensor | None] = field(default_factory=dict)
     places: Collection[str] | None = None
-
-    def check(self, layers: Mapping[str, int]) -> None:
-        """layers: name -> input channels, of those that are to be quantized. Raises CalibrationError for a calibration
-        that is empty, of another model or not finite."""
-        self.calibration.check()
-        seen = {name: self.calibration.maxima[name].shape[0] for name in layers if name in self.calibration.maxima}
-        if layers and not seen:
-            name = next(iter(layers))
-            raise CalibrationError(
-                f"The calibration knows none of the model's layers, {name} for instance: {OTHER_MODEL}"
-            )
-        for name, channels in seen.items():
-            if channels != layers[name]:
-                raise CalibrationError(
-                    f"The calibration saw {channels} input channels of layer {name}, which has {layers[name]}: "
-                    f"{OTHER_MODEL}"
-                )
 
     def pre_quant_scale(self, layer: str, weight: torch.Tensor, format_name: str) -> torch.Tensor | None:
         """float32 [K] for the layer's weight, float32 [N, K]; None where `format_name` cannot be smoothed, the layer

@@ -5,7 +5,8 @@ import dataclasses
 import torch
 from comfy_kitchen.tensor import QuantizedTensor
 
-from ...comparing.metrics import decibels, energy
+from ...common.decibels import decibels
+from ...comparing.metrics import energy
 from ...comparing.storage import stored
 
 

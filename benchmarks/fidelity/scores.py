@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
-from ...comparing.metrics import decibels, psnr, relative_error, ssim
+from ...common.decibels import decibels
+from ...comparing.metrics import psnr, relative_error, ssim
 from ...demo.reading import read
 from .cases import Case
 

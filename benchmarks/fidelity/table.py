@@ -1,6 +1,6 @@
 """The result for a person, in Markdown."""
 
-from ...comparing.metrics import CEILING
+from ...common.decibels import CEILING
 from ...timing import listing
 from .scores import ASPECTS, summary
 

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 
-from x2v_quant.comparing.metrics import CEILING, decibels, psnr, relative_error, snr, ssim
+from x2v_quant.common.decibels import CEILING, decibels
+from x2v_quant.comparing.metrics import psnr, relative_error, snr, ssim
 
 seeds = st.integers(0, 2**32)
 examples = settings(max_examples=15, deadline=None)

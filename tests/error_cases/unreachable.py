@@ -95,7 +95,6 @@ UNREACHABLE = (
     Row("linear/quant_linear.py", "This ComfyUI cannot", "takes a GPU's dynamic VRAM and ComfyUI 0.24; tests/loading"),
     Row("loras/file.py", "There is no LoRA at", LISTED, True),
     Row("quantizing/layer.py", "= keep' into the node's layers", f"{GUARD}: layer_rules/shapes.py has every limit"),
-    Row("calibration/smoothing.py", "input channels of layer", f"{CONVERT}: Quantize Model has checked before", True),
 )
 
 # of the command line's own

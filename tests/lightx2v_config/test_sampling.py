@@ -1,31 +1,14 @@
 """LightX2V's schedules, against its own way to compute them and against what core's samplers then do."""
 
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from x2v_quant.lightx2v_config.sampling import distilled_sigmas, is_simple, sampling_lines, shifted, switch_step
+from x2v_quant.lightx2v_config.sampling import is_simple, sampling_lines, switch_step
+from x2v_quant.lightx2v_config.sigmas import distilled, shifted
 
 FOUR = [1000, 750, 500, 250]
 DISTILLED = {"denoising_step_list": FOUR, "sample_shift": 5, "infer_steps": 40, "boundary_step_index": 2}
-
-
-def by_table(step_list, shift):
-    """A table of the whole shifted schedule, of which a distilled model takes a few rows."""
-    table = torch.linspace(1, 0, 1001, dtype=torch.float64)
-    table = shift * table / (1 + (shift - 1) * table)
-    return [table[1000 - step].item() for step in step_list] + [0.0]
-
-
-@given(st.lists(st.integers(1, 1000), min_size=1, max_size=8, unique=True), st.floats(0.5, 20, allow_subnormal=False))
-def test_distilled_sigmas_are_rows_of_the_whole_schedule(steps, shift):
-    steps = sorted(steps, reverse=True)
-    assert distilled_sigmas(steps, shift) == pytest.approx(by_table(steps, shift), abs=1e-9)
-
-
-def test_the_four_step_schedule():
-    assert distilled_sigmas(FOUR, 5) == pytest.approx([1, 15 / 16, 5 / 6, 5 / 8, 0], abs=1e-12)
 
 
 @pytest.mark.parametrize("shift", [1.0, 5.0, 16.0])
@@ -38,7 +21,7 @@ def test_cores_simple_scheduler_takes_the_same_sigmas(shift, steps):
     sampling.set_parameters(shift=shift)
     assert is_simple(steps)
     core = comfy.samplers.calculate_sigmas(sampling, "simple", len(steps))
-    assert core.tolist() == pytest.approx(distilled_sigmas(steps, shift), abs=1e-6)
+    assert core.tolist() == pytest.approx(distilled(steps, shift).tolist(), abs=1e-6)
 
 
 def test_other_steps_are_not_simple():

@@ -4,8 +4,9 @@ from itertools import pairwise
 
 import torch
 
-from ...common.printable import PrintableError
-from ...lightx2v_config.sampling import TRAINING_STEPS, shifted
+from ..common.printable import PrintableError
+
+TRAINING_STEPS = 1000
 
 
 class SigmasError(PrintableError, ValueError):
@@ -29,13 +30,18 @@ def parse_steps(text: str) -> list[int]:
     return steps
 
 
-def distilled(steps: list[int], shift: float) -> torch.Tensor:
-    """float32 [len(steps) + 1]: the noise levels of the shifted flow schedule at these training steps, then 0.
+def shifted(time, shift: float):
+    """The noise level (sigma) at `time`, a number or a tensor from 0 to 1, that a shifted flow schedule has."""
+    return shift * time / (1 + (shift - 1) * time)
 
-    Bit for bit those of LightX2V, which takes the rows 1000 - step of a float32 table of the whole schedule
+
+def distilled(steps: list[int], shift: float, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    """[len(steps) + 1]: the noise levels of the shifted flow schedule at these training steps, then 0.
+
+    In float32 bit for bit those of LightX2V, which takes the rows 1000 - step of a table of the whole schedule
     (lightx2v/models/schedulers/wan/step_distill/scheduler.py).
     """
-    table = shifted(torch.linspace(1.0, 0.0, TRAINING_STEPS + 1), shift)
+    table = shifted(torch.linspace(1.0, 0.0, TRAINING_STEPS + 1, dtype=dtype), shift)
     return torch.cat([table[[TRAINING_STEPS - step for step in steps]], table.new_zeros(1)])
 
 

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from x2v_quant.runtime.sampling.sigmas import SigmasError, distilled, parse_steps, split
+from x2v_quant.lightx2v_config.sigmas import SigmasError, distilled, parse_steps, split
 
 FOUR = [1000, 750, 500, 250]
 

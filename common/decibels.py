@@ -1,0 +1,15 @@
+"""Signal to noise in dB."""
+
+import math
+
+# dB beyond which a difference is float32's own rounding; what is identical gets it too
+CEILING = 100.0
+
+
+def decibels(signal: float, noise: float, ceiling: float = CEILING) -> float:
+    """10 log10(signal / noise) of two energies, at most `ceiling`; -inf where the noise is infinite or no number, or
+    there is no signal."""
+    if noise <= signal * 10 ** (-ceiling / 10):
+        return ceiling
+    ratio = signal / noise
+    return 10 * math.log10(ratio) if ratio > 0 else -math.inf
