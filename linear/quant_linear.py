@@ -13,6 +13,7 @@ import torch
 from comfy_kitchen.tensor import QuantizedTensor
 
 from ..core.features import requantizes_as_held
+from ..core.private import PAGED_PATCH
 from ..formats import FORMATS, format_of
 from ..formats.requantize import kept_beside, requantized
 from ..kernels.shared_input import ACTIVE
@@ -22,8 +23,6 @@ from .parameters import LastingParameters, lasting
 
 # tensors of a layer that are not in its weight's own state dict
 WRITTEN_BY_CORE = ("input_scale", "pre_quant_scale")
-# where core's dynamic VRAM leaves the patches that it applies, and requantizes after, on the way in
-PAGED_PATCH = "weight_lowvram_function"
 
 
 def operations(plan: Plan) -> type:

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 from comfy.weight_adapter import BypassInjectionManager
 
-from .bypass import BEFORE, BEHIND, KEY, manager_of
+from ..core.private import bypass_manager
+from .bypass import BEFORE, BEHIND, KEY
 from .errors import LoRAError
 from .targets import WEIGHT
 
@@ -39,4 +40,4 @@ def others_beside(patcher) -> list[str]:
 
 def _managers(patcher) -> Iterator[BypassInjectionManager]:
     for key in (BEFORE, KEY):
-        yield from filter(None, map(manager_of, patcher.injections.get(key, [])))
+        yield from filter(None, (bypass_manager(each.inject) for each in patcher.injections.get(key, [])))

@@ -6,12 +6,13 @@ wraps those before it and is ejected before them.
 """
 
 import copy
-import inspect
 from collections.abc import Mapping
 
 import torch
 from comfy.patcher_extension import CallbacksMP, PatcherInjection
 from comfy.weight_adapter import BypassInjectionManager, WeightAdapterBase
+
+from ..core.private import bypass_manager
 
 # core's key, and keys for the earlier LoRAs: injected before those under core's key, ejected after them
 KEY, BEFORE, BEHIND = "bypass_lora", "x2v_bypass_before", "x2v_bypass_behind"
@@ -69,15 +70,8 @@ def move(patcher, model: torch.nn.Module) -> None:
         patcher.set_injections(KEY, _moved(injection, model))
 
 
-def manager_of(injection: PatcherInjection) -> BypassInjectionManager | None:
-    """The manager behind an injection of core's bypass; None for another pack's injection."""
-    held = inspect.getclosurevars(injection.inject).nonlocals if inspect.isfunction(injection.inject) else {}
-    manager = held.get("self")
-    return manager if isinstance(manager, BypassInjectionManager) else None
-
-
 def _moved(injection: PatcherInjection, model: torch.nn.Module) -> list[PatcherInjection]:
-    manager = manager_of(injection)
+    manager = bypass_manager(injection.inject)
     if manager is None:
         return [injection]
     moved = BypassInjectionManager()

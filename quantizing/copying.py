@@ -12,21 +12,9 @@ from collections import OrderedDict
 import torch
 from comfy_kitchen.tensor import QuantizedTensor
 
+from ..core.private import WHILE_LOADED
 from ..linear.parameters import lasting, lasting_class
 
-# what core hangs on a model and its modules while patchers load it; the second model gets its own
-WHILE_LOADED = frozenset(
-    (
-        *("_v", "_v_signature", "_v_weight", "_v_bias", "_prefetch", "_pins", "_pin_state", "seed_key"),
-        # in older releases instead of _pins
-        *("_pin", "_pin_registered", "_pin_stack_index", "_pin_balancer_entry", "_pin_balancer_priority"),
-        *("weight_lowvram_function", "bias_lowvram_function", "weight_function", "bias_function"),
-        *("comfy_patched_weights", "prev_comfy_cast_weights"),
-        *("dynamic_vbars", "dynamic_pins", "dynamic_patchers"),
-        *("model_loaded_weight_memory", "model_offload_buffer_memory", "model_lowvram", "lowvram_patch_counter"),
-        "current_weight_patches_uuid",
-    )
-)
 MAPPINGS = (dict, OrderedDict)
 
 

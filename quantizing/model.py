@@ -28,7 +28,8 @@ from .weights import is_foreign
 # where the layers of a selection are: the part of core's MODEL that the sampler calls, all of a CLIP
 DIFFUSION_MODEL = "diffusion_model"
 WHOLE = ""
-# float32 copies of the largest layer that are on the device at a time
+# float32 copies of the largest layer that are on the device at a time: two while it is quantized or smoothed, four
+# while a LoRA is merged first (the layer's own weight, a copy of it, the LoRA's product, that times its strength)
 COPIES = 4
 
 

@@ -1,6 +1,5 @@
 """From the patcher of one model to the patcher of its copy: what the user has wired up stays."""
 
-import inspect
 import uuid
 from collections.abc import Collection
 
@@ -11,6 +10,7 @@ from comfy.patcher_extension import WrappersMP
 from comfy_api.torch_helpers.torch_compile import COMPILE_KEY, TORCH_COMPILE_KWARGS, set_torch_compile_wrapper
 
 from ..common.compiled import is_compiled
+from ..core.private import compiled_keys
 from ..loading.experts import stay_paired
 from ..loras import in_weights, move, stackable
 from ..runtime.compiling import compiled_again
@@ -77,5 +77,4 @@ def _compile_again(patcher) -> None:
         return
     # core's TorchCompileModel
     for wrapper in patcher.get_wrappers(WrappersMP.APPLY_MODEL, COMPILE_KEY):
-        keys = list(inspect.getclosurevars(wrapper).nonlocals["compiled_module_dict"])
-        set_torch_compile_wrapper(patcher, keys=keys, **patcher.model_options[TORCH_COMPILE_KWARGS])
+        set_torch_compile_wrapper(patcher, keys=compiled_keys(wrapper), **patcher.model_options[TORCH_COMPILE_KWARGS])

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Iterator
 
-import comfy.model_management
 import torch
 from comfy.quant_ops import QuantizedTensor
+
+from ...core.private import is_file_slice, is_page_locked
 
 
 def plain_tensors(tensor: torch.Tensor) -> Iterator[torch.Tensor]:
@@ -22,9 +23,6 @@ def residency_of(tensor: torch.Tensor, in_file: Callable[[int], bool]) -> str | 
         return None
     if tensor.device.type != "cpu":
         return "device"
-    address, storage = tensor.data_ptr(), tensor.untyped_storage()
-    if {address, storage.data_ptr()} & comfy.model_management.PINNED_MEMORY.keys() or tensor.is_pinned():
+    if is_page_locked(tensor):
         return "pinned"
-    if hasattr(storage, "_comfy_tensor_file_slice") or in_file(address):
-        return "disk"
-    return "ram"
+    return "disk" if is_file_slice(tensor) or in_file(tensor.data_ptr()) else "ram"

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from comfy.weight_adapter.bypass import BypassInjectionManager
+
+from ...core.private import bypass_manager
 
 WEIGHTS = "weights"
 
@@ -25,9 +26,8 @@ def patches(patcher) -> Iterator[torch.Tensor]:
     yield from tensors_in([patcher.patches, patcher.hook_patches, patcher.cached_hook_patches])
     for injections in patcher.injections.values():
         for injection in injections:
-            for cell in getattr(injection.inject, "__closure__", None) or ():
-                if isinstance(cell.cell_contents, BypassInjectionManager):
-                    yield from tensors_in(cell.cell_contents.adapters)
+            manager = bypass_manager(injection.inject)
+            yield from tensors_in(manager.adapters if manager else ())
 
 
 # owner -> function patcher -> its tensors; a tensor counts for the first owner that yields it

@@ -4,7 +4,8 @@ import functools
 
 import torch
 
-from x2v_quant.quantizing.copying import WHILE_LOADED, Copier
+from x2v_quant.core.private import WHILE_LOADED
+from x2v_quant.quantizing.copying import Copier
 
 
 class Holder(torch.nn.Module):
