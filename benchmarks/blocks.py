@@ -8,7 +8,9 @@ from pathlib import Path
 import comfy.model_management
 import torch
 
-from ..loading import load_clip_vision, load_dit, load_t5
+from ..loading.clip_vision import load_clip_vision
+from ..loading.dit import load_dit
+from ..loading.t5 import load_t5
 from ..timing.case import Case, timed
 from ..timing.clock import FULL, Effort, measure
 from . import core_loaders, models, shapes

@@ -12,7 +12,7 @@ import comfy.sample
 import torch
 
 from ..kernels.machine import default_device
-from ..loading import load_dit
+from ..loading.dit import load_dit
 from ..runtime.offload import BLOCK, OffloadSettings
 from ..runtime.offload.apply import offloaded
 from ..timing.case import Case

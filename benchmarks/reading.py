@@ -6,7 +6,8 @@ from pathlib import Path
 import comfy.model_management
 import torch
 
-from ..loading import load_dit, load_t5
+from ..loading.dit import load_dit
+from ..loading.t5 import load_t5
 from . import core_loaders
 from .shapes import Model
 

@@ -9,7 +9,7 @@ import comfy.model_management
 import torch
 
 from ..demo.wan import dit
-from ..loading import load_dit
+from ..loading.dit import load_dit
 from ..runtime.sampling import PrecisionSchedule, StepReport, patched
 from ..runtime.sharing import shared_activations
 from ..schemes import SchemeChoice

@@ -10,7 +10,7 @@ import torch
 
 from ..demo.wan import WanSize, dit
 from ..kernels.machine import Machine, default_device, describe
-from ..loading import load_dit
+from ..loading.dit import load_dit
 from ..timing.case import Case, timed
 from ..timing.clock import FULL, Effort, measure
 from . import core_loaders, models

@@ -1,10 +1,13 @@
 """x2v-quant: the command line."""
 
 import argparse
+import atexit
+import gc
 import json
 import sys
 
 from ..common import ending
+from ..common.importing import quick_imports
 from ..common.printable import PrintableError, printable
 from .checkout import CheckoutError, module_of
 from .commands import COMMANDS
@@ -15,7 +18,10 @@ NAME = "x2v-quant"
 def main(arguments: list[str] | None = None) -> int:
     """Exit status: 0 if all is well, 1 if the report says otherwise, 2 for a wrong command line, 130 after Ctrl-C, 141
     if nobody reads on."""
-    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments is None:
+        arguments = sys.argv[1:]
+        # at its end the interpreter would look for garbage among all that was imported, for half a second
+        atexit.register(gc.freeze)
     chosen = next((word for word in arguments if not word.startswith("-")), None)
     module = None
     with ending.quiet(NAME):
@@ -25,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
             subparser = subparsers.add_parser(command.name, help=command.help, description=command.help)
             subparser.add_argument("--json", action="store_true", help="one JSON object on standard output")
             if command.name == chosen:
-                with ending.at_once(NAME):
+                with ending.at_once(NAME), quick_imports():
                     # here, for torch takes seconds in which Ctrl-C has to be answered
                     try:
                         module = module_of(command.module, f"{NAME} {command.name}")

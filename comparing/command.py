@@ -134,7 +134,7 @@ def _job(model, settings, options: argparse.Namespace):
     if options.t5 is None:
         positive, negative = (conditioning(model, settings.seed + number) for number in (POSITIVE, NEGATIVE))
     else:
-        from ..loading import load_t5
+        from ..loading.t5 import load_t5
 
         clip = load_t5(str(options.t5), unquantized=True)
         positive, negative = (

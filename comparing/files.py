@@ -6,8 +6,8 @@ import comfy.sd
 import comfy.utils
 
 from ..checkpoints import open_checkpoint
-from ..loading import load_dit
 from ..loading.common import INCOMPLETE
+from ..loading.dit import load_dit
 from .errors import CompareError
 
 

@@ -1,7 +1,9 @@
 """Loads the models of a configuration as core's MODEL, CLIP and CLIP_VISION."""
 
-from ..loading import load_clip_vision, load_dit, load_t5
+from ..loading.clip_vision import load_clip_vision
+from ..loading.dit import load_dit
 from ..loading.experts import load_experts
+from ..loading.t5 import load_t5
 from ..runtime.offload import OffloadSettings
 from ..runtime.offload.apply import offloaded, offloaded_encoder
 from ..schemes import SchemeChoice

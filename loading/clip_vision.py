@@ -11,13 +11,9 @@ from ..checkpoints import open_checkpoint
 from ..linear import operations
 from ..schemes import CLIP, SchemeChoice
 from ..schemes.plan import Plan
-from .common import announce, assign, buildable, compute_dtype, make_plan, read_file, say, state_dict, wanted
+from .common import announce, assign, compute_dtype, make_plan, read_file, say, state_dict
+from .sizes import PROJECTION, clip_vision_sizes
 
-# ViT-H/14 has heads of 80 channels; other sizes use the usual 64
-HEAD_DIM = {1280: 80}
-USUAL_HEAD_DIM = 64
-
-PROJECTION = "visual_projection.weight"
 UNPROJECTED = f"{PROJECTION} is not there: image_embeds are not projected, hidden states (what Wan takes) are the same"
 
 
@@ -36,7 +32,7 @@ def load_clip_vision(
     plan = make_plan(checkpoint, CLIP, choice, device, compute_dtype(choice, device))
     sd = state_dict(checkpoint.load(read_file), plan)
     say(plan, [] if PROJECTION in sd else [UNPROJECTED])
-    clip_vision = QuantizedClipVision(config_of(sd, Path(path).name), plan, disable_dynamic)
+    clip_vision = QuantizedClipVision(clip_vision_sizes(sd, Path(path).name), plan, disable_dynamic)
     say(plan, assign(clip_vision.model, sd, Path(path).name))
     clip_vision.model.x2v_plan = plan
     clip_vision.patcher.cached_patcher_init = (_load_patcher, (path, choice, unquantized))
@@ -66,33 +62,3 @@ class QuantizedClipVision(comfy.clip_vision.ClipVisionModel):
 
 def _load_patcher(*args, disable_dynamic: bool = False):
     return load_clip_vision(*args, disable_dynamic=disable_dynamic).patcher
-
-
-def config_of(sd: dict[str, torch.Tensor], file: str) -> dict:
-    """Core's configuration of a CLIP vision encoder, read off the weights' shapes; image statistics are CLIP's."""
-    with buildable(file):
-        return _config(sd, file)
-
-
-def _config(sd: dict[str, torch.Tensor], file: str) -> dict:
-    def shape(name: str) -> torch.Size:
-        return wanted(sd, name, file).shape
-
-    prefix = "vision_model."
-    hidden, _, patch_size, _ = shape(f"{prefix}embeddings.patch_embedding.weight")
-    patches = shape(f"{prefix}embeddings.position_embedding.weight")[0] - 1
-    return {
-        "model_type": "clip_vision_model",
-        "hidden_act": "gelu",
-        "hidden_size": hidden,
-        "image_size": round(patches**0.5) * patch_size,
-        "image_mean": [0.48145466, 0.4578275, 0.40821073],
-        "image_std": [0.26862954, 0.26130258, 0.27577711],
-        "intermediate_size": shape(f"{prefix}encoder.layers.0.mlp.fc1.weight")[0],
-        "num_attention_heads": max(1, hidden // HEAD_DIM.get(hidden, USUAL_HEAD_DIM)),
-        "num_channels": 3,
-        "num_hidden_layers": 1
-        + max(int(key.split(".")[3]) for key in sd if key.startswith(f"{prefix}encoder.layers.")),
-        "patch_size": patch_size,
-        **({"projection_dim": sd[PROJECTION].shape[0]} if PROJECTION in sd else {}),
-    }

@@ -11,7 +11,8 @@ from ..checkpoints import open_checkpoint
 from ..linear import operations
 from ..schemes import T5, SchemeChoice
 from ..schemes.plan import Plan
-from .common import announce, assign, buildable, compute_dtype, make_plan, read_file, say, state_dict, wanted
+from .common import announce, assign, compute_dtype, make_plan, read_file, say, state_dict, wanted
+from .sizes import t5_sizes
 from .tokenizer import find_tokenizer
 
 
@@ -37,7 +38,7 @@ def load_t5(
     plan = make_plan(checkpoint, T5, choice, device, dtype)
     weights = checkpoint.load(read_file)
     sd = state_dict(weights, plan)
-    config = config_of(sd, Path(path).name)
+    config = t5_sizes(sd, Path(path).name)
     spiece, notes = find_tokenizer(Path(path), weights.spiece_model, tokenizer, config["vocab_size"])
     say(plan, notes)
 
@@ -71,29 +72,6 @@ def model_options(sd: dict[str, torch.Tensor], plan: Plan, file: str) -> dict:
     return {
         "custom_operations": operations(plan),
         "dtype": wanted(sd, "encoder.final_layer_norm.weight", file).dtype,
-        "umt5xxl_model_config": config_of(sd, file),
+        "umt5xxl_model_config": t5_sizes(sd, file),
         "initial_device": torch.device("meta"),
-    }
-
-
-def config_of(sd: dict[str, torch.Tensor], file: str) -> dict[str, int]:
-    """The fields of core's umt5 configuration that the weights' shapes tell."""
-    with buildable(file):
-        return _config(sd, file)
-
-
-def _config(sd: dict[str, torch.Tensor], file: str) -> dict[str, int]:
-    def shape(name: str) -> torch.Size:
-        return wanted(sd, name, file).shape
-
-    block = "encoder.block.0.layer"
-    vocab_size, d_model = shape("shared.weight")
-    heads = shape(f"{block}.0.SelfAttention.relative_attention_bias.weight")[1]
-    return {
-        "vocab_size": vocab_size,
-        "d_model": d_model,
-        "num_heads": heads,
-        "d_kv": shape(f"{block}.0.SelfAttention.q.weight")[0] // heads,
-        "d_ff": shape(f"{block}.1.DenseReluDense.wi_0.weight")[0],
-        "num_layers": 1 + max(int(key.split(".")[2]) for key in sd if key.startswith("encoder.block.")),
     }

@@ -1,24 +1,36 @@
 """Whether a checkpoint makes a model: ComfyUI builds it on the meta device, where nothing is read or computed."""
 
+import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
-import comfy.text_encoders.wan
+import comfy.text_encoders.t5
 import torch
+from comfy.clip_model import CLIPVisionModelProjection
+from comfy.ldm.wan.model import WanModel
 
 from ..checkpoints import Checkpoint, CheckpointError, Problem, Weights
+from ..common.importing import quick_imports
 from ..families.family import CLIP_VISION, DIT, T5
 from ..kernels.machine import describe
+from ..linear import operations
 from ..schemes import AUTO, resolve
 from ..schemes.plan import Plan
-from . import clip_vision, dit, t5
-from .common import assign
+from .common import assign, buildable
+from .config import CONFIG
+from .sizes import clip_vision_sizes, t5_sizes, wan_sizes
 from .tokenizer import find_tokenizer
 
 META, CPU = torch.device("meta"), torch.device("cpu")
 DTYPE = torch.bfloat16
 EMBEDDING = "shared.weight"
+T5Model = comfy.text_encoders.t5.T5
+# the configuration to which core adds what a file's shapes tell
+UMT5 = Path(comfy.text_encoders.t5.__file__).with_name("umt5_config_xxl.json")
+# models of core's one class for text and images to video
+WANS = {"Wan 2.1 t2v", "Wan 2.1 i2v", "Wan 2.1 flf2v", "Wan 2.2 i2v", "Wan 2.2 5B"}
 
 
 def find_problem(checkpoint: Checkpoint, weights: Weights) -> Problem | None:
@@ -30,9 +42,11 @@ def find_problem(checkpoint: Checkpoint, weights: Weights) -> Problem | None:
         f"{layer}.weight": torch.empty(held.shape, dtype=DTYPE, device=META)
         for layer, held in weights.quantized.items()
     }
+    is_wan = checkpoint.model in WANS and CONFIG not in weights.metadata
+    build = _wan if is_wan else BUILD.get(checkpoint.kind, _dit)
     try:
         with torch.inference_mode(), META, _in_silence():
-            BUILD.get(checkpoint.kind, _dit)(sd, weights, name)
+            build(sd, weights, name)
     except CheckpointError as error:
         return error.problem
     return None
@@ -55,17 +69,28 @@ def _plan(component: str, name: str) -> Plan:
 
 
 def _dit(sd: dict[str, torch.Tensor], weights: Weights, name: str) -> None:
-    dit.build_dit(sd, weights, _plan("dit", name), name, disable_dynamic=True)
+    with quick_imports():  # here, for core imports every model that it has
+        from .dit import build_dit
+
+    build_dit(sd, weights, _plan("dit", name), name, disable_dynamic=True)
+
+
+def _wan(sd: dict[str, torch.Tensor], weights: Weights, name: str) -> None:
+    """As `_dit`, with the one class of core's that it ends at."""
+    sizes = wan_sizes(sd, name)
+    with buildable(name):
+        model = WanModel(**sizes, device=META, dtype=DTYPE, operations=operations(_plan("dit", name)))
+    assign(model, sd, name)
 
 
 def _t5(sd: dict[str, torch.Tensor], weights: Weights, name: str) -> None:
-    options = t5.model_options(sd, _plan("t5", name), name)
-    model = comfy.text_encoders.wan.te()(device=META, dtype=DTYPE, model_options=options)
-    assign(model.umt5xxl.transformer, sd, name)
+    config = json.loads(UMT5.read_text(encoding="utf-8")) | t5_sizes(sd, name)
+    assign(T5Model(config, DTYPE, META, operations(_plan("t5", name))), sd, name)
 
 
 def _clip(sd: dict[str, torch.Tensor], weights: Weights, name: str) -> None:
-    assign(clip_vision.QuantizedClipVision(clip_vision.config_of(sd, name), _plan("clip", name)).model, sd, name)
+    config = clip_vision_sizes(sd, name)
+    assign(CLIPVisionModelProjection(config, DTYPE, META, operations(_plan("clip", name))), sd, name)
 
 
 BUILD = {DIT: _dit, T5: _t5, CLIP_VISION: _clip}

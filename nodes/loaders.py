@@ -3,7 +3,9 @@
 import folder_paths
 from comfy_api.latest import io
 
-from ..loading import load_clip_vision, load_dit, load_t5
+from ..loading.clip_vision import load_clip_vision
+from ..loading.dit import load_dit
+from ..loading.t5 import load_t5
 from ..runtime.offload.apply import offloaded, offloaded_encoder
 from ..schemes import AUTO
 from .files import fingerprint, model_names, model_path, tokenizer_names, tokenizer_path

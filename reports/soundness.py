@@ -2,6 +2,7 @@
 
 from ..checkpoints import Checkpoint, Outline, Problem, read_outline
 from ..checkpoints.nearest import nearest
+from ..common.importing import quick_imports
 from ..core.on_path import StartError, use_comfyui
 from ..families import UNKNOWN_DIT, UNRECOGNISED
 
@@ -23,7 +24,8 @@ def outline_of(checkpoint: Checkpoint) -> Outline:
         outline.notes.append(UNTRIED)
         outline.problems += _unknown(checkpoint)
         return outline
-    from ..loading.trial import find_problem, tokenizer_note
+    with quick_imports():
+        from ..loading.trial import find_problem, tokenizer_note
 
     problem = find_problem(checkpoint, outline.weights)
     if problem is None:

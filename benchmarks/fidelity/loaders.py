@@ -9,7 +9,7 @@ import comfy.sd
 import folder_paths
 import torch
 
-from ...loading import load_dit
+from ...loading.dit import load_dit
 from ...schemes import AUTO, SchemeChoice
 from .contestants import CORE, GGUF, OURS, Contestant
 

@@ -6,7 +6,8 @@ import comfy.sd
 import comfy.text_encoders.wan
 
 from ...checkpoints import open_checkpoint
-from ...loading import load_t5, t5
+from ...loading.sizes import t5_sizes
+from ...loading.t5 import load_t5
 from ...loading.tokenizer import find_tokenizer
 from .contestants import ORIGINAL
 
@@ -19,7 +20,7 @@ def load_text_encoder(kind: str, file: Path) -> comfy.sd.CLIP:
 def _original(file: Path) -> comfy.sd.CLIP:
     """As CLIPLoader builds it, but of the file's own size: core takes every umt5 for the one of 5.7 billion values."""
     weights = open_checkpoint(file).load()
-    config = t5.config_of(weights.plain, file.name)
+    config = t5_sizes(weights.plain, file.name)
 
     class Target:
         clip = comfy.text_encoders.wan.te()

@@ -7,7 +7,7 @@ from comfy_execution.utils import CurrentNodeContext
 
 from x2v_quant.calibration.recorder import Recorder, calibrated
 from x2v_quant.linear.layers import is_linear
-from x2v_quant.loading import load_dit
+from x2v_quant.loading.dit import load_dit
 from x2v_quant.runtime.sampling.nan_guard import NonFiniteError
 from x2v_quant.runtime.sampling.patch import patched
 

@@ -8,7 +8,7 @@ from distance import distance
 from x2v_quant.calibration import DEFAULT_ALPHA, smooth_layers
 from x2v_quant.calibration.recorder import calibrated
 from x2v_quant.formats import FORMATS, SMOOTHED
-from x2v_quant.loading import load_dit
+from x2v_quant.loading.dit import load_dit
 from x2v_quant.schemes import SchemeChoice
 
 pytestmark = pytest.mark.usefixtures("inference")

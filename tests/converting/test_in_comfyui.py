@@ -11,7 +11,7 @@ from x2v_quant.converting import ConvertError
 from x2v_quant.converting.dialects import choices
 from x2v_quant.converting.outputs import COMFYUI
 from x2v_quant.demo import assets
-from x2v_quant.loading import load_dit
+from x2v_quant.loading.dit import load_dit
 from x2v_quant.schemes import SchemeChoice
 
 pytestmark = pytest.mark.usefixtures("inference")

@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from x2v_quant.checkpoints import open_checkpoint
 from x2v_quant.converting.convert import convert
 from x2v_quant.converting.options import Options
-from x2v_quant.loading import load_dit
+from x2v_quant.loading.dit import load_dit
 
 FLAG = "__index_timestep_zero__"
 OTHER_SCRIPTS = {"название": "модель", "名称": "万相 2.1", "note": "café 🙂"}

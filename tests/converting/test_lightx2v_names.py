@@ -19,7 +19,7 @@ from x2v_quant.converting.options import Options
 from x2v_quant.converting.outputs import LIGHTX2V, X2V, outputs
 from x2v_quant.converting.renaming import renamed
 from x2v_quant.layer_rules import parse_overrides
-from x2v_quant.loading import load_dit
+from x2v_quant.loading.dit import load_dit
 from x2v_quant.schemes import SchemeChoice
 
 pytestmark = pytest.mark.usefixtures("inference")

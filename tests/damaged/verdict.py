@@ -14,7 +14,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from x2v_quant.checkpoints import CheckpointError
-from x2v_quant.loading import load_clip_vision, load_dit, load_t5
+from x2v_quant.loading.clip_vision import load_clip_vision
+from x2v_quant.loading.dit import load_dit
+from x2v_quant.loading.t5 import load_t5
 from x2v_quant.loras import LoRAError, apply_lora, read_lora
 from x2v_quant.reports.checkpoint import inspect
 from x2v_quant.schemes import SchemeChoice

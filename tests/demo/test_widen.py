@@ -8,7 +8,7 @@ from distance import distance
 
 from x2v_quant.demo import trained, wan, widen
 from x2v_quant.demo.quantize import quantized
-from x2v_quant.loading import load_clip_vision
+from x2v_quant.loading.clip_vision import load_clip_vision
 from x2v_quant.schemes import SchemeChoice
 
 NARROW = 80

@@ -10,7 +10,7 @@ from x2v_quant.demo import assets
 from x2v_quant.lightx2v_config import find_models, offload_settings, scheme_choice
 from x2v_quant.lightx2v_config.loading import load_models
 from x2v_quant.linear import QuantLinear
-from x2v_quant.loading import load_dit
+from x2v_quant.loading.dit import load_dit
 from x2v_quant.runtime.offload.state import offload_state
 
 pytestmark = pytest.mark.usefixtures("inference")

@@ -6,7 +6,7 @@ import torch
 from x2v_quant.formats import FORMATS, SMOOTHED
 from x2v_quant.kernels import KERNELS, survey
 from x2v_quant.kernels.machine import default_device, describe
-from x2v_quant.loading import load_dit
+from x2v_quant.loading.dit import load_dit
 from x2v_quant.schemes import SCHEMES, SchemeChoice
 
 pytestmark = pytest.mark.usefixtures("inference", "fresh_dynamo")

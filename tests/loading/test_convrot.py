@@ -14,7 +14,7 @@ from x2v_quant.converting.options import Options
 from x2v_quant.converting.outputs import COMFYUI, LIGHTX2V, X2V
 from x2v_quant.formats import FORMATS, format_of
 from x2v_quant.layer_rules import Selection
-from x2v_quant.loading import load_dit
+from x2v_quant.loading.dit import load_dit
 from x2v_quant.quantizing import quantize_model
 from x2v_quant.quantizing.saving import save_model
 from x2v_quant.schemes import SchemeChoice

@@ -11,7 +11,9 @@ from safetensors.torch import save_file
 from x2v_quant.demo import encoders
 from x2v_quant.demo.quantize import quantized
 from x2v_quant.layer_rules import select
-from x2v_quant.loading import load_clip_vision, load_dit, load_t5
+from x2v_quant.loading.clip_vision import load_clip_vision
+from x2v_quant.loading.dit import load_dit
+from x2v_quant.loading.t5 import load_t5
 from x2v_quant.schemes import SchemeChoice
 
 pytestmark = [pytest.mark.usefixtures("inference"), core_rotates_int8]

@@ -8,7 +8,7 @@ from distance import distance
 from x2v_quant.checkpoints import CheckpointError
 from x2v_quant.kernels import NoKernelError
 from x2v_quant.linear import QuantLinear
-from x2v_quant.loading import load_dit
+from x2v_quant.loading.dit import load_dit
 from x2v_quant.schemes import SchemeChoice, UnknownSchemeError
 from x2v_quant.schemes.plan import SchemeMismatchError
 

@@ -3,7 +3,7 @@
 import pytest
 
 from x2v_quant.formats import FORMATS
-from x2v_quant.loading import load_dit
+from x2v_quant.loading.dit import load_dit
 from x2v_quant.schemes import DIT, SCHEMES, SchemeChoice
 
 pytestmark = pytest.mark.usefixtures("inference")

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from x2v_quant.checkpoints import CheckpointError
 from x2v_quant.demo.quantize import KINDS
-from x2v_quant.loading import load_dit
+from x2v_quant.loading.dit import load_dit
 from x2v_quant.schemes import SchemeChoice
 
 pytestmark = pytest.mark.usefixtures("inference")

@@ -10,7 +10,7 @@ from x2v_quant import linear
 from x2v_quant.core.features import requantizes_as_held, rotates_int8
 from x2v_quant.formats import format_of
 from x2v_quant.formats.requantize import kept_beside
-from x2v_quant.loading import load_dit
+from x2v_quant.loading.dit import load_dit
 from x2v_quant.schemes import SchemeChoice
 
 pytestmark = pytest.mark.usefixtures("inference")

@@ -12,7 +12,9 @@ from x2v_quant.converting.convert import convert
 from x2v_quant.converting.options import Options
 from x2v_quant.demo import encoders
 from x2v_quant.demo.wan import WanSize, dit
-from x2v_quant.loading import load_clip_vision, load_dit, load_t5
+from x2v_quant.loading.clip_vision import load_clip_vision
+from x2v_quant.loading.dit import load_dit
+from x2v_quant.loading.t5 import load_t5
 from x2v_quant.reports.checkpoint import inspect
 from x2v_quant.schemes import SchemeChoice
 

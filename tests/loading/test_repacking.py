@@ -11,7 +11,7 @@ from distance import distance
 from x2v_quant.formats import FORMATS
 from x2v_quant.kernels import KERNELS, Kernel
 from x2v_quant.kernels.reference import reference
-from x2v_quant.loading import load_dit
+from x2v_quant.loading.dit import load_dit
 from x2v_quant.schemes import SchemeChoice
 
 pytestmark = pytest.mark.usefixtures("inference")

@@ -9,7 +9,7 @@ from comfy_kitchen.tensor import QuantizedTensor
 from distance import distance
 
 from x2v_quant.formats import FORMATS, SMOOTHED
-from x2v_quant.loading import load_dit
+from x2v_quant.loading.dit import load_dit
 from x2v_quant.schemes import SchemeChoice
 
 pytestmark = pytest.mark.usefixtures("inference")

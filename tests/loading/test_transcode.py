@@ -8,8 +8,8 @@ from x2v_quant.checkpoints import Weights
 from x2v_quant.checkpoints.checkpoint import StoredWeight
 from x2v_quant.formats import FORMATS
 from x2v_quant.kernels.machine import Machine, describe
-from x2v_quant.loading import load_dit
 from x2v_quant.loading.common import state_dict
+from x2v_quant.loading.dit import load_dit
 from x2v_quant.schemes import SchemeChoice, resolve
 from x2v_quant.schemes.plan import Plan, SchemeMismatchError
 

@@ -13,7 +13,9 @@ from x2v_quant.benchmarks.models import WanSize, write_pair
 from x2v_quant.checkpoints import CheckpointError
 from x2v_quant.converting.convert import convert
 from x2v_quant.converting.options import Options
-from x2v_quant.loading import load_clip_vision, load_dit, load_t5
+from x2v_quant.loading.clip_vision import load_clip_vision
+from x2v_quant.loading.dit import load_dit
+from x2v_quant.loading.t5 import load_t5
 from x2v_quant.reports.checkpoint import inspect
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"

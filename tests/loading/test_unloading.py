@@ -12,7 +12,9 @@ from small_wan import KINDS
 from x2v_quant.calibration.recorder import calibrated
 from x2v_quant.core.features import rotates_int8
 from x2v_quant.formats import SMOOTHED
-from x2v_quant.loading import load_clip_vision, load_dit, load_t5
+from x2v_quant.loading.clip_vision import load_clip_vision
+from x2v_quant.loading.dit import load_dit
+from x2v_quant.loading.t5 import load_t5
 from x2v_quant.runtime.offload import OffloadSettings
 from x2v_quant.runtime.offload.apply import offloaded
 from x2v_quant.runtime.sampling import PrecisionSchedule, StepReport, patched

@@ -43,7 +43,7 @@ def original(demo_models) -> dict[str, torch.Tensor]:
 @pytest.fixture(scope="session")
 def models(original, tmp_path_factory):
     """models(format name) -> its ModelPatcher, loaded once, in the mode that it runs in: leave it as it was."""
-    from x2v_quant.loading import load_dit
+    from x2v_quant.loading.dit import load_dit
 
     loaded = {}
 

@@ -96,7 +96,7 @@ def test_a_clone_with_another_model_gets_its_own_layers(models, model, output, o
     import safetensors.torch
 
     from x2v_quant.demo.quantize import quantized
-    from x2v_quant.loading import load_dit
+    from x2v_quant.loading.dit import load_dit
 
     path = tmp_path / "again.safetensors"
     safetensors.torch.save_file(quantized(original, "int8", "dit"), path)

@@ -6,7 +6,7 @@ import torch
 from family_files import FAMILIES, core_model, lightx2vs, run, tell_sizes, tensors_of, write
 from older_comfyui import in_core, is_in_core
 
-from x2v_quant.loading import load_dit
+from x2v_quant.loading.dit import load_dit
 from x2v_quant.loras import LoRAError, LoRATargets, apply_lora, translate
 from x2v_quant.schemes import SchemeChoice
 

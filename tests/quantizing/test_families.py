@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from x2v_quant.checkpoints import open_checkpoint
 from x2v_quant.converting.outputs import LIGHTX2V
-from x2v_quant.loading import load_dit
+from x2v_quant.loading.dit import load_dit
 from x2v_quant.quantizing.saving import save_model
 from x2v_quant.schemes import SchemeChoice
 

@@ -8,7 +8,7 @@ from distance import distance
 from x2v_quant.demo import assets
 from x2v_quant.formats import FORMATS, family
 from x2v_quant.linear import QuantLinear
-from x2v_quant.loading import load_dit
+from x2v_quant.loading.dit import load_dit
 from x2v_quant.quantizing import QuantizeError
 from x2v_quant.schemes import SchemeChoice
 from x2v_quant.schemes.plan import SchemeMismatchError

@@ -11,7 +11,7 @@ from comfy_api.torch_helpers.torch_compile import COMPILE_KEY, TORCH_COMPILE_KWA
 from comfy_kitchen.tensor import QuantizedTensor
 from distance import distance
 
-from x2v_quant.loading import load_dit
+from x2v_quant.loading.dit import load_dit
 from x2v_quant.quantizing import QuantizeError
 from x2v_quant.runtime.compiling import compilations_of, compiled
 from x2v_quant.schemes import SchemeChoice

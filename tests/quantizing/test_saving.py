@@ -11,7 +11,7 @@ from x2v_quant.converting import ConvertError
 from x2v_quant.converting.dialects import WRITERS, choices
 from x2v_quant.converting.outputs import COMFYUI, DIALECTS, LIGHTX2V, X2V
 from x2v_quant.formats import FORMATS
-from x2v_quant.loading import load_dit
+from x2v_quant.loading.dit import load_dit
 from x2v_quant.quantizing import QuantizeError
 from x2v_quant.quantizing.saving import save_model
 from x2v_quant.schemes import SchemeChoice

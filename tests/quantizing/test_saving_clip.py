@@ -14,8 +14,8 @@ from x2v_quant.converting.dialects import WRITERS, choices
 from x2v_quant.converting.outputs import COMFYUI, DIALECTS, LIGHTX2V, X2V
 from x2v_quant.demo import encoders
 from x2v_quant.formats import FORMATS
-from x2v_quant.loading import load_t5
-from x2v_quant.loading.t5 import config_of
+from x2v_quant.loading.sizes import t5_sizes
+from x2v_quant.loading.t5 import load_t5
 from x2v_quant.quantizing import QuantizeError, quantize_clip, select_in_clip
 from x2v_quant.quantizing.left_out import left_out_of_clip
 from x2v_quant.quantizing.saving import save_clip
@@ -65,7 +65,7 @@ def wans(tmp_path_factory):
 def core(wans, tmp_path_factory):
     """core(path) -> the CLIP that Load CLIP gives, of a file with the sizes of `wans`; its own is at core.path."""
     tensors = {targets_of("umt5 encoder", name)[0].name: tensor for name, tensor in load_file(wans).items()}
-    config = config_of(tensors, "")
+    config = t5_sizes(tensors, "")
     spiece = (wans.parent / "spiece.model").read_bytes()
     path = tmp_path_factory.mktemp("core") / "umt5.safetensors"
     save_file({**tensors, "spiece_model": torch.frombuffer(bytearray(spiece), dtype=torch.uint8)}, path)

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from x2v_quant.calibration import DEFAULT_ALPHA, Calibration, CalibrationError, smoothing_factor
 from x2v_quant.calibration.recorder import calibrated
-from x2v_quant.loading import load_dit
+from x2v_quant.loading.dit import load_dit
 from x2v_quant.quantizing import Smoother, quantize_model, select_in_model
 from x2v_quant.quantizing.smoother import sentences
 from x2v_quant.schemes import SchemeChoice

@@ -14,7 +14,7 @@ from x2v_quant.benchmarks.models import marked
 from x2v_quant.demo import assets
 from x2v_quant.demo.quantize import quantized
 from x2v_quant.formats import FORMATS
-from x2v_quant.loading import load_dit
+from x2v_quant.loading.dit import load_dit
 
 pytestmark = pytest.mark.usefixtures("inference")
 LAYER = "blocks.1.ffn.0"

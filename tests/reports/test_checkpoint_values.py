@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from x2v_quant.benchmarks.models import WanSize, write_pair
 from x2v_quant.checkpoints import CheckpointError, open_checkpoint
 from x2v_quant.demo.quantize import KINDS
-from x2v_quant.loading import load_dit
+from x2v_quant.loading.dit import load_dit
 from x2v_quant.reports.checkpoint import inspect, lines
 
 LAYER = "blocks.0.self_attn.q"

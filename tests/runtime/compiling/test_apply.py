@@ -13,7 +13,7 @@ from x2v_quant.benchmarks.models import write_pair
 from x2v_quant.calibration.recorder import calibrated
 from x2v_quant.demo.wan import WanSize
 from x2v_quant.kernels.machine import default_device
-from x2v_quant.loading import load_dit
+from x2v_quant.loading.dit import load_dit
 from x2v_quant.runtime.compiling import compilations_of, compiled
 from x2v_quant.runtime.compiling.apply import KEY, why_not
 from x2v_quant.runtime.offload import OffloadSettings

@@ -32,7 +32,7 @@ def files(tmp_path_factory):
 @pytest.fixture
 def load(files):
     """load(kind) -> MODEL; in the mode that ComfyUI's executor has."""
-    from x2v_quant.loading import load_dit
+    from x2v_quant.loading.dit import load_dit
 
     with torch.inference_mode():
         yield lambda kind="int8": load_dit(str(files(kind).quantized))

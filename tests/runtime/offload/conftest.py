@@ -15,7 +15,7 @@ def load(models, kind):
     """A MODEL of our loader, or of core's for the original. models: a folder that the demo was written to."""
     import comfy.sd
 
-    from x2v_quant.loading import load_dit
+    from x2v_quant.loading.dit import load_dit
 
     path = str(Path(models) / "diffusion_models" / assets.names(kind).t2v)
     return comfy.sd.load_diffusion_model(path) if kind == assets.ORIGINAL else load_dit(path)

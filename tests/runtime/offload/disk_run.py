@@ -50,7 +50,7 @@ def main(path: str, most: str | None = None) -> None:
     import comfy.sample
     import torch
 
-    from x2v_quant.loading import load_dit
+    from x2v_quant.loading.dit import load_dit
     from x2v_quant.runtime.offload import OffloadSettings
     from x2v_quant.runtime.offload.apply import offloaded
 

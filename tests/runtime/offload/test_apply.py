@@ -180,7 +180,7 @@ def test_a_model_that_is_there_only_while_it_samples(model, sample):
 def test_an_encoder_leaves_before_the_diffusion_model_comes(mode, left, model, sample, demo_models):
     import comfy.model_management
 
-    from x2v_quant.loading import load_t5
+    from x2v_quant.loading.t5 import load_t5
 
     comfy.model_management.unload_all_models()
     settings = OffloadSettings("block", t5=mode)

@@ -7,7 +7,7 @@ import torch
 from family_files import FAMILIES, run, tell_sizes, tensors_of, write
 from older_comfyui import in_core
 
-from x2v_quant.loading import load_dit
+from x2v_quant.loading.dit import load_dit
 from x2v_quant.runtime.offload import OffloadSettings
 from x2v_quant.runtime.offload.apply import streamed_blocks
 from x2v_quant.runtime.offload.wrappers import Streaming

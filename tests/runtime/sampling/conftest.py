@@ -19,7 +19,7 @@ def wan_files(tmp_path_factory):
 @pytest.fixture
 def load(wan_files):
     """load(format, scheme) -> MODEL; the scheme `reference` quantizes activations on every machine."""
-    from x2v_quant.loading import load_dit
+    from x2v_quant.loading.dit import load_dit
     from x2v_quant.schemes import SchemeChoice
 
     def make(format_name="int8-channel", scheme="reference"):

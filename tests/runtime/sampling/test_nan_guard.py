@@ -9,7 +9,7 @@ import torch
 from x2v_quant.demo import assets
 from x2v_quant.demo.wan import WanSize
 from x2v_quant.formats import format_of
-from x2v_quant.loading import load_dit
+from x2v_quant.loading.dit import load_dit
 from x2v_quant.runtime.sampling import NonFiniteError, PrecisionSchedule, patched
 from x2v_quant.runtime.sampling.nan_search import BETWEEN, LAYER, Culprit
 from x2v_quant.runtime.sampling.nan_words import sentence

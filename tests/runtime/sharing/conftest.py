@@ -25,7 +25,7 @@ def wan_files(tmp_path_factory):
 @pytest.fixture
 def load(wan_files):
     """load(format, scheme="reference", compute dtype) -> MODEL: the reference quantizes activations on any machine."""
-    from x2v_quant.loading import load_dit
+    from x2v_quant.loading.dit import load_dit
     from x2v_quant.schemes import SchemeChoice
 
     return lambda format_name="int8-channel", scheme="reference", compute_dtype="auto": load_dit(
