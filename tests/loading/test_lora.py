@@ -6,10 +6,10 @@ from comfy_kitchen.tensor import QuantizedTensor
 from distance import distance
 from older_comfyui import core_reads_int8
 
-from x2v_quant import linear
 from x2v_quant.core.features import requantizes_as_held, rotates_int8
 from x2v_quant.formats import format_of
 from x2v_quant.formats.requantize import kept_beside
+from x2v_quant.linear import quant_linear
 from x2v_quant.loading.dit import load_dit
 from x2v_quant.schemes import SchemeChoice
 
@@ -248,7 +248,7 @@ def test_model_merge_nodes_merge_two_quantized_models(format_name, wan_files, lo
 @pytest.fixture
 def older(monkeypatch):
     """A core that does not keep what a weight holds beside its codes."""
-    monkeypatch.setattr(linear, "requantizes_as_held", lambda: False)
+    monkeypatch.setattr(quant_linear, "requantizes_as_held", lambda: False)
 
 
 def paged_in_with_a_lora(patched):
