@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 import torch
 
+from ..common.resident_memory import peak, reset_peak
 from ..converting.convert import convert
 from ..converting.options import Options
 from ..converting.tensor_file import TensorFile
@@ -22,7 +23,6 @@ from ..core.on_path import use_comfyui
 from ..timing.case import Case, timed
 from ..timing.clock import FULL, Effort, measure
 from .case import missing
-from .peak_memory import peak, reset_peak
 from .random_file import dense
 from .shapes import WAN_14B, Model
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import psutil
 
+from ..common.resident_memory import peak, reset_peak
 from ..core.on_path import use_comfyui
 
 
@@ -21,23 +22,6 @@ def main(loader: str, path: str) -> None:
     after = peak()
     del patcher
     print(json.dumps({"peak_mb": (after - before) / 1e6}))
-
-
-def reset_peak() -> None:
-    """Linux counts the peak from here; elsewhere the imports' own peak is a floor that a big model exceeds."""
-    counter = Path("/proc/self/clear_refs")
-    if counter.exists():
-        counter.write_text("5")
-
-
-def peak() -> int:
-    """Bytes: the highest resident memory so far."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) * 1024
-    info = psutil.Process().memory_info()
-    return getattr(info, "peak_wset", info.rss)
 
 
 if __name__ == "__main__":

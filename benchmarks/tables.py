@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from ..common import markdown
 from ..timing.listing import ABSENT, number, promise, share, split
 
 
@@ -28,11 +29,11 @@ def _grouped(cases: Iterable[dict]) -> list[tuple[str, dict[str, list[dict]]]]:
 
 def _comparison(part: str, rows: dict[str, list[dict]]) -> str:
     peers = list(dict.fromkeys(split(case)[1] for found in rows.values() for case in found if case["ratio"]))
-    table = [f"| {part} | ours | {' | '.join(peers)} |", f"| --- | ---: |{' ---: |' * len(peers)}"]
+    table = []
     for what, found in rows.items():
         cells = {split(case)[1]: _ratio(case) for case in found}
-        table.append(f"| {what} | {_ours(found)} | {' | '.join(cells.get(peer, '') for peer in peers)} |")
-    return "\n".join(table)
+        table.append((what, _ours(found), *(cells.get(peer, "") for peer in peers)))
+    return markdown.table((part, "ours", *peers), table, right=range(1, 2 + len(peers)))
 
 
 def _ours(found: list[dict]) -> str:

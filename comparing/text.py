@@ -2,6 +2,7 @@
 
 import math
 
+from ..common.markdown import table
 from .report import Report
 from .verdict import decibels_text
 
@@ -19,7 +20,7 @@ def describe(report: Report) -> str:
 
 
 def steps_table(report: Report) -> str:
-    return _table(STEP_HEADS, [(str(step), percent(error)) for step, error in enumerate(report.steps, 1)])
+    return table(STEP_HEADS, [(str(step), percent(error)) for step, error in enumerate(report.steps, 1)])
 
 
 def layers_table(report: Report) -> str:
@@ -28,7 +29,7 @@ def layers_table(report: Report) -> str:
         (layer.name, f"{layer.shape[0]} x {layer.shape[1]}", layer.reference, layer.candidate, decibels_text(layer.snr))
         for layer in sorted(report.layers, key=lambda layer: layer.snr)
     ]
-    return _table(LAYER_HEADS, rows)
+    return table(LAYER_HEADS, rows)
 
 
 def percent(error: float) -> str:
@@ -44,8 +45,3 @@ def _result(report: Report) -> str:
     if report.ssim is not None:
         lines.append(f"- SSIM of the decoded result: {report.ssim:.4f}")
     return "\n".join(lines)
-
-
-def _table(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    lines = [heads, ("---",) * len(heads), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)

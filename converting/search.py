@@ -5,6 +5,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 
+from ..common.markdown import table
 from ..common.sizes import amount
 from ..layer_rules.overrides import KEEP
 from .errors import ConvertError
@@ -14,6 +15,7 @@ from .measuring import Cost, Measured
 EQUAL_SIZE = 1.01
 # the reason of a layer that stays as it is
 KEPT = "is kept by the search"
+HEADS = ("searched layers", "format", "layers", "size", "lowest SNR")
 
 
 def choose_snr(measured: Mapping[str, Mapping[str, Cost]], target: float) -> dict[str, str]:
@@ -116,13 +118,13 @@ def lines(chosen: Mapping[str, Mapping]) -> list[str]:
     groups: dict[tuple[str, str], list[Mapping]] = {}
     for layer, entry in chosen.items():
         groups.setdefault((re.sub(r"\.\d+\.", ".*.", layer, count=1), entry["format"]), []).append(entry)
-    rows = ["| searched layers | format | layers | size | lowest SNR |", "| --- | --- | ---: | ---: | ---: |"]
+    rows = []
     for (group, name), entries in groups.items():
         size = amount(sum(entry["bytes"] for entry in entries))
         ratios = [entry["snr_db"] for entry in entries if entry["snr_db"] is not None]
         lowest = f"{min(ratios):.1f} dB" if ratios else "-"
-        rows.append(f"| {group} | {name} | {len(entries)} | {size} | {lowest} |")
-    return rows
+        rows.append((group, name, str(len(entries)), size, lowest))
+    return table(HEADS, rows, right=range(2, 5)).splitlines()
 
 
 def _cheapest(costs: Mapping[str, Cost], target: float) -> str:

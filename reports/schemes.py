@@ -2,6 +2,7 @@
 
 import argparse
 
+from ..common.markdown import table as markdown_table
 from ..formats import FORMATS, family
 from ..kernels import KERNELS, why_not
 from ..kernels.machine import default_device, describe
@@ -46,10 +47,8 @@ def _needs(row: Scheme) -> list[str]:
 
 def markdown(rows: list[dict]) -> str:
     """The part of `table` that is the same on every machine."""
-    lines = ["| scheme | format | its own kernel needs |", "| --- | --- | --- |"]
-    for row in rows:
-        lines.append(f"| `{row['scheme']}` | {row['format'] or 'any'} | {'; or '.join(row['needs']) or 'nothing'} |")
-    return "\n".join(lines)
+    cells = [(f"`{row['scheme']}`", row["format"] or "any", "; or ".join(row["needs"]) or "nothing") for row in rows]
+    return markdown_table(("scheme", "format", "its own kernel needs"), cells)
 
 
 def lines(found: dict) -> list[str]:

@@ -1,8 +1,10 @@
 """Results as a Markdown list of every case, with the machine that they are of."""
 
+from ..common.markdown import table
 from .case import MEMORY
 
 ABSENT = "-"
+HEADS = ("case", "ours", "theirs", "ratio", "promised")
 
 
 def lines(report: dict) -> list[str]:
@@ -20,12 +22,12 @@ def about(report: dict) -> str:
 
 def listing(cases: list[dict]) -> str:
     """A row per case: medians, and for each promised ratio whether it was met."""
-    rows = ["| case | ours | theirs | ratio | promised |", "| --- | ---: | ---: | ---: | --- |"]
+    rows = []
     for case in cases:
         figures = (figure(case[side], case["unit"]) for side in ("ours", "theirs"))
         ratio = ABSENT if case["ratio"] is None else share(case, case["ratio"])
-        rows.append(f"| {case['name']} | {' | '.join(figures)} | {ratio} | {promise(case)} |")
-    return "\n".join(rows)
+        rows.append((case["name"], *figures, ratio, promise(case)))
+    return table(HEADS, rows, right=range(1, 4))
 
 
 def absences(cases: list[dict]) -> list[str]:

@@ -11,9 +11,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from ...calibration.recorder import calibrated
+from ...common.resident_memory import peak, reset_peak
 from ...comparing.storage import stored
 from ...demo import recipe
-from .. import peak_memory
 from .contestants import Contestant
 from .files import selected
 from .job import LATENTS, NEGATIVE, Job, prompt
@@ -47,7 +47,7 @@ def measure(job: Job) -> dict:
     watch, warm = Stopwatch(), Stopwatch()
     for place, case in enumerate(job.cases[:ALONE]):
         _sample(model, encoded, [case], watch if place else warm)
-    peak = _peak_memory() - before
+    most = _peak_memory() - before
     batches = [job.cases[start : start + BATCH] for start in range(0, len(job.cases), BATCH)]
     latents = [_sample(model, encoded, batch, Stopwatch()) for batch in batches]
     save_file({"latents": torch.cat(latents).cpu().contiguous()}, Path(job.folder) / LATENTS)
@@ -60,7 +60,7 @@ def measure(job: Job) -> dict:
     return {
         "load_s": statistics.median(times),
         "step_ms": statistics.median(watch.seconds or warm.seconds) * 1e3,
-        "peak_mb": peak / 1e6,
+        "peak_mb": most / 1e6,
         "compute": str(compute).removeprefix("torch."),
         "layers": compared,
     }
@@ -125,9 +125,9 @@ def _start_memory() -> int:
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
         return torch.cuda.memory_allocated()
-    peak_memory.reset_peak()
+    reset_peak()
     return psutil.Process().memory_info().rss
 
 
 def _peak_memory() -> int:
-    return torch.cuda.max_memory_allocated() if torch.cuda.is_available() else peak_memory.peak()
+    return torch.cuda.max_memory_allocated() if torch.cuda.is_available() else peak()

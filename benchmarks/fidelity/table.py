@@ -1,5 +1,6 @@
 """The result for a person, in Markdown."""
 
+from ...common import markdown
 from ...common.decibels import CEILING
 from ...timing import listing
 from .scores import ASPECTS, summary
@@ -22,10 +23,8 @@ HEADS = (
 
 def table(report: dict) -> str:
     """A row per contestant, ours by the name of format and kernel; a failed one is a row with its error."""
-    lines = [f"| {' | '.join(HEADS)} |", f"| --- |{' ---: |' * (len(HEADS) - 1)}"]
-    for row in report["contestants"]:
-        lines.append(f"| {' | '.join([row['name'], *_cells(row)])} |")
-    return "\n".join(lines)
+    rows = [(row["name"], *_cells(row)) for row in report["contestants"]]
+    return markdown.table(HEADS, rows, right=range(1, len(HEADS)))
 
 
 def notes(report: dict) -> list[str]:

@@ -2,6 +2,7 @@
 
 import json
 
+from ...common.markdown import table
 from ...demo.trained import FOLDER, RECORD
 
 # part of the record -> what it is, and what was read off what it made
@@ -23,12 +24,12 @@ MEASURES = {
 def training_section() -> str:
     record = json.loads((FOLDER / RECORD).read_text(encoding="utf-8"))
     rows = [_row(name, record[name]) for name in PARTS]
-    return "\n".join(["| part | steps | minutes | read right |", "| --- | ---: | ---: | --- |", *rows])
+    return table(("part", "steps", "minutes", "read right"), rows, right=(1, 2))
 
 
-def _row(name: str, entry: dict) -> str:
+def _row(name: str, entry: dict) -> tuple[str, str, str, str]:
     title, made = PARTS[name]
     steps = entry["steps"] if isinstance(entry["steps"], list) else [entry["steps"]]
     shares = ", ".join(f"{MEASURES[key]} {value:.0%}" for key, value in entry[made].items() if key in MEASURES)
     time = f"{entry['seconds'] / 60:.0f} ({entry['device']})"
-    return f"| {title} | {' + '.join(map(str, steps))} | {time} | {made}: {shares} |"
+    return title, " + ".join(map(str, steps)), time, f"{made}: {shares}"

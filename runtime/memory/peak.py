@@ -3,7 +3,7 @@
 import comfy.model_management
 import torch
 
-from .process import reset_peak, resident
+from ...common.resident_memory import reset_peak, resident
 from .report import DevicePeak, Peak, ProcessPeak
 
 # device types for which PyTorch counts memory: torch.<type> has memory_stats and reset_peak_memory_stats

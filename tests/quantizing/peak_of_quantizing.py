@@ -18,7 +18,7 @@ def main(path: str, format_name: str, how: str) -> None:
     import psutil
     import torch
 
-    from x2v_quant.benchmarks.peak_memory import peak, reset_peak
+    from x2v_quant.common.resident_memory import peak, reset_peak
     from x2v_quant.formats import format_of
     from x2v_quant.quantizing import quantize_model, select_in_model
     from x2v_quant.schemes import SchemeChoice

@@ -20,7 +20,7 @@ MAY = {
     "headless/base_folder.py": "in the folder of its own server",
     "headless/run.py": "in the folder of its own server",
     "headless/server.py": "the log in the folder of its own server",
-    "runtime/memory/process.py": "Linux' counters",
+    "common/resident_memory.py": "Linux' counters",
 }
 NOT_INSTALLED = ("tests", "benchmarks", "dev.py", ".")
 

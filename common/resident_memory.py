@@ -19,12 +19,17 @@ def reset_peak() -> bool:
     return True
 
 
+def peak() -> int:
+    """Bytes: the highest resident memory so far."""
+    return resident()[0]
+
+
 def resident() -> tuple[int, int | None, int | None]:
     """(peak, own memory now, pages of mapped files now) in bytes. The last two are None outside Linux."""
     if STATUS.exists():
         fields = dict(line.split(":", 1) for line in STATUS.read_text().splitlines())
-        peak, own, files = (int(fields[name].split()[0]) * KIB for name in ("VmHWM", "RssAnon", "RssFile"))
-        return peak, own, files
+        most, own, files = (int(fields[name].split()[0]) * KIB for name in ("VmHWM", "RssAnon", "RssFile"))
+        return most, own, files
     if sys.platform == "win32":
         return psutil.Process().memory_info().peak_wset, None, None
     import resource  # Windows has no such module
