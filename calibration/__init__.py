@@ -1,4 +1,4 @@
-"""What a model's layers get to see, recorded while it samples, and the smoothing (SmoothQuant) that follows from it."""
+"""Calibration: statistics of layers' inputs, recorded while a model samples, and SmoothQuant's factors from them."""
 
 from .calibration import Calibration, CalibrationError
 from .factor import DEFAULT_ALPHA, smoothing_factor

@@ -1,4 +1,4 @@
-"""A calibration: what every input channel of every layer has seen, and the file that keeps it."""
+"""A calibration: statistics of every input channel of every layer, and the file that stores them."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -14,24 +14,23 @@ from ..writing import whole_file
 FORMAT = "x2v-quant calibration 1"
 PICK = "Pick a file that was saved as one."
 OTHER_MODEL = "it was recorded on another model. Calibrate this one."
-# how names in a file end, behind the layer's
+# suffixes of tensor names in a file, after the layer's name
 MAXIMA, SQUARES, TOKENS = ".maxima", ".squares", ".tokens"
-# how many standard deviations a channel's maximum is taken for where only that is known: what the largest of some
-# 30,000 values of a normal distribution is
+# a channel's maximum in standard deviations, assumed where only the maximum is known: the largest of about 30,000
+# normally distributed values
 DEVIATIONS = 4.0
 
 
 class CalibrationError(PrintableError, ValueError):
-    """The calibration cannot be used. The message says why and what to do."""
+    """The calibration cannot be used. The message names cause and remedy."""
 
 
 @dataclass
 class Calibration:
-    """A recorder fills it while the model samples; names are those in the diffusion model, tensors lie where the model
-    ran.
+    """Filled by a Recorder. Layer names are those in the diffusion model; tensors are on the device the model ran on.
 
-    `maxima`: layer -> float32 [K], the largest |input| of each channel. `squares`: layer -> float32 [K], the sum of its
-    squares over `tokens`, layer -> how many there were. `calls`: how often the model was called.
+    `maxima`: layer -> float32 [K], the largest |input| per channel. `squares`: layer -> float32 [K], the sum of squares
+    per channel over all tokens. `tokens`: layer -> number of tokens. `calls`: number of calls of the model.
     """
 
     maxima: dict[str, torch.Tensor] = field(default_factory=dict)
@@ -40,31 +39,31 @@ class Calibration:
     calls: int = 0
 
     def add(self, layer: str, maxima: torch.Tensor, squares: torch.Tensor, tokens: int) -> None:
-        """Take one more call of `layer` in; nothing waits for a GPU."""
+        """Add the statistics of one call of `layer`, without waiting for the GPU."""
         if layer in self.maxima:
             maxima = torch.maximum(self.maxima[layer].to(maxima.device), maxima)
             squares = self.squares[layer].to(squares.device) + squares
         self.maxima[layer], self.squares[layer] = maxima, squares
         self.tokens[layer] = self.tokens.get(layer, 0) + tokens
 
-    def so_far(self) -> "Calibration":
-        """What was recorded until now, for `set_back`; the tensors are shared, which `add` does not write to."""
+    def snapshot(self) -> "Calibration":
+        """A copy for `restore`. It shares the tensors, which `add` never writes to."""
         return Calibration(dict(self.maxima), dict(self.squares), dict(self.tokens), self.calls)
 
-    def set_back(self, before: "Calibration") -> None:
-        """Forget what was recorded since `before` was taken."""
+    def restore(self, before: "Calibration") -> None:
+        """Drop everything recorded since the snapshot `before`."""
         self.maxima, self.squares = dict(before.maxima), dict(before.squares)
         self.tokens, self.calls = dict(before.tokens), before.calls
 
     def deviations(self, layer: str) -> torch.Tensor:
-        """float32 [K], the root of the mean square of each input channel; guessed where only the maxima are known."""
+        """float32 [K], the root mean square of each input channel; estimated if only the maxima are known."""
         if layer not in self.squares:
             return self.maxima[layer] / DEVIATIONS
         # no mean is larger than the maximum, but a sum may overflow
         return torch.minimum((self.squares[layer] / self.tokens[layer]).sqrt(), self.maxima[layer])
 
     def check(self) -> None:
-        """Raise CalibrationError if nothing was recorded, or something that is no number. Waits for the GPU."""
+        """Raise CalibrationError if nothing was recorded, or a value is not finite. Waits for the GPU."""
         if not self.maxima:
             raise CalibrationError(
                 "The calibration is empty: nothing was sampled with the calibrated model before. Connect it to a "
@@ -102,7 +101,7 @@ class Calibration:
             )
 
     def on_cpu(self) -> "Calibration":
-        """The same with every tensor in RAM, a copy that stays as it is when the model samples on."""
+        """A copy with all tensors in RAM, independent of later recording."""
         maxima, squares = (
             {layer: tensor.to("cpu", copy=True) for layer, tensor in tensors.items()}
             for tensors in (self.maxima, self.squares)

@@ -4,22 +4,22 @@ from collections.abc import Iterable
 
 import torch
 
-# as LightX2V's and LightCompress' recipes for video models have it
+# that of LightX2V's and LightCompress' recipes for video models
 DEFAULT_ALPHA = 0.75
-# below this share of the largest one, a maximum counts as if it were as large
+# maxima are clamped from below to this share of the largest one
 FLOOR = 1e-4
-# as small as the scale of a token can be (kernels/activation.py)
+# the smallest scale that a token can have (kernels/activation.py)
 SMALLEST = 1e-30
 
 
 def smoothing_factor(activations: torch.Tensor, weights: torch.Tensor, alpha: float) -> torch.Tensor:
-    """pre_quant_scale float32 [K] = 1 / s with s = activations ** alpha / weights ** (1 - alpha), both float [K], the
-    absolute maxima of each input channel.
+    """activations, weights: float [K], the absolute maxima of each input channel -> pre_quant_scale, float32 [K]:
+    1 / s with s = activations ** alpha / weights ** (1 - alpha).
 
-    The largest factor is 1, so that no activation grows beyond what its dtype holds: a common factor changes nothing,
-    the scales of tokens and rows take it up. A channel in which nothing was seen gets the middle of the others; one
-    whose weights are all zero, for which every factor is exact, the smallest, so that no outlier of it stays. The
-    values are bfloat16 numbers, so that runtimes which keep them so divide by the same.
+    Normalised so that the largest factor is 1 and no activation overflows its dtype; token and row scales absorb the
+    common factor. A channel without activations gets the geometric mean of the others. A channel whose weights are all
+    zero gets the smallest factor, which removes its outliers and is exact. Values are rounded to bfloat16, so that
+    runtimes which store them so use the same.
     """
     seen = (activations > 0) & (weights > 0)
     if not bool(seen.any()):
@@ -36,7 +36,7 @@ def _log(maxima: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
 
 
 def column_maxima(weights: Iterable[torch.Tensor]) -> torch.Tensor:
-    """Weights [N, K] of layers with one input -> float32 [K], the largest |weight| of each input channel."""
+    """Weights [N, K] of layers with the same input -> float32 [K], the largest |weight| of each input channel."""
     # two reads without the copy that abs() would make
     maxima = [torch.maximum(weight.amax(dim=0), -weight.amin(dim=0)).to(torch.float32) for weight in weights]
     return torch.stack(maxima).amax(dim=0)

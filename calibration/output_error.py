@@ -1,4 +1,4 @@
-"""What quantizing a layer costs: the error of its output, for activations drawn from what calibration has seen."""
+"""The output error of a quantized layer, for activations drawn from its calibration."""
 
 import torch
 
@@ -6,15 +6,15 @@ from ..formats import FORMATS
 from ..kernels.reference import reference
 
 TOKENS = 128
-# rows of a weight that stand for all: every row has a scale of its own
+# number of sampled rows of a weight; every row has its own scale
 ROWS = 256
 
 
 def drawn_activations(
     maxima: torch.Tensor, deviations: torch.Tensor, tokens: int = TOKENS, seed: int = 0
 ) -> torch.Tensor:
-    """maxima and deviations float32 [K], the largest value and the root mean square of each channel -> float32
-    [tokens, K]: each channel normal, cut off at its maximum; the same for the same seed."""
+    """maxima, deviations: float32 [K], largest magnitude and root mean square of each channel -> float32 [tokens, K],
+    normally distributed per channel and clamped to its maximum. Deterministic for a seed."""
     generator = torch.Generator().manual_seed(seed)
     values = torch.randn((tokens, maxima.shape[0]), generator=generator).to(maxima.device) * deviations
     return torch.minimum(torch.maximum(values, -maxima), maxima)
@@ -30,11 +30,11 @@ def sample_rows(weight: torch.Tensor, rows: int = ROWS) -> torch.Tensor:
 def output_error(
     weight: torch.Tensor, x: torch.Tensor, format_name: str, pre_quant_scale: torch.Tensor | None = None
 ) -> tuple[float, float]:
-    """weight float32 [N, K] quantized as `format_name`, x float32 [M, K] as its kernels quantize activations -> the
-    squared norms of the output's error and of the output. pre_quant_scale [K]: for a smoothed format."""
+    """(squared norm of the output's error, squared norm of the output) of a layer quantized as `format_name`. weight:
+    float32 [N, K]. x: float32 [M, K], quantized as the kernels do. pre_quant_scale: [K], for a smoothed format."""
     options = {} if pre_quant_scale is None else {"pre_quant_scale": pre_quant_scale}
     row = FORMATS[format_name]
-    held = row.quantize(weight, torch.float32, **options)
+    quantized = row.quantize(weight, torch.float32, **options)
     expected = x @ weight.t()
-    y = reference(x, format_name, held._qdata, held._params, None, row.activation)
+    y = reference(x, format_name, quantized._qdata, quantized._params, None, row.activation)
     return float((y - expected).square().sum()), float(expected.square().sum())

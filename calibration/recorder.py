@@ -1,4 +1,4 @@
-"""Records a calibration during ordinary sampling: hooks on a model's linear layers, there while it is called."""
+"""Records a calibration during ordinary sampling, with hooks on the model's linear layers."""
 
 import torch
 from comfy.patcher_extension import WrappersMP
@@ -14,8 +14,7 @@ WRAPPER_KEY = "x2v_quant.calibrate"
 def calibrated(patcher):
     """ModelPatcher -> (a clone that records while it samples, the Calibration that it fills).
 
-    Every linear layer is recorded, of any loader: those of core's operations, mixed precision, GGUF's and ours. The
-    input MODEL and its other branches record nothing.
+    Records every linear layer of any loader: core's, mixed precision, GGUF's and ours. Other clones record nothing.
     """
     calibration = Calibration()
     recorder = Recorder(calibration)
@@ -28,34 +27,34 @@ def calibrated(patcher):
 
 
 class Recorder:
-    """Fills `calibration`. A node that ends with an error or is interrupted leaves nothing in it, so that it is not
-    counted twice when it runs again."""
+    """Fills `calibration`. What a node recorded is dropped if it fails or is interrupted, so that nothing counts twice
+    when it runs again."""
 
     def __init__(self, calibration: Calibration):
         self._calibration = calibration
         self._node: tuple[str, str] | None = None
-        self._before = calibration.so_far()
+        self._before = calibration.snapshot()
 
     def sample(self, executor, *args, **kwargs):
-        """A wrapper of a guider's `outer_sample`, which a node may call several times."""
+        """OUTER_SAMPLE wrapper; a node may call it several times."""
         context = get_executing_context()
         node = (context.prompt_id, context.node_id) if context else None
         if node is None or node != self._node:
-            self._node, self._before = node, self._calibration.so_far()
-        return self._or_set_back(self._before, executor, args, kwargs)
+            self._node, self._before = node, self._calibration.snapshot()
+        return self._or_restore(self._before, executor, args, kwargs)
 
     def call(self, executor, *args, **kwargs):
-        """A wrapper of BaseModel.apply_model."""
+        """APPLY_MODEL wrapper."""
         with hooked(linear_layers(executor.class_obj.diffusion_model), before=self.record):
-            result = self._or_set_back(self._calibration.so_far(), executor, args, kwargs)
+            result = self._or_restore(self._calibration.snapshot(), executor, args, kwargs)
         self._calibration.calls += 1
         return result
 
-    def _or_set_back(self, before: Calibration, executor, args, kwargs):
+    def _or_restore(self, before: Calibration, executor, args, kwargs):
         try:
             return executor(*args, **kwargs)
         except BaseException:
-            self._calibration.set_back(before)
+            self._calibration.restore(before)
             raise
 
     def record(self, name: str, layer: torch.nn.Module, args, kwargs) -> None:

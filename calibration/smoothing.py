@@ -1,4 +1,4 @@
-"""The smoothing of a whole model's layers, from a calibration."""
+"""Finds the smoothing of all layers of a model, from a calibration."""
 
 from collections.abc import Callable, Mapping
 
@@ -17,12 +17,12 @@ def smooth_layers(
     shared: bool = False,
     progress: Callable[[str], None] = lambda layer: None,
 ) -> dict[str, Smoothing]:
-    """Layer -> its smoothing, for those of `layers` (name -> format) whose format can be smoothed and that the
-    calibration has seen. One layer's weight, or those of one input, is held at a time.
+    """Layer -> its smoothing, for the layers that the calibration has seen and whose format can be smoothed.
 
-    weight_of: layer -> float weight [N, K]. alpha: None searches ALPHAS for each layer; a fixed one (the recipes have
-    DEFAULT_ALPHA) suits activations whose outliers meet small weights. shared: layers with one input share a factor, as
-    LightX2V's files want it of q, k and v. progress(layer) after each.
+    layers: name -> format. weight_of: layer -> float weight [N, K]; only the weights of layers with one input are in
+    memory at a time. alpha: None searches ALPHAS for each layer; a fixed one (DEFAULT_ALPHA in the recipes) suits
+    outliers that meet small weights. shared: layers with the same input share a factor, as LightX2V's files need it
+    for q, k and v. progress(layer) is called after each.
 
     Raises CalibrationError for a calibration that is empty, of another model or not finite.
     """
@@ -45,8 +45,8 @@ def smooth_layers(
 
 
 def groups(calibration: Calibration, layers: Mapping[str, str]) -> list[list[str]]:
-    """`layers` (name -> format) with those together that get one input: neighbours in one module of one format that
-    have seen the very same maxima."""
+    """Layer names grouped by input: layers of one parent module and one format with identical maxima. layers: name ->
+    format."""
     together: dict[tuple, list[str]] = {}
     for name, format_name in layers.items():
         maxima = calibration.maxima[name].to("cpu", torch.float32)

@@ -1,4 +1,4 @@
-"""Whether a layer is smoothed, and how much: by what each choice does to the error of its output."""
+"""Chooses whether and how strongly (alpha) a layer is smoothed, by the error of its output."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,17 +9,16 @@ from ..formats import SMOOTHED
 from .factor import column_maxima, smoothing_factor
 from .output_error import drawn_activations, output_error, sample_rows
 
-# what a search tries
+# the values that a search tries
 ALPHAS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.9)
-# smoothing has to lower the error at least to this share: less is within what drawn activations can tell
+# smoothing has to lower the error to this share or less; smaller gains are within the noise of drawn activations
 WORTHWHILE = 0.95
 
 
 @dataclass(frozen=True)
 class Smoothing:
-    """`pre_quant_scale`: float32 [K], None where the layer is better off without. `alpha`: the one that was taken, or
-    the best of those that were not worth it. `before` and `after`: relative error of the output without and with it,
-    for activations drawn from the calibration."""
+    """`pre_quant_scale`: float32 [K]; None if smoothing is not worthwhile. `alpha`: the best one. `before`, `after`:
+    relative error of the output without and with smoothing, for activations drawn from the calibration."""
 
     pre_quant_scale: torch.Tensor | None
     alpha: float
@@ -34,9 +33,9 @@ def find_smoothing(
     format_name: str,
     alphas: Sequence[float] = ALPHAS,
 ) -> Smoothing:
-    """The best of `alphas` for layers that get the same input and share a factor: float weights [N, K] each, maxima and
-    deviations float32 [K] of that input (see Calibration), `format_name` a key of formats.SMOOTHED. In float32 on the
-    weights' device."""
+    """The smoothing with the best of `alphas`, for layers that have the same input and share a factor. weights: float
+    [N, K] each. maxima, deviations: float32 [K] of the input (see Calibration). format_name: a key of formats.SMOOTHED.
+    Computed in float32 on the weights' device."""
     maxima, deviations = (seen.to(weights[0].device, torch.float32) for seen in (maxima, deviations))
     x = drawn_activations(maxima, deviations)
     rows = [sample_rows(weight) for weight in weights]
@@ -51,7 +50,7 @@ def find_smoothing(
 
 
 def _error(rows, x, format_name, factor=None) -> float:
-    """Relative error of the outputs of all layers together."""
+    """Relative error of the outputs of all layers taken together."""
     squares = [output_error(weight, x, format_name, factor) for weight in rows]
     error, size = (sum(part) for part in zip(*squares, strict=True))
     return (error / max(size, 1e-30)) ** 0.5

@@ -53,13 +53,13 @@ class Layers:
         self._rows = min(ROWS, max(FEWEST, MEMORY // (max(len(steps), 1) * max(bytes_of_a_row, 1))))
         self._generator = torch.Generator().manual_seed(SEED)
         self._kept: dict[tuple[int, str], tuple[torch.Tensor, torch.Tensor]] = {}
-        self._held: dict[str, str] = {}
+        self._stored: dict[str, str] = {}
         self._found: dict[str, Layer] = {}
 
     def record(self, step: int, name: str, layer: torch.nn.Module, x: torch.Tensor) -> None:
         """Keep rows of x [..., K] and what the layer makes of them alone: kernels round a larger batch otherwise."""
         rows = self._draw(x.reshape(-1, x.shape[-1]))
-        self._held[name] = stored(layer)
+        self._stored[name] = stored(layer)
         self._kept[step, name] = rows.cpu(), layer.forward(rows).cpu()
 
     def measure(self, step: int, name: str, layer: torch.nn.Module, x: torch.Tensor) -> None:
@@ -73,7 +73,7 @@ class Layers:
         before = self._found.get(name)
         if before is not None:
             signal, noise = signal + before.signal, noise + before.noise
-        self._found[name] = Layer(name, self._sizes[name], self._held[name], stored(layer), signal, noise)
+        self._found[name] = Layer(name, self._sizes[name], self._stored[name], stored(layer), signal, noise)
 
     def found(self) -> tuple[Layer, ...]:
         """Layers that both models have called, in the order of the model."""

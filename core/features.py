@@ -9,7 +9,7 @@ from comfy_kitchen.tensor import QuantizedTensor
 
 
 @functools.cache
-def requantizes_as_held() -> bool:
+def requantizes_with_params() -> bool:
     """Whether core keeps what belongs to a quantized weight beside its codes when it writes a patched one back."""
     return hasattr(QuantizedTensor, "requantize_from_float")
 

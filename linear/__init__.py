@@ -1,4 +1,4 @@
-"""ComfyUI's linear layers with a quantized weight: the layer itself, what core hands to it, and its parameters."""
+"""ComfyUI's linear layers with a quantized weight: the layer, the arguments of its call, its parameters."""
 
 from .quant_linear import QuantLinear, operations
 

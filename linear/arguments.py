@@ -1,9 +1,9 @@
-"""What newer releases of ComfyUI hand to a linear layer beside its input, computed around the layer by the formula.
+"""The extra arguments that newer releases of ComfyUI pass to a linear layer, as defined by `comfy.ops.linear_input_act`
+and `Linear.forward` there:
 
     y = residual + residual_scale * linear(act(x))
 
-as `comfy.ops.linear_input_act` and `Linear.forward` of those releases define it. All but the product is computed in
-float32 and rounded once.
+Everything but the product is computed in float32 and rounded once.
 """
 
 import inspect
@@ -27,7 +27,7 @@ def _swiglu(x: torch.Tensor, weight, eps) -> torch.Tensor:
 
 
 def _rms_norm(x: torch.Tensor, weight, eps) -> torch.Tensor:
-    """weight: [K], None, or the module that holds it, which casts it and has an eps of its own."""
+    """weight: [K], None, or the norm's module, which casts its weight and has its own eps."""
     if isinstance(weight, torch.nn.Module):
         return weight(x)
     return rms_norm(x, x.shape[-1:], None if weight is None else weight.to(x), eps or 0.0)
@@ -39,9 +39,9 @@ ACTIVATIONS: dict[str, Callable[..., torch.Tensor]] = {
     "swiglu": _swiglu,
     "rms_norm": _rms_norm,
 }
-# in the order of core's own layers
+# in the positional order of core's own layers
 ARGUMENTS = ("input_act", "act_weight", "act_eps", "residual", "residual_scale", "gate")
-# argument -> the one without which it would be dropped, and what that has to be
+# argument -> (the argument that it needs, what that has to be); without it core would ignore it
 BESIDE = {
     "act_weight": ("input_act", "rms_norm"),
     "act_eps": ("input_act", "rms_norm"),
@@ -52,8 +52,8 @@ BESIDE = {
 
 @dataclass(frozen=True)
 class Fused:
-    """The arguments of one call behind the input. `residual` broadcasts with the
-    output [..., N], and so does what it is scaled by: `residual_scale`, elsewhere `gate`, 1 without either."""
+    """The arguments of one call after the input. `residual` broadcasts with the output [..., N]. So does the scale of
+    the product: `residual_scale`, or `gate` in other releases; 1 without either."""
 
     input_act: str | None = None
     act_weight: torch.Tensor | torch.nn.Module | None = None
@@ -64,7 +64,7 @@ class Fused:
 
     @classmethod
     def of(cls, args: Sequence, kwargs: Mapping) -> "Fused":
-        """Raises TypeError for an argument that is not known or would be dropped."""
+        """Parse a call's arguments after the input. Raises TypeError for one that is unknown or would be ignored."""
         # releases whose norm is a module have no act_eps
         without_eps = len(args) > 2 and isinstance(args[2], torch.Tensor)
         order = [name for name in ARGUMENTS if not (without_eps and name == "act_eps")]
@@ -91,18 +91,18 @@ class Fused:
             raise TypeError(f"A linear layer was called with residual_scale and with gate, which are one. {REMEDY}")
 
     def given(self) -> dict:
-        """What says something: core hands over the others as they are by default."""
+        """The arguments that differ from core's defaults, by name."""
         values = {name: getattr(self, name) for name in ARGUMENTS}
         if self.act_eps == 0:
             values["act_eps"] = None
         return {name: value for name, value in values.items() if value is not None}
 
     def around(self, linear: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> torch.Tensor:
-        """The call of a layer that is `linear` by itself -> [..., N] in the wider type of its output and residual."""
+        """Compute the formula above around `linear` -> [..., N] in the wider dtype of its output and the residual."""
         return self._added(linear(self.activated(x)))
 
     def activated(self, x: torch.Tensor) -> torch.Tensor:
-        """What the layer multiplies, [..., K] in the type of x."""
+        """act(x), [..., K] in the dtype of x: what the layer multiplies."""
         if self.input_act is None:
             return x
         return ACTIVATIONS[self.input_act](x.to(torch.float32), self.act_weight, self.act_eps).to(x.dtype)
@@ -117,11 +117,11 @@ class Fused:
 
 
 def named_by(forward: Callable) -> frozenset[str]:
-    """The arguments that a layer's own forward takes by name."""
+    """The parameter names of a layer's forward."""
     return frozenset(inspect.signature(forward).parameters)
 
 
 def multiplied(args: Sequence, kwargs: Mapping) -> torch.Tensor:
-    """What a linear layer multiplies, [..., K], as a hook sees its call."""
+    """What a linear layer multiplies, [..., K], from the arguments of its call as a hook gets them."""
     x, *others = args if args else (kwargs["input"],)
     return Fused.of(others, {name: value for name, value in kwargs.items() if name != "input"}).activated(x)

@@ -1,4 +1,4 @@
-"""The linear layers of a loaded model, whoever loaded it, and hooks on modules for as long as a block of code runs."""
+"""The linear layers of a model from any loader, and a context manager for hooks on modules."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -12,18 +12,17 @@ from .quant_linear import QuantLinear
 
 
 def linear_layers(model: torch.nn.Module) -> dict[str, torch.nn.Module]:
-    """Name as in the file, compiled or not -> every linear layer: core's own classes and everyone's subclasses of
-    torch's."""
+    """Name in the file (also for compiled models) -> linear layer: core's classes and all subclasses of torch's."""
     return {plain_name(name): module for name, module in model.named_modules() if is_linear(module)}
 
 
 def our_layers(model: torch.nn.Module) -> dict[str, QuantLinear]:
-    """Those of `linear_layers` that this pack's kernels multiply."""
+    """Those of `linear_layers` that run on this pack's kernels."""
     return {name: layer for name, layer in linear_layers(model).items() if is_ours(layer)}
 
 
 def is_linear(module: torch.nn.Module) -> bool:
-    """Whether the module multiplies its input by a weight [N, K] that it has already."""
+    """Whether the module is a linear layer whose weight [N, K] is loaded."""
     if isinstance(module, NonDynamicallyQuantizableLinear):  # torch's attention takes its weight past its forward
         return False
     # core's quantized layers are no torch.nn.Linear
@@ -32,7 +31,7 @@ def is_linear(module: torch.nn.Module) -> bool:
 
 
 def is_ours(layer: torch.nn.Module) -> bool:
-    """Whether one of this pack's kernels multiplies the layer."""
+    """Whether the layer runs on one of this pack's kernels."""
     return isinstance(layer, QuantLinear) and layer.kernel is not None
 
 
@@ -44,9 +43,9 @@ def hooked(
     eager: bool = True,
     always: bool = False,
 ) -> Iterator[None]:
-    """Inside, before(name, module, args, kwargs) is called when one of `modules` (by name) is about to compute, and
-    after(name, module, args, kwargs, output) behind it; `always`: behind one that fails too, with None. `eager`: what
-    is compiled runs uncompiled meanwhile, or it would run as it was traced, without the hooks."""
+    """While the context is open, before(name, module, args, kwargs) is called before each call of one of `modules`
+    (name -> module), and after(name, module, args, kwargs, output) after it. always: call `after` with output None if
+    the module raises. eager: run compiled code uncompiled, which would else skip the hooks."""
     handles = []
     try:
         for name, module in modules.items():

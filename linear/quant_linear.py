@@ -1,7 +1,7 @@
 """ComfyUI's operations with quantized linear layers: the only file that subclasses comfy.ops.
 
-The contract a quantized linear meets so that core patches, streams, pins, saves and compiles it: the weight is a
-QuantizedTensor in `weight` with every scale in its params, the layer is a leaf, and what streams in is given back.
+For core to patch, stream, pin, save and compile it, a quantized linear layer has its weight as a QuantizedTensor in
+`weight` with every scale in its params, is a leaf module, and releases what it streams in.
 """
 
 import functools
@@ -12,7 +12,7 @@ import comfy.utils
 import torch
 from comfy_kitchen.tensor import QuantizedTensor
 
-from ..core.features import requantizes_as_held
+from ..core.features import requantizes_with_params
 from ..core.private import PAGED_PATCH
 from ..formats import FORMATS, format_of
 from ..formats.requantize import kept_beside, requantized
@@ -21,14 +21,14 @@ from ..schemes.plan import Plan
 from .arguments import Fused, named_by
 from .parameters import LastingParameters, lasting
 
-# tensors of a layer that are not in its weight's own state dict
+# tensors of a layer outside the state dict of its weight
 WRITTEN_BY_CORE = ("input_scale", "pre_quant_scale")
 
 
 def operations(plan: Plan) -> type:
-    """A fresh operations class for one model: quantized weights run on the kernels that `plan` has assigned, everything
-    else is core's. Its layers have one class for all models of a compute dtype and hold their plan themselves: what
-    torch.compile made for a model is used for those loaded after it, not compiled anew until dynamo gives up."""
+    """A new operations class for one model: quantized layers run on the kernels that `plan` assigns, everything else is
+    core's. All models of a compute dtype share one layer class, and each layer has its plan as an attribute: so
+    torch.compile's code is reused for models loaded later, instead of compiling until dynamo gives up."""
     shared = _shared_operations(plan.compute_dtype)
 
     class Operations(shared):
@@ -54,7 +54,7 @@ def _shared_operations(compute_dtype: torch.dtype) -> type:
 
 
 class QuantLinear(LastingParameters):
-    """Mixed into core's quantized Linear. `kernel` is None for a layer whose weight is not quantized."""
+    """Mixin for core's quantized Linear. `kernel`: None if the weight is not quantized."""
 
     model_plan: Plan
     named_by_core: frozenset[str]
@@ -81,13 +81,13 @@ class QuantLinear(LastingParameters):
             self.quant_format = row.marker_of(weight._params)
             self.format = row.name
             self.kernel = self.model_plan.layers[prefix.rstrip(".")].choice.kernel
-            # or newer releases multiply core's own layout themselves, past this forward, hooks and LoRAs beside it
+            # else newer releases multiply core's own layouts themselves and skip this forward, hooks and bypass LoRAs
             self._full_precision_mm = True
 
     def forward(self, input, *args, **kwargs):
         """input [..., K] in float32, bfloat16 or float16 -> [..., N] in the same dtype.
 
-        More arguments are those of fused.py, which raises TypeError for others.
+        Further arguments: see arguments.py, which raises TypeError for unknown ones.
         """
         if not args and not kwargs:
             return self._linear(input)
@@ -108,7 +108,7 @@ class QuantLinear(LastingParameters):
             comfy.ops.uncast_bias_weight(self, weight, bias, stream)
 
     def _stream_in(self, input):
-        """Weight and bias on the input's device, LoRA applied. The weight stays quantized wherever core allows it."""
+        """(weight, bias, stream) on the input's device, LoRAs applied. The weight stays quantized if core allows it."""
         device, patches = input.device, self.weight_function
         if self.__dict__.get(PAGED_PATCH) is not None:
             self._check_core_requantizes()
@@ -138,7 +138,7 @@ class QuantLinear(LastingParameters):
         kernel = self.kernel
         if input.device.type != self.model_plan.machine.kind:
             kernel = self.model_plan.elsewhere(input.device, self.format, (self.out_features, self.in_features))
-        # what is compiled keeps no state between layers
+        # compiled code must not keep state between layers
         shared = None if torch.compiler.is_compiling() else ACTIVE.get()
         if shared is None:
             y = kernel.linear(self._rows(input), weight._qdata, weight._params, bias)
@@ -147,12 +147,12 @@ class QuantLinear(LastingParameters):
         return y.to(input.dtype).reshape(*input.shape[:-1], self.out_features)
 
     def _rows(self, input):
-        """input [..., K] -> [M, K] in the dtype that kernels were chosen for: core hands text encoders float32."""
+        """input [..., K] -> [M, K] in the plan's compute dtype; core's text encoders pass float32."""
         return input.reshape(-1, self.in_features).to(self.model_plan.compute_dtype)
 
     def __getattr__(self, name):
-        """Core looks up every name of the state dict as an attribute when it merges models, and writes what is called
-        as one of WRITTEN_BY_CORE if there is one."""
+        """Names of the state dict as attributes: core looks them up when it merges models, and saves those in
+        WRITTEN_BY_CORE."""
         if self.kernel is not None:
             if name in WRITTEN_BY_CORE and name in FORMATS[self.format].tensors:
                 given = getattr(self.weight._params, name)
@@ -164,7 +164,7 @@ class QuantLinear(LastingParameters):
         return super().__getattr__(name)
 
     def state_dict(self, *args, destination=None, prefix="", **kwargs):
-        """Core's, with those of WRITTEN_BY_CORE that an older one leaves out."""
+        """Core's state dict, with the tensors of WRITTEN_BY_CORE that older releases leave out."""
         saved = super().state_dict(*args, destination=destination, prefix=prefix, **kwargs)
         if self.kernel is not None:
             given = {f"{prefix}{name}": getattr(self, name, None) for name in WRITTEN_BY_CORE}
@@ -177,8 +177,8 @@ class QuantLinear(LastingParameters):
         ).to(self.weight.dtype)
 
     def _check_core_requantizes(self):
-        """Raises RuntimeError where core would write a patched weight back without what belongs to it."""
-        if requantizes_as_held() or not kept_beside(self.weight):
+        """Raises RuntimeError if core would lose parameters of the weight when it writes a patched one back."""
+        if requantizes_with_params() or not kept_beside(self.weight):
             return
         raise RuntimeError(
             f"This ComfyUI cannot patch {self.format} weights under dynamic VRAM: it would lose what they hold beside "
@@ -187,10 +187,10 @@ class QuantLinear(LastingParameters):
         )
 
     def set_weight(self, weight, inplace_update=False, seed=None, return_weight=False, **_):
-        """Core's way back after a LoRA: float weight [N, K] -> quantized with fresh scales, stochastic rounding.
+        """Core's call after a LoRA: quantize float [N, K] with fresh scales and stochastic rounding, and store it.
 
-        Raises RuntimeError for inplace_update on a quantized weight: core's scheduled LoRAs ask for it, and put the old
-        weight back by a copy that leaves its scales behind.
+        Raises RuntimeError for inplace_update of a quantized weight. Core's scheduled LoRAs use it, and restore the old
+        weight by a copy without its scales.
         """
         if self.kernel is not None and inplace_update:
             raise RuntimeError(

@@ -60,17 +60,17 @@ def make_plan(checkpoint: Checkpoint, component: str, choice: SchemeChoice, devi
     """
     scheme = resolve(getattr(choice, component), component)
     name = Path(checkpoint.path).name
-    if scheme.format is not None and not all(serves(held, scheme.format) for held in checkpoint.formats):
-        fitting = ", ".join(schemes_for({family(held) for held in checkpoint.formats}, component))
-        held = " and ".join(sorted(checkpoint.formats))
+    if scheme.format is not None and not all(serves(stored, scheme.format) for stored in checkpoint.formats):
+        fitting = ", ".join(schemes_for({family(stored) for stored in checkpoint.formats}, component))
+        formats = " and ".join(sorted(checkpoint.formats))
         if scheme.format not in FORMATS:
             raise SchemeMismatchError(
-                f"{name} holds {held} weights; scheme {scheme.name} is for {scheme.format}, which this version neither "
-                f"reads nor writes. Pick one of: {fitting}."
+                f"{name} holds {formats} weights; scheme {scheme.name} is for {scheme.format}, which this version "
+                f"neither reads nor writes. Pick one of: {fitting}."
             )
         if not choice.transcode:
             raise SchemeMismatchError(
-                f"{name} holds {held} weights, scheme {scheme.name} is for {scheme.format}. "
+                f"{name} holds {formats} weights, scheme {scheme.name} is for {scheme.format}. "
                 f"Pick one of: {fitting}; or switch transcode on to convert the weights at load."
             )
     return Plan(name, scheme, describe(torch.device(device)), dtype, choice.strict, choice.transcode)

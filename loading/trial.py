@@ -39,8 +39,8 @@ def find_problem(checkpoint: Checkpoint, weights: Weights) -> Problem | None:
     name = checkpoint.path.name
     sd = {key: tensor.to(META) for key, tensor in weights.plain.items()}
     sd |= {
-        f"{layer}.weight": torch.empty(held.shape, dtype=DTYPE, device=META)
-        for layer, held in weights.quantized.items()
+        f"{layer}.weight": torch.empty(stored.shape, dtype=DTYPE, device=META)
+        for layer, stored in weights.quantized.items()
     }
     is_wan = checkpoint.model in WANS and CONFIG not in weights.metadata
     build = _wan if is_wan else BUILD.get(checkpoint.kind, _dit)

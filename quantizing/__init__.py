@@ -1,4 +1,4 @@
-"""Quantizes models that are loaded already, whoever loaded them: MODEL -> MODEL, CLIP -> CLIP."""
+"""Quantizes loaded models from any loader: MODEL -> MODEL, CLIP -> CLIP."""
 
 from .choosing import select_in_clip, select_in_model
 from .errors import QuantizeError

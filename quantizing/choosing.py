@@ -1,4 +1,4 @@
-"""Which layers of a loaded MODEL or CLIP are quantized: the rules of its family, and the user's lines."""
+"""Selects the layers of a loaded MODEL or CLIP to quantize, by the rules of its family and the user's lines."""
 
 import torch
 
@@ -11,14 +11,14 @@ from .weights import shape_of
 
 
 def select_in_model(patcher, format_name: str, lines: str, choice: SchemeChoice) -> Selection:
-    """format_name: a format, or "auto" for what this machine multiplies; lines: "pattern = format|keep" each. Raises
-    RuleError."""
+    """format_name: a format, or "auto" for one that this machine multiplies. lines: the user's rules, one
+    "pattern = format" or "pattern = keep" per line. Raises RuleError."""
     wanted = format_for(format_name, DIT, choice, patcher.load_device)
     return _select(patcher.model.get_submodule(DIFFUSION_MODEL), wanted, lines)
 
 
 def select_in_clip(clip, format_name: str, lines: str, choice: SchemeChoice) -> Selection:
-    """As `select_in_model`, for every encoder that the CLIP holds."""
+    """As `select_in_model`, for all encoders of a CLIP."""
     wanted = format_for(format_name, T5, choice, clip.patcher.load_device)
     return _select(clip.cond_stage_model, wanted, lines)
 

@@ -1,6 +1,6 @@
-"""A second model over the same memory: its own modules and Parameter objects, the first one's tensors.
+"""Copies a model without its tensors: new modules and Parameter objects over the same memory.
 
-Core keeps a model's state on its modules and moves a weight by giving its Parameter other data. So two models may share
+Core stores a model's state on its modules and moves a weight by replacing its Parameter's data. So two models may share
 tensors, but never a module or a Parameter.
 """
 
@@ -19,15 +19,15 @@ MAPPINGS = (dict, OrderedDict)
 
 
 class Copier:
-    """Copies modules and what holds them, each once, wherever it is referred to. `replaced`: modules that have their
-    copy already. The originals have to outlive it."""
+    """Copies modules and their containers; each object once, wherever it is referred to. replaced: module -> the copy
+    to use for it. The originals have to outlive the copier."""
 
     def __init__(self, replaced: dict[torch.nn.Module, torch.nn.Module]):
         self._made: dict[int, object] = {id(module): made for module, made in replaced.items()}
 
     def of(self, value):
-        """The copy of a module, a Parameter, a module's bound method, or a container of these; anything else is
-        shared, tensors included."""
+        """The copy of a module, Parameter, bound method, partial or container of these; other objects, tensors
+        included, are returned as they are."""
         if id(value) in self._made:
             return self._made[id(value)]
         if isinstance(value, torch.nn.Module):
@@ -40,7 +40,7 @@ class Copier:
             return functools.partial(self.of(value.func), *self.of(value.args), **self.of(value.keywords))
         if type(value) in MAPPINGS:
             made = self._made[id(value)] = type(value)()
-            made.update((key, self.of(held)) for key, held in value.items())
+            made.update((key, self.of(item)) for key, item in value.items())
             return made
         if type(value) is list:
             made = self._made[id(value)] = []
@@ -51,17 +51,17 @@ class Copier:
         return value
 
     def _module(self, module: torch.nn.Module) -> torch.nn.Module:
-        quantized = any(isinstance(held, QuantizedTensor) for held in module._parameters.values())
+        quantized = any(isinstance(parameter, QuantizedTensor) for parameter in module._parameters.values())
         kind = lasting_class(type(module)) if quantized else type(module)
         made = self._made[id(module)] = kind.__new__(kind)
         made.__dict__.update(
-            {name: self.of(held) for name, held in module.__dict__.items() if name not in WHILE_LOADED}
+            {name: self.of(value) for name, value in module.__dict__.items() if name not in WHILE_LOADED}
         )
         return made
 
-    def _parameter(self, held: torch.nn.Parameter) -> torch.nn.Parameter:
-        made = lasting(held)
-        if made is held:  # a tensor of GGUF's gives itself when it is detached
-            made = copy.copy(held)
-        self._made[id(held)] = made
+    def _parameter(self, parameter: torch.nn.Parameter) -> torch.nn.Parameter:
+        made = lasting(parameter)
+        if made is parameter:  # a tensor of GGUF's gives itself when it is detached
+            made = copy.copy(parameter)
+        self._made[id(parameter)] = made
         return made

@@ -1,4 +1,4 @@
-"""What keeps a loaded model from being quantized, in words for the person who wired it up."""
+"""The error for a loaded model that cannot be quantized or saved."""
 
 from ..common.printable import PrintableError
 

@@ -1,4 +1,4 @@
-"""One linear layer into the format that is wanted, in float32 on the plan's device."""
+"""Quantizes one linear layer of a loaded model, in float32 on the plan's device."""
 
 from dataclasses import dataclass
 
@@ -12,14 +12,14 @@ from ..linear.parameters import lasting
 from ..schemes.plan import Plan
 from .errors import QuantizeError
 from .smoother import Smoother
-from .stored_format import held_format, in_our_layout
+from .stored_format import in_our_layout, stored_format
 from .weights import read, shape_of
 
 
 @dataclass(frozen=True)
 class Job:
-    """A layer, its `name` in the plan and the `key` of its weight in the model. `target`: a name in FORMATS; `patches`:
-    LoRAs that are baked in first; `smoother`: None for a layer that is not to be smoothed."""
+    """A layer to quantize. `name`: in the plan. `key`: of its weight in the model. `target`: a name in FORMATS.
+    `patches`: LoRAs to merge first. `smoother`: None to leave the layer unsmoothed."""
 
     name: str
     key: str
@@ -30,28 +30,27 @@ class Job:
 
 
 def quantize_layer(job: Job, plan: Plan, operations: type, rests_on: torch.device) -> torch.nn.Module:
-    """A layer of `operations` with the weight in the format that the plan, which is told of it, stores it as. The
-    result lies on the device `rests_on`.
+    """Assign the layer in `plan` and return a layer of `operations` with the quantized weight, on device `rests_on`.
 
-    A weight that has the wanted format already keeps its codes unless smoothing betters it; one that is smoothed
-    already stays so. Raises QuantizeError for a weight with NaN or infinite values and for a shape that the format
-    cannot hold; NoKernelError as `Plan.assign`.
+    A weight that already has the target format keeps its codes unless smoothing improves it; a smoothed weight stays
+    smoothed. Raises QuantizeError for NaN or infinite values and for a shape that the format cannot store;
+    NoKernelError as `Plan.assign`.
     """
-    weight, bias = _as_held(job, plan) or _from_float(job, plan)
+    weight, bias = _with_own_codes(job, plan) or _from_float(job, plan)
     # one after the other: comfy_kitchen dequantizes a weight that is asked for both at once
     return _layer(operations, job.name, weight.to(rests_on).to(dtype=plan.compute_dtype), bias)
 
 
-def _as_held(job: Job, plan: Plan):
-    """(quantized weight, bias) with the codes as they are; None if the layer holds another format, a LoRA goes into the
-    weight or smoothing betters it."""
-    held = held_format(job.layer)
-    same = held is not None and family(held) == family(job.target) and not job.patches
+def _with_own_codes(job: Job, plan: Plan):
+    """(quantized weight with its own codes, bias); None if the layer has another format, a LoRA is merged or smoothing
+    improves the weight."""
+    stored = stored_format(job.layer)
+    same = stored is not None and family(stored) == family(job.target) and not job.patches
     kept = in_our_layout(job.layer) if same else None
     if kept is None:
         return None
-    entry = plan.assign(job.name, held, shape_of(job.layer))
-    if not FORMATS[held].smooth and job.smoother is not None:
+    entry = plan.assign(job.name, stored, shape_of(job.layer))
+    if not FORMATS[stored].smooth and job.smoother is not None:
         dense, _ = read(job.layer, plan.machine.live)
         if job.smoother.pre_quant_scale(job.name, dense, entry.choice.format) is not None:
             return None
@@ -59,8 +58,8 @@ def _as_held(job: Job, plan: Plan):
 
 
 def _from_float(job: Job, plan: Plan):
-    """(quantized weight, bias) from the float weight, or from what the layer holds in another format."""
-    held = held_format(job.layer)
+    """(quantized weight, bias) from the layer's weight in float32, dequantized if it has another format."""
+    stored = stored_format(job.layer)
     dense, bias = read(job.layer, plan.machine.live)
     if job.patches:
         dense = comfy.lora.calculate_weight(list(job.patches), dense.clone(), job.key)
@@ -70,25 +69,25 @@ def _from_float(job: Job, plan: Plan):
     if factor is not None:
         entry = plan.assign(job.name, SMOOTHED[entry.choice.format], tuple(dense.shape))
     weight = _quantized(dense, entry.choice.format, job, plan, factor)
-    # a float weight goes straight into what it is stored as
-    entry.held = held or entry.choice.format
-    entry.added_error = _distance(weight, dense) if held else 0.0
+    # a float weight has no format of its own: nothing was converted
+    entry.file_format = stored or entry.choice.format
+    entry.added_error = _distance(weight, dense) if stored else 0.0
     return weight, bias
 
 
 def _pre_quant_scale(job: Job, dense: torch.Tensor, stored: str) -> torch.Tensor | None:
-    """What a calibration calls for, else what the layer is smoothed by already, if the format can be smoothed."""
+    """The calibrated factor [K], else the one that the layer already has; None if the format cannot be smoothed."""
     if stored not in SMOOTHED:
         return None
     factor = None if job.smoother is None else job.smoother.pre_quant_scale(job.name, dense, stored)
-    held = held_format(job.layer)
-    if factor is None and held in FORMATS and FORMATS[held].smooth:
+    stored = stored_format(job.layer)
+    if factor is None and stored in FORMATS and FORMATS[stored].smooth:
         return job.layer.weight._params.pre_quant_scale
     return factor
 
 
 def dense_layer(layer: torch.nn.Module, dtype: torch.dtype, device: torch.device, rests_on: torch.device):
-    """Core's own linear layer with the weight of `layer` in `dtype`: core cannot patch what another pack has packed."""
+    """Core's own linear layer with the weight of another pack's `layer` in `dtype`, which core can then patch."""
     weight, bias = read(layer, device)
     made = comfy.ops.manual_cast.Linear(*reversed(weight.shape), bias is not None, device="meta", dtype=dtype)
     made.weight = lasting(weight.to(device=rests_on, dtype=dtype))

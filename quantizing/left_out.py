@@ -1,4 +1,4 @@
-"""What is set on a MODEL or CLIP that changes its results and is no weight, so that no file holds it."""
+"""Lists what a saved file leaves out: settings on a MODEL or CLIP that change its results and are no weights."""
 
 import torch
 from comfy_api.torch_helpers.torch_compile import COMPILE_KEY, TORCH_COMPILE_KWARGS
@@ -12,7 +12,7 @@ from ..runtime.compiling.apply import KEY as COMPILING
 from ..runtime.offload.apply import KEY as OFFLOADING
 from ..runtime.sharing.apply import WRAPPER_KEY as SHARING
 
-# wrappers and options with which a model gives the same results as without; core sets the last on every text encoder
+# wrappers and options that do not change results; core sets the last on every text encoder
 NEUTRAL = frozenset(
     {
         CALIBRATING,
@@ -30,11 +30,11 @@ TRANSFORMER_OPTIONS = "transformer_options"
 
 
 def left_out(patcher) -> list[str]:
-    """Names of what was set on a ModelPatcher beside its weights and LoRAs, by whatever node."""
+    """Names of everything that nodes have set on a ModelPatcher beside weights and LoRAs."""
     options = {**patcher.model_options, **patcher.model_options.get(TRANSFORMER_OPTIONS, {})}
-    wrappers = [key for held in patcher.wrappers.values() for key, listed in held.items() if listed]
+    wrappers = [key for patch in patcher.wrappers.values() for key, listed in patch.items() if listed]
     found = [
-        *(name for name, held in patcher.object_patches.items() if not _is_weight_or_compiled(held)),
+        *(name for name, patch in patcher.object_patches.items() if not _is_weight_or_compiled(patch)),
         *(f"the weight wrapper of {name}" for name in patcher.weight_wrapper_patches),
         *others_beside(patcher),
         *wrappers,
@@ -49,6 +49,6 @@ def left_out_of_clip(clip) -> list[str]:
     return [*left_out(clip.patcher), *(["the last layer (CLIP Set Last Layer)"] if clip.layer_idx is not None else [])]
 
 
-def _is_weight_or_compiled(held: object) -> bool:
-    """A weight is in the file; torch.compile leaves the results as they are."""
-    return isinstance(held, torch.Tensor) or is_compiled(held)
+def _is_weight_or_compiled(patch: object) -> bool:
+    """Whether an object patch is a weight, which the file has, or a compiled module, which changes no results."""
+    return isinstance(patch, torch.Tensor) or is_compiled(patch)

@@ -1,4 +1,4 @@
-"""MODEL -> MODEL and CLIP -> CLIP: a copy of a loaded model whose selected linear layers are quantized."""
+"""Makes a copy of a loaded MODEL or CLIP whose selected linear layers are quantized."""
 
 import functools
 from collections.abc import Callable
@@ -22,10 +22,10 @@ from .layer import Job, dense_layer, quantize_layer
 from .patchers import successor, with_loras_in_weights
 from .planning import plan_for
 from .smoother import Smoother, sentences
-from .stored_format import held_format
+from .stored_format import stored_format
 from .weights import is_foreign
 
-# where the layers of a selection are: the part of core's MODEL that the sampler calls, all of a CLIP
+# the submodule that a selection's names are relative to: in a MODEL, in a CLIP
 DIFFUSION_MODEL = "diffusion_model"
 WHOLE = ""
 # float32 copies of the largest layer that are on the device at a time: two while it is quantized or smoothed, four
@@ -34,12 +34,12 @@ COPIES = 4
 
 
 def quantize_model(patcher, selection: Selection, choice: SchemeChoice | None = None, smoother: Smoother | None = None):
-    """ModelPatcher -> ModelPatcher of a new model in which the layers of `selection` (names in the diffusion model) are
-    quantized, and LoRAs on them baked in. The given one stays as it is; what is not quantized is shared with it.
+    """ModelPatcher -> a new ModelPatcher with the layers of `selection` (names in the diffusion model) quantized and
+    their LoRAs merged. The given model is unchanged; everything that is not quantized is shared with it.
 
-    smoother: smooths the layers whose format can be and that are better for it; the new model then records no
-    calibration. Layer by layer, in float32 on the patcher's device; the result lies on its offload device. The plan is
-    `.model.x2v_plan`. Raises QuantizeError, CalibrationError, UnknownSchemeError, SchemeMismatchError or NoKernelError.
+    smoother: smooths the layers that gain from it; the new model then records no calibration. Works layer by layer in
+    float32 on the patcher's device; the result is on its offload device, its plan in `.model.x2v_plan`. Raises
+    QuantizeError, CalibrationError, UnknownSchemeError, SchemeMismatchError or NoKernelError.
     """
     choice = choice or SchemeChoice()
     patcher = with_loras_in_weights(patcher)
@@ -54,14 +54,14 @@ def quantize_model(patcher, selection: Selection, choice: SchemeChoice | None = 
     if smoother is not None:
         for kind in (WrappersMP.OUTER_SAMPLE, WrappersMP.APPLY_MODEL):
             made.remove_wrappers_with_key(kind, WRAPPER_KEY)
-        plan.notes += sentences(plan, selection.formats, smoother.calibration.maxima, smoother.places)
+        plan.notes += sentences(plan, selection.formats, smoother.calibration.maxima, smoother.smoothable)
         log.info("%s: %s", plan.title, " ".join(plan.notes))
     again = functools.partial(quantize_model, selection=selection, choice=choice, smoother=smoother)
     return _reloadable(made, patcher, again)
 
 
 def quantize_clip(clip, selection: Selection, choice: SchemeChoice | None = None):
-    """comfy.sd.CLIP -> CLIP, as `quantize_model`; names in the selection are those in `clip.cond_stage_model`."""
+    """As `quantize_model`, for a comfy.sd.CLIP; names in the selection are those in `clip.cond_stage_model`."""
     made = clip.clone()
     made.patcher = _quantize_encoders(clip.patcher, selection, choice or SchemeChoice())
     made.cond_stage_model = made.patcher.model
@@ -103,7 +103,7 @@ def _quantized(patcher, part: str, selection: Selection, plan: Plan, smoother: S
     model = copier.of(patcher.model)
     model.device = patcher.offload_device
     model.x2v_plan = plan
-    # layers that are not quantized meet activations of the plan's dtype, whatever theirs is
+    # layers that are not quantized have to cast: activations have the plan's dtype
     for module in model.modules():
         if hasattr(module, "comfy_cast_weights"):
             module.comfy_cast_weights = True
@@ -113,7 +113,7 @@ def _quantized(patcher, part: str, selection: Selection, plan: Plan, smoother: S
 
 
 def _jobs(patcher, part: str, selection: Selection, smoother: Smoother | None) -> list[Job]:
-    """One for every layer that is selected, and for those that are kept as what this pack has quantized before."""
+    """A job for every selected layer, and for layers of this pack that keep their present format."""
     jobs = []
     for name, layer in linear_layers(patcher.model.get_submodule(part)).items():
         target = selection.formats.get(name)
@@ -121,19 +121,20 @@ def _jobs(patcher, part: str, selection: Selection, smoother: Smoother | None) -
         if target is not None:
             jobs.append(Job(name, key, layer, target, tuple(patcher.patches.get(key, ())), smoother))
         elif is_ours(layer):
-            jobs.append(Job(name, key, layer, held_format(layer)))
+            jobs.append(Job(name, key, layer, stored_format(layer)))
     return jobs
 
 
 def _make_room(jobs: list[Job], device: torch.device) -> None:
-    """Core unloads other models if the device has no room for the largest layer."""
+    """Have core unload other models if the device has no room for the largest layer."""
     if device.type != "cpu":
         largest = max(job.layer.in_features * job.layer.out_features for job in jobs)
         comfy.model_management.free_memory(COPIES * largest * torch.float32.itemsize, device)
 
 
 def _reloadable(made, patcher, again: Callable):
-    """Core loads the model anew for torch.compile or a second GPU: from what loaded `patcher`, with its LoRAs."""
+    """Let core reload the model (for torch.compile or a second GPU): load the source of `patcher` with its LoRAs, then
+    call `again` on it."""
     loader = patcher.cached_patcher_init
     made.cached_patcher_init = None if loader is None else (_reload, (loader, dict(patcher.patches), again))
     return made
@@ -142,5 +143,5 @@ def _reloadable(made, patcher, again: Callable):
 def _reload(loader: tuple, patches: dict[str, list], again: Callable, disable_dynamic: bool = False):
     source = loader[0](*loader[1], disable_dynamic=disable_dynamic)
     source = source[loader[2]] if len(loader) > 2 else source
-    source.patches = {key: list(held) for key, held in patches.items()}
+    source.patches = {key: list(listed) for key, listed in patches.items()}
     return again(source)

@@ -1,4 +1,4 @@
-"""From the patcher of one model to the patcher of its copy: what the user has wired up stays."""
+"""Makes the patcher of a copied model from the original's patcher, with everything that nodes have set on it."""
 
 import uuid
 from collections.abc import Collection
@@ -21,8 +21,8 @@ MULTIGPU = "multigpu"
 
 
 def unload(patcher) -> None:
-    """Have core take the model, and every clone of `patcher`, off its devices, so that modules and weights are as they
-    were loaded: no LoRA, no injection, no memory of a GPU."""
+    """Have core unload the model of `patcher` and its clones, so that modules and weights are as they were loaded:
+    without LoRAs, injections and GPU memory."""
     loaded = comfy.model_management.current_loaded_models
     ours = [entry for entry in loaded if entry.model is not None and entry.model.is_clone(patcher)]
     others = [entry for entry in loaded if entry not in ours]
@@ -31,17 +31,17 @@ def unload(patcher) -> None:
 
 
 def with_loras_in_weights(patcher):
-    """`patcher`, unloaded, or a clone of it that merges the LoRAs which lie beside its weights. Raises LoRAError for
-    one that does something else there."""
+    """`patcher`, unloaded; a clone that merges its bypass LoRAs if there are any. Raises LoRAError for a bypass LoRA
+    that would change its effect when merged."""
     unload(patcher)
     return in_weights(patcher)
 
 
 def successor(patcher, model: torch.nn.Module, copier: Copier, baked: Collection[str]):
-    """A patcher for `model`, the copy that `copier` made of the unloaded `patcher`'s. All that was set on `patcher` is
-    set on it but the patches of the weights named in `baked`.
+    """A patcher for `model`, the copy that `copier` made of the unloaded `patcher`'s model. Everything set on `patcher`
+    is kept, except patches of the weights in `baked`.
 
-    Raises QuantizeError for modules that another pack compiled: they hold on to the first model's weights.
+    Raises QuantizeError for modules that another pack compiled: they refer to the original weights.
     """
     _check_compiled(patcher)
     made = patcher.clone(model_override=(model, ({}, {}, {}, set())))
@@ -52,7 +52,7 @@ def successor(patcher, model: torch.nn.Module, copier: Copier, baked: Collection
     made.parent = None
     made.patches_uuid, made.clone_base_uuid = uuid.uuid4(), uuid.uuid4()
     made.patches = {key: patches for key, patches in made.patches.items() if key not in baked}
-    made.object_patches = {name: copier.of(held) for name, held in made.object_patches.items()}
+    made.object_patches = {name: copier.of(patch) for name, patch in made.object_patches.items()}
     made.is_injected, made.is_multigpu_base_clone = False, False
     made.hook_backup, made.cached_hook_patches, made.current_hooks = {}, {}, None
     made.remove_additional_models(MULTIGPU)  # copies of the first model on other devices
@@ -64,7 +64,7 @@ def successor(patcher, model: torch.nn.Module, copier: Copier, baked: Collection
 
 
 def _check_compiled(patcher) -> None:
-    compiled = [name for name, held in patcher.object_patches.items() if is_compiled(held)]
+    compiled = [name for name, patch in patcher.object_patches.items() if is_compiled(patch)]
     if compiled:
         raise QuantizeError(
             f"{compiled[0]} of this model is compiled already. Put the node that compiles behind Quantize Model."
@@ -72,7 +72,7 @@ def _check_compiled(patcher) -> None:
 
 
 def _compile_again(patcher) -> None:
-    """Compiled modules are those of the first model; compiling happens at the first call."""
+    """Set compilation up for the new modules; the compiled ones are the original's. It happens at the first call."""
     if compiled_again(patcher):
         return
     # core's TorchCompileModel

@@ -1,4 +1,4 @@
-"""Which format "auto" means on this machine, and the plan of a model that is quantized in memory."""
+"""The format that "auto" means on this machine, and the plan of a model that is quantized in memory."""
 
 import torch
 
@@ -8,12 +8,12 @@ from ..kernels.machine import Machine, describe
 from ..schemes import AUTO, SchemeChoice, resolve, schemes_for
 from ..schemes.plan import Plan, SchemeMismatchError
 
-# tried in this order: fp8 follows outliers among activations further than int8, for the same rate of multiplication
+# in order of preference: fp8 represents outliers among activations better than int8, at the same speed
 PREFERRED = ("fp8-channel", "int8-channel")
 
 
 def format_for(name: str, component: str, choice: SchemeChoice, device: torch.device) -> str:
-    """`name`, or for "auto" the scheme's format, else `native_format`. component: "dit" or "t5"."""
+    """`name`; for "auto" the format of the chosen scheme, else `native_format`. component: "dit" or "t5"."""
     if name != AUTO:
         return name
     wanted = resolve(getattr(choice, component), component).format
@@ -21,17 +21,15 @@ def format_for(name: str, component: str, choice: SchemeChoice, device: torch.de
 
 
 def native_format(machine: Machine) -> str:
-    """The first of PREFERRED that is multiplied without being dequantized on `machine`, else the last, whose weights
-    are nearer to the original."""
+    """The first of PREFERRED that `machine` multiplies without dequantizing; else the last, whose weights have the
+    smaller error."""
     native = [name for name in PREFERRED if choose(name, machine).kernel.activation != "float"]
     return [*native, PREFERRED[-1]][0]
 
 
 def plan_for(title: str, formats, component: str, choice: SchemeChoice, device, dtype: torch.dtype) -> Plan:
-    """An empty plan for a model whose layers become `formats`.
-
-    Raises UnknownSchemeError, or SchemeMismatchError if the scheme is for another format.
-    """
+    """An empty plan for a model with layers in `formats`. Raises UnknownSchemeError, or SchemeMismatchError if the
+    scheme is for another format."""
     scheme = resolve(getattr(choice, component), component)
     others = sorted({name for name in formats if scheme.format is not None and family(name) != family(scheme.format)})
     if others:

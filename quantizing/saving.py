@@ -1,4 +1,4 @@
-"""A loaded MODEL or CLIP to a file in one of the dialects, tensor by tensor, with what LoRAs make of it."""
+"""Saves a loaded MODEL or CLIP in one of the dialects, tensor by tensor, with its LoRAs merged."""
 
 import json
 import re
@@ -22,13 +22,13 @@ from ..linear.layers import linear_layers
 from .errors import QuantizeError
 from .model import DIFFUSION_MODEL
 from .patchers import with_loras_in_weights
-from .saving_units import Part, plain
+from .saving_units import SavedModule, plain
 
 Progress = Callable[[int, int], None]
 
-# where core's text encoders have the network whose names files have
+# the submodule of core's text encoders whose tensor names files have
 TRANSFORMER = "transformer"
-# names by which core tells an encoder of which it reads quantized files: T5 XXL, and language models
+# tensor names of the encoders that core can read quantized: T5 XXL, and language models
 READ_QUANTIZED = r"encoder\.block\.23\.layer\.1\.DenseReluDense\.wi|model\.layers\.0\.(self|linear)_attn\."
 
 
@@ -39,36 +39,38 @@ def save_model(
     package: str = packages.FILE,
     progress: Progress = lambda done, total: None,
 ) -> int:
-    """Write the diffusion model of a ModelPatcher to `target`, a file or for other packages a new folder, and return
-    its bytes. LoRAs are in the weights, requantized as core itself does it. progress(bytes done, bytes in all).
+    """Write the diffusion model of a ModelPatcher and return the number of bytes. target: a file, or for other
+    packages a new folder. LoRAs are merged and requantized as core does it. progress(bytes done, total bytes).
 
-    Raises QuantizeError for a layer that the dialect does not have, ConvertError if the target cannot be written.
+    Raises QuantizeError for a layer that the dialect cannot store, ConvertError if the target cannot be written.
     """
     patcher = with_loras_in_weights(patcher)
-    part = Part(patcher, DIFFUSION_MODEL, dialect, patcher.model.get_dtype_inference())
+    module = SavedModule(patcher, DIFFUSION_MODEL, dialect, patcher.model.get_dtype_inference())
     if dialect == LIGHTX2V:
-        shapes = {name: tuple(tensor.shape) for name, tensor in part.tensors().items()}
+        shapes = {name: tuple(tensor.shape) for name, tensor in module.tensors().items()}
         names = identify(shapes, quantized=True).variant.lightx2v
-        part = replace(part, names=names)
-        units = [unit.under(names.prefix) for unit in part.units()]
+        module = replace(module, names=names)
+        units = [unit.under(names.prefix) for unit in module.units()]
     else:
-        units = part.units()
+        units = module.units()
     return _write(units, target, package, _metadata(patcher), progress)
 
 
 def save_clip(clip, target: Path, dialect: str, progress: Progress = lambda done, total: None) -> int:
-    """As `save_model`, the text encoder of a comfy.sd.CLIP to one file: in LightX2V's dialect under Wan's own names,
-    else under ComfyUI's, with the tokenizer that core keeps in files.
+    """As `save_model`, for the text encoder of a comfy.sd.CLIP, into one file. LightX2V's dialect has Wan's own names;
+    the others have ComfyUI's, and the tokenizer in the file.
 
-    Raises QuantizeError also for several encoders, and for one that no loader of the dialect reads quantized.
+    Also raises QuantizeError for several encoders, and for one that no loader of the dialect reads quantized.
     """
-    part = Part(with_loras_in_weights(clip.patcher), f"{_encoder(clip)}.{TRANSFORMER}", dialect, torch.bfloat16)
+    module = SavedModule(
+        with_loras_in_weights(clip.patcher), f"{_encoder(clip)}.{TRANSFORMER}", dialect, torch.bfloat16
+    )
     if dialect == LIGHTX2V:
-        part = replace(part, names=t5.WANS)
-    _check_encoder(part)
+        module = replace(module, names=t5.WANS)
+    _check_encoder(module)
     tokenizer = {} if dialect == LIGHTX2V else clip.tokenizer.state_dict()
     carried = [plain(name, Spec.of(tensor), lambda made=tensor: made) for name, tensor in tokenizer.items()]
-    return _write([*part.units(), *carried], target, packages.FILE, {}, progress)
+    return _write([*module.units(), *carried], target, packages.FILE, {}, progress)
 
 
 def _write(units: Sequence[Unit], target: Path, package: str, metadata: dict[str, str], progress: Progress) -> int:
@@ -100,19 +102,19 @@ def _encoder(clip) -> str:
     return found[0]
 
 
-def _check_encoder(part: Part) -> None:
-    """Whether anything loads the file: a quantized one is not for everyone."""
-    layers = linear_layers(part.root).values()
+def _check_encoder(module: SavedModule) -> None:
+    """Raises QuantizeError for a quantized encoder that no loader of the dialect reads."""
+    layers = linear_layers(module.root).values()
     if not any(isinstance(layer.weight, QuantizedTensor) for layer in layers):
         return
-    shapes = {name: tuple(tensor.shape) for name, tensor in part.tensors().items()}
-    name = part.path.removesuffix(f".{TRANSFORMER}")
-    if part.dialect != COMFYUI and identify(shapes, quantized=True).kind != T5:
+    shapes = {name: tuple(tensor.shape) for name, tensor in module.tensors().items()}
+    name = module.path.removesuffix(f".{TRANSFORMER}")
+    if module.dialect != COMFYUI and identify(shapes, quantized=True).kind != T5:
         raise QuantizeError(
-            f"{name} is no umt5, the only text encoder that the dialect {part.dialect} is read of. Save it in the "
+            f"{name} is no umt5, the only text encoder that the dialect {module.dialect} is read of. Save it in the "
             f"dialect {COMFYUI}."
         )
-    if part.dialect == COMFYUI and not re.search(READ_QUANTIZED, "\n".join(shapes)):
+    if module.dialect == COMFYUI and not re.search(READ_QUANTIZED, "\n".join(shapes)):
         raise QuantizeError(
             f"ComfyUI reads no quantized {name}, only T5 XXL and language models. Save it before it is quantized, with "
             "CLIPSave."
@@ -120,7 +122,7 @@ def _check_encoder(part: Part) -> None:
 
 
 def _metadata(patcher) -> dict[str, str]:
-    """What core cannot read off the weights of a Wan model."""
+    """Metadata for what core cannot infer from the weights of a Wan model: the width of its text embeddings."""
     config = patcher.model.model_config.unet_config
     width = config.get("text_dim")
     return {} if width is None else {"config": json.dumps({"transformer": {"text_dim": width}})}

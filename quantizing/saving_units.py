@@ -1,4 +1,4 @@
-"""The tensors of a loaded model as a dialect has them, each made when its turn to be written has come."""
+"""The tensors of a loaded model in a dialect, each made lazily when it is written."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -25,15 +25,14 @@ from .weights import is_foreign, read
 Spans = list[tuple[int, int]]
 
 WEIGHT = ".weight"
-# what core's models hold and no file has
+# tensors of a quantized layer in core's models that are written with its weight
 PREFIXED = ("comfy_quant", "weight_scale", "weight_scale_2", "input_scale", "pre_quant_scale")
 
 
 @dataclass(frozen=True)
-class Part:
-    """What is written of a ModelPatcher's model, which is on no device: the module called `path`. `plain_dtype`: of
-    weights that only the forward of another pack's layer can tell. `names`: what the dialect calls its
-    tensors."""
+class SavedModule:
+    """The module `path` of an unloaded ModelPatcher's model, to be written in `dialect`. `plain_dtype`: dtype for
+    weights of other packs' layers, which have to be read through their forward. `names`: tensor names in the file."""
 
     patcher: object
     path: str
@@ -42,7 +41,7 @@ class Part:
     names: LightX2VNames = SAME
 
     def units(self) -> list[Unit]:
-        """Raises QuantizeError for a layer whose format, smoothing or shape the dialect does not have."""
+        """Everything to write. Raises QuantizeError for a layer whose format, smoothing or shape the dialect lacks."""
         layers = linear_layers(self.root)
         found = affine_norms(layers) if self.dialect == LIGHTX2V else []
         for name, tensor in self.tensors().items():
@@ -55,29 +54,29 @@ class Part:
         return self.patcher.model.get_submodule(self.path)
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        """Parameters, and of the buffers those that a file has."""
+        """Parameters, and the buffers that are in the state dict."""
         names = self.root.state_dict().keys()
         buffers = {name: tensor for name, tensor in self.root.named_buffers() if name in names}
         return {**dict(self.root.named_parameters()), **buffers}
 
     def _units(self, name: str, tensor: torch.Tensor, layers: dict[str, torch.nn.Module]) -> list[Unit]:
-        """One for each tensor, or each layer, that this tensor becomes."""
-        places = targets(self.names.table, name)
-        if not self.names.can_cut(tuple(tensor.shape), places):
+        """A unit for each tensor or layer that this tensor becomes in the file."""
+        slices = targets(self.names.table, name)
+        if not self.names.can_cut(tuple(tensor.shape), slices):
             raise QuantizeError(
-                f"{name} has shape {list(tensor.shape)}, which is not the {places[0].parts} equal parts that LightX2V "
+                f"{name} has shape {list(tensor.shape)}, which is not the {slices[0].parts} equal parts that LightX2V "
                 "has of it. Save this model in another dialect."
             )
         spans: dict[str, list[tuple[int, int]]] = {}
-        for place in sorted(places, key=lambda place: place.piece):
-            rows = place.rows(tensor.shape[0]) if place.parts > 1 else None
-            spans.setdefault(place.name, []).extend([(rows.start, rows.stop)] if rows else [])
+        for piece in sorted(slices, key=lambda piece: piece.piece):
+            rows = piece.rows(tensor.shape[0]) if piece.parts > 1 else None
+            spans.setdefault(piece.name, []).extend([(rows.start, rows.stop)] if rows else [])
         return [self._unit(name, target, rows, tensor, layers) for target, rows in spans.items()]
 
     def _unit(
         self, name: str, target: str, spans: Spans, tensor: torch.Tensor, layers: dict[str, torch.nn.Module]
     ) -> Unit:
-        """spans: the rows that are written, empty for all."""
+        """The unit `target` for the tensor `name`. spans: (start, stop) of the rows to write, empty for all."""
         layer = layers.get(name.removesuffix(WEIGHT)) if name.endswith(WEIGHT) else None
         if layer is not None and isinstance(layer.weight, QuantizedTensor):
             return self._quantized(name.removesuffix(WEIGHT), target.removesuffix(WEIGHT), spans, layer)
@@ -120,12 +119,12 @@ class Part:
         return StoredWeight(format_name, stored.shape, tensors)
 
     def _in_files(self, row: Format) -> str:
-        """The format that files hold a repacked one as; LightX2V's have the factor of a smoothed one in a norm."""
+        """The format in the file: not repacked, and in LightX2V's dialect without the factor, which goes to a norm."""
         name = original(row.name)
         return SMOOTHED[name] if row.smooth and self.dialect != LIGHTX2V else name
 
     def _patched(self, name: str) -> torch.Tensor:
-        """A tensor with its LoRAs, in RAM."""
+        """A tensor with its LoRAs merged, in RAM."""
         patcher = self.patcher
         key = f"{self.path}.{name}"
         if key in patcher.object_patches:
@@ -134,7 +133,7 @@ class Part:
 
 
 def plain(name: str, spec: Spec, make: Callable[[], torch.Tensor]) -> Unit:
-    """One tensor that is written as `make` gives it."""
+    """A unit of one tensor, made by `make`."""
 
     def parts() -> Iterator[tuple[str, torch.Tensor]]:
         yield name, make()
@@ -157,7 +156,7 @@ def _rows(tensor: torch.Tensor, spans: Spans) -> torch.Tensor:
 
 
 def _cut(stored: StoredWeight, spans: Spans) -> StoredWeight:
-    """The rows with the codes that they have, or quantized anew where the format stores them with others."""
+    """The rows with their codes, or requantized if the format cannot cut there (blocks, groups)."""
     if not spans:
         return stored
     found = cut(stored, spans)

@@ -1,4 +1,4 @@
-"""Smoothing that LightX2V's files have a place for: one factor for all layers behind a norm, none for other layers."""
+"""Smoothing as LightX2V's files store it: one factor for all layers behind a norm, none for other layers."""
 
 from collections.abc import Mapping
 
@@ -23,17 +23,15 @@ from .stored_format import in_our_layout
 from .weights import read, shape_of
 
 MODEL = "diffusion_model"
-# what Quantize Model calls it
+# its name in Quantize Model
 SHARED = "lightx2v"
 
 
 @torch.no_grad()
 def shared_smoother(patcher, selection: Selection, calibration: Calibration, alpha: float | None = None) -> Smoother:
-    """The Smoother with which `quantize_model` of this patcher and selection makes a model that can be saved in
-    LightX2V's dialect: found for the layers behind Wan's norms, together. alpha: see Smoother.
-
-    Raises CalibrationError for a calibration that is empty, of another model or not finite.
-    """
+    """A Smoother for `quantize_model` whose result can be saved in LightX2V's dialect: the layers behind each of Wan's
+    norms get a common factor. alpha: see Smoother. Raises CalibrationError for a calibration that is empty, of another
+    model or not finite."""
     patcher = with_loras_in_weights(patcher)
     layers = linear_layers(patcher.model.get_submodule(MODEL))
 
@@ -45,8 +43,8 @@ def shared_smoother(patcher, selection: Selection, calibration: Calibration, alp
         patches = patcher.patches.get(key, ())
         return comfy.lora.calculate_weight(list(patches), weight.clone(), key) if patches else weight
 
-    places = frozenset(layer for group in behind_norms(selection.formats) for layer in group)
-    smoother = Smoother(calibration, alpha, places=places)
+    smoothable = frozenset(layer for group in behind_norms(selection.formats) for layer in group)
+    smoother = Smoother(calibration, alpha, smoothable=smoothable)
     calibration.check_fits({name: layers[name].in_features for name in selection.formats})
     found = factors(calibration, selection.formats, weight_of, LIGHTX2V, alpha)
     smoother.found = {name: found.get(name) for name in selection.formats}
@@ -54,8 +52,8 @@ def shared_smoother(patcher, selection: Selection, calibration: Calibration, alp
 
 
 def affine_norms(layers: Mapping[str, torch.nn.Module]) -> list[Unit]:
-    """LightX2V's affine_norms for the linear layers of a Wan model that is on no device, by name; none where nothing is
-    smoothed. Raises QuantizeError for a smoothed layer that no norm feeds, or whose neighbours have another factor."""
+    """Units for LightX2V's affine_norms of an unloaded Wan model; none if nothing is smoothed. layers: name -> layer.
+    Raises QuantizeError for a smoothed layer behind no norm, or whose neighbours have another factor."""
     rows = {name: row for name, layer in layers.items() if (row := _row(layer)) is not None}
     factors_of = {name: layers[name].weight._params.pre_quant_scale.cpu() for name, row in rows.items() if row.smooth}
     if not factors_of:

@@ -1,4 +1,4 @@
-"""The smoothing of layers that are quantized in memory, from a calibration."""
+"""Smoothing factors for layers that are quantized in memory, from a calibration."""
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
@@ -12,19 +12,18 @@ from ..schemes.plan import Plan
 
 @dataclass
 class Smoother:
-    """Gives layers (names in the diffusion model) the pre_quant_scale that `calibration` calls for. `alpha`: of
-    SmoothQuant; None searches the best one for each layer. `found`: what each layer got, None for one that is better
-    off without. A layer is searched once, so that a model which core loads anew gets the same weights. `places`: the
-    layers that the file to come has a place for a factor of, None for all (sharing.py)."""
+    """Finds the pre_quant_scale of layers (names in the diffusion model). `alpha`: SmoothQuant's; None searches the
+    best one for each layer. `found`: layer -> its factor, None if smoothing is not worthwhile; cached, so that a model
+    which core reloads gets the same weights. `smoothable`: layers whose factor the file can store, None for all."""
 
     calibration: Calibration
     alpha: float | None = None
     found: dict[str, torch.Tensor | None] = field(default_factory=dict)
-    places: Collection[str] | None = None
+    smoothable: Collection[str] | None = None
 
     def pre_quant_scale(self, layer: str, weight: torch.Tensor, format_name: str) -> torch.Tensor | None:
-        """float32 [K] for the layer's weight, float32 [N, K]; None where `format_name` cannot be smoothed, the layer
-        was never called, or smoothing does not lower the error of its output."""
+        """The factor float32 [K] for a weight float32 [N, K]; None if `format_name` cannot be smoothed, calibration did
+        not call the layer, or smoothing does not reduce the error of its output."""
         if format_name not in SMOOTHED or layer not in self.calibration.maxima:
             return None
         if layer not in self.found:
@@ -36,10 +35,10 @@ class Smoother:
 
 
 def sentences(
-    plan: Plan, layers: Collection[str], known: Collection[str], places: Collection[str] | None = None
+    plan: Plan, layers: Collection[str], known: Collection[str], smoothable: Collection[str] | None = None
 ) -> list[str]:
-    """What became of the smoothing of `layers` (names in the filled plan), if a calibration knows those of `known`.
-    places: see Smoother."""
+    """Sentences for the report: how many of `layers` (names in the filled plan) are smoothed, and why others are not.
+    known: the layers in the calibration. smoothable: see Smoother."""
     smoothed, never, without, outside, others = [], [], [], [], {}
     for layer in layers:
         stored = FORMATS[plan.layers[layer].choice.format]
@@ -47,7 +46,7 @@ def sentences(
             smoothed.append(layer)
         elif stored.name not in SMOOTHED:
             others.setdefault(stored.name, []).append(layer)
-        elif places is not None and layer not in places:
+        elif smoothable is not None and layer not in smoothable:
             outside.append(layer)
         else:
             (without if layer in known else never).append(layer)
@@ -58,9 +57,9 @@ def sentences(
         lines.append(f"{_count(never)} not smoothed: never called during calibration, {never[0]} for instance.")
     if outside:
         lines.append(f"{_count(outside)} not smoothed: behind none of LightX2V's norms, {outside[0]} for instance.")
-    for name, held in others.items():
+    for name, affected in others.items():
         can = " and ".join(sorted({FORMATS[name].family for name in SMOOTHED}))
-        lines.append(f"{_count(held)} not smoothed: {name} has no smoothing, only {can} have.")
+        lines.append(f"{_count(affected)} not smoothed: {name} has no smoothing, only {can} have.")
     return lines
 
 

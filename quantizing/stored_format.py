@@ -1,4 +1,4 @@
-"""What a layer's weight is quantized as already: in a layout of ours, or in one of core's with the same numbers."""
+"""The stored format of a layer's weight: a layout of ours, or one of core's with the same values."""
 
 from collections.abc import Callable
 
@@ -8,8 +8,8 @@ from comfy_kitchen.tensor import QuantizedTensor
 from ..formats import FORMATS, format_of
 
 
-def held_format(layer: torch.nn.Module) -> str | None:
-    """A name in FORMATS, core's name of a format that only core has, or None for a float weight."""
+def stored_format(layer: torch.nn.Module) -> str | None:
+    """A name in FORMATS; core's name for a format that only core has; None for a float weight."""
     if not isinstance(layer.weight, QuantizedTensor):
         return None
     weight = in_our_layout(layer)
@@ -17,8 +17,8 @@ def held_format(layer: torch.nn.Module) -> str | None:
 
 
 def in_our_layout(layer: torch.nn.Module, weight: QuantizedTensor | None = None) -> QuantizedTensor | None:
-    """The layer's quantized weight, or a patched one of its kind, in a layout of FORMATS with the codes as they are;
-    None if there is none for it."""
+    """The layer's quantized weight, or a patched `weight` of the same kind, repacked with the same codes into a layout
+    of FORMATS; None if no layout fits."""
     weight = layer.weight if weight is None else weight
     if getattr(layer, "pre_quant_scale", None) is not None and weight._layout_cls not in OURS:
         return None  # core smooths activations beside the weight
@@ -29,7 +29,7 @@ def in_our_layout(layer: torch.nn.Module, weight: QuantizedTensor | None = None)
 
 
 def _int8(layer: torch.nn.Module, weight: QuantizedTensor) -> QuantizedTensor | None:
-    """One scale or one per row -> one per row; None for codes that are rotated in groups of no row."""
+    """int8 with one scale, or one per row, as int8 with one per row; None for rotations that no format has."""
     rotated = format_of(weight)
     if weight._params.convrot and rotated is None:
         return None
@@ -39,7 +39,7 @@ def _int8(layer: torch.nn.Module, weight: QuantizedTensor) -> QuantizedTensor | 
 
 
 def _fp8(layer: torch.nn.Module, weight: QuantizedTensor) -> QuantizedTensor:
-    """A scalar scale; core keeps the static scale of the activations beside the weight."""
+    """fp8 with one scale; core has the static scale of the activations beside the weight."""
     scale = weight._params.scale.to(torch.float32).reshape(-1, 1)
     static = getattr(layer, "input_scale", None)
     static = scale.new_empty(0) if static is None else static.to(torch.float32).reshape(1)

@@ -1,4 +1,4 @@
-"""The weights of a loaded model's linear layers in float32, whoever loaded them."""
+"""Reads the weights of linear layers in float32, from any loader."""
 
 import comfy.ops
 import torch
@@ -8,9 +8,9 @@ from ..linear import QuantLinear
 from ..linear.layers import is_ours
 from .stored_format import in_our_layout
 
-# modules that define linear layers whose `weight` is what they multiply by; of others only the forward is to be trusted
+# Python modules whose linear layers multiply by their `weight`; for other classes only the forward can be trusted
 PLAIN_HOMES = (comfy.ops.__name__, torch.nn.Linear.__module__, QuantLinear.__module__)
-# unit vectors that are multiplied at a time by a layer of which only the forward is known
+# unit vectors per call of a layer that is read through its forward
 UNIT_ROWS = 1024
 
 
@@ -20,19 +20,19 @@ def shape_of(layer: torch.nn.Module) -> tuple[int, int]:
 
 
 def is_foreign(layer: torch.nn.Module) -> bool:
-    """Whether only the layer's own forward can tell its weight: another pack's class, GGUF's for one."""
+    """Whether the weight can be read only through the layer's forward: a class of another pack, such as GGUF's."""
     return not isinstance(layer.weight, QuantizedTensor) and type(layer).__module__ not in PLAIN_HOMES
 
 
 def read(layer: torch.nn.Module, device: torch.device) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """The layer's weight [N, K] in float32 on `device`, and its bias [N]. Either may be the layer's own: not to be
-    written to."""
+    """(weight [N, K] in float32 on `device`, bias [N] or None). Either may be the layer's own tensor: do not write to
+    it."""
     if is_foreign(layer):
         return _through_forward(layer, device)
     weight = layer.weight
     if isinstance(weight, QuantizedTensor):
-        held = in_our_layout(layer)
-        weight = (weight if held is None else held).to(device).to(dtype=torch.float32).dequantize()
+        ours = in_our_layout(layer)
+        weight = (weight if ours is None else ours).to(device).to(dtype=torch.float32).dequantize()
     weight = weight.to(device)
     weight = weight.to(torch.float32)
     smoothing = None if is_ours(layer) else getattr(layer, "pre_quant_scale", None)  # core multiplies the input by it
@@ -40,7 +40,7 @@ def read(layer: torch.nn.Module, device: torch.device) -> tuple[torch.Tensor, to
 
 
 def _through_forward(layer: torch.nn.Module, device: torch.device) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """What the layer makes of zero is its bias, what it makes of each unit vector a column of its weight."""
+    """Weight and bias from calls of the layer: zeros give the bias, each unit vector a column of the weight."""
     rows, columns = shape_of(layer)
     bias = layer(torch.zeros((1, columns), device=device)).float()
     weight = torch.empty((rows, columns), device=device)

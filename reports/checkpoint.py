@@ -92,7 +92,7 @@ def _schemes(checkpoint: Checkpoint, problems: list[Problem]) -> dict:
         return {"schemes": [], "fallbacks": {}}
     component = COMPONENTS[checkpoint.kind]
     machine = describe(default_device())
-    rows = [resolve(name, component) for name in schemes_for({family(held) for held in checkpoint.formats}, component)]
+    rows = [resolve(name, component) for name in schemes_for({family(name) for name in checkpoint.formats}, component)]
     reasons = {row.name: row.kernel and _first_reason(row.kernel, checkpoint, machine) for row in rows}
     fallbacks = {name: reason for name, reason in reasons.items() if reason}
     return {"schemes": [*(name for name in reasons if name not in fallbacks), *fallbacks], "fallbacks": fallbacks}
@@ -100,7 +100,7 @@ def _schemes(checkpoint: Checkpoint, problems: list[Problem]) -> dict:
 
 def _first_reason(kernel: str, checkpoint: Checkpoint, machine: Machine) -> str | None:
     """Why the kernel cannot compute one of the file's formats here, None if it can compute all."""
-    reasons = (why_not(kernel, held, machine) for held in checkpoint.formats)
+    reasons = (why_not(kernel, stored, machine) for stored in checkpoint.formats)
     return next((reason for reason in reasons if reason), None)
 
 

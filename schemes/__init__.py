@@ -1,4 +1,4 @@
-"""What a user picks: the table of schemes. What becomes of one on this machine is in `plan`, which needs kernels."""
+"""Schemes, which a user picks, and (in `plan`, which needs kernels) plans: schemes resolved on this machine."""
 
 from .table import (
     AUTO,

@@ -1,4 +1,4 @@
-"""The plan: a scheme resolved on this machine for one model, layer by layer, with its reasons."""
+"""The plan: a scheme resolved on this machine for one model, layer by layer, with reasons."""
 
 import functools
 from dataclasses import dataclass
@@ -11,35 +11,34 @@ from ..kernels import Choice, Kernel, NoKernelError, choose
 from ..kernels.machine import Machine, describe
 from . import AUTO, Scheme
 
-# format -> what it may become at load where it cannot be multiplied as it is, and what that adds to the error of the
-# weights (Gaussian weights; the plan states the measured figure of the model once it is loaded)
+# format that this machine may only dequantize -> (format to convert to at load, error that this adds to Gaussian
+# weights, in words); the plan of a loaded model reports the measured error
 TRANSCODES = dict.fromkeys(("fp8-channel", "fp8-tensor", "fp8-block128"), ("int8-channel", "about 1 %"))
 TRANSCODES[SMOOTHED["fp8-channel"]] = (SMOOTHED["int8-channel"], "about 1 %")
 SMALLEST_TOLD = 0.001
 
 
 class SchemeMismatchError(PrintableError, ValueError):
-    """The scheme is for another format than the file's, and transcoding was not allowed."""
+    """The scheme is for another format than the file's, and transcoding is off or impossible."""
 
 
 @dataclass
 class LayerPlan:
-    """How one linear layer is computed. `held`: its format in the file; `choice.format`: what it is stored as here;
-    `added_error`: relative error that converting the weight added, measured at load."""
+    """How one linear layer is computed. `file_format`: its format in the file. `choice`: its format in memory and its
+    kernel. `added_error`: relative error that the conversion between the formats added, measured at load."""
 
-    held: str
+    file_format: str
     choice: Choice
     added_error: float = 0.0
 
     @property
     def converted(self) -> bool:
-        return self.held != self.choice.format
+        return self.file_format != self.choice.format
 
 
 class Plan:
-    """Filled while a model loads: `assign` decides each layer once. `title` names the model in reports; `transcode`
-    lets `auto` convert weights that this machine cannot multiply as they are (TRANSCODES); `notes`: what whoever filled
-    it adds to the report."""
+    """Filled by `assign` while a model loads. `title`: the model's name in reports. `strict`: an error instead of a
+    fallback. `transcode`: `auto` may convert weights by TRANSCODES. `notes`: further lines of the report."""
 
     def __init__(
         self,
@@ -60,10 +59,10 @@ class Plan:
         self.notes: list[str] = []
 
     def assign(self, layer: str, format_name: str, shape: tuple[int, int]) -> LayerPlan:
-        """Decide how `layer`, held as `format_name` with a weight of `shape` (N, K), is stored and computed on the
-        plan's machine, and note it.
+        """Choose the format in memory and the kernel of `layer`, and add both to the plan. format_name: its format in
+        the file. shape: (N, K) of the weight.
 
-        Raises NoKernelError if strict and the scheme's own kernel cannot; the message names model and layer.
+        Raises NoKernelError if strict and the scheme's own kernel cannot run; the message names model and layer.
         """
         try:
             choice = self._choose(self._target(format_name, shape), shape)
@@ -76,7 +75,7 @@ class Plan:
         return choose(format_name, self.machine, shape, self.scheme.kernel, self.strict, self.compute_dtype)
 
     def _target(self, format_name: str, shape: tuple[int, int]) -> str:
-        """The format to compute in: the file's, the scheme's, or what `transcode` makes of the file's."""
+        """The format in memory: the file's, the scheme's, or the one that `transcode` converts the file's to."""
         wanted = self.scheme.format
         if wanted is not None:
             other = family(wanted) != family(format_name)
@@ -85,7 +84,7 @@ class Plan:
         return better or format_name
 
     def _better(self, format_name: str, shape: tuple[int, int] | None) -> str | None:
-        """The row of TRANSCODES for a format that is dequantized here, if that one is not."""
+        """The format of TRANSCODES for one that is dequantized here; None if that would be dequantized too."""
         other = TRANSCODES.get(format_name, (None,))[0]
         if other is None or self._choose(format_name, shape).kernel.activation != "float":
             return None
@@ -93,18 +92,18 @@ class Plan:
 
     @functools.cache  # noqa: B019 - a plan lives as long as its model
     def elsewhere(self, device: torch.device, format_name: str, shape: tuple[int, int]) -> Kernel:
-        """The kernel for a layer that core runs on another kind of device than the one it was loaded for."""
+        """The kernel for a layer that core runs on another kind of device than the plan's."""
         return choose(format_name, describe(device), shape, dtype=self.compute_dtype, as_stored=True).kernel
 
     def summary(self) -> list[dict]:
-        """One entry per (held, format, kernel), most layers first: held, format, kernel, layers (count), activation,
-        summary, added_error (mean), and passed_over {kernel: reason} as the first of those layers has it."""
+        """One entry per (file format, format, kernel), most layers first: held (the file format), format, kernel,
+        layers (count), activation, summary, added_error (mean), passed_over ({kernel: reason} of the first layer)."""
         groups: dict[tuple[str, str, Kernel], list[LayerPlan]] = {}
         for entry in self.layers.values():
-            groups.setdefault((entry.held, entry.choice.format, entry.choice.kernel), []).append(entry)
+            groups.setdefault((entry.file_format, entry.choice.format, entry.choice.kernel), []).append(entry)
         result = [
             {
-                "held": held,
+                "held": file_format,
                 "format": format_name,
                 "kernel": kernel.name,
                 "layers": len(entries),
@@ -113,12 +112,12 @@ class Plan:
                 "added_error": sum(e.added_error for e in entries) / len(entries),
                 "passed_over": dict(entries[0].choice.passed_over),
             }
-            for (held, format_name, kernel), entries in groups.items()
+            for (file_format, format_name, kernel), entries in groups.items()
         ]
         return sorted(result, key=lambda group: -group["layers"])
 
     def lines(self) -> list[str]:
-        """The plan in words: a head line, then a line per group and one per kernel passed over."""
+        """The plan as text: a head line, then a line per group and one per kernel that was passed over."""
         dtype = str(self.compute_dtype).removeprefix("torch.")
         lines = [f"{self.title}: scheme {self.scheme.name} on {self.machine}, compute dtype {dtype}"]
         for group in self.summary():
@@ -133,20 +132,20 @@ class Plan:
         return lines
 
     def advice(self) -> str | None:
-        """What would multiply in low precision here if the file's format cannot, else None."""
+        """A tip to switch transcode on, if that would multiply in low precision what is dequantized now; else None."""
         if self.scheme.name != AUTO or self.transcode:
             return None
-        for held in {entry.held: None for entry in self.layers.values()}:
-            other = self._better(held, None)
+        for file_format in {entry.file_format: None for entry in self.layers.values()}:
+            other = self._better(file_format, None)
             if other is not None:
                 return (
                     f"with transcode on the weights become {other}, which multiplies in low precision on this machine, "
-                    f"for {TRANSCODES[held][1]} more error in the weights"
+                    f"for {TRANSCODES[file_format][1]} more error in the weights"
                 )
         return None
 
     def fallback(self) -> str | None:
-        """One line if the scheme's own kernel is used nowhere or not everywhere, else None."""
+        """A line on the layers that do not run on the scheme's own kernel, None if all do."""
         wanted = self.scheme.kernel
         missed = [e for e in self.layers.values() if wanted is not None and e.choice.kernel.name != wanted]
         if not missed:

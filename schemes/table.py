@@ -1,4 +1,4 @@
-"""The table of schemes: what a user picks, every name LightX2V ever gave it, and what it means for a file."""
+"""The table of schemes: the names a user picks, with LightX2V's old and new names, and their formats and kernels."""
 
 from dataclasses import dataclass
 
@@ -11,8 +11,8 @@ AUTO = "auto"
 
 @dataclass(frozen=True)
 class Scheme:
-    """`format` is how the weights are stored, `kernel` the name in the kernel registry it prefers; None leaves the
-    choice to the file or the machine. `components`: which loaders LightX2V accepts it in."""
+    """`format`: of the weights, None for the file's. `kernel`: name of the preferred kernel, None for the best one of
+    the machine. `components`: the loaders that accept it, as in LightX2V. `aliases`: LightX2V's other names."""
 
     name: str
     format: str | None
@@ -22,7 +22,7 @@ class Scheme:
 
 
 class UnknownSchemeError(PrintableError, ValueError):
-    """The name is no scheme, or not one of this loader."""
+    """The name is no scheme, or no scheme of this loader."""
 
 
 def _channel(dtype: str, library: str) -> str:
@@ -81,7 +81,7 @@ SCHEMES = (
 
 _BY_NAME = {name.lower(): row for row in SCHEMES for name in (row.name, *row.aliases)}
 
-# names that LightX2V knows and that mean "this loader is the wrong place", with the remedy
+# LightX2V's names for what this pack does not load, with the reason or remedy
 _ELSEWHERE = {
     "default": "means unquantized weights: use ComfyUI's own loaders",
     "default-forcefp32": "means unquantized weights: use ComfyUI's own loaders",
@@ -100,10 +100,8 @@ _ELSEWHERE = {
 
 
 def resolve(name: str, component: str = DIT) -> Scheme:
-    """The row for a scheme name, alias or legacy mm_type name (upper or lower case).
-
-    component: "dit", "t5" or "clip". Raises UnknownSchemeError, which lists what this loader takes.
-    """
+    """The row for a scheme name, alias or legacy mm_type name, in any case. component: "dit", "t5" or "clip". Raises
+    UnknownSchemeError, which lists the schemes of this loader."""
     row = _BY_NAME.get(name.strip().lower())
     if row is None:
         words = name.strip().lower()
@@ -119,22 +117,24 @@ def resolve(name: str, component: str = DIT) -> Scheme:
 
 
 def names(component: str) -> list[str]:
-    """Scheme names a loader of this component offers, "auto" first."""
+    """Names of the schemes that the loader of this component offers, "auto" first."""
     return [row.name for row in SCHEMES if component in row.components]
 
 
 def schemes_for(formats, component: str) -> list[str]:
-    """Schemes that fit a file holding these formats, "auto" first; empty if the file holds none."""
-    held = set(formats)
-    return [r.name for r in SCHEMES if component in r.components and held and (r.format is None or {r.format} == held)]
+    """Names of the schemes that fit a file with these formats, "auto" first; empty for a file without any."""
+    found = set(formats)
+    return [
+        r.name for r in SCHEMES if component in r.components and found and (r.format is None or {r.format} == found)
+    ]
 
 
 @dataclass(frozen=True)
 class SchemeChoice:
-    """What the Quantization Scheme node hands to the loaders (type X2V_SCHEME). `compute_dtype`: "auto", "bf16", "fp16"
-    or "fp32". `strict`: a scheme whose own kernel cannot run is an error instead of a fallback. `transcode`: a scheme
-    of another format than the file's converts the weights at load instead of being refused, and `auto` converts what
-    this machine can only multiply in another format."""
+    """The output of the node Quantization Scheme (type X2V_SCHEME). `dit`, `t5`, `clip`: scheme names.
+    `compute_dtype`: "auto", "bf16", "fp16" or "fp32". `strict`: an error instead of a fallback if the scheme's own
+    kernel cannot run. `transcode`: weights are converted at load to the scheme's format instead of being refused, and
+    with `auto` to one that this machine multiplies without dequantizing."""
 
     dit: str = AUTO
     t5: str = AUTO

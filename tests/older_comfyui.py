@@ -13,8 +13,8 @@ core_multiplies_int8 = pytest.mark.skipif(
 core_rotates_int8 = pytest.mark.skipif(
     not features.rotates_int8(), reason="this comfy-kitchen rotates no int8 weights (ComfyUI 0.27's and newer do)"
 )
-core_requantizes_as_held = pytest.mark.skipif(
-    not features.requantizes_as_held(),
+core_requantizes_with_params = pytest.mark.skipif(
+    not features.requantizes_with_params(),
     reason="this ComfyUI quantizes patched weights without what they hold beside their codes (0.27 and newer keep it)",
 )
 core_fuses_activations = pytest.mark.skipif(

@@ -48,14 +48,14 @@ def only_writer(target: Path) -> Iterator[None]:
     Raises WriteError if another one is writing, OSError if the folder takes no files.
     """
     path = beside(target, LOCK)
-    file = _held(path, target)
+    file = _locked(path, target)
     try:
         yield
     finally:
         _leave(file, path)
 
 
-def _held(path: Path, target: Path) -> BinaryIO:
+def _locked(path: Path, target: Path) -> BinaryIO:
     while True:
         file = path.open("ab")
         try:

@@ -95,7 +95,7 @@ def test_plain_and_rotated_layers_of_several_groups_in_one_file(wan_files, load_
     path = tmp_path / "mixed.safetensors"
     safetensors.torch.save_file(tensors, path)
     ours = load_dit(str(path), SchemeChoice(dit="reference", compute_dtype="fp32"))
-    assert {entry.held for entry in ours.model.x2v_plan.layers.values()} == {*NAMES[::2], "int8-channel"}
+    assert {entry.file_format for entry in ours.model.x2v_plan.layers.values()} == {*NAMES[::2], "int8-channel"}
     core = sample(load_dense(str(tmp_path / "without.safetensors")))
     assert (sample(ours) - core).norm() < 0.03 * core.norm()
 

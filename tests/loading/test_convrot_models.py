@@ -38,7 +38,7 @@ def test_a_family_under_comfyuis_names(name, tmp_path, monkeypatch):
     stored = {key: tensor.contiguous() for key, tensor in rotated(dense, layers).items()}
     save_file(stored, tmp_path / "model.safetensors", metadata_of(name))
     ours = load_dit(str(tmp_path / "model.safetensors"), AS_CORE)
-    assert {entry.held for entry in ours.model.x2v_plan.layers.values()} <= {
+    assert {entry.file_format for entry in ours.model.x2v_plan.layers.values()} <= {
         "int8-convrot",
         "int8-convrot-64",
         "int8-convrot-16",
@@ -66,7 +66,7 @@ def test_the_text_encoder(tmp_path):
     plain = load_t5(str(tmp_path / "int8.pth"), SchemeChoice(t5="dequant", compute_dtype="fp32"))
     for scheme in ("auto", "int8-convrot-comfyui", "int8-convrot-dequant", "int8-convrot-reference"):
         clip = load_t5(str(tmp_path / "rotated.pth"), SchemeChoice(t5=scheme, compute_dtype="fp32"))
-        held = {entry.held for entry in clip.cond_stage_model.x2v_plan.layers.values()}
+        held = {entry.file_format for entry in clip.cond_stage_model.x2v_plan.layers.values()}
         assert held <= {"int8-convrot-64", "int8-convrot-16"}
         assert distance(_encoded(clip), _encoded(plain)) < 0.04
 

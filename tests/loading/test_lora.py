@@ -6,7 +6,7 @@ from comfy_kitchen.tensor import QuantizedTensor
 from distance import distance
 from older_comfyui import core_reads_int8
 
-from x2v_quant.core.features import requantizes_as_held, rotates_int8
+from x2v_quant.core.features import requantizes_with_params, rotates_int8
 from x2v_quant.formats import format_of
 from x2v_quant.formats.requantize import kept_beside
 from x2v_quant.linear import quant_linear
@@ -248,7 +248,7 @@ def test_model_merge_nodes_merge_two_quantized_models(format_name, wan_files, lo
 @pytest.fixture
 def older(monkeypatch):
     """A core that does not keep what a weight holds beside its codes."""
-    monkeypatch.setattr(quant_linear, "requantizes_as_held", lambda: False)
+    monkeypatch.setattr(quant_linear, "requantizes_with_params", lambda: False)
 
 
 def paged_in_with_a_lora(patched):
@@ -286,7 +286,7 @@ def test_a_dynamic_vram_page_is_patched_and_requantized_in_place(format_name, lo
     patched = apply(load(format_name), lora())
     key = "diffusion_model.blocks.0.ffn.0"
     layer = patched.model.diffusion_model.blocks[0].ffn[0]
-    if kept_beside(layer.weight) and not requantizes_as_held():
+    if kept_beside(layer.weight) and not requantizes_with_params():
         pytest.skip("this ComfyUI does not keep what the weight holds beside its codes; the layer refuses that")
     page = torch.zeros(vram_aligned_size([layer.weight, layer.bias]), dtype=torch.uint8)
     cast_to_gathered([layer.weight, layer.bias], page)

@@ -135,6 +135,6 @@ def test_a_static_fp8_file_serves_schemes_with_a_scale_per_row(wan_files, sample
     path = wan_files["fp8-tensor"][1]
     model = load_dit(path, SchemeChoice(dit="fp8-reference"))
     entries = model.model.x2v_plan.layers.values()
-    assert {(e.held, e.choice.format, e.added_error) for e in entries} == {("fp8-tensor", "fp8-channel", 0.0)}
+    assert {(e.file_format, e.choice.format, e.added_error) for e in entries} == {("fp8-tensor", "fp8-channel", 0.0)}
     expected = sample(load_dit(path))
     assert (sample(model) - expected).norm() < 0.06 * expected.norm()

@@ -92,7 +92,7 @@ def test_auto_transcodes_what_this_machine_cannot_multiply(wan_files, best):
     if best("fp8-channel").activation != "float" or best("int8-channel").activation == "float":
         pytest.skip("this machine multiplies fp8, or no int8")
     model = load_dit(wan_files["fp8-channel-smooth"][1], SchemeChoice(transcode=True))
-    held = {(entry.held, entry.choice.format) for entry in model.model.x2v_plan.layers.values()}
+    held = {(entry.file_format, entry.choice.format) for entry in model.model.x2v_plan.layers.values()}
     assert held == {("fp8-channel-smooth", SMOOTHED["int8-channel"])}
 
 

@@ -61,7 +61,7 @@ def test_the_cost_in_accuracy_is_measured_and_told(target, wan_files):
     _, path = wan_files["fp8-channel"]
     plan = load_dit(path, SchemeChoice(dit=target, transcode=True)).model.x2v_plan
     entry = next(iter(plan.layers.values()))
-    assert (entry.held, entry.choice.format) == ("fp8-channel", "int8-channel")
+    assert (entry.file_format, entry.choice.format) == ("fp8-channel", "int8-channel")
     assert 0.002 < entry.added_error < 0.02
     words = "\n".join(plan.lines())
     assert "converted from fp8-channel, which adds 0." in words

@@ -44,7 +44,7 @@ def test_the_selected_layers_are_quantized_and_the_latents_stay_near(format_name
     assert {f"blocks.{i}.{layer}" for i in range(blocks) for layer in LAYERS} <= set(layers)
     assert not [name for name in layers if not name.startswith("blocks.")]
     assert set(layers) == set(made.model.x2v_plan.layers)
-    assert {family(entry.held) for entry in made.model.x2v_plan.layers.values()} == {format_name}
+    assert {family(entry.file_format) for entry in made.model.x2v_plan.layers.values()} == {format_name}
     assert not [line for line in made.model.x2v_plan.lines() if "converted" in line]
     assert all(isinstance(layer, QuantLinear) and layer.kernel is not None for layer in layers.values())
     error = distance(sample(made), sample(model))

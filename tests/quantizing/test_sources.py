@@ -113,7 +113,7 @@ def test_cores_own_layers_are_read_through_their_scales(name, cores, quantize, s
     made = quantize(core, "fp8-channel")
     before = weight_of(core).to(dtype=torch.float32).dequantize()
     assert torch.equal(weight_of(made)._qdata, FORMATS["fp8-channel"].quantize(before, torch.float32)._qdata)
-    assert made.model.x2v_plan.layers[LAYER].held == CORES[name][1]
+    assert made.model.x2v_plan.layers[LAYER].file_format == CORES[name][1]
     assert distance(sample(made), sample(core)) < 0.1
 
 

@@ -130,5 +130,5 @@ def test_cores_smoothing_beside_a_weight_becomes_part_of_it(target):
     made = quantize_layer(Job("a", "a.weight", source, target), plan, operations(plan), torch.device("cpu"))
     wanted = FORMATS[target].quantize(weight.dequantize() * smoothing, torch.float32).dequantize()
     assert torch.equal(read(made, torch.device("cpu"))[0], wanted)
-    assert plan.layers["a"].held == "nvfp4"
+    assert plan.layers["a"].file_format == "nvfp4"
     assert plan.layers["a"].added_error > 0
