@@ -10,8 +10,8 @@ import comfy.text_encoders.wan
 import torch
 
 from ..checkpoints import open_checkpoint
-from ..demo import encoders
 from ..loading.common import read_file
+from . import encoders
 from .shapes import Model
 
 CLIP_VISION_H = Path(comfy.clip_vision.__file__).parent / "clip_vision_config_h.json"

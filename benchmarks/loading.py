@@ -12,12 +12,12 @@ from pathlib import Path
 import comfy.model_management
 import torch
 
-from ..demo.wan import WanSize
 from ..timing.case import Case, timed
 from ..timing.clock import FULL, Effort, measure
 from . import models, page_cache
 from .case import missing
 from .reading import T5_MODEL, read
+from .wan import WanSize
 
 PART = "loading"
 BLOCKS = 8

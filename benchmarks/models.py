@@ -8,10 +8,10 @@ from pathlib import Path
 import safetensors.torch
 import torch
 
-from ..demo import encoders
-from ..demo.quantize import quantized
-from ..demo.wan import Tensors, WanSize, Weights, dit
-from . import shapes
+from ..demo.trained import Tensors
+from . import encoders, shapes
+from .quantize import quantized
+from .wan import WanSize, Weights, dit
 
 # umt5-xxl has 256,384 pieces; the demo's few leave the embedding out of the measurements
 TOKENIZER_SEED = 0
@@ -41,7 +41,7 @@ def wan_size(model: shapes.Model, blocks: int) -> WanSize:
 
 def write_pair(folder: Path, size: WanSize, kind: str) -> tuple[Path, Path]:
     """The same random weights of a Wan text to video as a bfloat16 file and as LightX2V's quantized file (kind: a key
-    of demo.quantize.KINDS): (bf16 path, quantized path)."""
+    of quantize.KINDS): (bf16 path, quantized path)."""
     files = write(folder, dit(0, size, image_to_video=False), "dit", [kind])
     return files.dense, files.ours[kind]
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import comfy.model_management
 import torch
 
-from ..demo.wan import dit
 from ..loading.dit import load_dit
 from ..runtime.sampling import PrecisionSchedule, StepReport, patched
 from ..runtime.sharing import shared_activations
@@ -17,6 +16,7 @@ from ..timing.case import Case, timed
 from ..timing.clock import FULL, Effort, measure
 from . import models
 from .sampling import BLOCKS, QUICK_LATENT, QUICK_SIZE, STEPS, sample
+from .wan import dit
 
 PART = "sampler_patch"
 KIND = "int8"

@@ -8,7 +8,6 @@ import comfy.model_management
 import comfy.sample
 import torch
 
-from ..demo.wan import WanSize, dit
 from ..kernels.machine import Machine, default_device, describe
 from ..loading.dit import load_dit
 from ..timing.case import Case, timed
@@ -16,6 +15,7 @@ from ..timing.clock import FULL, Effort, measure
 from . import core_loaders, models
 from .case import missing
 from .shapes import WAN_1_3B
+from .wan import WanSize, dit
 
 PART = "sampling"
 KINDS = ("int8", "fp8")

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -12,8 +13,8 @@ import torch
 
 from ..writing import whole_file
 from . import trained, widen
-from .quantize import quantized
-from .wan import Tensors
+from .quantize import quantized, rows
+from .trained import Tensors
 
 Save = Callable[[Tensors, BinaryIO], object]
 
@@ -91,7 +92,7 @@ def write(models: Path) -> list[Path]:
 def _write_all(models: Path, field: str, model: str, original: Tensors, save: Save) -> None:
     """One model's original and its two quantized files. field: of Names; model: a key of quantize.SELECTION."""
     for kind in (ORIGINAL, *FORMATS):
-        chosen = original if kind == ORIGINAL else quantized(original, kind, model)
+        chosen = original if kind == ORIGINAL else quantized(original, partial(rows, kind), model)
         path = models / FOLDERS[field] / getattr(names(kind), field)
         _write(path, {name: tensor.contiguous() for name, tensor in chosen.items()}, save)
 

@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+import torch
 from safetensors.torch import load_file
 
 from ..checkpoints import CheckpointError
 from ..checkpoints.safetensors_header import read_header
-from .wan import Tensors
+
+Tensors = dict[str, torch.Tensor]
 
 FOLDER = Path(__file__).parent / "model"
 DIT, I2V, T5, CLIP, VAE = (f"{name}.safetensors" for name in ("dit", "i2v", "t5", "clip", "vae"))

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 
 import torch
 
-from .wan import IMAGE_FEATURES, Tensors
+from .trained import Tensors
+
+IMAGE_FEATURES = 1280  # what Wan's img_emb takes: the width of the CLIP encoder
 
 
 @dataclass(frozen=True)

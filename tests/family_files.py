@@ -15,7 +15,7 @@ from core_models import FLUX_1, FLUX_2, HUNYUAN, HUNYUAN_15, LTX_2, MINIMAX_H3, 
 from family_names import BACK, NEVER, OF_FLUX_1, OF_FLUX_2, apart, flux_table, no_table, z_image_table
 from safetensors.torch import save_file
 
-from x2v_quant.demo.quantize import KINDS
+from x2v_quant.benchmarks.quantize import KINDS
 from x2v_quant.layer_rules import select
 from x2v_quant.layer_rules.families import lightx2v_also
 

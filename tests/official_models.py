@@ -13,8 +13,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from x2v_quant.benchmarks.quantize import quantized
 from x2v_quant.demo import assets
-from x2v_quant.demo.quantize import quantized
 
 INT8 = "int8"
 SMALL = "small"  # beside the file's own config: sizes that core does not read off it, see tests/server/small_pack

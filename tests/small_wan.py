@@ -8,7 +8,7 @@ import torch
 from rotated_files import marker
 
 from x2v_quant.benchmarks.models import write_pair
-from x2v_quant.demo.wan import WanSize
+from x2v_quant.benchmarks.wan import WanSize
 from x2v_quant.formats import FORMATS
 
 TRAINED = WanSize(dim=128, ffn=512)  # the demo's

@@ -10,10 +10,11 @@ from family_files import core_model, lightx2vs, quantized_layers, tensors_of
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from x2v_quant.benchmarks.encoders import CLIP_POSITIONS
+from x2v_quant.benchmarks.quantize import KINDS
+from x2v_quant.benchmarks.wan import WanSize
 from x2v_quant.demo import assets
-from x2v_quant.demo.encoders import CLIP_POSITIONS
-from x2v_quant.demo.quantize import KINDS
-from x2v_quant.demo.wan import IMAGE_FEATURES, WanSize
+from x2v_quant.demo.widen import IMAGE_FEATURES
 
 Write = Callable[[Path, Path], object]  # (ComfyUI's models folder, the file to be written)
 

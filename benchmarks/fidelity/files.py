@@ -15,9 +15,10 @@ from ...calibration import Calibration
 from ...converting.convert import convert
 from ...converting.options import Options
 from ...converting.outputs import X2V
-from ...demo.quantize import KINDS, SELECTION, quantized
+from ...demo.quantize import SELECTION
 from ...formats import FORMATS, family, fitting
 from ...formats.format import Format
+from ..quantize import KINDS, quantized
 from .gguf_file import write_gguf
 from .peers import CORE_FORMATS, GGUF_TYPES, CoreFormat
 

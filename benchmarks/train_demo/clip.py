@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from comfy.clip_model import clip_preprocess
 
-from ...demo.encoders import clip_vision
 from ...demo.scenes import COLOURS, DIRECTIONS, SCENES, SHAPES, Scene, render
+from ..encoders import clip_vision
 from .named import Named, heads_apart
 from .schedule import Trainer
 from .text import WIDTH as TEXT_WIDTH

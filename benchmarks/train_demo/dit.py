@@ -11,7 +11,7 @@ from comfy.ldm.wan.vae import WanVAE
 
 from ...demo.recipe import SPREAD
 from ...demo.scenes import TRAINING, Scene, render
-from ...demo.wan import FREQUENCIES, LATENT_CHANNELS, PATCH, WanSize, dit
+from ..wan import FREQUENCIES, LATENT_CHANNELS, PATCH, WanSize, dit
 from . import vae as vae_
 from .named import Named
 from .schedule import Trainer

@@ -6,8 +6,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
-from ...demo.trained import CLIP, DIT, FOLDER, I2V, RECORD, SPIECE, T5, VAE
-from ...demo.wan import Tensors
+from ...demo.trained import CLIP, DIT, FOLDER, I2V, RECORD, SPIECE, T5, VAE, Tensors
 from ..run import cpu
 
 __all__ = ["CLIP", "DIT", "FOLDER", "I2V", "SPIECE", "T5", "VAE", "load", "made_with", "record", "save", "save_spiece"]

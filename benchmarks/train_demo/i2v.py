@@ -12,7 +12,8 @@ from comfy.ldm.wan.vae import WanVAE
 
 from ...demo.recipe import SPREAD
 from ...demo.scenes import Scene, render
-from ...demo.wan import MASK_AND_IMAGE_CHANNELS, PATCH, Tensors, WanSize, Weights
+from ...demo.trained import Tensors
+from ..wan import MASK_AND_IMAGE_CHANNELS, PATCH, WanSize, Weights
 from .clip import WIDTH, Vision
 from .dit import SIZE, Wan, attention, latents_of, noised, some_captions, training_scenes
 from .named import Named

@@ -3,7 +3,7 @@
 import torch
 import torch.nn.functional as F
 
-from ...demo.wan import Tensors
+from ...demo.trained import Tensors
 
 
 class Named(torch.nn.Module):

@@ -6,8 +6,8 @@ import sentencepiece
 import torch
 from comfy.text_encoders.t5 import T5Attention
 
-from ...demo.encoders import BUCKETS, HEADS, PAD, tokenizer, umt5
 from ...demo.scenes import SCENES
+from ..encoders import BUCKETS, HEADS, PAD, tokenizer, umt5
 from .named import Named, heads_apart
 
 WIDTH, FFN, BLOCKS = 128, 256, 2

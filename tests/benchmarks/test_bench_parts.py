@@ -14,12 +14,11 @@ import torch
 from comfy_kitchen.tensor import QuantizedTensor
 from distance import distance
 
-from x2v_quant.benchmarks import blocks, core_loaders, linear, loading, models, page_cache, sampling, shapes
+from x2v_quant.benchmarks import blocks, core_loaders, encoders, linear, loading, models, page_cache, sampling, shapes
 from x2v_quant.benchmarks.converting import CONVERSIONS
 from x2v_quant.benchmarks.peers import PEERS, computing_dtype
-from x2v_quant.demo import encoders
+from x2v_quant.benchmarks.wan import WanSize, dit
 from x2v_quant.demo.quantize import SELECTION
-from x2v_quant.demo.wan import WanSize, dit
 from x2v_quant.formats import FORMATS
 from x2v_quant.kernels.machine import Machine, default_device, describe
 from x2v_quant.schemes.plan import TRANSCODES

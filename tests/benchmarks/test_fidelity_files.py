@@ -6,7 +6,7 @@ import torch
 from x2v_quant.benchmarks.fidelity.contestants import BASELINE, CORE_ROWS, ours
 from x2v_quant.benchmarks.fidelity.gguf_file import write_gguf
 from x2v_quant.benchmarks.models import write_pair
-from x2v_quant.demo.wan import WanSize
+from x2v_quant.benchmarks.wan import WanSize
 from x2v_quant.formats import FORMATS
 from x2v_quant.kernels.machine import default_device, describe
 

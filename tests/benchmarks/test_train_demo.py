@@ -84,8 +84,8 @@ def test_text_encoder_equals_cores(load):
     import comfy.ops
     from comfy.text_encoders.t5 import T5
 
+    from x2v_quant.benchmarks.encoders import HEADS
     from x2v_quant.benchmarks.train_demo.text import BLOCKS, FFN, WIDTH, Text
-    from x2v_quant.demo.encoders import HEADS
 
     text = Text(1, (trained.FOLDER / trained.SPIECE).read_bytes())
     text.fill(load(trained.T5))

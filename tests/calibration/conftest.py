@@ -8,7 +8,7 @@ import safetensors.torch
 import small_wan
 
 from x2v_quant.benchmarks.models import write_pair
-from x2v_quant.demo.wan import WanSize
+from x2v_quant.benchmarks.wan import WanSize
 
 SIZE = WanSize(blocks=2)
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from x2v_quant.benchmarks.quantize import KINDS
 from x2v_quant.checkpoints import CheckpointError
-from x2v_quant.demo.quantize import KINDS
 
 # a name of a module -> words of what it is, and of what it needs
 ADD_ONS = {

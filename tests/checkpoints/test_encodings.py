@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
+from x2v_quant.benchmarks.quantize import KINDS
 from x2v_quant.checkpoints import open_checkpoint
-from x2v_quant.demo.quantize import KINDS
 from x2v_quant.formats import FORMATS, ROTATED
 
 Q = "blocks.1.self_attn.q"
-# kind of demo.quantize -> format, error of Gaussian weights, the multiples that N and K have to be of
+# kind of benchmarks.quantize -> format, error of Gaussian weights, the multiples that N and K have to be of
 READ_AS = {
     "int8": ("int8-channel", 0.02, 1, 1),
     "fp8": ("fp8-channel", 0.04, 1, 1),

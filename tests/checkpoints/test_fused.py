@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from x2v_quant.benchmarks.quantize import KINDS
 from x2v_quant.checkpoints import open_checkpoint
-from x2v_quant.demo.quantize import KINDS
 from x2v_quant.formats import FORMATS
 
 FUSED = "visual.transformer.0.attn.to_qkv"

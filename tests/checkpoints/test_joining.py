@@ -6,9 +6,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
+from x2v_quant.benchmarks.quantize import KINDS
 from x2v_quant.checkpoints import CheckpointError, open_checkpoint
 from x2v_quant.checkpoints.cutting import cut
-from x2v_quant.demo.quantize import KINDS
 
 K = 256
 PIECES = [f"noise_refiner.0.attention.to_{one}" for one in "qkv"]

@@ -8,10 +8,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
+from x2v_quant.benchmarks.quantize import KINDS
 from x2v_quant.checkpoints import CheckpointError, open_checkpoint
 from x2v_quant.checkpoints.encodings import CODES, ENCODINGS, MARKS, WHAT_IS_READ
 from x2v_quant.common import limits
-from x2v_quant.demo.quantize import KINDS
 from x2v_quant.formats import FORMATS, ROTATED, family
 
 Q = "blocks.1.self_attn.q"

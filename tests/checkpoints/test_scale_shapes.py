@@ -6,10 +6,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from x2v_quant.benchmarks.quantize import KINDS
 from x2v_quant.checkpoints import CheckpointError, open_checkpoint
 from x2v_quant.checkpoints.foreign import OTHER_NAME
 from x2v_quant.checkpoints.outline import read_outline
-from x2v_quant.demo.quantize import KINDS
 
 Q = "blocks.1.self_attn.q"
 DIT = {"head.modulation": torch.zeros(1, 2, 8), "blocks.0.self_attn.q.weight": torch.zeros(8, 8)}

@@ -6,9 +6,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from x2v_quant.benchmarks.wan import WanSize, dit
 from x2v_quant.converting.convert import convert
 from x2v_quant.converting.options import Options
-from x2v_quant.demo.wan import WanSize, dit
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 

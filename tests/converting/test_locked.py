@@ -10,9 +10,9 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from x2v_quant.benchmarks.wan import WanSize, dit
 from x2v_quant.converting.convert import convert
 from x2v_quant.converting.options import Options
-from x2v_quant.demo.wan import WanSize, dit
 from x2v_quant.writing import WriteError, beside
 
 SLOWLY = (

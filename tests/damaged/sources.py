@@ -7,9 +7,9 @@ from io import BytesIO
 import safetensors.torch
 import torch
 
+from x2v_quant.benchmarks import encoders, wan
 from x2v_quant.benchmarks.models import NATIVE, marked
-from x2v_quant.demo import encoders, wan
-from x2v_quant.demo.quantize import quantized
+from x2v_quant.benchmarks.quantize import quantized
 
 SIZE = wan.WanSize(dim=128, ffn=256, blocks=2, text=32)
 WIDTH, MLP, BLOCKS = 64, 128, 2  # of the encoders

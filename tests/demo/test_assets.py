@@ -9,8 +9,10 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from x2v_quant.demo import assets, encoders, trained, wan
-from x2v_quant.demo.quantize import FP8_MAX, quantize_rows, quantized
+from x2v_quant.benchmarks import encoders, wan
+from x2v_quant.benchmarks.quantize import quantized
+from x2v_quant.demo import assets, trained
+from x2v_quant.demo.quantize import FP8_MAX, quantize_rows
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 CODES = {"int8": torch.int8, "fp8": torch.float8_e4m3fn}

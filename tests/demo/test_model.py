@@ -8,7 +8,8 @@ import pytest
 import torch
 from distance import distance
 
-from x2v_quant.demo import trained, wan, widen
+from x2v_quant.benchmarks import wan
+from x2v_quant.demo import trained, widen
 
 SEED = 20
 SIZE = wan.WanSize()

@@ -8,8 +8,9 @@ import pytest
 import sentencepiece
 import torch
 
+from x2v_quant.benchmarks import encoders, wan
 from x2v_quant.checkpoints import CheckpointError
-from x2v_quant.demo import encoders, recipe, trained, wan
+from x2v_quant.demo import recipe, trained
 from x2v_quant.demo.reading import read
 from x2v_quant.demo.scenes import HELD_OUT, SCENES, render
 

@@ -6,8 +6,9 @@ from comfy.ldm.wan.model import MLPProj
 from comfy.ops import disable_weight_init
 from distance import distance
 
-from x2v_quant.demo import trained, wan, widen
-from x2v_quant.demo.quantize import quantized
+from x2v_quant.benchmarks import wan
+from x2v_quant.benchmarks.quantize import quantized
+from x2v_quant.demo import trained, widen
 from x2v_quant.loading.clip_vision import load_clip_vision
 from x2v_quant.schemes import SchemeChoice
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import torch
 
-from x2v_quant.demo import assets, encoders
+from x2v_quant.benchmarks import encoders
+from x2v_quant.demo import assets
 
 from .case import ErrorCase, linked, loaded
 from .configurations import LOADABLE, config

@@ -4,7 +4,7 @@ import json
 
 import torch
 
-from x2v_quant.demo.quantize import KINDS
+from x2v_quant.benchmarks.quantize import KINDS
 
 LAYER = "blocks.1.self_attn.q"
 N, K = 128, 256

@@ -6,9 +6,9 @@ import pytest
 import small_wan
 import torch
 
-from x2v_quant.demo import encoders
-from x2v_quant.demo.quantize import quantized
-from x2v_quant.demo.wan import WanSize
+from x2v_quant.benchmarks import encoders
+from x2v_quant.benchmarks.quantize import quantized
+from x2v_quant.benchmarks.wan import WanSize
 
 SIZE = WanSize()
 WIDTH = 256  # of encoders: what every format can hold

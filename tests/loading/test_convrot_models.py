@@ -8,8 +8,8 @@ from older_comfyui import core_rotates_int8, in_core
 from rotated_files import int8_layers, rotated
 from safetensors.torch import save_file
 
-from x2v_quant.demo import encoders
-from x2v_quant.demo.quantize import quantized
+from x2v_quant.benchmarks import encoders
+from x2v_quant.benchmarks.quantize import quantized
 from x2v_quant.layer_rules import select
 from x2v_quant.loading.clip_vision import load_clip_vision
 from x2v_quant.loading.dit import load_dit

@@ -7,9 +7,9 @@ import torch
 from comfy_kitchen.tensor import QuantizedTensor
 from distance import distance
 
+from x2v_quant.benchmarks import encoders
+from x2v_quant.benchmarks.quantize import quantized
 from x2v_quant.checkpoints import CheckpointError, open_checkpoint
-from x2v_quant.demo import encoders
-from x2v_quant.demo.quantize import quantized
 from x2v_quant.linear import QuantLinear
 from x2v_quant.loading.clip_vision import load_clip_vision
 from x2v_quant.loading.dit import load_dit

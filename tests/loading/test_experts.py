@@ -10,8 +10,8 @@ import torch
 from comfy_kitchen.tensor import QuantizedTensor
 
 from x2v_quant.benchmarks import models
+from x2v_quant.benchmarks.wan import WanSize, dit
 from x2v_quant.checkpoints import CheckpointError
-from x2v_quant.demo.wan import WanSize, dit
 from x2v_quant.loading.dit import load_dit
 from x2v_quant.loading.experts import let_leave_first, load_experts, memory_needed
 from x2v_quant.quantizing import quantize_model, select_in_model

@@ -9,8 +9,8 @@ from family_files import FAMILIES, core_model, lightx2vs, metadata_of, run, tens
 from older_comfyui import core_knows_minimax_h3, core_knows_seedvr2, in_core
 from safetensors.torch import load_file, save_file
 
+from x2v_quant.benchmarks.quantize import KINDS
 from x2v_quant.checkpoints import CheckpointError
-from x2v_quant.demo.quantize import KINDS
 from x2v_quant.loading.dit import load_dit
 from x2v_quant.schemes import SchemeChoice
 

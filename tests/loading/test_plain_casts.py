@@ -7,11 +7,11 @@ import torch
 from distance import distance
 from safetensors.torch import load_file, save_file
 
+from x2v_quant.benchmarks import encoders
+from x2v_quant.benchmarks.wan import WanSize, dit
 from x2v_quant.checkpoints import open_checkpoint
 from x2v_quant.converting.convert import convert
 from x2v_quant.converting.options import Options
-from x2v_quant.demo import encoders
-from x2v_quant.demo.wan import WanSize, dit
 from x2v_quant.loading.clip_vision import load_clip_vision
 from x2v_quant.loading.dit import load_dit
 from x2v_quant.loading.t5 import load_t5

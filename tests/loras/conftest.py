@@ -5,9 +5,9 @@ import safetensors.torch
 import torch
 from comfy_kitchen.tensor import QuantizedTensor
 
+from x2v_quant.benchmarks.quantize import quantized
+from x2v_quant.benchmarks.wan import WanSize
 from x2v_quant.demo import assets
-from x2v_quant.demo.quantize import quantized
-from x2v_quant.demo.wan import WanSize
 from x2v_quant.formats import format_of
 from x2v_quant.schemes import SchemeChoice
 

@@ -95,7 +95,7 @@ def test_a_clone_with_another_model_gets_its_own_layers(models, model, output, o
     """What core does for torch.compile: the clone's model is loaded anew."""
     import safetensors.torch
 
-    from x2v_quant.demo.quantize import quantized
+    from x2v_quant.benchmarks.quantize import quantized
     from x2v_quant.loading.dit import load_dit
 
     path = tmp_path / "again.safetensors"

@@ -7,7 +7,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from x2v_quant.demo.quantize import quantized
+from x2v_quant.benchmarks.quantize import quantized
 from x2v_quant.loading.dit import load_dit
 from x2v_quant.loading.experts import load_experts
 from x2v_quant.loras import LoRAError, apply_lora

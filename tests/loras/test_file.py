@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from x2v_quant.demo.wan import WanSize
+from x2v_quant.benchmarks.wan import WanSize
 from x2v_quant.loras import LoRAError, apply_lora, read_lora
 
 pytestmark = pytest.mark.usefixtures("inference")

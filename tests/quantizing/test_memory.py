@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from x2v_quant.benchmarks import models
-from x2v_quant.demo.wan import WanSize, dit
+from x2v_quant.benchmarks.wan import WanSize, dit
 
 SCRIPT = Path(__file__).with_name("peak_of_quantizing.py")
 SIZE = WanSize(dim=1536, ffn=8960, blocks=3, text=4096)  # of the 1.3B model: 93 MB a block

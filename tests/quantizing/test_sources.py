@@ -11,8 +11,8 @@ from older_comfyui import read_by_core
 from safetensors.torch import load_file
 
 from x2v_quant.benchmarks.models import marked
+from x2v_quant.benchmarks.quantize import quantized
 from x2v_quant.demo import assets
-from x2v_quant.demo.quantize import quantized
 from x2v_quant.formats import FORMATS
 from x2v_quant.loading.dit import load_dit
 

@@ -7,8 +7,8 @@ import safetensors.torch
 import torch
 from small_wan import trained_lora
 
+from x2v_quant.benchmarks.quantize import quantized
 from x2v_quant.demo import assets
-from x2v_quant.demo.quantize import quantized
 
 # what the demo's writer calls a format, beside int8 and fp8, which the demo brings
 MORE = ("fp8-tensor", "block128", "int4", "int4-marlin", "mxfp8", "nvfp4")

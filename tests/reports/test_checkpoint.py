@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import save_file
 
 from x2v_quant.benchmarks.models import WanSize, write_pair
+from x2v_quant.benchmarks.quantize import quantized
 from x2v_quant.cli import main
-from x2v_quant.demo.quantize import quantized
 from x2v_quant.reports.soundness import UNTRIED
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"

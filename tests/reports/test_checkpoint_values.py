@@ -7,8 +7,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from x2v_quant.benchmarks.models import WanSize, write_pair
+from x2v_quant.benchmarks.quantize import KINDS
 from x2v_quant.checkpoints import CheckpointError, open_checkpoint
-from x2v_quant.demo.quantize import KINDS
 from x2v_quant.loading.dit import load_dit
 from x2v_quant.reports.checkpoint import inspect, lines
 

@@ -4,9 +4,9 @@ import pytest
 from distance import distance
 from safetensors.torch import load_file, save_file
 
+from x2v_quant.benchmarks.quantize import KINDS, quantized
 from x2v_quant.demo import assets
 from x2v_quant.demo.graph import unet_loader
-from x2v_quant.demo.quantize import KINDS, quantized
 
 LAYERS = 40
 # of them, those of more than one block of 128 x 128; a single block's one scale makes the layer an fp8-channel one

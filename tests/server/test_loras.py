@@ -5,7 +5,7 @@ import torch
 from distance import distance
 from safetensors.torch import save_file
 
-from x2v_quant.demo.wan import WanSize
+from x2v_quant.benchmarks.wan import WanSize
 from x2v_quant.headless.client import ServerError
 
 SIZE = WanSize(dim=128, ffn=512)  # of the trained model

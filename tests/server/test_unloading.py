@@ -8,11 +8,11 @@ from error_cases.sampling import OFF
 from safetensors.torch import load_file, save_file
 from small_wan import trained_lora
 
+from x2v_quant.benchmarks.quantize import KINDS, quantized
 from x2v_quant.demo import assets
 from x2v_quant.demo import graph as demo_graph
 from x2v_quant.demo.graph import node_of, unet_loader
 from x2v_quant.demo.install import START_IMAGE
-from x2v_quant.demo.quantize import KINDS, quantized
 
 LORA = "unloaded_lora.safetensors"
 # the "Unload Models" button of the menu, the one that empties the cache too, and the flag that brings the other along

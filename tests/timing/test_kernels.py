@@ -7,8 +7,8 @@ import torch
 
 from x2v_quant import cli
 from x2v_quant.benchmarks.models import write_pair
+from x2v_quant.benchmarks.wan import WanSize
 from x2v_quant.core import features
-from x2v_quant.demo.wan import WanSize
 from x2v_quant.formats import FORMATS
 from x2v_quant.kernels import choose, survey, winners
 from x2v_quant.kernels.machine import Machine, default_device, describe

@@ -10,8 +10,8 @@ from comfy_api.torch_helpers.torch_compile import COMPILE_KEY
 from distance import distance
 
 from x2v_quant.benchmarks.models import write_pair
+from x2v_quant.benchmarks.wan import WanSize
 from x2v_quant.calibration.recorder import calibrated
-from x2v_quant.demo.wan import WanSize
 from x2v_quant.kernels.machine import default_device
 from x2v_quant.loading.dit import load_dit
 from x2v_quant.runtime.compiling import compilations_of, compiled

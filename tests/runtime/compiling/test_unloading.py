@@ -8,7 +8,7 @@ import small_wan
 import torch
 
 from x2v_quant.benchmarks.models import write_pair
-from x2v_quant.demo.wan import WanSize
+from x2v_quant.benchmarks.wan import WanSize
 from x2v_quant.loading.dit import load_dit
 from x2v_quant.runtime.compiling import compilations_of, compiled
 from x2v_quant.schemes import SchemeChoice

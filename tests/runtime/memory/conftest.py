@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from x2v_quant.benchmarks.models import write_pair
-from x2v_quant.demo.wan import WanSize
+from x2v_quant.benchmarks.wan import WanSize
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from x2v_quant.benchmarks.models import write_pair
-from x2v_quant.demo.wan import WanSize
+from x2v_quant.benchmarks.wan import WanSize
 from x2v_quant.loading.dit import load_dit
 from x2v_quant.runtime.offload import OffloadSettings
 from x2v_quant.runtime.offload.apply import attach, install, offloaded, streamed_blocks

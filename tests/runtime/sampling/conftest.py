@@ -5,7 +5,7 @@ import functools
 import pytest
 import small_wan
 
-from x2v_quant.demo.wan import WanSize
+from x2v_quant.benchmarks.wan import WanSize
 
 SIZE = WanSize(blocks=2)
 

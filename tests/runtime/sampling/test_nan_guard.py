@@ -6,8 +6,8 @@ import pytest
 import small_wan
 import torch
 
+from x2v_quant.benchmarks.wan import WanSize
 from x2v_quant.demo import assets
-from x2v_quant.demo.wan import WanSize
 from x2v_quant.formats import format_of
 from x2v_quant.loading.dit import load_dit
 from x2v_quant.runtime.sampling import NonFiniteError, PrecisionSchedule, patched

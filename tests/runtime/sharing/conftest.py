@@ -7,7 +7,7 @@ import pytest
 import small_wan
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from x2v_quant.demo.wan import WanSize
+from x2v_quant.benchmarks.wan import WanSize
 
 SIZE = WanSize(blocks=2)
 

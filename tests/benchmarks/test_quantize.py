@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from x2v_quant.demo.quantize import KINDS, quantized
-from x2v_quant.demo.quantize_int4 import codes_and_scale
+from x2v_quant.benchmarks.quantize import KINDS, quantized
+from x2v_quant.benchmarks.quantize_int4 import codes_and_scale
 
 F8, E8, U8, I32 = torch.float8_e4m3fn, torch.float8_e8m0fnu, torch.uint8, torch.int32
 F16, F32, I64 = torch.float16, torch.float32, torch.int64

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 import torch
 
-Tensors = dict[str, torch.Tensor]
+from ..demo.trained import Tensors
+from ..demo.widen import IMAGE_FEATURES
 
 LATENT_CHANNELS = 16
 PATCH = (1, 2, 2)
 FREQUENCIES = 256  # width of the sinusoidal time embedding
-IMAGE_FEATURES = 1280  # what Wan's img_emb takes: the width of the CLIP encoder
 MASK_AND_IMAGE_CHANNELS = 20  # what image to video puts beside the noisy latent
 # Taps of a blur of 1 or 3 pixels.
 BLUR = {1: torch.tensor([1.0]), 3: torch.tensor([0.25, 0.5, 0.25])}

@@ -6,7 +6,9 @@ from collections.abc import Iterable
 
 import sentencepiece
 
-from .wan import IMAGE_FEATURES, Tensors, Weights
+from ..demo.trained import Tensors
+from ..demo.widen import IMAGE_FEATURES
+from .wan import Weights
 
 # The tokenizer learns from invented sentences: every word a prompt of the demo may use.
 SIZES = ("small", "large", "tiny", "round", "bright", "dark")
