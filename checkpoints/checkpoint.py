@@ -169,7 +169,7 @@ class Checkpoint:
         used; codes on the meta device are not looked at."""
         parts = {role: tensors[key] for role, key in stored.keys.items()}
         try:
-            whole = stored.encoding.read(parts, stored.shape)
+            whole = stored.encoding.unpack(parts, stored.shape)
             silence.check_size(whole)
             if not whole["codes"].is_meta:
                 silence.check(stored.encoding.format, whole, stored.shape)

@@ -30,7 +30,7 @@ class Embedding:
     def fold(self, key: str, tensors: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """bfloat16 [N, K] of the codes called `key`. Raises WrongValueError for scales that are none."""
         stored = {role: tensors[name] for role, name in self.stored.keys.items()}
-        parts = self.stored.encoding.read(stored, self.stored.shape)
+        parts = self.stored.encoding.unpack(stored, self.stored.shape)
         if tensors[key].is_meta:
             return torch.empty(self.stored.shape, dtype=UPCAST, device="meta")
         silence.check(self.stored.encoding.format, parts, self.stored.shape)

@@ -9,6 +9,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from ..calibration import Calibration
+from ..checkpoints.encodings import DIALECTS, LIGHTX2V
 from ..common import limits
 from ..common.sizes import amount
 from ..core.on_path import use_comfyui
@@ -18,7 +19,6 @@ from . import packages, search
 from .convert import convert
 from .errors import ConvertError
 from .options import KEPT, Options
-from .outputs import DIALECTS, LIGHTX2V
 from .writer import JOURNAL, PARTIAL
 
 GB = 1e9

@@ -8,6 +8,7 @@ from functools import partial
 import torch
 
 from ..checkpoints.checkpoint import StoredWeight
+from ..checkpoints.encodings import LIGHTX2V
 from ..checkpoints.expert_names import expert_of
 from ..checkpoints.layers import CODES_ONLY
 from ..checkpoints.markers import HEADER_KEY
@@ -21,7 +22,7 @@ from .dialects import choices, layer_specs, layer_tensors, needed, writable
 from .errors import ConvertError
 from .measuring import Layer, Measured, candidates, measure, stored_bytes
 from .options import KEPT, Options
-from .outputs import LIGHTX2V, Output, left_out, outputs
+from .outputs import Output, left_out, outputs
 from .progress import Progress, Steps
 from .renaming import renamed
 from .rows import ROWS_ALONE, in_parts, quantize

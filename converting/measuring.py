@@ -10,6 +10,7 @@ import torch
 
 from ..calibration import Calibration
 from ..calibration.output_error import TOKENS, drawn_activations
+from ..checkpoints.encodings import X2V
 from ..common.decibels import decibels
 from ..formats import FORMATS, SMOOTHED, fitting
 from ..kernels.activation import SIMULATED
@@ -18,7 +19,6 @@ from ..layer_rules.overrides import KEEP
 from ..layer_rules.shapes import why_not
 from .dialects import layer_specs, writable
 from .errors import ConvertError
-from .outputs import X2V
 from .rows import TILE, WHOLE, Rows
 from .smooth import Factors
 from .units import Spec

@@ -6,9 +6,9 @@ from pathlib import Path
 import torch
 
 from ..calibration import Calibration
+from ..checkpoints.encodings import COMFYUI, LIGHTX2V
 from ..layer_rules import Override
 from . import packages
-from .outputs import COMFYUI, LIGHTX2V
 
 KEPT = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 

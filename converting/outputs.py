@@ -6,14 +6,10 @@ from dataclasses import dataclass, replace
 import torch
 
 from ..checkpoints import Checkpoint
+from ..checkpoints.encodings import COMFYUI, LIGHTX2V, X2V
 from ..checkpoints.layers import SPIECE
 from ..families.rules import targets
 from .errors import ConvertError
-
-# as LightX2V's converter names and stores things; as ComfyUI's own loaders read them; as this pack's layers are saved,
-# which is the one that has every format and smoothing
-LIGHTX2V, COMFYUI, X2V = "lightx2v", "comfyui", "x2v"
-DIALECTS = (LIGHTX2V, COMFYUI, X2V)
 
 # what is no tensor of ComfyUI's models: Wan's own files have a logit scale, ComfyUI's carry the tokenizer
 ALSO_THERE = {LIGHTX2V: ("log_scale", "logit_scale"), COMFYUI: (SPIECE,), X2V: (SPIECE,)}

@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 import torch
 
 from ..calibration import Calibration, smooth_layers
+from ..checkpoints.encodings import COMFYUI, LIGHTX2V
 from ..formats import SMOOTHED
 from .errors import ConvertError
-from .outputs import COMFYUI, LIGHTX2V
 from .units import Spec, Unit
 
 Factors = dict[str, torch.Tensor]

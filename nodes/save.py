@@ -7,9 +7,9 @@ from pathlib import Path
 import comfy.utils
 from comfy_api.latest import io, ui
 
+from ..checkpoints.encodings import COMFYUI, DIALECTS, X2V
 from ..common.sizes import amount
 from ..converting import packages
-from ..converting.outputs import COMFYUI, DIALECTS, X2V
 from ..core.features import reads_int8
 from ..quantizing.left_out import left_out, left_out_of_clip
 from ..quantizing.saving import Progress, save_clip, save_model

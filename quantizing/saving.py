@@ -11,8 +11,8 @@ import comfy.sd1_clip
 import torch
 from comfy_kitchen.tensor import QuantizedTensor
 
+from ..checkpoints.encodings import COMFYUI, LIGHTX2V
 from ..converting import packages
-from ..converting.outputs import COMFYUI, LIGHTX2V
 from ..converting.units import Spec, Unit
 from ..converting.writer import Writer, reserved
 from ..families import t5

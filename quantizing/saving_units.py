@@ -8,8 +8,8 @@ from comfy_kitchen.tensor import QuantizedTensor
 
 from ..checkpoints.checkpoint import StoredWeight
 from ..checkpoints.cutting import cut
+from ..checkpoints.encodings import LIGHTX2V
 from ..converting.dialects import choices, layer_specs, layer_tensors, writable
-from ..converting.outputs import LIGHTX2V
 from ..converting.units import Spec, Unit
 from ..families.family import SAME, LightX2VNames
 from ..families.rules import targets

@@ -8,8 +8,8 @@ import torch
 from comfy_kitchen.tensor import QuantizedTensor
 
 from ..calibration import Calibration
+from ..checkpoints.encodings import LIGHTX2V
 from ..common.log import log
-from ..converting.outputs import LIGHTX2V
 from ..converting.smooth import NEEDS_CONFIG, behind_norms, factors, norm_units
 from ..converting.units import Unit
 from ..formats import format_of

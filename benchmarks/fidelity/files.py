@@ -12,9 +12,9 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from ...calibration import Calibration
+from ...checkpoints.encodings import X2V
 from ...converting.convert import convert
 from ...converting.options import Options
-from ...converting.outputs import X2V
 from ...demo.quantize import SELECTION
 from ...formats import FORMATS, family, fitting
 from ...formats.format import Format

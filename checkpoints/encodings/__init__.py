@@ -1,11 +1,11 @@
-"""How files store a quantized linear layer: the table, in the order in which a layer is held against it.
+"""How files store a quantized linear layer: the table of encodings, of which a layer's own is found by its tensors.
 
-A new encoding is one file here and one row in ENCODINGS.
+A new encoding is a row in one of the files here; a new file is named in ENCODINGS.
 """
 
 from collections.abc import Mapping
 
-from ...formats import ROTATED, family
+from ...formats import ROTATED, family, like, original
 from ..tensor_info import TensorInfo
 from . import (
     bitsandbytes,
@@ -20,41 +20,36 @@ from . import (
     nvfp4,
     smooth,
 )
-from .encoding import Encoding, Match, WrongValueError, match
+from .encoding import COMFYUI, DIALECTS, LIGHTX2V, X2V, Encoding, Match, WrongValueError, match
 from .values import INPUT_SCALES, SCALES
 
-ENCODINGS = (
-    smooth.INT8,
-    smooth.FP8,
-    channel.INT8,
-    bitsandbytes.INT8,
-    *channel.CONVROT,
-    fp8_tensor.STATIC,
-    fp8_tensor.UNCALIBRATED,
-    channel.FP8,
-    channel.E5M2,
-    fp8_block128.BLOCK128,
-    int4.PLAIN,
-    compressed_tensors.PACKED,
-    gptq.GPTQ,
-    marlin.MARLIN,
-    mxfp8.LIGHTX2V,
-    mxfp8.LIGHTX2V_WORDS,
-    mxfp8.CORE,
-    nvfp4.LIGHTX2V,
-    nvfp4.CALIBRATED,
-    nvfp4.CORE,
+ENCODINGS: tuple[Encoding, ...] = (
+    *channel.ENCODINGS,
+    *fp8_tensor.ENCODINGS,
+    *bitsandbytes.ENCODINGS,
+    *fp8_block128.ENCODINGS,
+    *marlin.ENCODINGS,
+    *int4.ENCODINGS,
+    *compressed_tensors.ENCODINGS,
+    *gptq.ENCODINGS,
+    *mxfp8.ENCODINGS,
+    *nvfp4.ENCODINGS,
+    *smooth.ENCODINGS,
 )
 
 # what the name of a layer's codes ends in -> the dtypes that they may have
 CODES: dict[str, set[str]] = {}
 # a marker's format -> the dtypes of the codes
 MARKS: dict[str, set[str]] = {}
+# dialect -> format -> the encodings that it is written in, or what repacks it is: the first one that holds the shape
+WRITTEN: dict[str, dict[str, list[Encoding]]] = {dialect: {} for dialect in DIALECTS}
 for _row in ENCODINGS:
     for _end in _row.tensors["codes"].ends:
         CODES.setdefault(_end, set()).update(_row.tensors["codes"].dtypes)
     for _mark in _row.marks:
         MARKS.setdefault(_mark, set()).update(_row.tensors["codes"].dtypes)
+    for _dialect in _row.dialects:
+        WRITTEN[_dialect].setdefault(like(_row.format, original(_row.format)), []).append(_row)
 
 *_FIRST, _LAST = sorted(
     {row.format for row in ENCODINGS} - set(ROTATED.values()) | {family(name) for name in ROTATED.values()}
@@ -63,19 +58,25 @@ WHAT_IS_READ = f"This version reads {', '.join(_FIRST)} and {_LAST}: get the mod
 
 
 def find(layer: Mapping[str, TensorInfo], mark: str | None, told: tuple[int, ...] = ()) -> Match | None:
-    """The encoding of a layer, given its tensors by the end of their name and its marker's format and shape. One from
-    which a tensor is missing only if no other fits."""
+    """The encoding of a layer, given its tensors by the end of their name and its marker's format and shape: of those
+    that fit the one that leaves the fewest tensors over, and one from which a tensor is missing only if no other
+    fits."""
     found = [hit for row in ENCODINGS if (hit := match(row, layer, mark, told)) is not None]
-    return next((hit for hit in found if not hit.missing), found[0] if found else None)
+    return min(found, key=lambda hit: (bool(hit.missing), hit.left(layer)), default=None)
 
 
 __all__ = [
     "CODES",
+    "COMFYUI",
+    "DIALECTS",
     "ENCODINGS",
     "INPUT_SCALES",
+    "LIGHTX2V",
     "MARKS",
     "SCALES",
     "WHAT_IS_READ",
+    "WRITTEN",
+    "X2V",
     "Encoding",
     "Match",
     "WrongValueError",

@@ -14,20 +14,22 @@ def shape(shapes):
     return (n, k) if same_but_ones(shapes["scale"], (n,)) else None
 
 
-def read(tensors, shape):
+def unpack(tensors, shape):
     if "order" in tensors and bool((tensors["order"] != ROWS).any()):
         remedy = "Save the model again with a bitsandbytes of 0.43 or later."
         raise WrongValueError("order", "says that the codes lie in the order of a GPU's tensor cores", remedy)
-    return channel.read({**tensors, "scale": tensors["scale"].float() / LARGEST}, shape)
+    return channel.unpack({**tensors, "scale": tensors["scale"].float() / LARGEST}, shape)
 
 
-INT8 = Encoding(
-    "int8-channel",
-    {
-        "codes": TensorRole(("weight",), ("int8",)),
-        "scale": TensorRole(("SCB",), FLOATS),
-        "order": TensorRole(("weight_format",), ("uint8",), optional=True),
-    },
-    shape,
-    read,
+ENCODINGS = (
+    Encoding(
+        "int8-channel",
+        {
+            "codes": TensorRole(("weight",), ("int8",)),
+            "scale": TensorRole(("SCB",), FLOATS),
+            "order": TensorRole(("weight_format",), ("uint8",), optional=True),
+        },
+        shape,
+        unpack,
+    ),
 )

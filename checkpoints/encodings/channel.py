@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 
 from ...formats import ROTATED
-from .encoding import Encoding, TensorRole, WrongValueError
+from .encoding import COMFYUI, LIGHTX2V, X2V, Encoding, TensorRole, WrongValueError, unchanged
 from .values import IGNORED_INPUT, SCALE, is_per_row, scale
 
 # the largest e4m3 code
@@ -20,24 +20,15 @@ def shape(shapes):
     return (n, k) if is_per_row(shapes["scale"], n, k) else None
 
 
-def read(tensors, shape):
+def unpack(tensors, shape):
     per_row = scale(tensors["scale"]).reshape(-1, 1).expand(shape[0], 1)
     return {"codes": tensors["codes"], "scale": per_row.contiguous()}
 
 
-def _encoding(name: str, dtype: str, *marks: str) -> Encoding:
-    tensors = {"codes": TensorRole(("weight",), (dtype,)), "scale": SCALE}
-    return Encoding(name, tensors, shape, read, marks=marks, ignored=IGNORED_INPUT)
-
-
-INT8 = _encoding("int8-channel", "int8", "int8_tensorwise", "int8-channel")
-FP8 = _encoding("fp8-channel", "float8_e4m3fn", "float8_e4m3fn", "fp8-channel")
-
-
-def read_e5m2(tensors, shape):
+def unpack_e5m2(tensors, shape):
     """e4m3 codes of the same values: scales are multiplied by powers of two, so that no bit of a mantissa is lost, and
     only what lies 14 powers of two below the largest of its row is rounded."""
-    codes, per_row = tensors["codes"], read(tensors, shape)["scale"]
+    codes, per_row = tensors["codes"], unpack(tensors, shape)["scale"]
     if codes.is_meta:
         return {"codes": torch.empty(shape, dtype=torch.float8_e4m3fn, device="meta"), "scale": per_row}
     values = codes.float()
@@ -49,20 +40,34 @@ def read_e5m2(tensors, shape):
     return {"codes": (values / powers).to(torch.float8_e4m3fn), "scale": per_row * powers}
 
 
+def _encoding(format_name: str, dtype: str, dialects: tuple[str, ...], marks: tuple[str, ...], **others) -> Encoding:
+    tensors = {"codes": TensorRole(("weight",), (dtype,)), "scale": SCALE}
+    return Encoding(
+        format_name, tensors, shape, unpack, unchanged, dialects, marks=marks, ignored=IGNORED_INPUT, **others
+    )
+
+
 def _unscaled(row: Encoding) -> Encoding:
     """`row` as a plain cast has it; never told by the layer alone (checkpoints/unscaled.py finds those)."""
 
-    def read(tensors, shape):
-        return row.read({**tensors, "scale": torch.ones(1)}, shape)
+    def unpack(tensors, shape):
+        return row.unpack({**tensors, "scale": torch.ones(1)}, shape)
 
-    return replace(row, tensors={"codes": row.tensors["codes"]}, read=read, marks=(), unmarked=False)
+    return replace(row, tensors={"codes": row.tensors["codes"]}, unpack=unpack, dialects=(), marks=(), unmarked=False)
 
 
-E5M2 = replace(_encoding("fp8-channel", "float8_e5m2", "float8_e5m2"), read=read_e5m2, rescaled=True)
+INT8 = _encoding("int8-channel", "int8", (LIGHTX2V, COMFYUI, X2V), ("int8_tensorwise", "int8-channel"))
+FP8 = _encoding("fp8-channel", "float8_e4m3fn", (LIGHTX2V, X2V), ("float8_e4m3fn", "fp8-channel"))
+E5M2 = replace(
+    _encoding("fp8-channel", "float8_e5m2", (), ("float8_e5m2",)), unpack=unpack_e5m2, pack=None, rescaled=True
+)
+
+ENCODINGS = (
+    INT8,
+    # told by the marker alone, which also says how wide the groups are
+    *(_encoding(name, "int8", (COMFYUI, X2V), (name,), unmarked=False) for name in ROTATED.values()),
+    FP8,
+    E5M2,
+)
 # dtype of the codes -> how they are read without a scale
 UNSCALED = {"float8_e4m3fn": _unscaled(FP8), "float8_e5m2": _unscaled(E5M2)}
-# told by the marker alone, which also says how wide the groups are
-CONVROT = tuple(
-    Encoding(name, INT8.tensors, shape, read, marks=(name,), unmarked=False, ignored=IGNORED_INPUT)
-    for name in ROTATED.values()
-)

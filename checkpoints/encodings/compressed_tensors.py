@@ -17,7 +17,7 @@ def shape(shapes):
     return int4.shape({"codes": (n, words * PER_WORD // int4.PER_BYTE), "scale": shapes["scale"]})
 
 
-def read(tensors, shape):
+def unpack(tensors, shape):
     told = tensors["weight_shape"].flatten().tolist()
     if told != list(shape):
         raise WrongValueError("weight_shape", f"says {told}, the codes make {list(shape)}")
@@ -26,14 +26,16 @@ def read(tensors, shape):
     return {"codes": codes, "scale": signed_scale(tensors["scale"]).reshape(shape[0], -1)}
 
 
-PACKED = Encoding(
-    "int4-g128",
-    {
-        "codes": TensorRole(("weight_packed",), ("int32",)),
-        "scale": TensorRole(("weight_scale",), FLOATS),
-        "weight_shape": TensorRole(("weight_shape",), ("int64", "int32")),
-        "g_idx": TensorRole(("weight_g_idx",), ("int32", "int64"), optional=True),
-    },
-    shape,
-    read,
+ENCODINGS = (
+    Encoding(
+        "int4-g128",
+        {
+            "codes": TensorRole(("weight_packed",), ("int32",)),
+            "scale": TensorRole(("weight_scale",), FLOATS),
+            "weight_shape": TensorRole(("weight_shape",), ("int64", "int32")),
+            "g_idx": TensorRole(("weight_g_idx",), ("int32", "int64"), optional=True),
+        },
+        shape,
+        unpack,
+    ),
 )

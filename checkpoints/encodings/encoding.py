@@ -1,4 +1,4 @@
-"""One row of the table of encodings: how files store a quantized linear layer."""
+"""One row of the table of encodings: how files store a quantized linear layer, unpacked when read, packed to write."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -7,13 +7,21 @@ import torch
 
 from ..tensor_info import TensorInfo
 
+# as LightX2V's converter stores things; as ComfyUI's own loaders read them; as this pack's layers are saved, which is
+# the one that has every format and smoothing
+LIGHTX2V, COMFYUI, X2V = "lightx2v", "comfyui", "x2v"
+DIALECTS = (LIGHTX2V, COMFYUI, X2V)
+
 Shapes = Mapping[str, tuple[int, ...]]
 Tensors = Mapping[str, torch.Tensor]
+# tensors, (N, K) -> tensors
+Change = Callable[[Tensors, tuple[int, int]], dict[str, torch.Tensor]]
 
 
 @dataclass(frozen=True)
 class TensorRole:
-    """One tensor of a layer. `ends`: what its name may end in, behind the layer's name and a dot."""
+    """One tensor of a layer. `ends`: what its name may end in, behind the layer's name and a dot; the first of them is
+    written."""
 
     ends: tuple[str, ...]
     dtypes: tuple[str, ...]
@@ -23,8 +31,12 @@ class TensorRole:
 @dataclass(frozen=True)
 class Encoding:
     """`tensors`: by role, "codes" among them. `shape`: the shapes by role (also "bias", if the layer has one, and
-    "marker", if that tells one) -> (N, K), or None if they are not this encoding's. `read`: the tensors by role and
-    (N, K) -> what formats.FORMATS[format] names; may raise WrongValueError.
+    "marker", if that tells one) -> (N, K), or None if they are not this encoding's.
+
+    `unpack`: the tensors by role -> those that formats.FORMATS[format] names; may raise WrongValueError. `pack`: the
+    way back, where `dialects` names those in which files are written so; what it returns beside the roles is written
+    under its own name. `multiples`: what is written has an N and a K that they divide. `padded`: N and K are rounded
+    up, and a marker tells both.
 
     `marks`: the names of a format in a marker that mean this row; `unmarked`: it is told without a marker as well.
     `ignored`: ends of further tensors that are passed over -> the note on them, "" for none. `rows`: how many of them
@@ -35,13 +47,26 @@ class Encoding:
     format: str
     tensors: Mapping[str, TensorRole]
     shape: Callable[[Shapes], tuple[int, int] | None]
-    read: Callable[[Tensors, tuple[int, int]], dict[str, torch.Tensor]]
+    unpack: Change
+    pack: Change | None = None
+    dialects: tuple[str, ...] = ()
+    multiples: tuple[int, int] = (1, 1)
+    padded: bool = False
     marks: tuple[str, ...] = ()
     unmarked: bool = True
     ignored: Mapping[str, str] = field(default_factory=dict)
     rows: int = 1
     row_axis: int = 0
     rescaled: bool = False
+
+    def holds(self, shape: tuple[int, int]) -> bool:
+        """Whether a weight of `shape` (N, K) can be written so."""
+        return not any(size % multiple for size, multiple in zip(shape, self.multiples, strict=True))
+
+    def named(self, tensors: Tensors, shape: tuple[int, int]) -> dict[str, torch.Tensor]:
+        """The tensors of the format -> those of a file, by the end of their names."""
+        packed = self.pack(tensors, shape)
+        return {self.tensors[role].ends[0] if role in self.tensors else role: packed[role] for role in packed}
 
 
 @dataclass(frozen=True)
@@ -54,6 +79,12 @@ class Match:
     shape: tuple[int, int]
     missing: tuple[str, ...] = ()
 
+    def left(self, layer: Mapping[str, TensorInfo]) -> tuple[int, int]:
+        """(tensors of the layer that it does not know, tensors that it passes over)."""
+        others = layer.keys() - set(self.ends.values())
+        ignored = others & self.encoding.ignored.keys()
+        return len(others - ignored), len(ignored)
+
 
 class WrongValueError(ValueError):
     """What a tensor holds cannot be used. `role`: which; `cause` and `remedy` as in Problem."""
@@ -61,6 +92,11 @@ class WrongValueError(ValueError):
     def __init__(self, role: str, cause: str, remedy: str = "The file is damaged: download it again."):
         super().__init__(cause)
         self.role, self.cause, self.remedy = role, cause, remedy
+
+
+def unchanged(tensors: Tensors, shape: tuple[int, int]) -> dict[str, torch.Tensor]:
+    """`pack` of an encoding whose tensors are the format's."""
+    return dict(tensors)
 
 
 def match(

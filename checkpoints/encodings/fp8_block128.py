@@ -2,7 +2,7 @@
 
 import math
 
-from .encoding import Encoding, TensorRole
+from .encoding import LIGHTX2V, X2V, Encoding, TensorRole, unchanged
 from .values import BLOCK, IGNORED_INPUT, SCALE, same_but_ones, scale
 
 
@@ -12,7 +12,7 @@ def shape(shapes):
     return (n, k) if len(size) > 1 and same_but_ones(size, _blocks(n, k)) else None
 
 
-def read(tensors, shape):
+def unpack(tensors, shape):
     return {"codes": tensors["codes"], "scale": scale(tensors["scale"]).reshape(_blocks(*shape))}
 
 
@@ -20,12 +20,16 @@ def _blocks(n, k):
     return math.ceil(n / BLOCK), math.ceil(k / BLOCK)
 
 
-BLOCK128 = Encoding(
-    "fp8-block128",
-    {"codes": TensorRole(("weight",), ("float8_e4m3fn",)), "scale": SCALE},
-    shape,
-    read,
-    marks=("fp8-block128",),
-    ignored=IGNORED_INPUT,
-    rows=BLOCK,
+ENCODINGS = (
+    Encoding(
+        "fp8-block128",
+        {"codes": TensorRole(("weight",), ("float8_e4m3fn",)), "scale": SCALE},
+        shape,
+        unpack,
+        unchanged,
+        (LIGHTX2V, X2V),
+        marks=("fp8-block128",),
+        ignored=IGNORED_INPUT,
+        rows=BLOCK,
+    ),
 )

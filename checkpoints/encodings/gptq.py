@@ -27,7 +27,7 @@ def shape(shapes):
     return (n, k) if fits else None
 
 
-def read(tensors, shape):
+def unpack(tensors, shape):
     zeros = tensors["zeros"].contiguous().view(torch.uint8)
     if not any(bool((zeros == both).all()) for both in SYMMETRIC):
         raise WrongValueError(
@@ -39,14 +39,16 @@ def read(tensors, shape):
     return {"codes": codes.reshape(shape[0], shape[1] // 2), "scale": signed_scale(tensors["scale"].t())}
 
 
-GPTQ = Encoding(
-    "int4-g128",
-    {
-        "codes": TensorRole(("qweight",), ("int32",)),
-        "scale": TensorRole(("scales",), FLOATS),
-        "zeros": TensorRole(("qzeros",), ("int32",)),
-        "g_idx": TensorRole(("g_idx",), ("int32", "int64"), optional=True),
-    },
-    shape,
-    read,
+ENCODINGS = (
+    Encoding(
+        "int4-g128",
+        {
+            "codes": TensorRole(("qweight",), ("int32",)),
+            "scale": TensorRole(("scales",), FLOATS),
+            "zeros": TensorRole(("qzeros",), ("int32",)),
+            "g_idx": TensorRole(("g_idx",), ("int32", "int64"), optional=True),
+        },
+        shape,
+        unpack,
+    ),
 )

@@ -2,9 +2,8 @@
 
 import torch
 
+from ...formats.int4_group128 import GROUP
 from .encoding import Tensors, WrongValueError
-
-GROUP = 128
 
 
 def check_order(tensors: Tensors, shape: tuple[int, int]) -> None:

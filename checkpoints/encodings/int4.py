@@ -2,10 +2,10 @@
 
 import math
 
-from .encoding import Encoding, TensorRole
+from ...formats.int4_group128 import GROUP
+from .encoding import LIGHTX2V, X2V, Encoding, TensorRole, unchanged
 from .values import SCALE, same_but_ones, signed_scale
 
-GROUP = 128
 PER_BYTE = 2
 
 
@@ -15,10 +15,18 @@ def shape(shapes):
     return (n, k) if same_but_ones(shapes["scale"], (n, math.ceil(k / GROUP))) else None
 
 
-def read(tensors, shape):
+def unpack(tensors, shape):
     return {"codes": tensors["codes"], "scale": signed_scale(tensors["scale"]).reshape(shape[0], -1)}
 
 
-PLAIN = Encoding(
-    "int4-g128", {"codes": TensorRole(("weight",), ("uint8",)), "scale": SCALE}, shape, read, marks=("int4-g128",)
+ENCODINGS = (
+    Encoding(
+        "int4-g128",
+        {"codes": TensorRole(("weight",), ("uint8",)), "scale": SCALE},
+        shape,
+        unpack,
+        unchanged,
+        (LIGHTX2V, X2V),
+        marks=("int4-g128",),
+    ),
 )

@@ -6,13 +6,15 @@ import math
 import torch
 from comfy_kitchen.float_utils import roundup
 
-from .encoding import Encoding, TensorRole
+from .encoding import COMFYUI, LIGHTX2V, X2V, Encoding, TensorRole
 from .values import IGNORED_INPUT, TILE_ROWS, block_scales, padded, tiled, unpadded
 
 BLOCK = 32
-BYTES = ("float8_e8m0fnu", "uint8")
 NOT_A_NUMBER = 0xFF
 SCALES_PER_INT32 = 4
+
+BITS = TensorRole(("weight",), ("uint8",))
+BYTES = TensorRole(("weight_scale",), ("float8_e8m0fnu", "uint8"))
 
 
 def shape(shapes):
@@ -30,7 +32,7 @@ def shape_core(shapes):
     return fitting and unpadded(fitting, shapes, BLOCK)
 
 
-def read(tensors, shape):
+def unpack(tensors, shape):
     codes = tensors["codes"].contiguous().view(torch.float8_e4m3fn)
     rows, columns = codes.shape
     scales = block_scales(tensors["scale"], rows, math.ceil(columns / BLOCK), NOT_A_NUMBER)
@@ -40,27 +42,38 @@ def read(tensors, shape):
     }
 
 
-LIGHTX2V = Encoding(
-    "mxfp8",
-    {"codes": TensorRole(("weight",), ("uint8",)), "scale": TensorRole(("weight_scale",), BYTES)},
-    shape,
-    read,
-    rows=TILE_ROWS,
-)
-LIGHTX2V_WORDS = Encoding(
-    "mxfp8",
-    {"codes": TensorRole(("weight",), ("uint8",)), "scale": TensorRole(("weight_scale",), ("int32",))},
-    shape_words,
-    read,
-    rows=TILE_ROWS,
-)
-CORE = Encoding(
-    "mxfp8",
-    {"codes": TensorRole(("weight",), ("float8_e4m3fn",)), "scale": TensorRole(("weight_scale",), BYTES)},
-    shape_core,
-    read,
-    marks=("mxfp8",),
-    unmarked=False,
-    ignored=IGNORED_INPUT,
-    rows=TILE_ROWS,
+def pack_words(tensors, shape):
+    codes = tensors["codes"][: shape[0], : shape[1]].contiguous()
+    return {"codes": codes.view(torch.uint8), "scale": tensors["scale"].view(torch.uint8).view(torch.int32)}
+
+
+def pack_core(tensors, shape):
+    # core's reader of streamed files does not know the scales' own type
+    return {"codes": tensors["codes"], "scale": tensors["scale"].view(torch.uint8)}
+
+
+ENCODINGS = (
+    Encoding("mxfp8", {"codes": BITS, "scale": BYTES}, shape, unpack, rows=TILE_ROWS),
+    Encoding(
+        "mxfp8",
+        {"codes": BITS, "scale": TensorRole(("weight_scale",), ("int32",))},
+        shape_words,
+        unpack,
+        pack_words,
+        (LIGHTX2V,),
+        rows=TILE_ROWS,
+    ),
+    Encoding(
+        "mxfp8",
+        {"codes": TensorRole(("weight",), ("float8_e4m3fn",)), "scale": BYTES},
+        shape_core,
+        unpack,
+        pack_core,
+        (COMFYUI, X2V),
+        padded=True,
+        marks=("mxfp8",),
+        unmarked=False,
+        ignored=IGNORED_INPUT,
+        rows=TILE_ROWS,
+    ),
 )

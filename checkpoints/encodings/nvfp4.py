@@ -9,7 +9,7 @@ import math
 import torch
 from comfy_kitchen.float_utils import roundup, swap_nibbles
 
-from .encoding import Encoding, TensorRole
+from .encoding import COMFYUI, LIGHTX2V, X2V, Encoding, TensorRole
 from .values import FLOATS, IGNORED_INPUT, TILE_ROWS, block_scales, one_scale, padded, tiled, unpadded
 
 BLOCK = 16
@@ -35,7 +35,7 @@ def shape_core(shapes):
     return fitting and unpadded(fitting, shapes, BLOCK)
 
 
-def _read(codes, block_scale, scale):
+def _unpack(codes, block_scale, scale):
     rows, columns = codes.shape[0], codes.shape[1] * PER_BYTE
     scales = block_scales(block_scale, rows, math.ceil(columns / BLOCK), NOT_A_NUMBER)
     return {
@@ -45,49 +45,65 @@ def _read(codes, block_scale, scale):
     }
 
 
-def read_lightx2v(tensors, shape):
+def unpack_lightx2v(tensors, shape):
     scale = 1 / one_scale(tensors["global_scale"], "global_scale")
-    return _read(swap_nibbles(tensors["codes"]), tensors["scale"], scale)
+    return _unpack(swap_nibbles(tensors["codes"]), tensors["scale"], scale)
 
 
-def read_calibrated(tensors, shape):
+def pack_lightx2v(tensors, shape):
+    codes = swap_nibbles(tensors["codes"][: shape[0], : shape[1] // PER_BYTE].contiguous())
+    return {"codes": codes, "scale": tensors["block_scale"], "global_scale": 1 / tensors["scale"]}
+
+
+def unpack_calibrated(tensors, shape):
     """alpha is what the products are multiplied by: 1 / (input_global_scale * weight_global_scale)."""
     scale = one_scale(tensors["alpha"], "alpha") * one_scale(tensors["input_global_scale"], "input_global_scale")
-    return _read(swap_nibbles(tensors["codes"]), tensors["scale"], scale)
+    return _unpack(swap_nibbles(tensors["codes"]), tensors["scale"], scale)
 
 
-def read_core(tensors, shape):
-    return _read(tensors["codes"], tensors["scale"], one_scale(tensors["scale_2"], "scale_2"))
+def unpack_core(tensors, shape):
+    return _unpack(tensors["codes"], tensors["scale"], one_scale(tensors["scale_2"], "scale_2"))
 
 
-LIGHTX2V = Encoding(
-    "nvfp4",
-    {"codes": CODES, "scale": BLOCK_SCALE, "global_scale": TensorRole(("weight_global_scale",), FLOATS)},
-    shape,
-    read_lightx2v,
-    ignored={"input_absmax": CALIBRATION, "input_global_scale": CALIBRATION, "alpha": ""},
-    rows=TILE_ROWS,
-)
-CALIBRATED = Encoding(
-    "nvfp4",
-    {
-        "codes": CODES,
-        "scale": BLOCK_SCALE,
-        "input_global_scale": TensorRole(("input_global_scale",), FLOATS),
-        "alpha": TensorRole(("alpha",), FLOATS),
-    },
-    shape,
-    read_calibrated,
-    ignored={"input_absmax": CALIBRATION},
-    rows=TILE_ROWS,
-)
-CORE = Encoding(
-    "nvfp4",
-    {"codes": CODES, "scale": BLOCK_SCALE, "scale_2": TensorRole(("weight_scale_2",), FLOATS)},
-    shape_core,
-    read_core,
-    marks=("nvfp4",),
-    unmarked=False,
-    ignored=IGNORED_INPUT,
-    rows=TILE_ROWS,
+def pack_core(tensors, shape):
+    return {"codes": tensors["codes"], "scale": tensors["block_scale"], "scale_2": tensors["scale"]}
+
+
+ENCODINGS = (
+    Encoding(
+        "nvfp4",
+        {"codes": CODES, "scale": BLOCK_SCALE, "global_scale": TensorRole(("weight_global_scale",), FLOATS)},
+        shape,
+        unpack_lightx2v,
+        pack_lightx2v,
+        (LIGHTX2V,),
+        ignored={"input_absmax": CALIBRATION, "input_global_scale": CALIBRATION, "alpha": ""},
+        rows=TILE_ROWS,
+    ),
+    Encoding(
+        "nvfp4",
+        {
+            "codes": CODES,
+            "scale": BLOCK_SCALE,
+            "input_global_scale": TensorRole(("input_global_scale",), FLOATS),
+            "alpha": TensorRole(("alpha",), FLOATS),
+        },
+        shape,
+        unpack_calibrated,
+        ignored={"input_absmax": CALIBRATION},
+        rows=TILE_ROWS,
+    ),
+    Encoding(
+        "nvfp4",
+        {"codes": CODES, "scale": BLOCK_SCALE, "scale_2": TensorRole(("weight_scale_2",), FLOATS)},
+        shape_core,
+        unpack_core,
+        pack_core,
+        (COMFYUI, X2V),
+        padded=True,
+        marks=("nvfp4",),
+        unmarked=False,
+        ignored=IGNORED_INPUT,
+        rows=TILE_ROWS,
+    ),
 )

@@ -10,7 +10,7 @@ import torch
 
 from ...formats import SMOOTHED
 from . import channel
-from .encoding import Encoding, Shapes, TensorRole, Tensors, WrongValueError
+from .encoding import X2V, Encoding, Shapes, TensorRole, Tensors, WrongValueError
 from .values import FLOATS
 
 FACTOR = "pre_quant_scale"
@@ -25,12 +25,12 @@ def shape(shapes: Shapes) -> tuple[int, int] | None:
     return fitting if shapes.get(FACTOR, (k,)) in ((k,), (1, k)) else None
 
 
-def read(tensors: Tensors, shape: tuple[int, int]) -> dict[str, torch.Tensor]:
-    return channel.read(tensors, shape) | {FACTOR: factor(tensors[FACTOR], FACTOR)}
+def unpack(tensors: Tensors, shape: tuple[int, int]) -> dict[str, torch.Tensor]:
+    return channel.unpack(tensors, shape) | {FACTOR: factor(tensors[FACTOR], FACTOR)}
 
 
-def read_affine(tensors: Tensors, shape: tuple[int, int]) -> dict[str, torch.Tensor]:
-    return channel.read(tensors, shape) | {FACTOR: affine_factor(tensors[NORM_WEIGHT], tensors[NORM_BIAS])}
+def unpack_affine(tensors: Tensors, shape: tuple[int, int]) -> dict[str, torch.Tensor]:
+    return channel.unpack(tensors, shape) | {FACTOR: affine_factor(tensors[NORM_WEIGHT], tensors[NORM_BIAS])}
 
 
 def factor(tensor: torch.Tensor, role: str) -> torch.Tensor:
@@ -56,13 +56,14 @@ def _smoothed(row: Encoding) -> Encoding:
     its own names without the factor."""
     name = SMOOTHED[row.format]
     tensors = {**row.tensors, FACTOR: TensorRole((FACTOR,), FLOATS)}
-    return replace(row, format=name, tensors=tensors, shape=shape, read=read, marks=(name,))
+    return replace(row, format=name, tensors=tensors, shape=shape, unpack=unpack, dialects=(X2V,), marks=(name,))
 
 
 INT8, FP8 = _smoothed(channel.INT8), _smoothed(channel.FP8)
+ENCODINGS = (INT8, FP8)
 
 # format of a layer by itself -> how it is read with an affine_norm beside it
 WITH_AFFINE_NORM = {
-    channel.INT8.format: replace(INT8, read=read_affine),
-    channel.FP8.format: replace(FP8, read=read_affine),
+    channel.INT8.format: replace(INT8, unpack=unpack_affine),
+    channel.FP8.format: replace(FP8, unpack=unpack_affine),
 }

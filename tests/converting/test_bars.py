@@ -5,9 +5,9 @@ import torch
 from safetensors.torch import load_file
 
 from x2v_quant.calibration import Calibration
+from x2v_quant.checkpoints.encodings import COMFYUI, LIGHTX2V, X2V
 from x2v_quant.converting import command
 from x2v_quant.converting.convert import Options, convert
-from x2v_quant.converting.outputs import COMFYUI, LIGHTX2V, X2V
 
 
 class Bar:

@@ -7,15 +7,15 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from x2v_quant.checkpoints import open_checkpoint
+from x2v_quant.checkpoints.encodings import COMFYUI, LIGHTX2V
 from x2v_quant.converting import ConvertError
-from x2v_quant.converting.dialects import WRITERS, layer_specs, layer_tensors, writable
-from x2v_quant.converting.outputs import COMFYUI, LIGHTX2V
+from x2v_quant.converting.dialects import layer_specs, layer_tensors, writable
 from x2v_quant.converting.rows import BY_CHANNEL, quantize
 from x2v_quant.formats import FORMATS
 
 # formats whose scales are rounded to what a file stores them as
 ROUNDED = (*BY_CHANNEL, "nvfp4")
-BOTH = [name for name in WRITERS[COMFYUI] if name in WRITERS[LIGHTX2V]]
+BOTH = [name for name in writable(COMFYUI) if name in writable(LIGHTX2V)]
 
 
 def held(path):
@@ -26,7 +26,7 @@ def values(weight):
     return weight.wrap(torch.float32).dequantize()
 
 
-@pytest.mark.parametrize("format_name", WRITERS[LIGHTX2V])
+@pytest.mark.parametrize("format_name", writable(LIGHTX2V))
 def test_a_file_is_what_the_format_makes_of_its_source(format_name, source, tensors, converted):
     found = held(converted(source, format=format_name))
     assert len(found) == 20
@@ -61,7 +61,7 @@ def test_a_dialect_is_changed_without_touching_a_code(format_name, there, back, 
         assert torch.equal(one[key].float(), two[key].float()), key
 
 
-@pytest.mark.parametrize("format_name", sorted(set(WRITERS[LIGHTX2V]) - set(BOTH)))
+@pytest.mark.parametrize("format_name", sorted(set(writable(LIGHTX2V)) - set(BOTH)))
 def test_what_core_cannot_read_is_not_written_in_its_dialect(format_name, source, converted):
     with pytest.raises(ConvertError, match=f"would be {format_name}, which the dialect comfyui does not have"):
         converted(source, format=format_name, dialect=COMFYUI)
@@ -69,7 +69,7 @@ def test_what_core_cannot_read_is_not_written_in_its_dialect(format_name, source
 
 @settings(max_examples=60, deadline=None)
 @given(
-    format_name=st.sampled_from(list(WRITERS[LIGHTX2V])),
+    format_name=st.sampled_from(writable(LIGHTX2V)),
     dialect=st.sampled_from([LIGHTX2V, COMFYUI]),
     rows=st.integers(1, 20),
     columns=st.integers(1, 12),

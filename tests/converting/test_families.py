@@ -7,9 +7,9 @@ from older_comfyui import in_core
 from safetensors.torch import load_file
 
 from x2v_quant.checkpoints import open_checkpoint
+from x2v_quant.checkpoints.encodings import COMFYUI, X2V
 from x2v_quant.converting.convert import convert
 from x2v_quant.converting.options import Options
-from x2v_quant.converting.outputs import COMFYUI, X2V
 
 pytestmark = pytest.mark.usefixtures("inference")
 # ends of what a quantized layer has beside its weight

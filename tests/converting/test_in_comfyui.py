@@ -7,9 +7,9 @@ import torch
 from older_comfyui import read_by_core
 from safetensors.torch import save_file
 
+from x2v_quant.checkpoints.encodings import COMFYUI
 from x2v_quant.converting import ConvertError
 from x2v_quant.converting.dialects import choices
-from x2v_quant.converting.outputs import COMFYUI
 from x2v_quant.demo import assets
 from x2v_quant.loading.dit import load_dit
 from x2v_quant.schemes import SchemeChoice

@@ -5,10 +5,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from x2v_quant.checkpoints import CheckpointError
+from x2v_quant.checkpoints.encodings import DIALECTS
 from x2v_quant.converting import ConvertError
 from x2v_quant.converting.convert import convert
 from x2v_quant.converting.options import Options
-from x2v_quant.converting.outputs import DIALECTS
 
 NORM, BIAS, HEAD = "blocks.1.norm3.weight", "blocks.0.ffn.0.bias", "head.head.weight"
 

@@ -13,10 +13,11 @@ from safetensors.torch import load_file, save_file
 
 from x2v_quant.calibration import Calibration
 from x2v_quant.checkpoints import open_checkpoint
+from x2v_quant.checkpoints.encodings import LIGHTX2V, X2V
 from x2v_quant.converting.convert import convert
 from x2v_quant.converting.errors import ConvertError
 from x2v_quant.converting.options import Options
-from x2v_quant.converting.outputs import LIGHTX2V, X2V, outputs
+from x2v_quant.converting.outputs import outputs
 from x2v_quant.converting.renaming import renamed
 from x2v_quant.layer_rules import parse_overrides
 from x2v_quant.loading.dit import load_dit

@@ -7,8 +7,8 @@ import torch
 from safetensors.torch import save_file
 
 from x2v_quant.checkpoints import open_checkpoint
+from x2v_quant.checkpoints.encodings import COMFYUI, LIGHTX2V, X2V
 from x2v_quant.converting.convert import Options, convert
-from x2v_quant.converting.outputs import COMFYUI, LIGHTX2V, X2V
 from x2v_quant.layer_rules import parse_overrides
 
 # some layers of a model

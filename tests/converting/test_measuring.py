@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from x2v_quant.calibration import Calibration, CalibrationError
+from x2v_quant.checkpoints.encodings import LIGHTX2V
 from x2v_quant.converting import ConvertError, measuring
-from x2v_quant.converting.dialects import WRITERS
+from x2v_quant.converting.dialects import layer_tensors, writable
 from x2v_quant.converting.measuring import Layer, measure, output_snr
-from x2v_quant.converting.outputs import LIGHTX2V
 from x2v_quant.converting.rows import quantize
 from x2v_quant.converting.units import Spec
 from x2v_quant.formats import FORMATS
@@ -28,7 +28,7 @@ def layer_of(weight, name="a"):
     return Layer(tuple(weight.shape), lambda: lambda start, stop: weight[start:stop].clone(), "f: a.weight", kept)
 
 
-@pytest.mark.parametrize("format_name", WRITERS[LIGHTX2V])
+@pytest.mark.parametrize("format_name", writable(LIGHTX2V))
 @pytest.mark.parametrize("shape", [(384, 256), (96, 96)], ids=str)
 def test_what_is_measured_is_the_reference_kernels_error(format_name, shape, monkeypatch):
     monkeypatch.setattr(measuring, "CHUNK", 128 * shape[1])  # the tall one in three parts
@@ -47,12 +47,12 @@ def test_what_is_measured_is_the_reference_kernels_error(format_name, shape, mon
 
 
 @settings(max_examples=20, deadline=None)
-@given(st.integers(1, 300), st.integers(1, 5), st.sampled_from(list(WRITERS[LIGHTX2V])))
+@given(st.integers(1, 300), st.integers(1, 5), st.sampled_from(writable(LIGHTX2V)))
 def test_the_bytes_are_those_of_the_tensors(rows, columns, format_name):
     weight = weight_of((rows * 32, columns * 32))
     measured = measure({"a": layer_of(weight)}, [format_name], LIGHTX2V)["a"]
     held = quantize(lambda a, b: weight[a:b].clone(), tuple(weight.shape), format_name, "here")
-    real = sum(tensor.nbytes for tensor in WRITERS[LIGHTX2V][format_name](held).values())
+    real = sum(tensor.nbytes for tensor in layer_tensors(held, LIGHTX2V).values())
     assert 0 <= measured[format_name].nbytes - real <= 400
     assert 0 <= measured[KEEP].nbytes - 2 * weight.numel() <= 200
 
@@ -88,7 +88,7 @@ def test_weights_that_are_no_numbers(value):
     weight = weight_of((256, 256))
     weight[200, 3] = value
     with pytest.raises(ConvertError, match=r"f: a\.weight holds NaN, infinity .* The model is damaged"):
-        measure({"a": layer_of(weight)}, WRITERS[LIGHTX2V], LIGHTX2V)
+        measure({"a": layer_of(weight)}, writable(LIGHTX2V), LIGHTX2V)
 
 
 def test_a_format_that_cannot_hold_a_layer_is_no_candidate_for_it():
@@ -107,7 +107,7 @@ def test_zeros_cost_nothing():
     }
 
 
-@pytest.mark.parametrize("format_name", WRITERS[LIGHTX2V])
+@pytest.mark.parametrize("format_name", writable(LIGHTX2V))
 @pytest.mark.parametrize("kind", ["heads", "heavy tails", "outlier rows"])
 def test_some_rows_tell_within_half_a_decibel_what_all_would(kind, format_name, monkeypatch):
     """Weights whose parts differ as trained ones do: in size from head to head, in tails, in a few large rows."""

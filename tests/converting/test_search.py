@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from x2v_quant.checkpoints.encodings import COMFYUI, LIGHTX2V
 from x2v_quant.converting import ConvertError
 from x2v_quant.converting.dialects import choices
 from x2v_quant.converting.measuring import Cost, candidates
-from x2v_quant.converting.outputs import COMFYUI, LIGHTX2V
 from x2v_quant.converting.search import EQUAL_SIZE, choose_size, choose_snr, chosen_bytes, search
 from x2v_quant.layer_rules import RuleError
 from x2v_quant.layer_rules.overrides import KEEP

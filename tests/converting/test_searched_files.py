@@ -9,10 +9,11 @@ from safetensors.torch import load_file, save_file
 from x2v_quant.benchmarks.wan import WanSize, dit
 from x2v_quant.calibration import Calibration
 from x2v_quant.checkpoints import open_checkpoint
+from x2v_quant.checkpoints.encodings import COMFYUI, LIGHTX2V, X2V
 from x2v_quant.cli import main
 from x2v_quant.converting import ConvertError, search
 from x2v_quant.converting.convert import Options, convert
-from x2v_quant.converting.outputs import COMFYUI, LIGHTX2V, X2V
+
 from x2v_quant.layer_rules import parse_overrides
 from x2v_quant.layer_rules.overrides import KEEP
 

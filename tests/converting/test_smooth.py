@@ -7,8 +7,8 @@ from safetensors.torch import load_file, save_file
 
 from x2v_quant.calibration import Calibration
 from x2v_quant.checkpoints import open_checkpoint
+from x2v_quant.checkpoints.encodings import COMFYUI, LIGHTX2V, X2V
 from x2v_quant.converting import ConvertError
-from x2v_quant.converting.outputs import COMFYUI, LIGHTX2V, X2V
 from x2v_quant.formats import FORMATS
 from x2v_quant.kernels.reference import reference
 from x2v_quant.layer_rules import parse_overrides

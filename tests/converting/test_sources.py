@@ -9,7 +9,7 @@ from name_tables import targets_of
 from safetensors.torch import load_file, save_file
 
 from x2v_quant.checkpoints import open_checkpoint
-from x2v_quant.converting.outputs import COMFYUI, LIGHTX2V
+from x2v_quant.checkpoints.encodings import COMFYUI, LIGHTX2V
 
 # as diffusers' own conversion of Wan names them
 DIFFUSERS = (

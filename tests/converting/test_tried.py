@@ -5,11 +5,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from x2v_quant.checkpoints import CheckpointError
+from x2v_quant.checkpoints.encodings import DIALECTS
 from x2v_quant.cli import main
 from x2v_quant.converting import ConvertError
 from x2v_quant.converting.convert import convert
 from x2v_quant.converting.options import Options
-from x2v_quant.converting.outputs import DIALECTS
 from x2v_quant.converting.tensor_file import TensorFile
 from x2v_quant.reports.checkpoint import inspect
 from x2v_quant.reports.soundness import UNTRIED

@@ -7,8 +7,8 @@ from older_comfyui import core_multiplies_int8
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from x2v_quant.checkpoints.checkpoint import StoredWeight
+from x2v_quant.checkpoints.encodings import COMFYUI
 from x2v_quant.converting.dialects import layer_tensors
-from x2v_quant.converting.outputs import COMFYUI
 from x2v_quant.formats import FORMATS
 from x2v_quant.kernels import comfy_kitchen as adapter
 from x2v_quant.kernels import why_not

@@ -9,9 +9,9 @@ from comfy_kitchen.tensor import QuantizedTensor
 from older_comfyui import core_rotates_int8
 from rotated_files import marker
 
+from x2v_quant.checkpoints.encodings import COMFYUI, LIGHTX2V, X2V
 from x2v_quant.converting.convert import convert
 from x2v_quant.converting.options import Options
-from x2v_quant.converting.outputs import COMFYUI, LIGHTX2V, X2V
 from x2v_quant.formats import FORMATS, format_of
 from x2v_quant.layer_rules import Selection
 from x2v_quant.loading.dit import load_dit

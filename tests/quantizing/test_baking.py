@@ -7,7 +7,7 @@ import torch
 from comfy.patcher_extension import PatcherInjection
 from distance import distance
 
-from x2v_quant.converting.outputs import DIALECTS, LIGHTX2V, X2V
+from x2v_quant.checkpoints.encodings import DIALECTS, LIGHTX2V, X2V
 from x2v_quant.loading.dit import load_dit
 from x2v_quant.loras import LoRAError, apply_lora
 from x2v_quant.quantizing.left_out import left_out

@@ -9,7 +9,7 @@ from older_comfyui import core_knows_minimax_h3
 from safetensors.torch import load_file
 
 from x2v_quant.checkpoints import open_checkpoint
-from x2v_quant.converting.outputs import LIGHTX2V
+from x2v_quant.checkpoints.encodings import LIGHTX2V
 from x2v_quant.loading.dit import load_dit
 from x2v_quant.quantizing.saving import save_model
 from x2v_quant.schemes import SchemeChoice

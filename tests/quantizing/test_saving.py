@@ -7,9 +7,9 @@ from distance import distance
 from older_comfyui import read_by_core
 
 from x2v_quant.checkpoints import open_checkpoint
+from x2v_quant.checkpoints.encodings import COMFYUI, DIALECTS, LIGHTX2V, X2V
 from x2v_quant.converting import ConvertError
-from x2v_quant.converting.dialects import WRITERS, choices
-from x2v_quant.converting.outputs import COMFYUI, DIALECTS, LIGHTX2V, X2V
+from x2v_quant.converting.dialects import choices, writable
 from x2v_quant.formats import FORMATS
 from x2v_quant.loading.dit import load_dit
 from x2v_quant.quantizing import QuantizeError
@@ -20,7 +20,7 @@ from x2v_quant.writing import WriteError, only_writer
 pytestmark = pytest.mark.usefixtures("inference")
 FP32 = SchemeChoice(compute_dtype="fp32")
 PLAIN = [name for name, row in FORMATS.items() if row.family == name]
-CASES = [(dialect, name) for dialect in DIALECTS for name in PLAIN if name in WRITERS[dialect]]
+CASES = [(dialect, name) for dialect in DIALECTS for name in PLAIN if name in writable(dialect)]
 
 
 @pytest.mark.parametrize("dialect,format_name", CASES)

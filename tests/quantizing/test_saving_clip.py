@@ -10,9 +10,9 @@ from name_tables import targets_of
 from older_comfyui import read_by_core
 from safetensors.torch import load_file, save_file
 
+from x2v_quant.checkpoints.encodings import COMFYUI, DIALECTS, LIGHTX2V, X2V
+from x2v_quant.converting.dialects import choices, writable
 from x2v_quant.benchmarks import encoders
-from x2v_quant.converting.dialects import WRITERS, choices
-from x2v_quant.converting.outputs import COMFYUI, DIALECTS, LIGHTX2V, X2V
 from x2v_quant.formats import FORMATS
 from x2v_quant.loading.sizes import t5_sizes
 from x2v_quant.loading.t5 import load_t5
@@ -26,7 +26,7 @@ FP32 = SchemeChoice(compute_dtype="fp32")
 # core's own loader multiplies text encoders in full precision
 AS_CORE = SchemeChoice(t5="dequant", compute_dtype="fp32")
 PLAIN = [name for name, row in FORMATS.items() if row.family == name]
-CASES = [(dialect, name) for dialect in DIALECTS for name in PLAIN if name in WRITERS[dialect]]
+CASES = [(dialect, name) for dialect in DIALECTS for name in PLAIN if name in writable(dialect)]
 # LightX2V's dialect has an input scale of 1 where there is none, and of nvfp4 1 / scale
 NOT_THE_VERY_SAME = {(LIGHTX2V, "fp8-tensor"): 0.03, (LIGHTX2V, "nvfp4"): 1e-5}
 # by these core knows a T5 XXL

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from x2v_quant.calibration import DEFAULT_ALPHA
 from x2v_quant.calibration.recorder import calibrated
 from x2v_quant.checkpoints import open_checkpoint
-from x2v_quant.converting.outputs import LIGHTX2V, X2V
+from x2v_quant.checkpoints.encodings import LIGHTX2V, X2V
 from x2v_quant.loading.dit import load_dit
 from x2v_quant.quantizing import QuantizeError, Smoother, quantize_model, select_in_model
 from x2v_quant.quantizing.saving import save_model

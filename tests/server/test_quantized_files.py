@@ -7,10 +7,10 @@ import torch
 from distance import distance
 from older_comfyui import read_by_core
 
+from x2v_quant.checkpoints.encodings import COMFYUI
 from x2v_quant.converting.convert import convert
 from x2v_quant.converting.dialects import choices
 from x2v_quant.converting.options import Options
-from x2v_quant.converting.outputs import COMFYUI
 from x2v_quant.core.features import rotates_int8
 from x2v_quant.demo import assets
 from x2v_quant.demo.graph import unet_loader

@@ -4,9 +4,9 @@ import pytest
 import torch
 from older_comfyui import core_rotates_int8
 
+from x2v_quant.checkpoints.encodings import X2V
 from x2v_quant.converting.convert import convert
 from x2v_quant.converting.options import Options
-from x2v_quant.converting.outputs import X2V
 from x2v_quant.demo import assets
 from x2v_quant.loading.dit import load_dit
 from x2v_quant.runtime.offload import OffloadSettings
