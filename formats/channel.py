@@ -1,8 +1,10 @@
-"""Weights with one scale per output channel: codes [N, K] and a float32 scale [N, 1], weight = codes * scale."""
+"""One scale per output channel: int8-channel, symmetric int8 codes [N, K], and fp8-channel, float8 e4m3fn ones; a
+float32 scale [N, 1], weight = codes * scale."""
 
 import torch
 
-from .layout import ScaledLayout, fresh, scale_for
+from .format import SCALED, Format
+from .layout import ScaledLayout, fresh, register, scale_for
 from .rounding import to_codes
 from .scaled import scaled
 
@@ -36,3 +38,23 @@ class ChannelLayout(ScaledLayout):
     def dequantize(cls, qdata, params):
         """codes.float() * scale, rounded once to params.orig_dtype."""
         return scaled(qdata, params.scale, params.orig_dtype)
+
+
+@register
+class Fp8ChannelLayout(ChannelLayout):
+    NAME = "X2VFp8Channel"
+    CODES = torch.float8_e4m3fn
+    MAX = 448.0
+
+
+@register
+class Int8ChannelLayout(ChannelLayout):
+    NAME = "X2VInt8Channel"
+    CODES = torch.int8
+    MAX = 127.0
+
+
+FORMATS = (
+    Format("fp8-channel", Fp8ChannelLayout.NAME, SCALED, "fp8", "fp8-channel", "fp8-channel"),
+    Format("int8-channel", Int8ChannelLayout.NAME, SCALED, "int8", "int8_tensorwise", "int8-channel"),
+)

@@ -7,6 +7,9 @@ from typing import Any
 import torch
 from comfy_kitchen.tensor import QuantizedTensor, get_layout_class
 
+# the tensors of most formats, see Format
+SCALED = ("codes", "scale")
+
 
 @dataclass(frozen=True)
 class Format:

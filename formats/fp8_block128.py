@@ -5,6 +5,7 @@ Blocks at the edges may be smaller; scale[i, j] belongs to rows 128 i ... and co
 
 import torch
 
+from .format import SCALED, Format
 from .layout import ScaledLayout, fresh, register, scale_for
 from .rounding import to_codes
 from .scaled import grouped, scaled, ungrouped
@@ -45,3 +46,6 @@ class Fp8Block128Layout(ScaledLayout):
 def _per_row(scale: torch.Tensor, rows: int) -> torch.Tensor:
     """[blocks of rows, blocks of columns] -> [rows, blocks of columns, 1]."""
     return scale.repeat_interleave(BLOCK, dim=0)[:rows].unsqueeze(2)
+
+
+FORMATS = (Format("fp8-block128", Fp8Block128Layout.NAME, SCALED, "fp8-group128", "fp8-block128", "fp8-block128"),)

@@ -8,6 +8,7 @@ of 448 / 28672.
 import torch
 
 from .channel import ChannelLayout
+from .format import SCALED, Format
 from .layout import register
 
 
@@ -16,3 +17,6 @@ class Fp8ReducedLayout(ChannelLayout):
     NAME = "X2VFp8Reduced"
     CODES = torch.float8_e4m3fn
     MAX = 28.0
+
+
+FORMATS = (Format("fp8-reduced", Fp8ReducedLayout.NAME, SCALED, "fp8-reduced", "fp8-channel", "fp8-channel"),)

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from .format import SCALED, Format
 from .layout import ScaledLayout, fresh, register, scale_for
 from .rounding import to_codes
 from .scaled import scaled
@@ -73,3 +74,16 @@ def core_reads(params: Any) -> bool:
     """Whether core's "float8_e4m3fn" computes this weight as we do: it takes one scale, and without an input_scale it
     would not scale activations at all."""
     return params.scale.numel() == 1 and params.input_scale.numel() == 1
+
+
+FORMATS = (
+    Format(
+        "fp8-tensor",
+        Fp8TensorLayout.NAME,
+        (*SCALED, "input_scale"),
+        "fp8-static",
+        "float8_e4m3fn",
+        "fp8-tensor",
+        core_reads,
+    ),
+)

@@ -6,6 +6,7 @@ A byte holds the code of an even k in its low nibble and of the next, odd k in i
 
 import torch
 
+from .format import SCALED, Format
 from .layout import ScaledLayout, fresh, register, scale_for
 from .rounding import to_codes
 from .scaled import grouped, scaled, ungrouped
@@ -60,3 +61,6 @@ def unpacked(nibbles: torch.Tensor) -> torch.Tensor:
     # spread over the two bytes of an int16: the low nibble comes first in memory
     wide = nibbles.to(torch.int16)
     return wide.bitwise_or_(wide << 4).bitwise_and_(0x0F0F).view(torch.int8).sub_(ZERO)
+
+
+FORMATS = (Format("int4-g128", Int4Group128Layout.NAME, SCALED, "float", "int4-g128", "int4-g128"),)

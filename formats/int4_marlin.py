@@ -12,6 +12,7 @@ there is only one group, of 32 as [4, 4, 2] with the first two axes exchanged.
 
 import torch
 
+from .format import SCALED, Format
 from .int4_group128 import GROUP, Int4Group128Layout
 from .layout import ScaledLayout, fresh, register
 
@@ -82,3 +83,6 @@ def pack_scale(scale: torch.Tensor) -> torch.Tensor:
 def unpack_scale(scale: torch.Tensor) -> torch.Tensor:
     """The inverse of `pack_scale`: both permutations are their own."""
     return pack_scale(scale.t()).t().contiguous()
+
+
+FORMATS = (Format("int4-g128-marlin", Int4MarlinLayout.NAME, SCALED, "float", "int4-g128-marlin", "int4-g128"),)

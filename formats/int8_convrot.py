@@ -10,6 +10,9 @@ import functools
 
 import torch
 
+from ..core.features import rotates_int8
+from .format import SCALED, Format
+
 NAME = "int8-convrot"
 LAYOUT = "TensorWiseINT8Layout"
 # what core takes where a marker does not say
@@ -44,3 +47,11 @@ def rotated(values: torch.Tensor, group: int) -> torch.Tensor:
     `group`."""
     # contiguous, so that the same values give the same sums
     return (values.contiguous().unflatten(1, (-1, group)) @ hadamard(group, values.device)).flatten(1)
+
+
+def _format(group: int) -> Format:
+    name, rotation = name_of(group), {"convrot": True, "convrot_groupsize": group}
+    return Format(name, LAYOUT, SCALED, name, "int8_tensorwise", NAME, settings=rotation, options={"per_channel": True})
+
+
+FORMATS = tuple(map(_format, GROUPS)) if rotates_int8() else ()

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 
 import torch
 
-from .channel import ChannelLayout
-from .fp8_channel import Fp8ChannelLayout
+from .channel import ChannelLayout, Fp8ChannelLayout, Int8ChannelLayout
+from .format import SCALED, Format
 from .fp8_reduced import Fp8ReducedLayout
-from .int8_channel import Int8ChannelLayout
 from .layout import register
 from .scaled import scaled
 
@@ -73,3 +72,13 @@ class Fp8ChannelSmoothLayout(SmoothLayout, Fp8ChannelLayout):
 @register
 class Fp8ReducedSmoothLayout(SmoothLayout, Fp8ReducedLayout):
     NAME = "X2VFp8ReducedSmooth"
+
+
+SMOOTH = (*SCALED, "pre_quant_scale")
+# marked with names of ours: core would read such an int8 layer without its pre_quant_scale
+INT8, FP8 = "int8-channel-smooth", "fp8-channel-smooth"
+FORMATS = (
+    Format(FP8, Fp8ChannelSmoothLayout.NAME, SMOOTH, "fp8-smooth", FP8, "fp8-channel"),
+    Format(INT8, Int8ChannelSmoothLayout.NAME, SMOOTH, "int8-smooth", INT8, "int8-channel"),
+    Format("fp8-reduced-smooth", Fp8ReducedSmoothLayout.NAME, SMOOTH, "fp8-reduced-smooth", FP8, "fp8-channel"),
+)
