@@ -1,4 +1,4 @@
-"""fp8-block128: float8 e4m3fn codes, one scale per block of 128 x 128 (DeepSeek's and DeepGEMM's weights).
+"""One scale per block of 128 x 128: fp8-block128, float8 e4m3fn codes (DeepSeek's and DeepGEMM's weights).
 
 Blocks at the edges may be smaller; scale[i, j] belongs to rows 128 i ... and columns 128 j ...
 """
@@ -16,13 +16,14 @@ BLOCK = 128
 @register
 class Fp8Block128Layout(ScaledLayout):
     NAME = "X2VFp8Block128"
+    CODES = torch.float8_e4m3fn
     MAX = 448.0
 
     @classmethod
     def quantize(cls, tensor, scale=None, stochastic_rounding=None, inplace_ops=False, **_):
         """[N, K] float weight -> (codes [N, K], Params with scale [ceil(N / 128), ceil(K / 128)]), in float32.
 
-        scale: None or "recalculate" takes each block's absolute maximum / 448; a tensor of that shape, or one value,
+        scale: None or "recalculate" takes each block's absolute maximum / MAX; a tensor of that shape, or one value,
         is used as it is. stochastic_rounding: a seed above 0 rounds up or down in proportion to the distance.
         """
         rows, columns = tensor.shape
@@ -32,7 +33,7 @@ class Fp8Block128Layout(ScaledLayout):
             scale = scale_for(grouped(per_row.t(), BLOCK).amax(dim=2).t().contiguous(), cls.MAX)
         scale = torch.as_tensor(scale, dtype=torch.float32, device=values.device)
         scale = scale.expand(-(-rows // BLOCK), values.shape[1]).contiguous()
-        codes = to_codes(values.div_(_per_row(scale, rows)), torch.float8_e4m3fn, cls.MAX, stochastic_rounding)
+        codes = to_codes(values.div_(_per_row(scale, rows)), cls.CODES, cls.MAX, stochastic_rounding)
         params = cls.Params(scale=scale, orig_dtype=tensor.dtype, orig_shape=(rows, columns))
         return ungrouped(codes, columns), params
 

@@ -58,11 +58,11 @@ WHAT_IS_READ = f"This version reads {', '.join(_FIRST)} and {_LAST}: get the mod
 
 
 def find(layer: Mapping[str, TensorInfo], mark: str | None, told: tuple[int, ...] = ()) -> Match | None:
-    """The encoding of a layer, given its tensors by the end of their name and its marker's format and shape: of those
-    that fit the one that leaves the fewest tensors over, and one from which a tensor is missing only if no other
-    fits."""
+    """The encoding of a layer, given its tensors by the end of their name and its marker's format and shape: the one
+    that leaves the fewest tensors over. If a tensor is missing from each that fits, the first of them."""
     found = [hit for row in ENCODINGS if (hit := match(row, layer, mark, told)) is not None]
-    return min(found, key=lambda hit: (bool(hit.missing), hit.left(layer)), default=None)
+    whole = [hit for hit in found if not hit.missing]
+    return min(whole, key=lambda hit: hit.left(layer)) if whole else next(iter(found), None)
 
 
 __all__ = [

@@ -80,8 +80,8 @@ class Match:
     missing: tuple[str, ...] = ()
 
     def left(self, layer: Mapping[str, TensorInfo]) -> tuple[int, int]:
-        """(tensors of the layer that it does not know, tensors that it passes over)."""
-        others = layer.keys() - set(self.ends.values())
+        """(tensors of the layer that the encoding does not know, tensors that it passes over)."""
+        others = layer.keys() - {end for tensor in self.encoding.tensors.values() for end in tensor.ends}
         ignored = others & self.encoding.ignored.keys()
         return len(others - ignored), len(ignored)
 

@@ -20,16 +20,10 @@ def _blocks(n, k):
     return math.ceil(n / BLOCK), math.ceil(k / BLOCK)
 
 
-ENCODINGS = (
-    Encoding(
-        "fp8-block128",
-        {"codes": TensorRole(("weight",), ("float8_e4m3fn",)), "scale": SCALE},
-        shape,
-        unpack,
-        unchanged,
-        (LIGHTX2V, X2V),
-        marks=("fp8-block128",),
-        ignored=IGNORED_INPUT,
-        rows=BLOCK,
-    ),
-)
+def _encoding(format_name: str, dtype: str, dialects: tuple[str, ...], marks: tuple[str, ...]) -> Encoding:
+    tensors = {"codes": TensorRole(("weight",), (dtype,)), "scale": SCALE}
+    others = {"marks": marks, "ignored": IGNORED_INPUT, "rows": BLOCK}
+    return Encoding(format_name, tensors, shape, unpack, unchanged, dialects, **others)
+
+
+ENCODINGS = (_encoding("fp8-block128", "float8_e4m3fn", (LIGHTX2V, X2V), ("fp8-block128",)),)

@@ -6,12 +6,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from x2v_quant.benchmarks.quantize import KINDS
 from x2v_quant.checkpoints import encodings, open_checkpoint
 from x2v_quant.checkpoints.encodings import ENCODINGS, LIGHTX2V, find
 from x2v_quant.checkpoints.tensor_info import TensorInfo
 from x2v_quant.converting.dialects import MARKER, layer_tensors, writable
 from x2v_quant.converting.rows import quantize
-from x2v_quant.demo.quantize import KINDS
 from x2v_quant.formats import FORMATS, like, original
 from x2v_quant.layer_rules.shapes import MULTIPLES
 
@@ -93,14 +93,18 @@ def test_formats_that_are_repacked_for_a_kernel_have_no_name_in_a_dialect():
         assert all(name == like(name, original(name)) for name in writable(dialect))
 
 
+def found(layer, mark):
+    """What a layer is read as, None if anything is missing."""
+    hit = find(layer, mark, (130, 200))
+    return None if hit is None or hit.missing else (hit.encoding.format, hit.encoding.unpack, hit.ends, hit.shape)
+
+
 def test_the_order_of_the_table_tells_nothing(monkeypatch, tmp_path):
     layers = [KINDS[kind](torch.randn(256, 512)) for kind in KINDS]
     layers += [row.named(stored(row, size(row, (130, 200)), 0.25).tensors, size(row, (130, 200))) for row in WRITTEN]
     layers = [infos(layer, tmp_path) for layer in layers]
     marks = [None, *encodings.MARKS]
-    before = [find(layer, mark, (130, 200)) for layer in layers for mark in marks]
+    before = [found(layer, mark) for layer in layers for mark in marks]
     monkeypatch.setattr(encodings, "ENCODINGS", ENCODINGS[::-1])
-    after = [find(layer, mark, (130, 200)) for layer in layers for mark in marks]
-    for one, other in zip(before, after, strict=True):
-        assert one == other or (one.missing and other.missing), (one, other)
-    assert any(hit is not None and hit.encoding.format == "nvfp4" for hit in before)
+    assert [found(layer, mark) for layer in layers for mark in marks] == before
+    assert sum(hit is not None for hit in before) >= len(layers)

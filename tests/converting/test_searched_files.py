@@ -13,7 +13,6 @@ from x2v_quant.checkpoints.encodings import COMFYUI, LIGHTX2V, X2V
 from x2v_quant.cli import main
 from x2v_quant.converting import ConvertError, search
 from x2v_quant.converting.convert import Options, convert
-
 from x2v_quant.layer_rules import parse_overrides
 from x2v_quant.layer_rules.overrides import KEEP
 

@@ -10,9 +10,9 @@ from name_tables import targets_of
 from older_comfyui import read_by_core
 from safetensors.torch import load_file, save_file
 
+from x2v_quant.benchmarks import encoders
 from x2v_quant.checkpoints.encodings import COMFYUI, DIALECTS, LIGHTX2V, X2V
 from x2v_quant.converting.dialects import choices, writable
-from x2v_quant.benchmarks import encoders
 from x2v_quant.formats import FORMATS
 from x2v_quant.loading.sizes import t5_sizes
 from x2v_quant.loading.t5 import load_t5
