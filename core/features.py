@@ -35,30 +35,6 @@ def rotates_int8() -> bool:
     return layout is not None and hasattr(layout.Params, "convrot")
 
 
-@functools.cache
-def fuses_activations() -> bool:
-    """Whether core has a function that hands an activation to the linear layer behind it."""
-    import comfy.ops
-
-    return hasattr(comfy.ops, "linear_input_act")
-
-
-@functools.cache
-def knows_minimax_h3() -> bool:
-    """Whether core has a model class for MiniMax-H3."""
-    import comfy.supported_models
-
-    return hasattr(comfy.supported_models, "MiniMaxH3")
-
-
-@functools.cache
-def knows_seedvr2() -> bool:
-    """Whether core has a model class for SeedVR2."""
-    import comfy.supported_models
-
-    return hasattr(comfy.supported_models, "SeedVR2")
-
-
 def takes_models_directory(comfyui: Path) -> bool:
     """Whether main.py of the ComfyUI in this folder has the option --models-directory."""
     return '"--models-directory"' in (comfyui / "comfy" / "cli_args.py").read_text(encoding="utf-8")

@@ -1,8 +1,13 @@
 """What the oldest ComfyUI that the pack runs in does not have: marks that skip tests of it, with the reason."""
 
+import comfy.ops
+import comfy.supported_models
 import pytest
 
 from x2v_quant.core import features
+
+# what came with ComfyUI 0.30
+NEWEST = hasattr(comfy.supported_models, "MiniMaxH3")
 
 core_reads_int8 = pytest.mark.skipif(
     not features.reads_int8(), reason="this ComfyUI's own loaders read no int8 layers (0.27 and newer do)"
@@ -18,19 +23,17 @@ core_requantizes_with_params = pytest.mark.skipif(
     reason="this ComfyUI quantizes patched weights without what they hold beside their codes (0.27 and newer keep it)",
 )
 core_fuses_activations = pytest.mark.skipif(
-    not features.fuses_activations(), reason="this ComfyUI has no linear_input_act (0.30 and newer have)"
+    not hasattr(comfy.ops, "linear_input_act"), reason="this ComfyUI has no linear_input_act (0.30 and newer have)"
 )
-core_knows_minimax_h3 = pytest.mark.skipif(
-    not features.knows_minimax_h3(), reason="this ComfyUI has no MiniMax-H3 (0.30 and newer have)"
-)
+core_knows_minimax_h3 = pytest.mark.skipif(not NEWEST, reason="this ComfyUI has no MiniMax-H3 (0.30 and newer have)")
 core_knows_seedvr2 = pytest.mark.skipif(
-    not features.knows_seedvr2(), reason="this ComfyUI has no SeedVR2 (0.27 and newer have)"
+    not hasattr(comfy.supported_models, "SeedVR2"), reason="this ComfyUI has no SeedVR2 (0.27 and newer have)"
 )
 core_has_all_names = pytest.mark.skipif(
-    not features.knows_minimax_h3(), reason="messages have names of nodes and options that ComfyUI 0.30 has"
+    not NEWEST, reason="messages have names of nodes and options that ComfyUI 0.30 has"
 )
 core_brings_newer_templates = pytest.mark.skipif(
-    not features.knows_minimax_h3(),
+    not NEWEST,
     reason="of templates before ComfyUI 0.30 comfy-cli gives a subgraph's widgets each other's values",
 )
 # how the names of models and families in the tests' tables begin -> what they need

@@ -9,12 +9,13 @@ import pytest
 import torch
 from comfy.weight_adapter import BypassInjectionManager
 from comfy_api.torch_helpers.torch_compile import apply_torch_compile_factory
+from older_comfyui import NEWEST
 
-from x2v_quant.core import features, private
+from x2v_quant.core import private
 
 # of releases before the newest that is tested
 OLDER = re.compile("_pin(_registered|_stack_index|_balancer_(entry|priority))?")
-newest = pytest.mark.skipif(not features.knows_minimax_h3(), reason="names are those of ComfyUI 0.30")
+newest = pytest.mark.skipif(not NEWEST, reason="names are those of ComfyUI 0.30")
 
 
 def test_the_manager_of_a_bypass():
