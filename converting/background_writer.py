@@ -1,16 +1,16 @@
-"""Work that goes on behind: a disk takes its time while the next layer is quantized."""
+"""Runs writes in a background thread while the next layer is quantized."""
 
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
-# bytes that wait at a time, and one call more
+# most bytes that wait before another call is accepted
 AHEAD = 1 << 25
 
 
-class Behind:
-    """A context manager whose calls run one after the other in a thread of its own. What one of them raises is raised
-    by a later `call`, or at the end, and no call after it is made; after an error inside, those that wait still are."""
+class BackgroundWriter:
+    """Context manager that runs calls in order in one background thread. An exception in a call is raised by a later
+    `call` or at exit, and no later call runs. If the block itself raises, waiting calls still run."""
 
     def __init__(self):
         self._pool = ThreadPoolExecutor(1)
@@ -18,7 +18,7 @@ class Behind:
         self._bytes = 0
         self._failed = False
 
-    def __enter__(self) -> "Behind":
+    def __enter__(self) -> "BackgroundWriter":
         return self
 
     def __exit__(self, kind: type | None, *_) -> None:
@@ -27,7 +27,7 @@ class Behind:
             self._wait()
 
     def call(self, nbytes: int, work: Callable, *arguments: object) -> None:
-        """work(*arguments), soon; waits while there is too much to do. nbytes: what the arguments hold."""
+        """Queue work(*arguments); blocks while more than AHEAD bytes wait. nbytes: size of the arguments."""
         while self._bytes > AHEAD:
             self._wait()
         self._bytes += nbytes

@@ -11,7 +11,7 @@ from ..formats.fp8_tensor import Fp8TensorLayout
 from ..formats.layout import scale_for
 from ..kernels.activation import NVFP4_MAX
 from .errors import ConvertError
-from .thread_pool import SideBySide
+from .thread_pool import ThreadPool
 
 # values of one chunk: they and the steps between stay in a CPU's cache
 CHUNK = 1 << 19
@@ -88,7 +88,7 @@ def in_parts(
     if factor is not None:
         rows = _divided(rows, factor)
     spans = _spans(shape)
-    with SideBySide() as workers:
+    with ThreadPool() as workers:
         scale: torch.Tensor | None = None
         if format_name in WHOLE:
             found = workers.map(lambda span: _amax(rows(*span), place), spans)

@@ -1,4 +1,4 @@
-"""Many small pieces of work at a time, each in one thread from its start to its end."""
+"""A thread pool for many small computations, each on a single thread."""
 
 import threading
 from collections import deque
@@ -10,16 +10,14 @@ import torch
 
 Item, Result = TypeVar("Item"), TypeVar("Result")
 
-# workers: each holds a chunk in float32
+# most workers; each has a chunk in float32 in memory
 MOST = 16
 
 
-class SideBySide:
-    """As many workers as torch has threads, up to MOST, each of which computes alone: threads that share a small
-    operation wait for each other longer than they work, and without end where another process has one of the cores.
-
-    A context manager; work that has not begun when it ends is dropped.
-    """
+class ThreadPool:
+    """Context manager with as many workers as torch has threads, up to MOST, each with one torch thread: threads that
+    share a small operation wait for each other longer than they compute, and much longer on a busy machine. Work that
+    has not begun at exit is dropped."""
 
     def __init__(self):
         self._threads = torch.get_num_threads()
@@ -28,11 +26,11 @@ class SideBySide:
         self._started = threading.Barrier(self._count + 1)
         self._pool = ThreadPoolExecutor(self._count, initializer=self._compute_alone)
 
-    def __enter__(self) -> "SideBySide":
+    def __enter__(self) -> "ThreadPool":
         for _ in range(self._count):
             self._pool.submit(int)
         self._started.wait()
-        # a worker's number is its own, but torch takes the last one that was set for threads to come
+        # each worker has set its own number of threads, but torch uses the last one set for new threads
         torch.set_num_threads(self._threads)
         return self
 
@@ -40,12 +38,13 @@ class SideBySide:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def _compute_alone(self) -> None:
-        torch.get_num_threads()  # a thread's first question sets its number
+        torch.get_num_threads()  # the first call in a thread initialises its number
         torch.set_num_threads(1)
         self._started.wait()
 
     def map(self, work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-        """work(item) of every item in order; two per worker are begun before their turn. Raises what `work` raises."""
+        """Yields work(item) for every item in order, with up to two items per worker queued. Raises what `work`
+        raises."""
         waiting: deque[Future] = deque()
         for item in items:
             waiting.append(self._pool.submit(self._in_this_mode, work, item))
@@ -55,6 +54,6 @@ class SideBySide:
             yield waiting.popleft().result()
 
     def _in_this_mode(self, work: Callable[[Item], Result], item: Item) -> Result:
-        """Inference mode is a thread's own."""
+        """Inference mode is per thread: set that of the thread that made the pool."""
         with torch.inference_mode(self._inference):
             return work(item)

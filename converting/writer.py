@@ -10,7 +10,7 @@ from typing import TextIO
 from ..common.sizes import amount
 from ..writing import PARTIAL, beside, check_path, only_writer, words
 from . import packages
-from .background_writer import Behind
+from .background_writer import BackgroundWriter
 from .errors import ConvertError
 from .finite import check
 from .tensor_file import TensorFile
@@ -124,13 +124,13 @@ class Writer:
     def _write_file(self, file: TensorFile, units: list[Unit], finished: set[str], journal, progress) -> None:
         file.open(fresh=not file.matches() or not finished)
         try:
-            with Behind() as behind:
+            with BackgroundWriter() as background:
                 for unit in units:
                     if unit.name not in finished:
                         for name, values in unit.parts():
                             check(values, f"{self._target.name}: {name}")
-                            behind.call(values.nbytes, file.append, name, values)
-                        behind.call(0, _note, journal, unit.name)
+                            background.call(values.nbytes, file.append, name, values)
+                        background.call(0, _note, journal, unit.name)
                     progress(unit.nbytes)
             file.close(sync=True)
         finally:
