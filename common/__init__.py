@@ -1,1 +1,1 @@
-"""What every other package may use: limits, the log, and text as a terminal may have it."""
+"""Helpers for every other package: limits, the log, text that is safe to print, how commands end."""

@@ -1,19 +1,19 @@
-"""What torch.compile does to modules: it wraps them, which puts a word into the names of all that is inside."""
+"""Names of compiled modules: torch.compile wraps a module, which adds a component to all names inside."""
 
-# the attribute of a wrapper that holds the module it was made of, and so a part of names
+# the attribute of the wrapper that holds the original module, and so a component of names
 COMPILED = "_orig_mod"
 
 
 def plain_name(name: str) -> str:
-    """The name of a module or tensor as in the file, compiled or not."""
+    """The name of a module or tensor without the wrappers' components: as in the file."""
     return ".".join(part for part in name.split(".") if part != COMPILED)
 
 
 def is_compiled(module: object) -> bool:
-    """Whether torch.compile made this module of another."""
+    """Whether the module is a wrapper of torch.compile."""
     return hasattr(module, COMPILED)
 
 
 def uncompiled(module):
-    """The module that a compiled one was made of; any other as it is."""
+    """The original module of a compiled one; any other module as it is."""
     return getattr(module, COMPILED, module)

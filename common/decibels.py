@@ -1,14 +1,14 @@
-"""Signal to noise in dB."""
+"""Signal-to-noise ratios in dB."""
 
 import math
 
-# dB beyond which a difference is float32's own rounding; what is identical gets it too
+# dB beyond which a difference is float32's own rounding; also the value for identical results
 CEILING = 100.0
 
 
 def decibels(signal: float, noise: float, ceiling: float = CEILING) -> float:
-    """10 log10(signal / noise) of two energies, at most `ceiling`; -inf where the noise is infinite or no number, or
-    there is no signal."""
+    """10 log10(signal / noise) of two energies, at most `ceiling`; -inf if the noise is infinite or NaN, or there is no
+    signal."""
     if noise <= signal * 10 ** (-ceiling / 10):
         return ceiling
     ratio = signal / noise

@@ -1,4 +1,4 @@
-"""How a command tells its report, and how it ends before its time: Ctrl-C, a signal, a reader that has gone."""
+"""Prints a command's report, and handles early ends: Ctrl-C, signals, a closed pipe."""
 
 import errno
 import io
@@ -16,14 +16,14 @@ INTERRUPTED = 130  # as a shell says it of SIGINT
 UNREAD = 141  # and of SIGPIPE
 STOPPED = "stopped"
 PIECE = 4096  # characters
-# a closed pipe, as Windows says it too
+# errors for a closed pipe, on Windows too
 GONE = (errno.EPIPE, errno.EINVAL)
-# what ends a program that does not ask for it, as far as the system has it
+# signals that end a program, as far as the system has them
 ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name))
 
 
 def write(name: str, lines: Iterable[str]) -> None:
-    """To standard output, each as one line: what is in it and came from outside neither ends it nor moves a cursor."""
+    """Print each of `lines` to standard output as one line; control characters in it are escaped."""
     if sys.stdout is None:  # closed by who started the program
         return
     # a console may lack the characters of a file's name
@@ -36,7 +36,7 @@ def write(name: str, lines: Iterable[str]) -> None:
 
 @contextmanager
 def quiet(name: str) -> Iterator[None]:
-    """No traceback for Ctrl-C, for a reader that went away, or for a report that its disk has no room for."""
+    """Context manager that ends without a traceback on Ctrl-C, a closed pipe or a full disk under the output."""
     try:
         try:
             yield
@@ -54,14 +54,15 @@ def quiet(name: str) -> Iterator[None]:
 
 @contextmanager
 def at_once(name: str) -> Iterator[None]:
-    """Ctrl-C ends the program on the spot: for imports, which have nothing to undo and may swallow an exception."""
+    """Context manager in which Ctrl-C ends the program at once: for imports, which may swallow an exception."""
     with _handled(signal.SIGINT, lambda *_: _leave(name), signal.default_int_handler):
         yield
 
 
 @contextmanager
 def in_time(name: str, seconds: float = END_SECONDS) -> Iterator[None]:
-    """Ctrl-C raises KeyboardInterrupt; if the block is not left within `seconds`, the program ends all the same."""
+    """Context manager in which Ctrl-C raises KeyboardInterrupt; if the block does not end within `seconds`, the program
+    does."""
     timer = threading.Timer(seconds, _leave, (name,))
     timer.daemon = True
 
@@ -79,7 +80,7 @@ def in_time(name: str, seconds: float = END_SECONDS) -> Iterator[None]:
 
 @contextmanager
 def signals_as_exits() -> Iterator[None]:
-    """A signal that would end the program raises SystemExit, so that what was started is stopped on the way out."""
+    """Context manager in which signals that would end the program raise SystemExit, so that `finally` blocks run."""
     with ExitStack() as stack:
         for number in ENDING:
             stack.enter_context(_handled(number, lambda number, _: sys.exit(128 + number), signal.SIG_DFL))
@@ -88,7 +89,7 @@ def signals_as_exits() -> Iterator[None]:
 
 @contextmanager
 def _handled(number: int, handler: Callable, default: object) -> Iterator[None]:
-    """Where the signal has its default: who started the program may have it ignored (nohup, a shell's &)."""
+    """Install `handler` only if the signal has its default: the parent may have it ignored (nohup, a shell's &)."""
     if threading.current_thread() is not threading.main_thread() or signal.getsignal(number) is not default:
         yield
         return
@@ -100,7 +101,7 @@ def _handled(number: int, handler: Callable, default: object) -> Iterator[None]:
 
 
 def _pieces(text: str) -> Iterator[str]:
-    """An unbuffered stream (PYTHONUNBUFFERED) loses what a pipe did not take of one write."""
+    """The text in pieces: an unbuffered stream (PYTHONUNBUFFERED) loses what a pipe did not take of one write."""
     return (text[start : start + PIECE] for start in range(0, len(text), PIECE))
 
 
@@ -117,7 +118,7 @@ def _written(name: str) -> Iterator[None]:
 
 
 def _forget() -> None:
-    """What could not be written: the interpreter tries again at its end."""
+    """Drop what could not be written, which the interpreter would try again at its end."""
     with open(os.devnull, "w") as nowhere:
         for stream in filter(None, (sys.stdout, sys.stderr)):
             with suppress(OSError):
@@ -127,7 +128,7 @@ def _forget() -> None:
 
 
 def _say(name: str, text: str) -> None:
-    """Past Python's streams, which may be what has failed."""
+    """Write to standard error without Python's streams, which may have failed."""
     with suppress(OSError):
         os.write(2, f"{name}: {text}\n".encode())
 

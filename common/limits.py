@@ -1,4 +1,4 @@
-"""Every limit on what comes from outside: sizes, counts, depths and seconds, each with the reason for its number."""
+"""All limits on input from outside: sizes, counts, depths and seconds, each with the reason for its value."""
 
 # files that are read
 HEADER_BYTES = 100_000_000  # of a safetensors header: the format's own upper bound

@@ -1,4 +1,4 @@
-"""The pack's log: each message is one line, whatever is in the names that it quotes."""
+"""The pack's log. Each message is one line; control characters in it are escaped."""
 
 import logging
 

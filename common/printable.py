@@ -1,9 +1,9 @@
-"""Text from outside (names in files, a server's words) as it may stand in a terminal or a log."""
+"""Makes text from outside (names in files, a server's messages) safe for a terminal or a log."""
 
 import unicodedata
 
-# control characters and line ends, format characters (what turns the direction of text, what has no width), halves of
-# pairs: they move a terminal's cursor, forge a line or hide what is there
+# control characters and line ends, format characters (text direction, zero width), lone surrogates: they move a
+# terminal's cursor, forge a line or hide text
 HIDDEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 
 
@@ -18,14 +18,14 @@ def printable(text: str) -> str:
 
 
 class PrintableError(Exception):
-    """An error whose message is one line, whatever is in the names and values that it quotes."""
+    """An error whose message is one line; control characters in quoted names and values are escaped."""
 
     def __str__(self) -> str:
         return printable(super().__str__())
 
 
 class LinesError(PrintableError):
-    """An error with a message of several lines: what it quotes is made printable before they are joined."""
+    """An error whose message has several lines, each made printable."""
 
     def __str__(self) -> str:
         return "\n".join(map(printable, Exception.__str__(self).split("\n")))

@@ -1,1 +1,1 @@
-"""What is asked of the ComfyUI that is installed here: where it is, and what it brings."""
+"""The ComfyUI that is installed here: where it is, which features it has, and what is read of its private state."""

@@ -1,4 +1,4 @@
-"""What the ComfyUI that runs here brings and an older one lacks: a probe for each. None of them asks for a version."""
+"""Probes for features that older releases of ComfyUI lack. They test for the feature, not for a version."""
 
 import functools
 from pathlib import Path
@@ -10,7 +10,7 @@ from comfy_kitchen.tensor import QuantizedTensor
 
 @functools.cache
 def requantizes_with_params() -> bool:
-    """Whether core keeps what belongs to a quantized weight beside its codes when it writes a patched one back."""
+    """Whether core keeps all parameters of a quantized weight when it requantizes a patched one."""
     return hasattr(QuantizedTensor, "requantize_from_float")
 
 

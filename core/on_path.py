@@ -1,4 +1,4 @@
-"""Where ComfyUI is, and ComfyUI as a library for commands that run outside its server."""
+"""Finds ComfyUI, and puts it on the Python path for commands that run outside its server."""
 
 import os
 import sys
@@ -10,8 +10,7 @@ PACK = Path(__file__).resolve().parents[1]
 
 
 class StartError(LinesError, RuntimeError):
-    """There is no ComfyUI, or its server did not start, or started without our nodes; the message ends with the tail
-    of its log."""
+    """There is no ComfyUI, or its server did not start or lacks our nodes; then the message ends with its log."""
 
 
 def find_comfyui() -> Path:
@@ -26,7 +25,7 @@ def find_comfyui() -> Path:
 
 
 def use_comfyui(cpu: bool = False) -> Path:
-    """Put ComfyUI on the path, on CPU if there is no GPU or for `cpu`, unless it runs already; returns its folder.
+    """Put ComfyUI on the path, unless it runs already, and return its folder. cpu: run it on the CPU, as without a GPU.
     Raises StartError if there is none."""
     path = find_comfyui()
     if "comfy.cli_args" in sys.modules:

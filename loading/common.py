@@ -23,9 +23,9 @@ INCOMPLETE = "The file is incomplete or was made for another version of this mod
 OTHER_VARIANT = (
     "The file belongs to a variant of this model that this ComfyUI does not know: update ComfyUI or use another file."
 )
-# what constructors raise for sizes that do not go together
+# what constructors raise for inconsistent sizes
 UNBUILT = (AssertionError, AttributeError, IndexError, RecursionError, TypeError, ValueError, ZeroDivisionError)
-# torch's words for a tensor of another shape, and QuantLinear's
+# torch's message for a tensor of another shape -> QuantLinear's message
 SIZE = r"torch\.Size\((\[[\d, ]*\])\)"
 MISMATCH = re.compile(
     rf"size mismatch for ([^:\n]+): copying a param with shape {SIZE} from [^(\n]+ current model is {SIZE}\."
@@ -35,13 +35,13 @@ DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
 
 def read_file(path) -> dict[str, torch.Tensor]:
-    """Core's reader, so that weights stay in the file until core streams them."""
+    """Read a file with core's reader, so that weights stay mapped from it until core streams them."""
     return comfy.utils.load_torch_file(str(path))
 
 
 def compute_dtype(choice: SchemeChoice, device: torch.device, fp16_is_safe: bool = True) -> torch.dtype:
-    """The dtype that activations have between layers: the user's, or the fastest 16-bit type that `device` has, or
-    float32. fp16_is_safe=False (T5, whose feed-forward overflows it) leaves float16 out."""
+    """The dtype of activations between layers: the user's choice, else the fastest 16-bit dtype of `device`, else
+    float32. fp16_is_safe: whether float16 is allowed; T5's feed-forward layers overflow it."""
     if choice.compute_dtype != AUTO:
         return DTYPES[choice.compute_dtype]
     if device.type == "cpu":
@@ -77,10 +77,10 @@ def make_plan(checkpoint: Checkpoint, component: str, choice: SchemeChoice, devi
 
 
 def state_dict(weights: Weights, plan: Plan) -> dict[str, torch.Tensor]:
-    """ComfyUI's names -> tensors; quantized weights as QuantizedTensors of the plan's compute dtype, in the formats
-    that the plan, which is filled here, stores them as. Conversions run on the plan's device, layer by layer.
+    """ComfyUI's names -> tensors. Fills `plan`; quantized weights become QuantizedTensors of its compute dtype in the
+    formats that it assigns. Conversions run on the plan's device, layer by layer.
 
-    Raises SchemeMismatchError for a layer whose shape the scheme's format cannot hold, NoKernelError as `Plan.assign`.
+    Raises SchemeMismatchError for a layer whose shape the scheme's format cannot store, NoKernelError as `Plan.assign`.
     """
     result = dict(weights.plain)
     say(plan, weights.notes)
@@ -101,7 +101,7 @@ def state_dict(weights: Weights, plan: Plan) -> dict[str, torch.Tensor]:
 
 
 def say(plan: Plan, notes: list[str]) -> None:
-    """What whoever loads a file is told of it: in the log, and in the report of its kernels."""
+    """Report notes on a file: in the log, and in the plan's report."""
     plan.notes += notes
     for note in notes:
         log.warning("%s: %s", plan.title, note)
@@ -116,7 +116,7 @@ def _converted(weight, target: str, place: str):
 
 @contextmanager
 def same_shapes(file: str) -> Iterator[None]:
-    """Around the loading of a state dict. Raises CheckpointError for a tensor of another shape than the model's."""
+    """Context manager around load_state_dict. Raises CheckpointError for a tensor of another shape than the model's."""
     try:
         yield
     except RuntimeError as error:
@@ -130,7 +130,7 @@ def same_shapes(file: str) -> Iterator[None]:
 
 @contextmanager
 def buildable(file: str) -> Iterator[None]:
-    """Around what reads a model's sizes off its tensors. Raises CheckpointError for shapes that tell none."""
+    """Context manager around code that infers a model's sizes. Raises CheckpointError for shapes that no model has."""
     try:
         yield
     except CheckpointError:
@@ -142,17 +142,17 @@ def buildable(file: str) -> Iterator[None]:
 
 
 def assign(model: torch.nn.Module, sd: dict[str, torch.Tensor], file: str) -> list[str]:
-    """Give a model on the meta device its weights. What to say of it, and what is raised: see check_complete."""
+    """Load `sd` into a model on the meta device. Returns notes and raises as `check_complete`."""
     with same_shapes(file):
         model.load_state_dict(dict(sd), strict=False, assign=True)
     return check_complete(model, counts(sd), file)
 
 
 def check_complete(model: torch.nn.Module, given: Mapping[str, int], file: str) -> list[str]:
-    """What to say of a `model` that was just loaded from the weights in `given` (name -> how many values), if it has no
-    place for single numbers that stand beside its layers, such as a step.
+    """Notes on single values in the file that the loaded model does not have, such as a training step. given: name ->
+    number of values of the tensors in the file.
 
-    Raises CheckpointError if it misses a weight or has no place for one: core only logs both.
+    Raises CheckpointError if the model lacks a weight or the file has one that the model does not: core only logs both.
     """
     places = {name for name, _ in model.named_parameters()} | {name for name, _ in model.named_buffers()}
     empty = [f"{n}.weight" for n, m in model.named_modules() if isinstance(m, QuantLinear) and m.weight is None]
@@ -167,19 +167,19 @@ def check_complete(model: torch.nn.Module, given: Mapping[str, int], file: str) 
 
 
 def counts(sd: Mapping[str, torch.Tensor]) -> dict[str, int]:
-    """Name -> how many values."""
+    """Name -> number of values."""
     return {name: tensor.numel() for name, tensor in sd.items()}
 
 
 def wanted(sd: dict[str, torch.Tensor], name: str, file: str) -> torch.Tensor:
-    """The tensor that tells a dimension of the model. Raises CheckpointError if the file lacks it."""
+    """sd[name], a tensor that sizes are inferred from. Raises CheckpointError if it is missing."""
     if name not in sd:
         raise Problem(file, name, "is missing", INCOMPLETE).error()
     return sd[name]
 
 
 def announce(plan: Plan) -> None:
-    """The plan in the log: a line, and one for the fallback if there is one."""
+    """Log the plan: a line, and one for the fallback if there is one."""
     groups = ", ".join(f"{g['layers']} layers {g['format']} on {g['kernel']}" for g in plan.summary())
     log.info("%s: %s", plan.title, groups)
     if plan.fallback():

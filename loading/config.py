@@ -1,4 +1,4 @@
-"""`config` in a file's metadata: a table from which core takes what weights do not tell, and which may be anything."""
+"""The entry `config` in a file's metadata: untrusted JSON from which core takes sizes that weights do not tell."""
 
 import json
 import re
@@ -10,18 +10,18 @@ from ..checkpoints import CheckpointError, Problem, Weights
 from ..common.limits import MODEL_LAYERS, MODEL_SIZE
 
 CONFIG, SIZES = "config", "transformer"
-# the one size of a Wan model that core does not read off the weights, and what it assumes
+# the one size of a Wan model that core does not infer from the weights, and core's default
 TEXT_DIM, WAN_TEXT_DIM = "text_dim", 4096
 TEXT = "text_embedding.0"
 EITHER = "The file is incomplete, or config in its metadata is of another model: get it again, or without that entry."
 OTHER_FILE = "Get this model as another file, or without that entry."
-# torch's words for a tensor that cannot be, in an error that may be anything else
+# torch's words in an error for an impossible tensor size
 NO_SIZE = re.compile("negative dimension|overflow")
 
 
 def with_config(weights: Weights, name: str) -> dict[str, str]:
-    """The file's metadata, with the width of a Wan model's text as its weights have it. Raises CheckpointError for
-    numbers that no model has."""
+    """The file's metadata, with the text width of a Wan model taken from its weights. Raises CheckpointError for sizes
+    that no model has."""
     metadata = dict(weights.metadata)
     table = _table(metadata.get(CONFIG, "{}"))
     if table is None:
@@ -39,8 +39,8 @@ def with_config(weights: Weights, name: str) -> dict[str, str]:
 
 @contextmanager
 def blamed(metadata: dict[str, str]) -> Iterator[None]:
-    """Around the making of a model: where tensors do not fit one whose sizes the file tells, either is wrong, and
-    CheckpointError says so. The width of a text is not asked."""
+    """Context manager around building a model. If tensors do not fit and the metadata has sizes other than the text
+    width, the CheckpointError says that either may be wrong."""
     try:
         yield
     except CheckpointError as error:
@@ -51,13 +51,13 @@ def blamed(metadata: dict[str, str]) -> Iterator[None]:
 
 
 def is_of_sizes(error: Exception) -> bool:
-    """Whether an error in building a model is one of the sizes that were asked for, and not of memory or of shapes."""
+    """Whether an error in building a model is due to the sizes in the metadata, not to memory or tensor shapes."""
     return not isinstance(error, RuntimeError) or isinstance(error, RecursionError) or bool(NO_SIZE.search(str(error)))
 
 
 def _table(text: str) -> dict | None:
-    """The configuration with a table of sizes, be it a list of pairs as core takes it too; None for what is none, which
-    is core's to refuse where it reads it."""
+    """The parsed configuration with its sizes as a dict (core also takes a list of pairs); None if it is malformed,
+    which core refuses where it reads it."""
     try:
         table = json.loads(text)
         return {**table, SIZES: dict(table.get(SIZES, {}))}
@@ -66,7 +66,7 @@ def _table(text: str) -> dict | None:
 
 
 def _numbers(sizes: dict) -> list[tuple[str, int | float]]:
-    """(name, number), also of those in lists and tables under a name."""
+    """(name, number) pairs, also for numbers in lists and tables under a name."""
     left, found = list(sizes.items()), []
     while left:
         key, value = left.pop()
@@ -78,5 +78,5 @@ def _numbers(sizes: dict) -> list[tuple[str, int | float]]:
 
 
 def _limit(key: str, tensors: int) -> int:
-    """Every layer that is counted has a tensor."""
+    """The largest allowed value of a size; a number of layers cannot exceed the number of tensors."""
     return min(MODEL_LAYERS, tensors) if "layers" in key or "blocks" in key else MODEL_SIZE

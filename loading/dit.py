@@ -33,11 +33,11 @@ UNKNOWN = "Update ComfyUI or use another file."
 
 
 def load_dit(path: str, choice: SchemeChoice | None = None, unquantized: bool = False, disable_dynamic: bool = False):
-    """File or folder -> ModelPatcher whose linear layers are quantized; the plan is `patcher.model.x2v_plan`.
+    """File or folder -> ModelPatcher with quantized linear layers; its plan is `patcher.model.x2v_plan`.
 
-    unquantized: a model that is not will do too. disable_dynamic: core asks for it when it reloads the model for
-    torch.compile or a second GPU. Raises CheckpointError, UnknownSchemeError, SchemeMismatchError or NoKernelError
-    before anything is sampled.
+    unquantized: accept an unquantized model too. disable_dynamic: without dynamic VRAM; core passes it when it reloads
+    the model for torch.compile or a second GPU. Raises CheckpointError, UnknownSchemeError, SchemeMismatchError or
+    NoKernelError.
     """
     choice = choice or SchemeChoice()
     checkpoint = open_checkpoint(path)
@@ -57,9 +57,9 @@ def load_dit(path: str, choice: SchemeChoice | None = None, unquantized: bool = 
 
 
 def build_dit(sd: dict[str, torch.Tensor], weights: Weights, plan: Plan, name: str, **options):
-    """The ModelPatcher of `sd`, made of `weights`; core gives the model what it has by default in all other respects.
-    options: of core's loader. Raises CheckpointError, in the words of the file called `name`, for what core does not
-    know and for what it would not use or miss."""
+    """The ModelPatcher of the state dict `sd` of `weights`, built by core's loader with its defaults. name: the file's,
+    for messages. options: for core's loader. Raises CheckpointError for a model that core does not know, and for
+    missing and unused tensors."""
     given = counts(sd)
     metadata = with_config(weights, name)
     model_options = {"custom_operations": operations(plan), "dtype": _storage_dtype(weights.plain, plan.compute_dtype)}
@@ -81,7 +81,7 @@ def build_dit(sd: dict[str, torch.Tensor], weights: Weights, plan: Plan, name: s
 
 
 def _storage_dtype(plain: dict[str, torch.Tensor], compute: torch.dtype) -> torch.dtype:
-    """Unquantized weights are kept in the compute dtype if it has 16 bits, else as the file has most of them."""
+    """The dtype for unquantized weights: the compute dtype if it has 16 bits, else the most frequent of the file."""
     if compute != torch.float32:
         return compute
     sizes: dict[torch.dtype, int] = {}

@@ -1,4 +1,4 @@
-"""Wan 2.2 A14B: the high- and the low-noise expert as two MODELs, of which the idle one makes room for the other."""
+"""Loads the high- and the low-noise expert of Wan 2.2 A14B as two MODELs; the idle one makes room for the other."""
 
 import weakref
 from dataclasses import dataclass
@@ -16,15 +16,12 @@ from ..schemes import SchemeChoice
 from .dit import load_dit
 
 WRAPPER = "x2v_idle_expert"
-HEADROOM = 1.1  # what core adds to the weights it is about to load
+HEADROOM = 1.1  # core's factor on the size of weights to load
 
 
 def load_experts(high: str, low: str, choice: SchemeChoice | None = None, unquantized: bool = False):
-    """Two files or folders -> (high-noise ModelPatcher, low-noise ModelPatcher). unquantized: such models will do too.
-
-    Raises CheckpointError if the two do not belong together or their names say that they are swapped; else as
-    `load_dit`.
-    """
+    """Two files or folders -> (high-noise ModelPatcher, low-noise ModelPatcher). unquantized: accept unquantized models
+    too. Raises CheckpointError if the two are no pair or their names say that they are swapped; else as `load_dit`."""
     check_pair(Path(high), Path(low))
     models = load_dit(high, choice, unquantized=unquantized), load_dit(low, choice, unquantized=unquantized)
     for model, expert in zip(models, (HIGH, LOW), strict=True):
@@ -47,9 +44,9 @@ def check_pair(high: Path, low: Path) -> None:
 
 @dataclass(frozen=True, eq=False)
 class BeforeLoading:
-    """A wrapper of PREPARE_SAMPLING: what is loaded of the partner makes room before core loads the expert. `ours` and
-    `partners`: the torch models of the two experts and all that were made from them; both experts' wrappers have the
-    same two sets, which keep nothing alive."""
+    """PREPARE_SAMPLING wrapper: before core loads this expert, the loaded models of its partner make room. `ours`,
+    `partners`: torch models of this expert and of its partner, copies included, as weak references. The wrappers of
+    both experts share the two sets."""
 
     ours: weakref.WeakSet
     partners: weakref.WeakSet
@@ -62,21 +59,21 @@ class BeforeLoading:
 
 
 def make_room_for_each_other(first: ModelPatcher, second: ModelPatcher) -> None:
-    """Before one of the models, or a clone of it, is loaded to sample, the other leaves VRAM first."""
+    """Pair two models: before one of them, or a clone, is loaded for sampling, the other is unloaded first."""
     sides = weakref.WeakSet((first.model,)), weakref.WeakSet((second.model,))
     for model, (ours, partners) in zip((first, second), (sides, sides[::-1]), strict=True):
         model.add_wrapper_with_key(WrappersMP.PREPARE_SAMPLING, WRAPPER, BeforeLoading(ours, partners))
 
 
 def stay_paired(patcher: ModelPatcher) -> None:
-    """For a patcher that was cloned from an expert's and has got another model: the partner makes room for it too."""
+    """Keep the pairing for a patcher that was cloned from an expert's and has got another model since."""
     for wrapper in patcher.get_wrappers(WrappersMP.PREPARE_SAMPLING, WRAPPER):
         wrapper.ours.add(patcher.model)
 
 
 def let_leave_first(idle: torch.nn.Module, model: ModelPatcher, noise_shape, conds) -> None:
-    """idle: the other expert's module. Under dynamic VRAM its pages become the first that are taken when memory runs
-    out; else it is unloaded as far as `model` and its activations need, before core looks for anything to unload."""
+    """Make the other expert, `idle`, the first to leave VRAM. Under dynamic VRAM its pages get the lowest priority;
+    else it is unloaded here as far as `model` and its activations need."""
     device = model.load_device
     pages = getattr(idle, "dynamic_vbars", {}).get(device)
     if model.is_dynamic() and pages is not None:
@@ -86,7 +83,7 @@ def let_leave_first(idle: torch.nn.Module, model: ModelPatcher, noise_shape, con
 
 
 def memory_needed(model: ModelPatcher, noise_shape, conds) -> float:
-    """Bytes that core will want to be free before it loads `model`, by its own formula."""
+    """Bytes that core wants free before it loads `model`, by core's own formula."""
     activations, _ = comfy.sampler_helpers.estimate_memory(model, noise_shape, conds)
     weights = model.model_size() - model.loaded_size()
     reserved = comfy.model_management.extra_reserved_memory()
@@ -94,11 +91,11 @@ def memory_needed(model: ModelPatcher, noise_shape, conds) -> float:
 
 
 def free_from(idle: torch.nn.Module, needed: float, device: torch.device) -> None:
-    """Unload from `idle` alone what lacks to `needed` bytes of free memory on `device`, all of it at most."""
+    """Unload as much of `idle`, and of no other model, as `needed` bytes of free memory on `device` require."""
     others = [loaded for loaded in comfy.model_management.current_loaded_models if _module(loaded) is not idle]
     comfy.model_management.free_memory(needed, device, keep_loaded=others)
 
 
 def _module(loaded) -> torch.nn.Module | None:
-    """The module of a model that core has loaded, None if its last user is gone."""
+    """The torch model of an entry in core's list of loaded models, None if its last user is gone."""
     return loaded.model.model if loaded.model is not None else None

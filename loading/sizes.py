@@ -1,6 +1,6 @@
-"""What core's constructors take, read off the shapes of a model's weights.
+"""Infers the arguments of core's constructors from the shapes of a model's weights.
 
-All raise CheckpointError for a tensor that is missing and for shapes that tell no sizes.
+All functions raise CheckpointError for a missing tensor and for shapes that no model has.
 """
 
 import itertools
@@ -21,7 +21,7 @@ Weights = dict[str, torch.Tensor]
 
 
 def wan_sizes(sd: Weights, file: str) -> dict:
-    """The arguments of core's WanModel for text or images to video, as core's own detection reads them."""
+    """The arguments of core's WanModel (text or image to video), as core's own detection infers them."""
     with buildable(file):
         width = wanted(sd, "head.modulation", file).shape[-1]
         text = sd.get(f"{TEXT}.weight")
@@ -41,7 +41,7 @@ def wan_sizes(sd: Weights, file: str) -> dict:
 
 
 def t5_sizes(sd: Weights, file: str) -> dict[str, int]:
-    """The fields of core's umt5 configuration that the weights' shapes tell."""
+    """The fields of core's umt5 configuration that follow from the shapes."""
     block = "encoder.block.0.layer"
     with buildable(file):
         vocab_size, d_model = wanted(sd, "shared.weight", file).shape
@@ -57,7 +57,7 @@ def t5_sizes(sd: Weights, file: str) -> dict[str, int]:
 
 
 def clip_vision_sizes(sd: Weights, file: str) -> dict:
-    """Core's configuration of a CLIP vision encoder; image statistics are CLIP's."""
+    """Core's configuration of a CLIP vision encoder, with CLIP's image statistics."""
     prefix = "vision_model."
     with buildable(file):
         hidden, _, patch_size, _ = wanted(sd, f"{prefix}embeddings.patch_embedding.weight", file).shape

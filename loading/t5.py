@@ -24,11 +24,11 @@ def load_t5(
     unquantized: bool = False,
     disable_dynamic: bool = False,
 ):
-    """File -> comfy.sd.CLIP; the plan is `clip.cond_stage_model.x2v_plan`.
+    """File -> comfy.sd.CLIP; its plan is `clip.cond_stage_model.x2v_plan`.
 
-    tokenizer: a sentencepiece file, a folder with spiece.model or a safetensors file that carries one, which goes
-    before the checkpoint's own; None looks in the checkpoint and beside it. unquantized: an encoder that is not
-    quantized will do too. Raises CheckpointError, UnknownSchemeError, SchemeMismatchError or NoKernelError.
+    tokenizer: a sentencepiece file, a folder with spiece.model or a safetensors file that contains one; None takes the
+    checkpoint's own or one beside it. unquantized: accept an unquantized encoder too. Raises CheckpointError,
+    UnknownSchemeError, SchemeMismatchError or NoKernelError.
     """
     choice = choice or SchemeChoice()
     checkpoint = open_checkpoint(path)
@@ -68,7 +68,7 @@ def _load_patcher(*args, disable_dynamic: bool = False):
 
 
 def model_options(sd: dict[str, torch.Tensor], plan: Plan, file: str) -> dict:
-    """What core builds the encoder by."""
+    """The model options with which core builds the encoder."""
     return {
         "custom_operations": operations(plan),
         "dtype": wanted(sd, "encoder.final_layer_norm.weight", file).dtype,

@@ -1,4 +1,4 @@
-"""Where the umt5 tokenizer comes from: LightX2V's .pth files do not carry one."""
+"""Finds the umt5 tokenizer, which LightX2V's .pth files do not contain."""
 
 from pathlib import Path
 
@@ -8,20 +8,20 @@ import torch
 from ..checkpoints import CheckpointError, open_checkpoint
 
 SPIECE = "spiece.model"
-# where LightX2V's model folders keep it, and where users drop it; relative to the checkpoint's folder and its parent
+# its paths in LightX2V's model folders and in users' folders; relative to the checkpoint's folder and its parent
 BESIDE = (Path("google/umt5-xxl") / SPIECE, Path("umt5-xxl") / SPIECE, Path(SPIECE))
 
-# an embedding has a few rows to spare; another T5's tokenizer has an eighth of umt5's pieces
+# least share of the embedding's rows that have a piece: a few rows are spare, another T5's tokenizer has an eighth
 SMALLEST_SHARE = 0.5
 
 
 def find_tokenizer(
     checkpoint: Path, own: torch.Tensor | None, picked: str | None, vocab_size: int
 ) -> tuple[torch.Tensor, list[str]]:
-    """(the sentencepiece model as uint8 bytes, what whoever loads it is told): from the file or folder that the user
-    picked, else the checkpoint's `own`, else from beside the checkpoint, also where its own cannot be used.
+    """(sentencepiece model as uint8 bytes, notes). Taken from the file or folder `picked` by the user; else from the
+    checkpoint (`own`); else, or if that is unusable, from beside the checkpoint.
 
-    Raises CheckpointError if there is none, or if it is for another vocabulary than the embedding's `vocab_size` rows.
+    Raises CheckpointError if there is none, or if it does not fit an embedding of `vocab_size` rows.
     """
     if picked is not None:
         return _checked(_read(Path(picked)), Path(picked), vocab_size), []

@@ -1,4 +1,4 @@
-"""Files that the pack writes: names that every system takes, one writer at a time, whole or not there at all."""
+"""Writes files safely: names valid on every system, one writer at a time, complete or not there at all."""
 
 from .errors import WriteError, words
 from .locking import only_writer

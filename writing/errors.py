@@ -1,4 +1,4 @@
-"""Why a file cannot be written, in words for the person who asked for it."""
+"""The error for a file that cannot be written, and messages for the system's errors."""
 
 import errno
 from pathlib import Path
@@ -7,11 +7,11 @@ from ..common.printable import PrintableError
 
 
 class WriteError(PrintableError, ValueError):
-    """The message names file, cause and remedy in one or two sentences."""
+    """A file cannot be written. The message names file, cause and remedy in one or two sentences."""
 
 
 def words(target: Path, error: OSError) -> str:
-    """What a disk has said, when it was asked to write `target`."""
+    """The message for an OSError in writing `target`."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"{target} does not fit on its disk. Make room, or choose another target."
     if error.errno == errno.EFBIG:

@@ -1,4 +1,4 @@
-"""One writer for each target: a lock of the operating system's, which ends with the process that holds it."""
+"""One writer per target file, by a lock of the operating system, which ends with the process that has it."""
 
 import contextlib
 import errno
@@ -11,7 +11,7 @@ from .errors import WriteError
 from .names import PARTIAL, beside
 
 LOCK = f"{PARTIAL}.lock"
-# a file system that has no locks, as Lustre mounted without them: writers there are not kept apart
+# errors of file systems without locks, such as Lustre mounted without them: there is no protection there
 NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)
 
 if os.name == "nt":
@@ -42,10 +42,10 @@ else:
 
 @contextlib.contextmanager
 def only_writer(target: Path) -> Iterator[None]:
-    """While it lasts, no other process or thread of this pack writes `target`, whose folder exists. A lock file that a
-    killed process has left holds nobody up.
+    """While the context is open, no other process or thread of this pack writes `target`. Its folder has to exist. A
+    lock file left by a killed process does not block.
 
-    Raises WriteError if another one is writing, OSError if the folder takes no files.
+    Raises WriteError if another one is writing, OSError if no file can be made in the folder.
     """
     path = beside(target, LOCK)
     file = _locked(path, target)

@@ -1,4 +1,4 @@
-"""Names of files that every system takes: what Linux writes, people copy to Windows, where some names are devices."""
+"""File names that are valid on every system: people copy files from Linux to Windows, where some names are devices."""
 
 import errno
 import hashlib
@@ -14,29 +14,29 @@ DEVICES = {
     *("CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"),
     *(f"{port}{number}" for port in ("COM", "LPT") for number in "0123456789¹²³"),
 }
-# a colon is a drive, or a stream that no list of files shows
+# a colon means a drive, or an alternate stream, which no list of files shows
 REFUSED = frozenset('<>:"/\\|?*')
 # control characters, halves of surrogate pairs, line and paragraph separators
 CATEGORIES = ("Cc", "Cs", "Zl", "Zp")
-# they turn the order of what is shown: "gpj.exe" for "exe.jpg"
+# bidirectional controls reverse what is shown: "gpj.exe" for "exe.jpg"
 TURNING = frozenset(map(chr, (*range(0x202A, 0x202F), *range(0x2066, 0x206A))))
 
-# of what has no name yet
+# extension of an unfinished file
 PARTIAL = ".partial"
-# the longest ending that any writer puts behind a target's name
+# the longest extension that any writer adds to a target's name
 ENDING_BYTES = len(f"{PARTIAL}.journal")
 
 
 def check_name(name: str) -> None:
-    """Raise WriteError unless a file or folder called `name`, one part of a path, can be on every system."""
+    """Raise WriteError unless `name`, one component of a path, is valid on every system."""
     cause = unfit(name)
     if cause:
         raise WriteError(f"{name!r} is no name for a file: {cause}. Choose another one.")
 
 
 def check_path(path: Path) -> None:
-    """Raise WriteError if the last part of `path`, or a folder on the way that is still to be made, has no name that
-    every system takes, or the disk takes none as long."""
+    """Raise WriteError if the last component of `path`, or a parent folder that does not exist yet, has a name that is
+    not valid on every system or too long for the disk."""
     for part in (path, *path.parents):
         if part != path and os.path.lexists(part):
             break
@@ -49,7 +49,7 @@ def check_path(path: Path) -> None:
 
 
 def beside(path: Path, ending: str) -> Path:
-    """`path` with `ending` behind its name, which is shortened to what a disk takes: always to the same one."""
+    """`path` with `ending` added to its name. A name too long for disks is shortened, deterministically."""
     name = path.name
     room = limits.NAME_BYTES - ENDING_BYTES
     if _length(name) > room:
@@ -59,7 +59,7 @@ def beside(path: Path, ending: str) -> Path:
 
 
 def unfit(name: str) -> str:
-    """Why a file or folder cannot be called that on every system, "" if it can."""
+    """Why a name is not valid on every system, "" if it is."""
     if name in ("", ".", ".."):
         return "it is empty or leads elsewhere"
     if any(unicodedata.category(char) in CATEGORIES or char in TURNING for char in name):
@@ -78,5 +78,5 @@ def unfit(name: str) -> str:
 
 
 def _length(name: str) -> int:
-    """In what this system counts."""
+    """Length in the units that this system limits: UTF-16 units on Windows, else bytes."""
     return len(name.encode("utf-16-le")) // 2 if os.name == "nt" else len(name.encode())

@@ -1,4 +1,4 @@
-"""A small file that is there as a whole or not at all, whatever happens while it is written."""
+"""Writes a small file atomically: complete or not there, whatever happens in between."""
 
 import contextlib
 import os
@@ -13,11 +13,11 @@ from .names import PARTIAL, beside, check_path
 
 @contextlib.contextmanager
 def whole_file(path: Path, overwrite: bool = False) -> Iterator[BinaryIO]:
-    """A file to write to, which gets the name `path` at the end, once the disk has all of it; after an error nothing
-    is left. Folders on the way are made.
+    """Context manager with a binary file to write to. It gets the name `path` at the end, once everything is on disk;
+    after an error nothing is left. Parent folders are made.
 
-    Raises WriteError if it is there already and not to be overwritten, if another process is writing it, for a name
-    that not every system takes, and in place of the OSError of a disk.
+    Raises WriteError if the file exists and `overwrite` is off, if another process is writing it, for a name that is
+    not valid on every system, and in place of an OSError.
     """
     check_path(path)
     try:
@@ -35,8 +35,8 @@ def whole_file(path: Path, overwrite: bool = False) -> Iterator[BinaryIO]:
 
 
 def made_folder(path: Path) -> Path:
-    """The folder, made with those on the way. Raises WriteError for a name that not every system takes, for what is no
-    folder, and in place of the OSError of a disk."""
+    """Make the folder and its parents, and return it. Raises WriteError for a name that is not valid on every system,
+    if a file is there, and in place of an OSError."""
     check_path(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -49,7 +49,7 @@ def made_folder(path: Path) -> Path:
 
 @contextlib.contextmanager
 def _partial(path: Path) -> Iterator[Path]:
-    """Where the file lies until it is whole; nothing is there before, and after."""
+    """The path of the unfinished file, removed before and after."""
     partial = beside(path, PARTIAL)
     partial.unlink(missing_ok=True)
     try:
