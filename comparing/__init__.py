@@ -1,4 +1,4 @@
-"""Two forms of one model, side by side: what each step, each layer and the result lose."""
+"""Compares two forms of one model: the error of each step, of each layer and of the result."""
 
 from .errors import CompareError
 

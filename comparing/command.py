@@ -1,4 +1,4 @@
-"""The command line's part: options, the run, and what it says."""
+"""x2v-quant compare: its options, its run and its report."""
 
 import argparse
 import os
@@ -12,11 +12,11 @@ from ..writing import made_folder, whole_file
 from .errors import CompareError
 
 PICTURES = ("heat_map", "error_plot")
-# large enough for every layer to see what it sees in earnest
+# default size in pixels and frames, large enough for realistic inputs of all layers
 SIZE, FRAMES = (512, 320), 9
-# the prompt that a seed makes has the seed as it is, the negative one the next
+# the random prompt uses the seed itself, the negative one seed + 1
 MOST_SEED = 2**64 - 2
-# pixels that hold a patch of every family's latent, and the most that core's nodes take
+# least and most pixels: a patch of every family's latent, and the limit of core's nodes
 SIDES = 32, 16384
 MOST_STEPS, MOST_CFG, SHIFTS = 10000, 100.0, (0.01, 100.0)  # as the nodes take them
 
@@ -64,8 +64,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> dict:
-    """Report.as_dict, with the files, the settings and the report as Markdown. Raises CompareError and what the
-    loaders raise."""
+    """Report.as_dict with the files, the settings and the report as Markdown. Raises CompareError and what the loaders
+    raise."""
     for path in (options.reference, options.candidate, options.t5, options.vae):
         if path is not None and not os.path.exists(path):
             raise CompareError(f"There is nothing at {path}. Check the path.")
@@ -82,12 +82,12 @@ def run(options: argparse.Namespace) -> dict:
 
 
 def lines(found: dict) -> list[str]:
-    """The report for a person."""
+    """The report as text."""
     return [f"{found['candidate']} against {found['reference']}", "", *found["markdown"].splitlines()]
 
 
 def ok(found: dict) -> bool:
-    """Whether the candidate's latents are numbers."""
+    """Whether the candidate's latents are finite."""
     return found["latent_error"] is not None
 
 
@@ -101,7 +101,7 @@ def _run(options: argparse.Namespace) -> dict:
     from .sampling import Settings
     from .text import describe
 
-    # core would take another one in silence
+    # core would silently take another one
     _require("--sampler", options.sampler, KSampler.SAMPLERS)
     _require("--scheduler", options.scheduler, KSampler.SCHEDULERS)
     settings = Settings(options.seed, options.steps, options.cfg, options.sampler, options.scheduler)

@@ -1,4 +1,4 @@
-"""Two models with the same noise and conditioning, step by step and layer by layer. Needs ComfyUI on the path."""
+"""Compares two models with the same noise and conditioning, by step and by layer. Needs ComfyUI on the path."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,30 +14,30 @@ from .sampling import Job
 from .verdict import verdict
 from .watch import Watch
 
-STEPS = 3  # at which layers are compared
+STEPS = 3  # number of steps at which layers are compared
 SAME = "Connect two forms of the same model."
-# decide by what the model predicts how many steps they make
+# samplers whose number of steps depends on the model's output
 ADAPTIVE = ("dpm_adaptive",)
 
-# (steps done, of both models together, the clean latent as the model predicts it now)
+# (steps done, total steps of both models, predicted clean latent)
 Tick = Callable[[int, int, torch.Tensor], None]
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """`latents`: what the reference and the candidate sampled."""
+    """`latents`: the results of the reference and of the candidate."""
 
     report: Report
     latents: tuple[torch.Tensor, torch.Tensor]
 
 
 def compare(reference, candidate, job: Job, vae=None, tick: Tick = lambda *_: None) -> Comparison:
-    """Sample `reference` and `candidate` (ModelPatchers of any loader), each once.
+    """Sample `reference` and `candidate` (ModelPatchers of any loader) once each and compare.
 
-    Both models' layers see the same inputs: rows of what the reference's layers got at STEPS of the steps, shown to the
-    candidate's layers at the same step. The reference's predicted latents of all steps stay in RAM. vae: core's VAE,
-    decodes both results. Raises CompareError for models whose layers or noise levels differ, for noise levels that are
-    no numbers, for no step and for a sampler without fixed steps.
+    Layers are compared on the same inputs: rows of the reference's inputs at STEPS steps are also passed to the
+    candidate's layers at the same step. The reference's predicted latents of all steps stay in RAM. vae: core's VAE, to
+    decode both results; None for no pictures. Raises CompareError for models whose layers or noise levels differ, for
+    noise levels that are not finite, if there is no step, and for a sampler without a fixed number of steps.
     """
     sizes = matching_sizes(reference, candidate)
     total = _step_count(job, reference, candidate)
@@ -64,7 +64,7 @@ def compare(reference, candidate, job: Job, vae=None, tick: Tick = lambda *_: No
 
 
 def matching_sizes(reference, candidate) -> Sizes:
-    """Every linear layer -> (out_features, in_features). Raises CompareError unless both models have the same."""
+    """Linear layer -> (out_features, in_features). Raises CompareError unless both models have the same."""
     ours, theirs = (_sizes(patcher) for patcher in (reference, candidate))
     for names, others, words in ((ours, theirs, "candidate"), (theirs, ours, "reference")):
         missing = next((name for name in names if name not in others), None)
@@ -80,15 +80,15 @@ def matching_sizes(reference, candidate) -> Sizes:
 
 
 def spread(total: int) -> tuple[int, ...]:
-    """STEPS of `total` steps from the first to the last, in order; all of fewer."""
+    """STEPS evenly spaced indices of `total` steps, first and last included; all if there are fewer."""
     wanted = min(STEPS, total)
     return tuple(round(place * (total - 1) / max(wanted - 1, 1)) for place in range(wanted))
 
 
 def flat(latent: torch.Tensor) -> torch.Tensor:
-    """Its values in one row on the CPU: a latent of several parts (video and sound) is core's NestedTensor."""
-    parts: Sequence[torch.Tensor] = latent.unbind() if latent.is_nested else (latent,)
-    return torch.cat([part.detach().float().cpu().flatten() for part in parts])
+    """The values of a latent as a vector, float32 on the CPU. Video with sound is core's NestedTensor."""
+    tensors: Sequence[torch.Tensor] = latent.unbind() if latent.is_nested else (latent,)
+    return torch.cat([tensor.detach().float().cpu().flatten() for tensor in tensors])
 
 
 def _sizes(patcher) -> Sizes:
@@ -124,12 +124,12 @@ def _step_count(job: Job, reference, candidate) -> int:
 
 
 def _pictures(vae, true: torch.Tensor, got: torch.Tensor) -> tuple[float, float | None]:
-    """(PSNR, SSIM) of the decoded latents; no SSIM of pictures that are smaller than its window."""
+    """(PSNR in dB, SSIM) of the decoded latents. SSIM is None for pictures smaller than its window."""
     x, y = (_frames(vae, latent) for latent in (true, got))
     return psnr(x, y, float("inf")), ssim(x, y) if min(x.shape[1:3]) >= WINDOW else None
 
 
 def _frames(vae, latent: torch.Tensor) -> torch.Tensor:
-    """[frames, height, width, channels] in 0 to 1, of all videos of a batch."""
+    """The decoded latent, [frames, height, width, channels] in 0 to 1, all videos of a batch in a row."""
     images = vae.decode(latent.unbind()[0] if latent.is_nested else latent)
     return images.reshape(-1, *images.shape[-3:]).cpu()

@@ -1,4 +1,4 @@
-"""What both pictures share: colours, fonts, and a picture as core's IMAGE."""
+"""Colours, fonts and conversion to core's IMAGE, for both pictures."""
 
 import numpy
 import torch

@@ -1,4 +1,4 @@
-"""The error over the steps as a picture."""
+"""A picture of the error over the steps."""
 
 import math
 from collections.abc import Sequence
@@ -8,16 +8,16 @@ from PIL import Image, ImageDraw
 from .drawing import GRID, INK, LINE, MARGIN, PAPER, font
 
 SIZE = (720, 360)
-LEFT, BOTTOM = 76, 52  # what the numbers beside the axes take
+LEFT, BOTTOM = 76, 52  # room for the numbers beside the axes
 TICKS = 4
 MOST_NUMBERS = 20  # below the horizontal axis
-FINE = 0.1  # scales that end below it have three digits behind the point
+FINE = 0.1  # scales that end below it have three decimals
 COLOUR, DOT = "#3b75af", 4
 TITLE = "error of the predicted latent, |difference| / |latent|"
 
 
 def error_plot(steps: Sequence[float]) -> Image.Image:
-    """RGB. A point for each step from the left, on a scale that begins at 0; steps that are no number have none."""
+    """RGB picture with a point for each step, on a scale from 0. Steps that are not finite have no point."""
     picture = Image.new("RGB", SIZE, PAPER)
     draw = ImageDraw.Draw(picture)
     text = font()
@@ -45,7 +45,7 @@ def error_plot(steps: Sequence[float]) -> Image.Image:
 
 
 def point(step: int, error: float, steps: int, highest: float) -> tuple[int, int]:
-    """Where the plot has the error of a step, in pixels from the top left."""
+    """The position of a step's error in the plot, in pixels from the top left."""
     width, height = SIZE[0] - LEFT - 2 * MARGIN, SIZE[1] - 2 * MARGIN - LINE - BOTTOM
     x = LEFT + MARGIN // 2 + round(width * step / max(steps - 1, 1))
     return x, SIZE[1] - BOTTOM - round(height * error / highest)

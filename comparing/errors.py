@@ -1,4 +1,4 @@
-"""What keeps two models from being compared, in words for the person who connected them."""
+"""The error for two models that cannot be compared."""
 
 from ..common.printable import PrintableError
 

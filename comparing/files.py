@@ -1,4 +1,4 @@
-"""Model files as ComfyUI holds them, for the command line. Needs ComfyUI on the path."""
+"""Loads models and VAEs for the command line. Needs ComfyUI on the path."""
 
 from pathlib import Path
 
@@ -12,10 +12,8 @@ from .errors import CompareError
 
 
 def load_model(path: Path):
-    """ModelPatcher of a diffusion model: a quantized one and one in several files by our loader, the others by core's.
-
-    Raises CheckpointError, CompareError and what load_dit raises.
-    """
+    """The ModelPatcher of a diffusion model: our loader for quantized models and folders, core's for others. Raises
+    CheckpointError, CompareError and what load_dit raises."""
     if path.is_dir() or open_checkpoint(path).formats:
         return load_dit(str(path), unquantized=True)
     tensors, metadata = comfy.utils.load_torch_file(str(path), return_metadata=True)
@@ -29,7 +27,7 @@ def load_model(path: Path):
 
 
 def load_vae(path: Path) -> comfy.sd.VAE:
-    """Raises CheckpointError for a file that is broken, CompareError for what is no VAE."""
+    """Load a VAE. Raises CheckpointError for a broken file, CompareError for one that is no VAE."""
     if path.is_dir():
         raise CompareError(f"{path.name} is a folder. Give the file of a VAE.")
     open_checkpoint(path)

@@ -1,4 +1,4 @@
-"""The layers of all blocks as a picture: a column per block, a row per kind of layer, signal to noise as colour."""
+"""A heat map of the layers: a column per block, a row per kind of layer, signal to noise as colour."""
 
 import math
 import re
@@ -9,21 +9,21 @@ from PIL import Image, ImageColor, ImageDraw
 from .drawing import INK, LINE, MARGIN, PAPER, font
 from .layers import Layer
 
-WIDTH = 1000  # of all columns together, unless they get smaller than CELLS allows
+WIDTH = 1000  # of all columns, within the limits of CELLS
 CELLS = (12, 44)  # least and largest width of a column
 HEIGHT = 22  # of a row
 NUMBER_NEEDS = 26  # pixels for a number in a cell
 LEGEND_CELL = 60
 EMPTY = "no layers in blocks were compared"
-# from a low to a high signal-to-noise ratio
+# colours from a low to a high signal-to-noise ratio
 SCALE = ("#440154", "#3b528b", "#21918c", "#5ec962", "#fde725")
 IDENTICAL, BROKEN = "#d9d9d9", "#d62728"
-# "blocks.3.ffn.0" -> ("blocks.3", "ffn.0"); what has no number with something behind it is in no block
+# "blocks.3.ffn.0" -> ("blocks.3", "ffn.0"); a name without a number that is followed by more is in no block
 BLOCK = re.compile(r"(?P<block>.*?\b\d+)\.(?P<kind>.+)")
 
 
 def heat_map(layers: Sequence[Layer]) -> Image.Image:
-    """RGB. Layers outside of blocks are left out. Grey: the same bits; red: not a number."""
+    """RGB picture. Layers outside of blocks are left out. Grey: identical bits; red: not a number."""
     cells = {place: layer for layer in layers if (place := block_and_kind(layer.name))}
     blocks = list(dict.fromkeys(block for block, _ in cells))
     kinds = list(dict.fromkeys(kind for _, kind in cells))
@@ -51,13 +51,13 @@ def heat_map(layers: Sequence[Layer]) -> Image.Image:
 
 
 def block_and_kind(name: str) -> tuple[str, str] | None:
-    """None for a layer outside of blocks."""
+    """(block, kind of layer), None for a layer outside of blocks."""
     found = BLOCK.fullmatch(name)
     return None if found is None else (found["block"], found["kind"])
 
 
 def colour_of(snr: float, span: tuple[float, float]) -> tuple[int, int, int]:
-    """RGB for a value in dB on the scale from span[0] to span[1]."""
+    """RGB colour of a value in dB on the scale from span[0] to span[1]."""
     if not math.isfinite(snr):
         return ImageColor.getrgb(IDENTICAL if snr > 0 else BROKEN)
     low, high = span
@@ -68,7 +68,7 @@ def colour_of(snr: float, span: tuple[float, float]) -> tuple[int, int, int]:
 
 
 def _columns(draw, blocks: list[str], left: int, top: int, column: int, text) -> None:
-    """The stack's name above its first block, and below it numbers of as many blocks as there is room for."""
+    """Draw the list's name above its first block, and below it the numbers of as many blocks as there is room for."""
     stack, free = None, {"name": 0.0, "number": 0.0}
     for place, block in enumerate(blocks):
         name, _, number = block.rpartition(".")

@@ -1,4 +1,4 @@
-"""Both models' layers on the same inputs: what the reference's layers get to see is drawn and shown to the others."""
+"""Compares the layers of two models on the same inputs: rows sampled from the inputs of the reference's layers."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from .metrics import energy
 from .storage import stored
 
 ROWS = 64  # tokens of each layer at each step
-DRAWN = 4  # times as many are drawn first, since the padding behind a prompt counts once
+DRAWN = 4  # times as many are sampled first, because equal rows (a prompt's padding) count once
 FEWEST = 4
 MEMORY = 2**30  # bytes of RAM for all that is kept
 SEED = 0
@@ -22,8 +22,9 @@ Sizes = dict[str, tuple[int, int]]
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer of both models. `reference`, `candidate`: how each holds it, see storage.stored; `signal`: |y|^2 of the
-    reference's outputs, `noise`: |y' - y|^2 of the candidate's on the same inputs, both over all rows and steps."""
+    """A layer of both models. `shape`: (out_features, in_features). `reference`, `candidate`: how each model stores its
+    weight (storage.stored). `signal`: |y|^2 of the reference's outputs, `noise`: |y' - y|^2 of the candidate's on the
+    same inputs, both summed over all rows and steps."""
 
     name: str
     shape: tuple[int, int]
@@ -34,18 +35,18 @@ class Layer:
 
     @property
     def snr(self) -> float:
-        """Of the output, dB; inf for the same bits, -inf where it is no number."""
+        """Signal-to-noise ratio of the output in dB; inf if identical, -inf if not a number."""
         return decibels(self.signal, self.noise, float("inf"))
 
     @property
     def share(self) -> float:
-        """Noise over signal; inf where it is no number."""
+        """Noise over signal; inf if not a number."""
         ratio = 0.0 if self.noise == 0 else self.noise / self.signal if self.signal else float("inf")
         return ratio if ratio < float("inf") else float("inf")
 
 
 class Layers:
-    """`record` sees the reference's layers, `measure` then the candidate's; both are what a Watch calls."""
+    """Callbacks for a Watch: `record` for the reference's layers, then `measure` for the candidate's."""
 
     def __init__(self, sizes: Sizes, steps: Collection[int]):
         bytes_of_a_row = sum(torch.float32.itemsize * (n + k) for n, k in sizes.values())
@@ -57,13 +58,15 @@ class Layers:
         self._found: dict[str, Layer] = {}
 
     def record(self, step: int, name: str, layer: torch.nn.Module, x: torch.Tensor) -> None:
-        """Keep rows of x [..., K] and what the layer makes of them alone: kernels round a larger batch otherwise."""
+        """Keep rows of x [..., K] and the layer's output for these rows alone, since kernels round larger batches
+        differently."""
         rows = self._draw(x.reshape(-1, x.shape[-1]))
         self._stored[name] = stored(layer)
         self._kept[step, name] = rows.cpu(), layer.forward(rows).cpu()
 
     def measure(self, step: int, name: str, layer: torch.nn.Module, x: torch.Tensor) -> None:
-        """Show the layer the rows of this step; x tells the device and dtype that it computes in."""
+        """Call the layer on the kept rows of this step and add up signal and noise. x: only its device and dtype are
+        used."""
         kept = self._kept.pop((step, name), None)
         if kept is None:
             return
@@ -76,11 +79,11 @@ class Layers:
         self._found[name] = Layer(name, self._sizes[name], self._stored[name], stored(layer), signal, noise)
 
     def found(self) -> tuple[Layer, ...]:
-        """Layers that both models have called, in the order of the model."""
+        """The layers that both models have called, in model order."""
         return tuple(self._found[name] for name in self._sizes if name in self._found)
 
     def _draw(self, x: torch.Tensor) -> torch.Tensor:
-        """Rows of x [tokens, K] that differ, at random, on its device."""
+        """Random distinct rows of x [tokens, K], on its device."""
         drawn = x[torch.randperm(len(x), generator=self._generator)[: DRAWN * self._rows].to(x.device)]
         _, first = numpy.unique(drawn.float().cpu().numpy(), axis=0, return_index=True)
         return drawn[torch.from_numpy(numpy.sort(first)[: self._rows]).to(x.device)]

@@ -1,4 +1,4 @@
-"""What a comparison found."""
+"""The result of a comparison as data."""
 
 import math
 from dataclasses import dataclass
@@ -9,9 +9,8 @@ from .verdict import Verdict
 
 @dataclass(frozen=True)
 class Report:
-    """`steps`: |x0' - x0| / |x0| of the clean latent as both models predict it at each step, in the order of the steps;
-    `result`: the same of what is sampled in the end; `psnr` (dB) and `ssim`: of the decoded result, None without a VAE;
-    `layers`: see Layer."""
+    """`steps`: relative error |x0' - x0| / |x0| of the predicted clean latent at each step. `result`: that of the final
+    latent. `psnr` (dB), `ssim`: of the decoded result, None without a VAE. `layers`: see Layer."""
 
     steps: tuple[float, ...]
     result: float
@@ -21,7 +20,7 @@ class Report:
     verdict: Verdict
 
     def as_dict(self) -> dict:
-        """The report as JSON can have it: what is infinite or no number is None."""
+        """The report as JSON; infinite values and NaN become None."""
         return {
             "identical": self.verdict.identical,
             "steps": [_number(error) for error in self.steps],

@@ -1,4 +1,4 @@
-"""One model sampled as KSampler does it, watched. Needs ComfyUI on the path."""
+"""Samples one model as KSampler does, with its layers watched. Needs ComfyUI on the path."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import torch
 
 from .watch import Watch
 
-# (step, the clean latent as the model predicts it there, steps in all)
+# (step, predicted clean latent, number of steps)
 OnStep = Callable[[int, torch.Tensor, int], None]
 
 
@@ -27,7 +27,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Job:
-    """What both models get. positive, negative: core's conditioning; latent: core's LATENT."""
+    """The inputs for both models. `positive`, `negative`: core's conditioning. `latent`: core's LATENT."""
 
     settings: Settings
     positive: list
@@ -35,14 +35,15 @@ class Job:
     latent: dict
 
     def sigmas(self, model) -> torch.Tensor:
-        """The noise levels that KSampler takes for this model, float32 [steps + 1]."""
+        """KSampler's noise levels for this model, float32 [steps + 1]."""
         s = self.settings
         return comfy.samplers.KSampler(
             model, s.steps, model.load_device, s.sampler_name, s.scheduler, s.denoise, model_options=model.model_options
         ).sigmas
 
     def sample(self, model, watch: Watch, on_step: OnStep) -> torch.Tensor:
-        """The latents, on core's intermediate device. Noise is the same in every call; core's interruption passes."""
+        """The sampled latents, on core's intermediate device. The noise is the same in every call. Raises core's
+        interruption."""
         s, latent = self.settings, self.latent
         start = comfy.sample.fix_empty_latent_channels(
             model, latent["samples"], latent.get("downscale_ratio_spacial"), latent.get("downscale_ratio_temporal")

@@ -1,11 +1,11 @@
-"""How a loaded linear layer holds its weight, whoever loaded it."""
+"""How a loaded linear layer, from any loader, stores its weight."""
 
 import torch
 from comfy_kitchen.tensor import QuantizedTensor
 
 
 def stored(module: torch.nn.Module) -> str:
-    """What the weight really is: "int8-channel on torch" for ours, core's layout, GGUF's type or the dtype."""
+    """A description: "int8-channel on torch" for our layers, else core's layout, GGUF's type or the dtype."""
     if getattr(module, "kernel", None) is not None:
         return f"{module.format} on {module.kernel.name}"
     if isinstance(module.weight, QuantizedTensor):

@@ -1,5 +1,4 @@
-"""Something to sample for models that come without a graph: latents of a size, and a prompt that a seed makes. Needs
-ComfyUI on the path."""
+"""Inputs for models that are compared without a graph: empty latents and random prompts. Needs ComfyUI on the path."""
 
 import torch
 
@@ -8,7 +7,7 @@ from .errors import CompareError
 
 TOKENS = 64
 POSITIVE, NEGATIVE = 0, 1  # added to the seed
-# the layer that takes the text encoder's output, by families
+# the layer that takes the text encoder's output, by family
 TEXT_LAYERS = (
     "text_embedding.0",  # Wan
     "txt_in",  # Flux, Qwen-Image, Chroma
@@ -16,15 +15,13 @@ TEXT_LAYERS = (
     "cap_embedder.1",  # Lumina 2, Z-Image
     "context_embedder",  # Stable Diffusion 3
 )
-# the layer that takes the one vector for the whole prompt, if there is one
+# the layer that takes the pooled vector of the whole prompt, if there is one
 POOLED_LAYERS = ("vector_in.in_layer", "y_embedder.mlp.0")
 
 
 def conditioning(model, seed: int) -> list:
-    """Core's conditioning for a ModelPatcher: normally distributed, TOKENS tokens of the width that its text layer has.
-
-    Raises CompareError if no layer of TEXT_LAYERS is there.
-    """
+    """Core's conditioning for a ModelPatcher: TOKENS normally distributed tokens of the width of its text layer. Raises
+    CompareError if the model has no layer of TEXT_LAYERS."""
     layers = linear_layers(model.model.diffusion_model)
     width, pooled = (
         next((layers[name].in_features for name in names if name in layers), None)
@@ -41,7 +38,7 @@ def conditioning(model, seed: int) -> list:
 
 
 def empty_latent(model, width: int, height: int, frames: int) -> dict:
-    """Core's LATENT of zeros for a video or picture of so many pixels; models of pictures take no frames."""
+    """Core's LATENT of zeros for a video or picture. width, height: in pixels. frames: ignored for image models."""
     kind = model.model.latent_format
     size = [height // kind.spacial_downscale_ratio, width // kind.spacial_downscale_ratio]
     if kind.latent_dimensions == 3:

@@ -1,4 +1,4 @@
-"""A report in words and tables, in Markdown."""
+"""A comparison's report as Markdown."""
 
 import math
 
@@ -11,7 +11,7 @@ LAYER_HEADS = ("layer", "size", "reference", "candidate", "output")
 
 
 def describe(report: Report) -> str:
-    """The verdict with its lines, the figures of the result, a row per step, and a row per layer, the worst first."""
+    """The verdict with its lines, the figures of the result, a table of the steps and one of the layers."""
     blocks = [report.verdict.words]
     if report.verdict.lines:
         blocks.append("\n".join(report.verdict.lines))
@@ -24,7 +24,7 @@ def steps_table(report: Report) -> str:
 
 
 def layers_table(report: Report) -> str:
-    """Signal to noise of each layer's output on the same inputs."""
+    """A table of each layer's signal-to-noise ratio on the same inputs, worst first."""
     rows = [
         (layer.name, f"{layer.shape[0]} x {layer.shape[1]}", layer.reference, layer.candidate, decibels_text(layer.snr))
         for layer in sorted(report.layers, key=lambda layer: layer.snr)

@@ -1,4 +1,4 @@
-"""The figures in words: how far the candidate is off, and which layers are to be kept in high precision."""
+"""The verdict: how far the candidate is off, and which layers to keep in high precision."""
 
 import math
 import statistics
@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from ..layer_rules.overrides import KEEP
 from .layers import Layer
 
-# layers are named until they carry this share of the relative noise of all, but no more than this share of them
+# worst layers are named until they make up NOISE of the total relative noise, at most MOST of all layers
 NOISE, MOST = 0.5, 0.1
-# dB below the median from which a layer stands out
+# a layer stands out from so many dB below the median
 STANDS_OUT = 6.0
-# dB above which a layer differs by no more than the rounding of 16-bit activations
+# dB from which a difference is no more than the rounding of 16-bit activations
 ROUNDING = 55.0
 NAMED = 3
-# PSNR in dB from which the decoded results are so much alike
+# (least PSNR in dB, how similar the decoded results are)
 ALIKE = (
     (40.0, "hardly to be told apart"),
     (30.0, "alike, with differences that show side by side"),
@@ -30,8 +30,8 @@ HOW = (
 
 @dataclass(frozen=True)
 class Verdict:
-    """`words`: a few sentences; `lines`: for Quantize Model's layers, the worst layer first; `identical`: every step,
-    every layer and the result are the same bit for bit."""
+    """`words`: a few sentences. `lines`: rules for Quantize Model's input layers, worst layer first. `identical`: all
+    steps, layers and the result are the same bit for bit."""
 
     words: str
     lines: tuple[str, ...] = ()
@@ -41,7 +41,7 @@ class Verdict:
 def verdict(
     steps: Sequence[float], result: float, psnr: float | None, ssim: float | None, layers: Sequence[Layer]
 ) -> Verdict:
-    """Arguments as in Report."""
+    """The verdict on the fields of a Report."""
     if not any(steps) and result == 0 and all(layer.noise == 0 for layer in layers):
         return Verdict(
             f"The two models are identical here: all {len(steps)} steps, the result and the outputs of "
@@ -54,8 +54,8 @@ def verdict(
 
 
 def worst(layers: Sequence[Layer]) -> list[Layer]:
-    """Layers to be kept, the worst first: those with the most noise over signal, see NOISE and MOST; none whose
-    difference is mere rounding."""
+    """The layers to keep, worst first: those with the highest noise over signal, limited by NOISE and MOST, without
+    those whose difference is mere rounding."""
     ranked = sorted((layer for layer in layers if layer.snr < ROUNDING), key=lambda layer: -layer.share)
     total = sum(layer.share for layer in ranked)
     kept, covered = [], 0.0

@@ -1,4 +1,4 @@
-"""The linear layers of a model at some of its sampler's steps, seen while they run. Needs ComfyUI on the path."""
+"""Watches the linear layers of a model at some steps of its sampler. Needs ComfyUI on the path."""
 
 from collections.abc import Callable, Collection
 
@@ -14,9 +14,8 @@ See = Callable[[int, str, torch.nn.Module, torch.Tensor], None]
 
 
 class Watch:
-    """Calls `see` for the first call of every linear layer in each of `steps` (counted from 0), right behind it: its
-    weights are then where they are needed, with LoRAs and whatever moves weights in place. The sampler's callback sets
-    `step`."""
+    """Calls `see` right after the first call of every linear layer in each of `steps` (from 0). The layer's weights are
+    on the device then, with LoRAs applied. The sampler's callback has to set `step`."""
 
     def __init__(self, steps: Collection[int], see: See):
         self.step = 0
@@ -25,7 +24,7 @@ class Watch:
         self._seen: set[tuple[int, str]] = set()
 
     def on(self, patcher):
-        """ModelPatcher -> a clone that is watched while it samples."""
+        """ModelPatcher -> a clone whose layers are watched while it samples."""
         patcher = patcher.clone()
         # around the whole model, as a calibration records it
         patcher.add_wrapper_with_key(WrappersMP.APPLY_MODEL, WRAPPER_KEY, self._call)

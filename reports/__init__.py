@@ -1,1 +1,1 @@
-"""What a file, a machine or a scheme is, in words and as data."""
+"""Reports on files, on the machine and on schemes, as data and as text."""

@@ -1,4 +1,4 @@
-"""What a checkpoint is, as data and in words: headers, small tensors, and whether ComfyUI makes a model of it."""
+"""x2v-quant inspect: a report on a checkpoint, from its headers, its small tensors and ComfyUI's models."""
 
 import argparse
 import re
@@ -14,7 +14,7 @@ from ..schemes import CLIP, DIT, T5, resolve, schemes_for
 from .soundness import outline_of
 
 COMPONENTS = {"dit": DIT, "t5": T5, "clip_vision": CLIP}
-# the human form stops here, the data never does
+# most problems in the text; the JSON has all
 MOST_PROBLEMS = 20
 
 
@@ -31,14 +31,14 @@ def ok(report: dict) -> bool:
 
 
 def inspect(path: str | Path) -> dict:
-    """{"path", "kind", "model", "formats": {format: layers}, "schemes", "problems": [{file, key, cause, remedy}],
-    "notes", "files": [{name, bytes}], "bytes": {total, quantized, kept}, "unread": {tensors, bytes}, "layer_groups",
-    "kept"}. `unread`: unquantized tensors that are too large for a look at their values; codes are never looked at.
+    """{"path", "kind", "model", "formats": {format: layers}, "schemes", "fallbacks": {scheme: reason}, "problems":
+    [{file, key, cause, remedy}], "notes", "files": [{name, bytes}], "bytes": {total, quantized, kept}, "unread":
+    {tensors, bytes}, "layer_groups", "kept"}. Never raises for a bad file: that is kind "unknown" with one problem.
 
-    `formats` counts layers as the file has them; `schemes` are those for this file's format, first those whose own
-    kernel runs on this machine, and `fallbacks` says of the rest why another kernel stands in ({scheme: reason}); both
-    are empty if there is a problem. `layer_groups` and `kept` have block numbers replaced by "*". Never raises for a
-    bad file: it is kind "unknown" with one problem.
+    `formats`: number of layers of each format in the file. `schemes`: those for this file's formats, first those whose
+    own kernel runs on this machine; `fallbacks`: why another kernel replaces that of the rest. Both are empty if there
+    is a problem. `unread`: unquantized tensors too large to check their values; codes are never checked. Names in
+    `layer_groups` and `kept` have "*" for block numbers.
     """
     try:
         return _report(open_checkpoint(path))
@@ -99,7 +99,7 @@ def _schemes(checkpoint: Checkpoint, problems: list[Problem]) -> dict:
 
 
 def _first_reason(kernel: str, checkpoint: Checkpoint, machine: Machine) -> str | None:
-    """Why the kernel cannot compute one of the file's formats here, None if it can compute all."""
+    """Why the kernel cannot compute one of the file's formats here; None if it can compute all."""
     reasons = (why_not(kernel, stored, machine) for stored in checkpoint.formats)
     return next((reason for reason in reasons if reason), None)
 
@@ -137,7 +137,7 @@ def _group(checkpoint: Checkpoint, key: str) -> str:
 
 
 def lines(report: dict) -> list[str]:
-    """The report for a person."""
+    """The report as text."""
     problems = report["problems"]
     head = [f"{report['path']}: {report['model']} ({report['kind']})"]
     if report["files"]:

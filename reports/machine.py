@@ -1,4 +1,4 @@
-"""What this machine can run and why not the rest, in words and as data."""
+"""x2v-quant doctor: which kernels this machine can run, and why not the others."""
 
 import argparse
 
@@ -8,7 +8,7 @@ from ..formats import FORMATS
 from ..kernels import LIBRARIES, survey
 from ..kernels.machine import Machine, default_device, describe
 
-# heads what a machine can run where it stands behind what its models use
+# heading of the machine's part in Kernel Report, after the models'
 MACHINE = "This machine:"
 
 
@@ -18,9 +18,9 @@ def run(options: argparse.Namespace) -> dict:
 
 def machine_report(machine: Machine | None = None) -> dict:
     """{"machine", "torch", "kernels": {format: {kernel: None or the reason why not}}, "libraries": {name: {"version",
-    "problem", "install"}}} for a machine, by default the GPU if there is one. Formats that are another one repacked are
-    not listed: their kernels are among those of their family. `problem` is None for a library that is
-    here and loads; `install` is one line for this operating system, empty if there is nothing to install."""
+    "problem", "install"}}} for a machine, by default the GPU if there is one. Repacked formats are not listed: their
+    kernels are among those of their family. `problem`: None for a library that is installed and loads. `install`: one
+    line for this operating system, empty if there is nothing to install."""
     machine = machine or describe(default_device())
     return {
         "machine": str(machine),
@@ -32,7 +32,8 @@ def machine_report(machine: Machine | None = None) -> dict:
 
 
 def _libraries(machine: Machine) -> dict[str, dict]:
-    """One row per package that serves; those that ask for another release of it only where they miss it."""
+    """An entry per library. Of libraries that are releases of one package only the first that works is listed, with
+    the ones that do not."""
     rows, serving = {}, set()
     for name, library in LIBRARIES.items():
         problem = library.problem(machine)

@@ -1,4 +1,4 @@
-"""Every scheme with its format, what its own kernel needs, and whether that runs here."""
+"""x2v-quant schemes: every scheme with its format, what its own kernel needs, and whether that runs here."""
 
 import argparse
 
@@ -38,7 +38,7 @@ def table() -> dict:
 
 
 def _needs(row: Scheme) -> list[str]:
-    """What one of the kernel's rows needs, a line for each way."""
+    """The requirements of the scheme's kernel, a line for each alternative."""
     if row.format is None:
         return []
     rows = [k for k in KERNELS if k.name == row.kernel and any(family(f) == row.format for f in k.formats)]
@@ -46,13 +46,13 @@ def _needs(row: Scheme) -> list[str]:
 
 
 def markdown(rows: list[dict]) -> str:
-    """The part of `table` that is the same on every machine."""
+    """The columns of `table` that are the same on every machine, as Markdown."""
     cells = [(f"`{row['scheme']}`", row["format"] or "any", "; or ".join(row["needs"]) or "nothing") for row in rows]
     return markdown_table(("scheme", "format", "its own kernel needs"), cells)
 
 
 def lines(found: dict) -> list[str]:
-    """`table` for a person."""
+    """`table` as text."""
     result = [f"{found['machine']}:"]
     for row in found["schemes"]:
         verdict = "its own kernel runs here" if row["reason"] is None else f"another kernel stands in: {row['reason']}"

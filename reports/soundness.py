@@ -1,4 +1,4 @@
-"""Whether a checkpoint loads, as far as its headers, its small tensors and ComfyUI's models tell."""
+"""Checks whether a checkpoint would load, by its headers, its small tensors and ComfyUI's models."""
 
 from ..checkpoints import Checkpoint, Outline, Problem, read_outline
 from ..checkpoints.nearest import nearest
@@ -11,8 +11,8 @@ PERHAPS = "ComfyUI may know it all the same: set COMFYUI_PATH to one, and this l
 
 
 def outline_of(checkpoint: Checkpoint) -> Outline:
-    """The outline of a checkpoint, with what loading it would refuse among its problems. Where there is no ComfyUI, a
-    note says what was not looked at."""
+    """The outline of a checkpoint; its problems include those that loading would raise. Without ComfyUI a note says
+    what was not checked."""
     if checkpoint.problems:
         return Outline(problems=checkpoint.problems)
     outline = read_outline(checkpoint)
@@ -36,7 +36,7 @@ def outline_of(checkpoint: Checkpoint) -> Outline:
 
 
 def _unknown(checkpoint: Checkpoint) -> list[Problem]:
-    """A model that no family describes: only ComfyUI can tell whether it is one."""
+    """The problem of a model that is in no family here, if ComfyUI is missing, which may know it."""
     if checkpoint.family not in (UNKNOWN_DIT, UNRECOGNISED):
         return []
     like = nearest(key.removeprefix(checkpoint.prefix) for key in checkpoint.tensors)
