@@ -10,7 +10,7 @@ from ..checkpoints.encodings import COMFYUI, LIGHTX2V, WRITTEN, Encoding
 from ..checkpoints.weights import StoredWeight
 from ..formats import FORMATS, ROTATED, int8_convrot
 from ..layer_rules import Override
-from ..layer_rules.families import lightx2v_also
+from ..layer_rules.family_rules import lightx2v_also
 from ..layer_rules.format_names import format_named
 from ..layer_rules.shapes import why_not
 from .rows import BY_CHANNEL

@@ -5,10 +5,10 @@ from .add_ons import ADD_ONS, WITH_BLOCKS
 from .clip_vision import CLIP
 from .ernie_image import ERNIE_IMAGE
 from .family import DIT, UNKNOWN, Family, plain
-from .flux import FLUX
+from .flux import FLUX, FLUX_2, LONGCAT
 from .hunyuan_video import HUNYUAN_VIDEO
 from .ltx import LTX_2, LTX_VIDEO
-from .minimax_h3 import MINIMAX_H3
+from .minimax_h3 import MINIMAX_H3, PRUNED
 from .other_models import OTHER_MODELS
 from .qwen_image import QWEN_IMAGE
 from .seedvr2 import SEEDVR2
@@ -23,9 +23,12 @@ FAMILIES: tuple[Family, ...] = (
     QWEN_IMAGE,
     Z_IMAGE,
     HUNYUAN_VIDEO,
+    FLUX_2,
+    LONGCAT,
     FLUX,
     LTX_2,
     LTX_VIDEO,
+    PRUNED,
     MINIMAX_H3,
     SEEDVR2,
     ERNIE_IMAGE,

@@ -77,4 +77,9 @@ CLIP = Family(
             is_lightx2vs=False,
         ),
     ),
+    name="CLIP vision",
+    takes=(
+        r"vision_model\.encoder\.layers\.\d+\.self_attn\.(q|k|v|out)_proj",
+        r"vision_model\.encoder\.layers\.\d+\.mlp\.fc[12]",
+    ),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
 
 DIT, T5, CLIP_VISION, UNKNOWN = "dit", "t5", "clip_vision", "unknown"
 DIFFUSERS = " (diffusers names)"
+ONLY_LIGHTX2V = "only files in LightX2V's dialect have it quantized"
+# before a name of one of the encoders that a CLIP bundles
+BUNDLED = r"(?:.+\.)?"
 
 
 @dataclass(frozen=True)
@@ -96,6 +100,11 @@ class Companion:
 @dataclass(frozen=True)
 class Family:
     """`kind`: which loader takes it, UNKNOWN if none does. `elsewhere`: what to do with a file that no loader takes.
+    `name`: what it is called where layers are chosen, "" if nothing is known of its layers.
+
+    Of its layers, by patterns for whole names of ComfyUI's: `takes`: those that are quantized. `keeps`: (pattern,
+    reason) for some of those, and for others whose reason the name does not tell. `lightx2v_also`: those that
+    LightX2V's engine has no unquantized way for.
 
     Of its files: `beside`: how the names of other models begin that they hold as well, which ComfyUI's loaders of those
     take from the same file. `companions`: tensors that may lie in files beside. `tied`: module -> others with the very
@@ -106,11 +115,29 @@ class Family:
     kind: str
     namings: tuple[Naming, ...]
     elsewhere: str = ""
+    name: str = ""
+    takes: tuple[str, ...] = ()
+    keeps: tuple[tuple[str, str], ...] = ()
+    lightx2v_also: tuple[str, ...] = ()
     beside: tuple[str, ...] = ()
     companions: tuple[Companion, ...] = ()
     tied: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     wanted: frozenset[str] = frozenset()
     idle: frozenset[str] = frozenset()
+
+    def why_kept(self, layer: str) -> str | None:
+        """The reason of the first row of `keeps` for this layer; None if there is none."""
+        return next((reason for pattern, reason in self.keeps if self._matches(pattern, layer)), None)
+
+    def quantizes(self, layer: str) -> bool:
+        return self.why_kept(layer) is None and any(self._matches(pattern, layer) for pattern in self.takes)
+
+    def lightx2v_takes(self, layer: str) -> bool:
+        return any(self._matches(pattern, layer) for pattern in self.lightx2v_also)
+
+    def _matches(self, pattern: str, layer: str) -> bool:
+        before = "" if self.kind == DIT else BUNDLED
+        return re.fullmatch(f"{before}(?:{pattern})", layer) is not None
 
     @property
     def constants(self) -> set[str]:

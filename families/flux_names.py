@@ -7,6 +7,12 @@ have no names for.
 from .pairs import Pair, pairs
 from .rules import Rule
 
+# those of them that are quantized
+BLOCKS = (
+    r"double_blocks\.\d+\.(img|txt)_(attn\.(qkv|proj)|mlp\.[02]|mod\.lin)",
+    r"single_blocks\.\d+\.(linear[12]|modulation\.lin)",
+)
+
 DOUBLE = ("double_blocks.#.", "transformer_blocks.#.")
 SINGLE = ("single_blocks.#.", "single_transformer_blocks.#.")
 # of all

@@ -1,7 +1,7 @@
 """HunyuanVideo 1.0 and 1.5. LightX2V has them under their authors' names."""
 
 from .family import DIT, Family, LightX2VNames, Naming, Variant
-from .flux_names import COMMON, FLUX_1, SCALES, embedders
+from .flux_names import BLOCKS, COMMON, FLUX_1, SCALES, embedders
 from .pairs import Pair, from_comfyui, pairs, to_comfyui
 
 _STREAM = r"double_blocks\.\d+\.(?:img|txt)"
@@ -97,4 +97,7 @@ HUNYUAN_VIDEO = Family(
         ),
         Naming((r"txt_in\.individual_token_refiner\.",), _VARIANTS, _TABLE, joins=True),
     ),
+    name="HunyuanVideo",
+    takes=BLOCKS,
+    keeps=((r"(txt_in|byt5_in)\..+", "prepares the text"), (r"vision_in\..+", "prepares the picture")),
 )

@@ -2,6 +2,8 @@
 
 from .family import DIT, Family, LightX2VNames, Naming, Variant
 
+_ATTENTION = r"(to_[qkv]|to_out\.0)"
+
 LTX_2 = Family(
     DIT,
     (
@@ -9,6 +11,16 @@ LTX_2 = Family(
             (r"transformer_blocks\.\d+\.audio_attn1\.to_q\.",),
             (Variant("LTX-2", lightx2v=LightX2VNames(prefix="model.diffusion_model.")),),
         ),
+    ),
+    name="LTX-2",
+    takes=(
+        rf"transformer_blocks\.\d+\.(audio_)?attn[12]\.{_ATTENTION}",
+        rf"transformer_blocks\.\d+\.(audio_to_video|video_to_audio)_attn\.{_ATTENTION}",
+        r"transformer_blocks\.\d+\.(audio_)?ff\.net\.(0\.proj|2)",
+    ),
+    keeps=(
+        (r"transformer_blocks\.(0|4[3-7])\..+", "is in one of the blocks that LightX2V leaves alone: 0, 43 to 47"),
+        (r"transformer_blocks\.\d+\..+\.to_gate_logits", "is a gate: one row per head"),
     ),
     beside=("vae.", "audio_vae.", "vocoder.", "text_embedding_projection."),
 )
@@ -20,5 +32,10 @@ LTX_VIDEO = Family(
             (r"transformer_blocks\.\d+\.attn1\.to_q\.", r"patchify_proj\.", r"adaln_single\."),
             (Variant("LTX-Video"),),
         ),
+    ),
+    name="LTX-Video",
+    takes=(
+        rf"transformer_blocks\.\d+\.attn[12]\.{_ATTENTION}",
+        r"transformer_blocks\.\d+\.ff\.net\.(0\.proj|2)",
     ),
 )

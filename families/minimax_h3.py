@@ -60,6 +60,25 @@ def _frequencies() -> torch.Tensor:
     return 1 / 10000 ** (torch.arange(0, 32, 2) / 32)
 
 
+_SIGNS = (r"token_refiner\.blocks\.\d+\.", r"blocks\.\d+\.adaln_proj\.")
+_BLOCK = r"blocks\.\d+\.(attn\.(qkv_proj|out_proj)|mlp\.fc[12])"
+_KEPT = (
+    (r"token_refiner\..+", "prepares the text"),
+    (r"final_layer\..+", "is an output layer"),
+    (r"(video|audio)_patch_proj", "embeds an input"),
+)
+_WANTED = frozenset({"inv_freq"})
+
+# ComfyUI's edition with a table in place of the time embedder, which LightX2V does not have
+PRUNED = Family(
+    DIT,
+    (Naming((*_SIGNS, "adaln_t_table$"), (Variant("MiniMax-H3 (pruned)"),)),),
+    name="MiniMax-H3 (pruned)",
+    takes=(_BLOCK,),
+    keeps=(*_KEPT, (r"blocks\.\d+\.adaln_proj\.linear", "has a few inputs, and ComfyUI has it in float32")),
+    wanted=_WANTED,
+)
+
 MINIMAX_H3 = Family(
     DIT,
     (
@@ -72,10 +91,8 @@ MINIMAX_H3 = Family(
             computed={"rope.inv_freq": _frequencies},
         ),
         Naming(
-            (r"token_refiner\.blocks\.\d+\.", r"blocks\.\d+\.adaln_proj\."),
+            _SIGNS,
             (
-                # ComfyUI's edition with a table in place of the time embedder, which LightX2V does not have
-                Variant("MiniMax-H3 (pruned)", "adaln_t_table"),
                 Variant(
                     "MiniMax-H3",
                     # its heads together are wider than the model
@@ -84,5 +101,8 @@ MINIMAX_H3 = Family(
             ),
         ),
     ),
-    wanted=frozenset({"inv_freq"}),
+    name="MiniMax-H3",
+    takes=(_BLOCK, r"blocks\.\d+\.adaln_proj\.linear"),
+    keeps=_KEPT,
+    wanted=_WANTED,
 )

@@ -1,7 +1,19 @@
 """Qwen-Image, whose names are the same in diffusers, LightX2V and ComfyUI."""
 
-from .family import DIT, plain
+from .family import DIT, Family, Naming, Variant
 
-QWEN_IMAGE = plain(
-    DIT, "Qwen-Image", r"transformer_blocks\.\d+\.img_mod\.1\.", r"transformer_blocks\.\d+\.attn\.add_q_proj\."
+QWEN_IMAGE = Family(
+    DIT,
+    (
+        Naming(
+            (r"transformer_blocks\.\d+\.img_mod\.1\.", r"transformer_blocks\.\d+\.attn\.add_q_proj\."),
+            (Variant("Qwen-Image"),),
+        ),
+    ),
+    name="Qwen-Image",
+    takes=(
+        r"transformer_blocks\.\d+\.attn\.(to_[qkv]|to_out\.0|add_[qkv]_proj|to_add_out)",
+        r"transformer_blocks\.\d+\.(img|txt)_mlp\.net\.(0\.proj|2)",
+        r"transformer_blocks\.\d+\.(img|txt)_mod\.1",
+    ),
 )

@@ -5,9 +5,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from . import FAMILIES, UNKNOWN_DIT, UNRECOGNISED
-from .family import Family, Naming, Variant
+from .family import BUNDLED, DIT, Family, Naming, Variant
 from .rules import Target, targets
 
+WEIGHT = ".weight"
 # what a whole ComfyUI checkpoint puts before the names of its diffusion model; longest first: the second one ends the
 # first
 PREFIXES = ("model.diffusion_model.", "diffusion_model.")
@@ -28,6 +29,11 @@ class Told:
     @property
     def model(self) -> str:
         return self.variant.model
+
+    def comfyuis(self, layer: str) -> str:
+        """The name of a layer, without its prefix -> ComfyUI's; the first one of several."""
+        found = targets(self.naming.table, f"{layer}{WEIGHT}")
+        return found[0].name.removesuffix(WEIGHT) if found else layer
 
     def lightx2v_targets(self, name: str) -> tuple[str, list[Target]]:
         """A name of the file, without its prefix -> (ComfyUI's name, where the tensor goes in LightX2V's file). What
@@ -51,11 +57,21 @@ def identify(shapes: Mapping[str, tuple[int, ...]], quantized: bool) -> Told:
     return replace(told, variant=next(variant for variant in told.naming.variants if variant.is_told(shapes)))
 
 
-def recognise(names: Iterable[str]) -> Told | None:
-    """As `identify`, by names alone, which tell no variant; None for a model that no family describes."""
+def recognise(names: Iterable[str], families: Iterable[Family] = FAMILIES) -> Told | None:
+    """As `identify`, by names alone, which tell no variant; None for a model that none of `families` describes."""
     text = one_text(names)
-    found = ((family, naming) for family in FAMILIES for naming in family.namings)
+    found = ((family, naming) for family in families for naming in family.namings)
     return next((_as(family, naming) for family, naming in found if not missing_signs(naming, text)), None)
+
+
+def bundled(names: Iterable[str]) -> list[Family]:
+    """The families of the encoders in a CLIP, which puts a name before each; those whose layers are known."""
+    text = one_text(names)
+    found: dict[str, Family] = {}
+    for family in (family for family in FAMILIES if family.kind != DIT and family.name):
+        if not all(missing_signs(naming, text, BUNDLED) for naming in family.namings):
+            found.setdefault(family.name, family)
+    return list(found.values())
 
 
 def one_text(names: Iterable[str]) -> str:
@@ -69,9 +85,10 @@ def begins(sign: str, text: str) -> bool:
     return re.search(f"\n(?:{sign})", text, re.MULTILINE) is not None
 
 
-def missing_signs(naming: Naming, text: str) -> list[str]:
-    """Those of a naming's signs that begin none of the names of `one_text`."""
-    return [sign for sign in naming.signs if not begins(sign, text)]
+def missing_signs(naming: Naming, text: str, before: str = "") -> list[str]:
+    """Those of a naming's signs that begin none of the names of `one_text`. before: a pattern for what may stand before
+    the signs."""
+    return [sign for sign in naming.signs if not begins(f"{before}(?:{sign})", text)]
 
 
 def _as(family: Family, naming: Naming | None = None) -> Told:

@@ -41,5 +41,10 @@ UMT5 = Family(
             is_lightx2vs=False,
         ),
     ),
+    name="T5",
+    takes=(
+        r"encoder\.block\.\d+\.layer\.0\.SelfAttention\.[qkvo]",
+        r"encoder\.block\.\d+\.layer\.1\.DenseReluDense\.w(i|i_0|i_1|o)",
+    ),
     tied={"shared": ("encoder.embed_tokens", "decoder.embed_tokens", "lm_head")},
 )

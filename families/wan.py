@@ -69,4 +69,17 @@ WAN = Family(
             is_lightx2vs=False,
         ),
     ),
+    name="Wan",
+    takes=(
+        r"(vace_)?blocks\.\d+\.(self|cross)_attn\.[qkvo]",
+        r"blocks\.\d+\.cross_attn\.[kv]_img",
+        r"(vace_)?blocks\.\d+\.ffn\.[02]",
+    ),
+    keeps=(
+        (r"vace_blocks\.\d+\.(before|after)_proj", "joins VACE's blocks to the model's"),
+        (r"blocks\.\d+\.audio_cross_attn_wrapper\..+", "is part of the audio adapter"),
+        (r"(casual_audio_encoder|audio_injector|audio_proj)\..+", "is part of the audio adapter"),
+        (r"(music_injector|music_encoder|music_projection)(\..+)?", "is part of the music adapter"),
+        (r"(face_adapter|face_encoder)\..+", "is part of the face adapter"),
+    ),
 )

@@ -1,7 +1,7 @@
 """Z-Image and Lumina 2. LightX2V has Z-Image under diffusers' names. comfy.utils.z_image_to_diffusers says the same as
 the table; it needs ComfyUI, which reading headers does not, and leaves out what LoRAs have no names for."""
 
-from .family import DIFFUSERS, DIT, Family, LightX2VNames, Naming, Variant
+from .family import DIFFUSERS, DIT, ONLY_LIGHTX2V, Family, LightX2VNames, Naming, Variant
 from .pairs import from_comfyui, pairs, to_comfyui
 
 _NAMES = (
@@ -34,5 +34,16 @@ Z_IMAGE = Family(
             ),
         ),
     ),
+    name="Z-Image (Lumina 2)",
+    takes=(
+        r"(layers|(noise|context|siglip)_refiner)\.\d+\.attention\.(qkv|out)",
+        r"(layers|(noise|context|siglip)_refiner)\.\d+\.feed_forward\.w[123]",
+        r"(layers|noise_refiner)\.\d+\.adaLN_modulation\.[01]",
+    ),
+    keeps=(
+        (r"final_layer\..+", f"is the output layer; {ONLY_LIGHTX2V}"),
+        (r"dec_net\..+", "is part of the pixel decoder"),
+    ),
+    lightx2v_also=(r"final_layer\.(linear|adaLN_modulation\.1)",),
     idle=frozenset({"norm_final.weight"}),
 )

@@ -1,8 +1,5 @@
 """Which layers of a model are quantized, and in which format: one row per model family, a default for the rest, and
-the user's own lines on top.
-
-A new family is one row in families.FAMILIES.
-"""
+the user's own lines on top. What is known of a family lies in families/."""
 
 from .errors import RuleError
 from .overrides import Override, parse_overrides

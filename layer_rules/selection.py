@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from ..formats import fitting
 from . import default, shapes
 from .errors import RuleError
-from .families import Family, families_of
+from .family_rules import FamilyRules, family_rules
 from .format_names import format_named
 from .overrides import KEEP, Override, near
 
@@ -38,17 +38,17 @@ def select(
     whose format cannot hold a layer.
     """
     wanted = format_named(format_name)
+    rules = family_rules(names)
     for override in overrides:
-        _require_layers(override, layers)
-    families = families_of(names)
-    selection = Selection(" + ".join(family.name for family in families) or default.UNKNOWN)
+        _require_layers(override, layers, rules)
+    selection = Selection(" + ".join(family.name for family in rules.families) or default.UNKNOWN)
     for name, shape in layers.items():
         override = next((override for override in reversed(overrides) if override.matches(name)), None)
-        reason = default.table(name)
+        reason = default.table(rules.comfyuis(name))
         if reason is None and override is not None:
             reason = _asked(override, name, shape)
         elif reason is None:
-            reason = _why_kept(families, name, shape) or shapes.why_not(wanted, shape)
+            reason = _why_kept(rules, name, shape) or shapes.why_not(wanted, shape)
         if reason is None:
             selection.formats[name] = fitting(wanted if override is None else override.format, shape)
         else:
@@ -56,15 +56,16 @@ def select(
     return selection
 
 
-def _require_layers(override: Override, layers: Mapping[str, tuple[int, int]]) -> None:
+def _require_layers(override: Override, layers: Mapping[str, tuple[int, int]], rules: FamilyRules) -> None:
     """Raise RuleError unless the override matches a layer that can be what it says."""
     matched = [name for name in layers if override.matches(name)]
     if not matched:
         guesses = near(override.pattern, layers) or list(layers)[:1]
         hint = f" Did you mean {' or '.join(guesses)}?" if guesses else " The model has no layer at all."
         raise RuleError(f"Layer rule '{override}' matches no layer of this model.{hint}")
-    if override.format != KEEP and all(map(default.table, matched)):
-        reason = default.table(matched[0])
+    tables = [default.table(rules.comfyuis(name)) for name in matched]
+    if override.format != KEEP and all(tables):
+        reason = tables[0]
         raise RuleError(f"Layer rule '{override}': {matched[0]} {reason}, and stays as it is. Remove the line.")
 
 
@@ -78,17 +79,11 @@ def _asked(override: Override, name: str, shape: tuple[int, int]) -> str | None:
     return None
 
 
-def _why_kept(families: tuple[Family, ...], name: str, shape: tuple[int, int]) -> str | None:
+def _why_kept(rules: FamilyRules, name: str, shape: tuple[int, int]) -> str | None:
     """Why the rules of the families, or the default without any, keep a layer; None if they quantize it."""
-    if not families:
+    if not rules.families:
         return default.why_kept(name, shape)
-    if any(family.quantizes(name) for family in families):
+    if rules.quantizes(name):
         return None
-    reasons = (family.why_kept(name) for family in families)
-    return (
-        next(filter(None, reasons), None) or default.by_name(name) or f"is none of the layers that {_words(families)}"
-    )
-
-
-def _words(families: tuple[Family, ...]) -> str:
-    return f"the rules for {' and '.join(family.name for family in families)} quantize"
+    others = f"the rules for {' and '.join(family.name for family in rules.families)} quantize"
+    return rules.why_kept(name) or default.by_name(name) or f"is none of the layers that {others}"

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 
 from x2v_quant.benchmarks.quantize import KINDS
 from x2v_quant.layer_rules import select
-from x2v_quant.layer_rules.families import lightx2v_also
+from x2v_quant.layer_rules.family_rules import lightx2v_also
 
 Tensors = dict[str, torch.Tensor]
 WEIGHT = ".weight"

@@ -90,10 +90,12 @@ def test_scale_and_shift_of_the_output_change_places():
     assert torch.equal(torch.cat([target.take(weight) for target in found]), swap_scale_shift(weight))
 
 
+# of one table
+FLUX = ("flux", "flux 2", "longcat")
 # a model -> the files that have the names of its table
 NAMED = {
-    "Flux (diffusers names)": ("flux", "flux 2", "longcat"),
-    "Flux": (),
+    **dict.fromkeys((f"{name} (diffusers names)" for name in ("Flux.2", "LongCat-Image", "Flux")), FLUX),
+    **dict.fromkeys(("Flux.2", "Flux"), ()),
     "Z-Image (diffusers names)": ("z-image",),
     "HunyuanVideo": ("hunyuan", "hunyuan 1.5"),
     "MiniMax-H3 (diffusers names)": ("minimax-h3",),

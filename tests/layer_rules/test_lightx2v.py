@@ -6,7 +6,7 @@ import pytest
 
 from x2v_quant.checkpoints import open_checkpoint
 from x2v_quant.layer_rules import select
-from x2v_quant.layer_rules.families import lightx2v_also
+from x2v_quant.layer_rules.family_rules import lightx2v_also
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 CLIP = "models_clip_open-clip-xlm-roberta-large-vit-huge-14"
@@ -33,8 +33,8 @@ def test_the_rules_take_what_the_converter_quantized(name):
     assert set(selection.formats) == quantized
 
 
-Z_IMAGE = ("layers.0.adaLN_modulation.0", "context_refiner.0.attention.to_q", "layers.0.attention.to_q")
-FLUX_2 = ("transformer_blocks.0.attn.to_q", "single_transformer_blocks.0.attn.to_qkv_mlp_proj")
+Z_IMAGE = ("layers.0.adaLN_modulation.0", "noise_refiner.0.attention.to_k", "layers.0.attention.to_q")
+FLUX_2 = ("transformer_blocks.0.attn.add_q_proj", "single_transformer_blocks.0.attn.to_qkv_mlp_proj")
 STREAMS = ("double_stream_modulation_img", "double_stream_modulation_txt", "single_stream_modulation")
 ALSO = {
     "z-image": (
@@ -52,7 +52,11 @@ ALSO = {
         ),
     ),
     "longcat": (
-        ("transformer_blocks.0.norm1.linear", "transformer_blocks.0.attn.to_q", "single_transformer_blocks.0.proj_mlp"),
+        (
+            "transformer_blocks.0.norm1.linear",
+            "transformer_blocks.0.attn.add_q_proj",
+            "single_transformer_blocks.0.proj_mlp",
+        ),
         (
             *("x_embedder", "context_embedder", "norm_out.linear", "proj_out"),
             *(f"time_embed.timestep_embedder.linear_{i}" for i in (1, 2)),

@@ -9,9 +9,9 @@ from name_tables import targets_of
 from older_comfyui import in_core, is_in_core
 
 from x2v_quant.layer_rules import default, select
-from x2v_quant.layer_rules.families import DIFFUSION_MODELS, ENCODERS, families_of
+from x2v_quant.layer_rules.family_rules import WITH_LAYERS, family_rules
 
-# diffusers' names of Wan's and HunyuanVideo's layers, LightX2V's of the latter: pattern -> ComfyUI's
+# diffusers' names of Wan's layers, LightX2V's of HunyuanVideo's: pattern -> ComfyUI's
 WAN_DIFFUSERS = (
     (r"self_attn\.([qkv])$", r"attn1.to_\1"),
     (r"self_attn\.o$", "attn1.to_out.0"),
@@ -30,24 +30,6 @@ WAN_DIFFUSERS = (
     (r"^time_projection\.1$", "condition_embedder.time_proj"),
     (r"^img_emb\.proj\.1$", "condition_embedder.image_embedder.ff.net.0.proj"),
     (r"^img_emb\.proj\.3$", "condition_embedder.image_embedder.ff.net.2"),
-)
-HUNYUAN_DIFFUSERS = (
-    (r"^double_blocks\.(\d+)\.img_attn\.proj$", r"transformer_blocks.\1.attn.to_out.0"),
-    (r"^double_blocks\.(\d+)\.txt_attn\.proj$", r"transformer_blocks.\1.attn.to_add_out"),
-    (r"^double_blocks\.(\d+)\.img_mlp\.0$", r"transformer_blocks.\1.ff.net.0.proj"),
-    (r"^double_blocks\.(\d+)\.img_mlp\.2$", r"transformer_blocks.\1.ff.net.2"),
-    (r"^double_blocks\.(\d+)\.txt_mlp\.0$", r"transformer_blocks.\1.ff_context.net.0.proj"),
-    (r"^double_blocks\.(\d+)\.txt_mlp\.2$", r"transformer_blocks.\1.ff_context.net.2"),
-    (r"^double_blocks\.(\d+)\.img_mod\.lin$", r"transformer_blocks.\1.norm1.linear"),
-    (r"^double_blocks\.(\d+)\.txt_mod\.lin$", r"transformer_blocks.\1.norm1_context.linear"),
-    (r"^single_blocks\.(\d+)\.linear2$", r"single_transformer_blocks.\1.proj_out"),
-    (r"^single_blocks\.(\d+)\.modulation\.lin$", r"single_transformer_blocks.\1.norm.linear"),
-    (r"^txt_in\.individual_token_refiner\.blocks\.(\d+)\.mlp\.0$", r"context_embedder.token_refiner.\1.ff.net.0.proj"),
-    (r"^txt_in\.input_embedder$", "context_embedder.proj_in"),
-    (r"^byt5_in\.fc(\d)$", r"context_embedder_2.linear_\1"),
-    (r"^vision_in\.proj\.1$", "image_embedder.linear_1"),
-    (r"^final_layer\.linear$", "proj_out"),
-    (r"^final_layer\.adaLN_modulation\.1$", "norm_out.linear"),
 )
 HUNYUAN_LIGHTX2V = (
     (r"_attn\.proj$", "_attn_proj"),
@@ -70,17 +52,7 @@ FLUX_2_DIFFUSERS = {
     "proj_out": "final_layer.linear",
 }
 # a layer of ComfyUI's -> the layers that it is fused from
-FUSED = {
-    "diffusers": (
-        (r"^double_blocks\.(\d+)\.img_attn\.qkv$", tuple(rf"transformer_blocks.\1.attn.to_{c}" for c in "qkv")),
-        (r"^double_blocks\.(\d+)\.txt_attn\.qkv$", tuple(rf"transformer_blocks.\1.attn.add_{c}_proj" for c in "qkv")),
-        (
-            r"^single_blocks\.(\d+)\.linear1$",
-            (*(rf"single_transformer_blocks.\1.attn.to_{c}" for c in "qkv"), r"single_transformer_blocks.\1.proj_mlp"),
-        ),
-    ),
-    "lightx2v": ((r"_attn\.qkv$", tuple(f"_attn_{c}" for c in "qkv")),),
-}
+HUNYUAN_FUSED = ((r"_attn\.qkv$", tuple(f"_attn_{c}" for c in "qkv")),)
 
 
 def by_patterns(model, patterns, fused=()):
@@ -176,16 +148,14 @@ def xlm_r(model):
 
 # naming -> (model, model -> {the file's name: ComfyUI's}, tensors that tell the family beside the layers)
 NAMINGS = {
-    "wan diffusers": ("wan i2v", lambda m: by_patterns(m, WAN_DIFFUSERS), ()),
-    "wan vace diffusers": ("wan vace", lambda m: by_patterns(m, WAN_DIFFUSERS), ()),
+    "wan diffusers": ("wan i2v", lambda m: by_patterns(m, WAN_DIFFUSERS), ("scale_shift_table",)),
+    "wan vace diffusers": ("wan vace", lambda m: by_patterns(m, WAN_DIFFUSERS), ("scale_shift_table",)),
     "flux diffusers": ("flux", flux_diffusers, ()),
     "longcat diffusers": ("flux", longcat_diffusers, ()),
     "flux 2 diffusers": ("flux 2", flux_2_diffusers, ()),
     "z-image diffusers": ("z-image", z_image_diffusers, ()),
-    "hunyuan diffusers": ("hunyuan", lambda m: by_patterns(m, HUNYUAN_DIFFUSERS, FUSED["diffusers"]), ()),
-    "hunyuan 1.5 diffusers": ("hunyuan 1.5", lambda m: by_patterns(m, HUNYUAN_DIFFUSERS, FUSED["diffusers"]), ()),
     "hunyuan original": ("hunyuan", hunyuan_original, ()),
-    "hunyuan 1.5 lightx2v": ("hunyuan 1.5", lambda m: by_patterns(m, HUNYUAN_LIGHTX2V, FUSED["lightx2v"]), ()),
+    "hunyuan 1.5 lightx2v": ("hunyuan 1.5", lambda m: by_patterns(m, HUNYUAN_LIGHTX2V, HUNYUAN_FUSED), ()),
     "minimax-h3 diffusers": ("minimax-h3", minimax_h3_diffusers, ()),
     "wan t5": ("umt5", wan_t5, ("blocks.0.pos_embedding.embedding.weight",)),
     "xlm-r": ("clip vision", xlm_r, ()),
@@ -221,36 +191,50 @@ def test_another_naming_takes_the_same_layers(naming, core_model):
 
 @pytest.fixture(scope="module")
 def names_of(every_model):
-    """Family -> (all layers, all tensors) of its models, in ComfyUI's naming and in the others."""
+    """(name of a family, signs of a naming) -> (all layers, all tensors) of such models"""
     samples = [(model.layers, model.names) for model in every_model.values()]
     for name, rename, more in (row for row in NAMINGS.values() if is_in_core(row[0])):
         layers, _ = layers_of(rename, every_model[name])
         samples.append((layers, [*(f"{layer}.weight" for layer in layers), *more]))
     found = {}
     for layers, tensors in samples:
-        family = select(layers, tensors, "int8-channel").family
-        known = found.setdefault(family, (set(), set()))
-        known[0].update(layers)
-        known[1].update(tensors)
+        told = family_rules(tensors).told
+        if told is not None:
+            known = found.setdefault((told.family.name, told.naming.signs), (set(), set()))
+            known[0].update(layers)
+            known[1].update(tensors)
     return found
 
 
-FAMILIES = (*DIFFUSION_MODELS, *ENCODERS)
+# (family, naming), but for encoders that have no model here
+FAMILIES = [
+    (family, naming)
+    for family in WITH_LAYERS
+    for naming in family.namings
+    if naming.model != "a vision encoder other than CLIP's"
+]
 
 
-@pytest.mark.parametrize("family", in_core(FAMILIES), ids=lambda family: family.name)
+def comfyuis(family, names_of):
+    """The layers of all models of a family, under ComfyUI's names."""
+    return {
+        layer
+        for (name, _), (layers, tensors) in names_of.items()
+        if name == family.name
+        for layer in map(family_rules(tensors).comfyuis, layers)
+    }
+
+
+@pytest.mark.parametrize("family", in_core(WITH_LAYERS), ids=lambda family: f"{family.name}-{family.namings[0].model}")
 def test_no_rule_of_a_family_is_dead(family, names_of):
-    layers, tensors = names_of[family.name]
+    layers = comfyuis(family, names_of)
     for pattern in (*family.takes, *(pattern for pattern, _ in family.keeps), *family.lightx2v_also):
         assert any(re.fullmatch(pattern, layer) for layer in layers), pattern
-    for sign in family.signs:
-        assert any(re.match(sign, tensor) for tensor in tensors), sign
 
 
-@pytest.mark.parametrize("family", in_core(FAMILIES), ids=lambda family: family.name)
+@pytest.mark.parametrize("family", in_core(WITH_LAYERS), ids=lambda family: f"{family.name}-{family.namings[0].model}")
 def test_no_family_takes_a_table(family, names_of):
-    layers, _ = names_of[family.name]
-    assert not [layer for layer in layers if family.quantizes(layer) and default.table(layer)]
+    assert not [layer for layer in comfyuis(family, names_of) if family.quantizes(layer) and default.table(layer)]
 
 
 def test_no_reason_of_the_default_is_dead(names_of):
@@ -262,11 +246,12 @@ def test_no_reason_of_the_default_is_dead(names_of):
 
 
 @pytest.mark.parametrize(
-    "family,sign",
-    in_core((family, sign) for family in FAMILIES for sign in family.signs),
-    ids=lambda value: getattr(value, "name", None),
+    "family,naming,sign",
+    in_core((family, naming, sign) for family, naming in FAMILIES for sign in naming.signs),
+    ids=lambda value: getattr(value, "name", getattr(value, "model", None)),
 )
-def test_without_one_of_its_signs_a_model_is_of_another_family(family, sign, names_of):
-    _, tensors = names_of[family.name]
-    assert family in families_of(tensors)
-    assert family not in families_of(name for name in tensors if not re.match(sign, name))
+def test_without_one_of_its_signs_a_model_is_told_otherwise(family, naming, sign, names_of):
+    _, tensors = names_of[family.name, naming.signs]
+    assert family_rules(tensors).told.naming is naming
+    told = family_rules(name for name in tensors if not re.match(sign, name)).told
+    assert told is None or told.naming is not naming
