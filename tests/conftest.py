@@ -1,6 +1,7 @@
 """ComfyUI on the path, on CPU unless tests marked gpu run on a machine that has one."""
 
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -23,7 +24,11 @@ def pytest_configure(config):
         os.environ["OMP_NUM_THREADS"] = "1"
         torch.set_num_threads(1)
     # what a benchmark once saved for this user must not decide what is tested
-    os.environ["X2V_QUANT_HOME"] = str(Path(tempfile.gettempdir()) / f"x2v-quant-tests-{os.getpid()}")
+    os.environ["X2V_QUANT_HOME"] = tempfile.mkdtemp(prefix="x2v-quant-tests-")
+
+
+def pytest_unconfigure():
+    shutil.rmtree(os.environ["X2V_QUANT_HOME"])
 
 
 def pytest_xdist_auto_num_workers():
