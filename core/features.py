@@ -1,16 +1,16 @@
-"""Probes for features that older releases of ComfyUI lack. They test for the feature, not for a version."""
+"""Probes for features that older releases of ComfyUI lack. They test for the feature, not for a version.
+
+Each imports what it looks at when it is asked: a command that needs none of it does not wait for torch."""
 
 import functools
 from pathlib import Path
-
-import comfy_kitchen
-import comfy_kitchen.tensor
-from comfy_kitchen.tensor import QuantizedTensor
 
 
 @functools.cache
 def requantizes_with_params() -> bool:
     """Whether core keeps all parameters of a quantized weight when it requantizes a patched one."""
+    from comfy_kitchen.tensor import QuantizedTensor
+
     return hasattr(QuantizedTensor, "requantize_from_float")
 
 
@@ -25,12 +25,16 @@ def reads_int8() -> bool:
 @functools.cache
 def multiplies_int8() -> bool:
     """Whether comfy-kitchen has an int8 linear operator."""
+    import comfy_kitchen
+
     return hasattr(comfy_kitchen, "int8_linear")
 
 
 @functools.cache
 def rotates_int8() -> bool:
     """Whether comfy-kitchen has the layout of rotated int8 weights (ConvRot)."""
+    import comfy_kitchen.tensor
+
     layout = getattr(comfy_kitchen.tensor, "TensorWiseINT8Layout", None)
     return layout is not None and hasattr(layout.Params, "convrot")
 

@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from ..common import limits
 from ..common.printable import printable
 from ..core.on_path import PACK, StartError, find_comfyui
@@ -68,7 +66,7 @@ def serve(
     Raises StartError. The process is gone when the block is left, however it is left.
     """
     base = base.resolve()
-    cpu = cpu or not torch.cuda.is_available()
+    cpu = cpu or not _has_gpu()
     packs = {PACK_NAME: PACK, **{folder.name: folder for folder in map(Path.resolve, more_packs) if folder != PACK}}
     for name, folder in packs.items():
         link_folder(folder, base / "custom_nodes" / name)
@@ -98,6 +96,12 @@ def serve(
         yield server
     finally:
         stop(process)
+
+
+def _has_gpu() -> bool:
+    import torch  # takes seconds, which a command with --cpu does not wait
+
+    return torch.cuda.is_available()
 
 
 def wait_until_ready(server: Server, mark: str) -> None:

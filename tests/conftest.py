@@ -12,6 +12,9 @@ import torch
 
 COMFYUI = Path(os.environ.get("COMFYUI_PATH") or Path(__file__).parent.parent / ".comfyui" / "ComfyUI")
 
+# seconds that a test without the mark "slow" may take: five times what the mark says, for machines that are busy
+UNMARKED = 10
+
 
 def pytest_configure(config):
     sys.path.insert(0, str(COMFYUI))
@@ -29,6 +32,16 @@ def pytest_configure(config):
 
 def pytest_unconfigure():
     shutil.rmtree(os.environ["X2V_QUANT_HOME"])
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Holds the marks to what is true: on a machine that does nothing else a test that is listed here lacks one."""
+    reports = [report for outcome in ("passed", "failed") for report in terminalreporter.stats.get(outcome, ())]
+    unmarked = [report for report in reports if report.duration > UNMARKED and "slow" not in report.keywords]
+    if unmarked:
+        terminalreporter.section(f"over {UNMARKED} seconds and not marked slow")
+        for report in sorted(unmarked, key=lambda report: -report.duration):
+            terminalreporter.line(f"{report.duration:.1f} s {report.nodeid}")
 
 
 def pytest_xdist_auto_num_workers():

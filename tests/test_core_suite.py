@@ -5,6 +5,10 @@ import re
 import subprocess
 import sys
 
+import pytest
+
+pytestmark = pytest.mark.slow
+
 SUITES = (
     "tests-unit/comfy_quant",
     "tests-unit/execution_test/validate_node_input_test.py",

@@ -135,6 +135,7 @@ def test_comfy_cli_validates_it(tool):
     assert "All validation checks passed successfully" in said, said
 
 
+@pytest.mark.slow
 def test_comfy_test_finds_nothing(tool, tmp_path):
     config = tmp_path / "comfy-test.toml"
     config.write_text(COMFY_TEST)

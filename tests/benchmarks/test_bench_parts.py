@@ -161,6 +161,7 @@ def quick(part: str) -> list[Case]:
     return importlib.import_module(f"x2v_quant.benchmarks.{part}").cases(QUICK)
 
 
+@pytest.mark.slow
 def test_blocks_of_both_formats_against_core():
     cases = quick("blocks")
     assert [case.name.split(", ")[3].split(" ")[0] for case in cases] == ["int8-channel", "fp8-channel"]
@@ -206,6 +207,7 @@ def test_core_reads_the_native_files(kind, tmp_path, inference):
     assert distance(back, dense.float()) < {"int8": 0.01, "fp8": 0.04}[kind]
 
 
+@pytest.mark.slow
 def test_loading_is_timed_warm_and_cold():
     warm, cold = quick("loading")
     assert "warm" in warm.name and warm.ratio > 0

@@ -55,6 +55,7 @@ def many(tmp_path_factory):
     return file
 
 
+@pytest.mark.slow
 @POSIX
 @pytest.mark.parametrize("more", [[], ["--json"]], ids=["words", "json"])
 @pytest.mark.parametrize("unbuffered", ["", "1"])
@@ -66,6 +67,7 @@ def test_a_reader_that_goes_away(many, more, unbuffered):
     assert ended(command) == (141, "")
 
 
+@pytest.mark.slow
 @POSIX
 @pytest.mark.parametrize("words,status", [("schemes", 141), ("--help", 0), ("nothing", 2)])
 def test_a_reader_that_has_gone_before(words, status):
@@ -77,6 +79,7 @@ def test_a_reader_that_has_gone_before(words, status):
     assert command.wait(PATIENCE) in (141, status)
 
 
+@pytest.mark.slow
 @POSIX
 def test_a_report_without_room():
     with open("/dev/full", "w") as full:
@@ -84,12 +87,14 @@ def test_a_report_without_room():
         assert ended(command) == (1, "x2v-quant: the report cannot be written: No space left on device\n")
 
 
+@pytest.mark.slow
 @POSIX
 def test_no_output_at_all():
     command = begin(["sh", "-c", 'exec "$@" >&-', "sh", *COMMAND, "schemes"])
     assert ended(command) == (0, "")
 
 
+@pytest.mark.slow
 @POSIX
 @pytest.mark.parametrize("seconds", [0.3, 0.8, 1.5])
 def test_ctrl_c_while_libraries_are_imported(seconds, many):

@@ -24,6 +24,7 @@ def run(*arguments):
     return command.run(parser.parse_args([*map(str, arguments)]))
 
 
+@pytest.mark.slow
 def test_files_are_compared_and_pictures_written(file, tmp_path):
     found = run(file("t2v", "bf16"), file("t2v", "int8"), *SMALL, "--shift", "8", "--pictures", tmp_path / "new")
     json.dumps(found, allow_nan=False)

@@ -107,6 +107,7 @@ def test_a_full_disk_leaves_what_resume_goes_on_with(source, tmp_path, converted
     assert target.read_bytes() == converted(source, "expected.safetensors", format="int8-channel").read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="there is no SIGKILL on Windows")
 def test_a_killed_process_is_taken_up_again(source, tmp_path, converted):
     target = tmp_path / "out.safetensors"

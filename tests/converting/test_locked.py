@@ -1,5 +1,6 @@
 """Two that write one target: the other one is told, and what the first has written is whole."""
 
+import json
 import os
 import subprocess
 import sys
@@ -15,22 +16,44 @@ from x2v_quant.converting.convert import convert
 from x2v_quant.converting.options import Options
 from x2v_quant.writing import WriteError, beside
 
-SLOWLY = (
-    "import sys, time; from pathlib import Path; from x2v_quant.converting.convert import convert; "
-    "from x2v_quant.converting.options import Options; options = Options('int8-channel', package=sys.argv[3]); "
-    "convert(Path(sys.argv[1]), Path(sys.argv[2]), options, lambda *_: time.sleep(0.02))"
-)
+# converts what each line of its input names, and says when it is done
+SLOWLY = """
+import json, sys, time
+from pathlib import Path
+from x2v_quant.converting.convert import convert
+from x2v_quant.converting.options import Options
+
+for line in sys.stdin:
+    source, target, package = json.loads(line)
+    convert(Path(source), Path(target), Options("int8-channel", package=package), lambda *_: time.sleep(0.02))
+    print("done", flush=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def other():
+    """Another process, which takes seconds to start: once for all tests, or after one that has killed it."""
+    running = []
+
+    def get():
+        if not running or running[-1].poll() is not None:
+            command = [sys.executable, "-c", SLOWLY]
+            running.append(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
+        return running[-1]
+
+    yield get
+    for process in running:
+        process.kill()
+        process.communicate()
 
 
 @pytest.fixture
-def slowly(source, tmp_path):
-    """slowly(name, package): a process that converts to it and is in the midst of writing."""
-    running = []
+def slowly(source, tmp_path, other):
+    """slowly(name, package) -> the other process, which converts to it and is in the midst of writing."""
 
     def start(name, package):
-        target = tmp_path / name
-        process = subprocess.Popen([sys.executable, "-c", SLOWLY, str(source), str(target), package])
-        running.append(process)
+        target, process = tmp_path / name, other()
+        print(json.dumps([str(source), str(target), package]), file=process.stdin, flush=True)
         journal = beside(target, ".partial.journal")
         deadline = time.monotonic() + 120
         while not (journal.exists() and journal.read_text().count("\n") > 5):
@@ -38,10 +61,7 @@ def slowly(source, tmp_path):
             time.sleep(0.01)
         return process
 
-    yield start
-    for process in running:
-        process.kill()
-        process.wait()
+    return start
 
 
 def whole(path):
@@ -49,6 +69,7 @@ def whole(path):
     return {name: tensor for file in files for name, tensor in load_file(file).items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name,package,options",
     [
@@ -65,7 +86,7 @@ def test_the_second_is_told_and_the_first_is_whole(name, package, options, slowl
     with pytest.raises(WriteError, match=r"out.* is being written by another run or server\. Wait until it is done"):
         converted(source, name, format="int8-channel", package=package, **options)
     assert not (tmp_path / name).exists()
-    assert first.wait() == 0
+    assert first.stdout.readline() == "done\n"
     written = whole(tmp_path / name)
     assert written.keys() == expected.keys()
     assert all(
@@ -74,6 +95,7 @@ def test_the_second_is_told_and_the_first_is_whole(name, package, options, slowl
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["expected" + name[3:], name, "source"])
 
 
+@pytest.mark.slow
 def test_one_that_was_killed_keeps_nobody_from_writing(slowly, source, tmp_path, converted):
     first = slowly("out.safetensors", "file")
     first.kill()

@@ -33,6 +33,7 @@ def test_every_frame_is_there_in_its_order(video):
     assert sheet.getpixel((0, 0)) == (255, 255, 255)
 
 
+@pytest.mark.slow
 def test_the_command_draws_a_saved_video(video, tmp_path):
     with av.open(str(tmp_path / "video.mp4"), "w") as container:
         stream = container.add_stream("libx264", rate=8)

@@ -49,6 +49,7 @@ def test_brightness_does_not_matter(scene, seed, factor):
     assert read(video_of(scene, seed) * factor) == reading_of(scene)
 
 
+@pytest.mark.slow
 @settings(max_examples=8, deadline=None)
 @given(scenes, seeds, st.sampled_from([2, 4]))
 def test_an_enlarged_video_reads_the_same(scene, seed, times):

@@ -203,6 +203,7 @@ def test_no_secret_of_an_address_is_told(address, workflow, tmp_path, capsys):
     assert "No ComfyUI answers at " in said.err
 
 
+@pytest.mark.slow
 def test_nor_in_any_other_error(fake):
     async def html(request):
         return web.Response(text="<html>")

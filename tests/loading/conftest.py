@@ -10,7 +10,7 @@ from x2v_quant.benchmarks import encoders
 from x2v_quant.benchmarks.quantize import quantized
 from x2v_quant.benchmarks.wan import WanSize
 
-SIZE = WanSize()
+SIZE = WanSize(blocks=2)
 WIDTH = 256  # of encoders: what every format can hold
 
 

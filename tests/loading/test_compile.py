@@ -9,7 +9,7 @@ from x2v_quant.kernels.machine import default_device, describe
 from x2v_quant.loading.dit import load_dit
 from x2v_quant.schemes import SCHEMES, SchemeChoice
 
-pytestmark = pytest.mark.usefixtures("inference", "fresh_dynamo")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("inference", "fresh_dynamo")]
 
 
 def scheme_of(format_name, kernel):

@@ -29,7 +29,7 @@ def test_it_samples_within_the_error_of_its_format(scheme, wan_files, load_dense
     assert (sample(model) - expected).norm() < LIMITS[scheme.format] * expected.norm()
     plan = model.model.x2v_plan
     entries = list(plan.layers.values())
-    assert len(entries) == 40
+    assert len(entries) == 20
     used = {entry.choice.kernel.name for entry in entries}
     if used != {scheme.kernel}:
         assert all(len(entry.choice.passed_over[scheme.kernel].split()) > 3 for entry in entries)

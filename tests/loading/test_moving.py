@@ -31,6 +31,8 @@ from x2v_quant.runtime.sampling import PrecisionSchedule, patched
 from x2v_quant.runtime.sharing import shared_activations
 from x2v_quant.schemes import SchemeChoice
 
+pytestmark = pytest.mark.slow
+
 ELSEWHERE = torch.device("cpu:0")
 MODES = (torch.inference_mode, torch.no_grad, contextlib.nullcontext)
 FORMATS = [*KINDS, *(["int8-convrot"] if rotates_int8() else []), *SMOOTHED.values()]

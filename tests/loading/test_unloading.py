@@ -21,6 +21,8 @@ from x2v_quant.runtime.sampling import PrecisionSchedule, StepReport, patched
 from x2v_quant.runtime.sampling.schedule import parse_layers
 from x2v_quant.runtime.sharing import shared_activations
 
+pytestmark = pytest.mark.slow
+
 # of loading, unloading and running: whether it happens inside
 MODES = list(itertools.product((True, False), repeat=3))
 ROTATED_TOO = ["int8-convrot"] if rotates_int8() else []

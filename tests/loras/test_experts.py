@@ -141,6 +141,7 @@ def test_a_file_for_either_is_used_for_both(pair, plain):
             assert "expert" not in report
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["merge", "bypass"])
 def test_both_experts_switched_12_times_leave_the_same_tensors(mode, pair, part, output):
     import gc

@@ -11,6 +11,8 @@ import pytest
 from x2v_quant.benchmarks import models
 from x2v_quant.benchmarks.wan import WanSize, dit
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = Path(__file__).with_name("peak_of_quantizing.py")
 SIZE = WanSize(dim=1536, ffn=8960, blocks=3, text=4096)  # of the 1.3B model: 93 MB a block
 LAYERS = 10 * SIZE.blocks
@@ -27,7 +29,6 @@ def dense(tmp_path_factory):
     return path
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak of a moment is known on Linux")
 @pytest.mark.parametrize("how", [PLAIN, SMOOTH])
 def test_the_peak_is_the_weights_and_two_copies_of_the_largest_layer(how, dense):

@@ -151,6 +151,7 @@ def test_compiled_by_cores_node_on_either_side(first, dense, quantize, sample):
     assert distance(got, expected) < 1e-5
 
 
+@pytest.mark.slow
 def test_compiled_blocks_are_compiled_as_before(dense, quantize, sample):
     """Without the filter of guards each step, and each block, would be a graph of its own."""
     model = dense()

@@ -9,6 +9,8 @@ import torch
 
 from x2v_quant.formats import FORMATS
 
+pytestmark = pytest.mark.slow
+
 MODES = list(itertools.product((True, False), repeat=3))
 WANTED = [name for name, row in FORMATS.items() if row.name == row.family]
 

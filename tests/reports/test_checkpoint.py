@@ -213,6 +213,7 @@ def test_long_lists_of_problems_are_cut_for_people(capsys, tmp_path):
     assert "and 30 more problems" in text
 
 
+@pytest.mark.slow
 def test_the_command_itself_without_comfyui(whole, tmp_path):
     """One JSON object and nothing else on standard output; where ComfyUI is not there, it says what that leaves out."""
     code = (
@@ -228,6 +229,7 @@ def test_the_command_itself_without_comfyui(whole, tmp_path):
     assert report["notes"] == [UNTRIED]
 
 
+@pytest.mark.slow
 def test_the_command_itself(whole, tmp_path):
     """Nothing of what ComfyUI says while it is held against reaches a reader."""
     command = [sys.executable, "-m", "x2v_quant", "inspect", str(whole("int8")), "--json"]

@@ -11,9 +11,12 @@ from x2v_quant.demo import assets
 from x2v_quant.demo.graph import unet_loader
 from x2v_quant.headless.client import ServerError
 
+pytestmark = pytest.mark.slow
+
 ORIGINAL = assets.names(assets.ORIGINAL)
 PLANTED = "planted.safetensors"
 # a power of two, so that the planted bfloat16 weights are the same numbers
+STEPS = 60  # of a run that is interrupted before half of them
 CHANNELS, TIMES = [3, 40, 77, 101], 256.0
 
 
@@ -148,7 +151,7 @@ def test_a_new_seed_adds_to_what_was_recorded(calibrating, executed, server):
 def test_an_interrupted_run_is_not_counted_into_the_next(calibrating, executed, server):
     wanted = [calibrating(seed=20, prefix="calibration/whole"), calibrating(seed=21, prefix="calibration/again")]
     for prompt in wanted:
-        prompt["first"]["inputs"]["steps"] = 200
+        prompt["first"]["inputs"]["steps"] = STEPS
     # another model for the run that is not interrupted, so that it records by itself
     wanted[0]["calibrate"]["inputs"]["model"] = ["shifted", 0]
     wanted[0]["shifted"] = {
@@ -158,7 +161,7 @@ def test_an_interrupted_run_is_not_counted_into_the_next(calibrating, executed, 
     whole = Calibration.load(saved(server, executed(wanted[0])[1])).calls
 
     def interrupt(event):
-        if event.type == "progress" and event.data["node"] == "first" and event.data["value"] < 100:
+        if event.type == "progress" and event.data["node"] == "first" and event.data["value"] < STEPS // 2:
             server.client.interrupt()
 
     with pytest.raises(ServerError, match="interrupted"):

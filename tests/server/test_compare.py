@@ -15,6 +15,8 @@ from x2v_quant.demo.video import frames
 from x2v_quant.headless.client import ServerError
 from x2v_quant.headless.workflow import override, to_prompt
 
+pytestmark = pytest.mark.slow
+
 ORIGINAL = assets.names(assets.ORIGINAL)
 BAD = "blocks.1.ffn.2"
 STEPS = 3

@@ -13,6 +13,8 @@ from small_wan import trained_lora
 from x2v_quant.demo import assets
 from x2v_quant.headless.client import ServerError
 
+pytestmark = pytest.mark.slow
+
 FILES = assets.names("int8")
 
 

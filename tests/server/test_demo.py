@@ -10,6 +10,8 @@ from x2v_quant.demo import run
 from x2v_quant.demo.contact_sheet import WIDTH
 from x2v_quant.demo.graph import TASKS
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("task", TASKS)
 def test_it_says_what_ran_where_the_video_is_and_what_it_shows(server, capsys, task):

@@ -8,6 +8,8 @@ from x2v_quant.benchmarks.quantize import KINDS, quantized
 from x2v_quant.demo import assets
 from x2v_quant.demo.graph import unet_loader
 
+pytestmark = pytest.mark.slow
+
 LAYERS = 40
 # of them, those of more than one block of 128 x 128; a single block's one scale makes the layer an fp8-channel one
 MORE_THAN_A_BLOCK = 8

@@ -16,6 +16,8 @@ from x2v_quant.headless.client import ServerError
 from x2v_quant.headless.workflow import override, to_prompt
 from x2v_quant.kernels.machine import cpu_has_bf16
 
+pytestmark = pytest.mark.slow
+
 TEMPLATE = "wan22_i2v_4step"
 INT8, DENSE = assets.names("int8"), assets.names(assets.ORIGINAL)
 FOLDER = "Wan2.2-demo"

@@ -8,6 +8,8 @@ from safetensors.torch import save_file
 from x2v_quant.benchmarks.wan import WanSize
 from x2v_quant.headless.client import ServerError
 
+pytestmark = pytest.mark.slow
+
 SIZE = WanSize(dim=128, ffn=512)  # of the trained model
 # Wan's name in a block -> (diffusers', rows, columns)
 LAYERS = {"self_attn.v": ("attn1.to_v", SIZE.dim, SIZE.dim), "ffn.2": ("ffn.net.2", SIZE.dim, SIZE.ffn)}

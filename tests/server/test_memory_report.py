@@ -11,6 +11,8 @@ from x2v_quant.common.sizes import amount
 from x2v_quant.demo import assets
 from x2v_quant.runtime.memory.report import RESIDENCIES
 
+pytestmark = pytest.mark.slow
+
 FILES = assets.names("int8")
 THIS_RUN = "since this run began"
 

@@ -26,9 +26,10 @@ from x2v_quant.headless.server import serve
 from x2v_quant.headless.swap import swap
 from x2v_quant.headless.workflow import WorkflowError, to_prompt
 
-pytestmark = pytest.mark.skipif(
-    official_templates.folder() is None, reason=f"{official_templates.PACKAGE} is not installed"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(official_templates.folder() is None, reason=f"{official_templates.PACKAGE} is not installed"),
+]
 
 SMALL_PACK = Path(__file__).parent / "small_pack"
 OURS = ("X2VLoadDiT", "X2VLoadT5", "X2VLoadCLIPVision")

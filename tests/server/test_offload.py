@@ -5,6 +5,8 @@ import torch
 
 from x2v_quant.headless.client import ServerError
 
+pytestmark = pytest.mark.slow
+
 MODES = ("auto", "model", "block", "phase", "disk")
 
 

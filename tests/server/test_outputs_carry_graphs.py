@@ -9,6 +9,8 @@ from saved_workflows import node, workflow
 from x2v_quant.cli import main
 from x2v_quant.headless.reading import read_workflow
 
+pytestmark = pytest.mark.slow
+
 
 def graph(*savers):
     """A picture of one colour, its seed and name behind reroutes and names."""

@@ -11,6 +11,8 @@ from x2v_quant.demo.run import saved_video
 from x2v_quant.demo.scenes import COLOURS, DIRECTIONS, HELD_OUT, SHAPES, Scene
 from x2v_quant.demo.video import frames, start_image
 
+pytestmark = pytest.mark.slow
+
 KINDS = (assets.ORIGINAL, *assets.FORMATS)
 # half of them held out; between them every colour, shape and direction
 SCENES = (
@@ -49,7 +51,6 @@ def test_the_prompts_differ_in_everything():
     assert {scene.direction for scene in SCENES} == set(DIRECTIONS)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_video_shows_what_the_prompt_says(shown, kind):
     wrong = {}
@@ -60,7 +61,6 @@ def test_the_video_shows_what_the_prompt_says(shown, kind):
     assert len(SCENES) - len(wrong) >= RIGHT, wrong
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", assets.FORMATS)
 @pytest.mark.parametrize("scene", [Scene("yellow", "square", "left"), Scene("blue", "triangle", "down")], ids=str)
 def test_image_to_video_moves_what_the_picture_shows(shown, server, tmp_path, kind, scene):

@@ -9,6 +9,8 @@ from x2v_quant.demo import assets
 from x2v_quant.demo.graph import node_of, unet_loader
 from x2v_quant.headless.client import ServerError
 
+pytestmark = pytest.mark.slow
+
 ORIGINAL = assets.names(assets.ORIGINAL)
 LORA = "quantize_lora.safetensors"
 

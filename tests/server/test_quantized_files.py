@@ -15,6 +15,8 @@ from x2v_quant.core.features import rotates_int8
 from x2v_quant.demo import assets
 from x2v_quant.demo.graph import unet_loader
 
+pytestmark = pytest.mark.slow
+
 ORIGINAL = assets.names(assets.ORIGINAL).t2v
 ALLOWED = 1e-3
 # Core quantizes the activations of int8 layers on every machine. Rounding them turns a difference in the last bit of a
@@ -74,7 +76,6 @@ def test_every_format_that_core_reads_is_here():
     assert known == set(choices(COMFYUI))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("writer", WRITERS)
 @pytest.mark.parametrize("format_name", read_by_core(READ_AS))
 def test_core_samples_what_our_loader_samples(format_name, writer, written, sampled):

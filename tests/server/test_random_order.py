@@ -9,6 +9,8 @@ from random_order.recipes import FP8, INT8, Recipe
 
 from x2v_quant.headless.server import serve
 
+pytestmark = pytest.mark.slow
+
 STEPS, TURNS = 60, 8
 MEGABYTES = 64  # what a process may grow by once everything has been loaded
 REFERENCE = Path(__file__).parent / "reference_pack"
@@ -23,7 +25,6 @@ def driver(demo_models, tmp_path_factory):
         yield Driver(server, seed=20)
 
 
-@pytest.mark.slow
 def test_the_same_graph_gives_the_same_latents_whatever_came_before_it(driver):
     report = driver.run(STEPS)
     assert not report.wrong, "\n".join(report.wrong)
@@ -31,7 +32,6 @@ def test_the_same_graph_gives_the_same_latents_whatever_came_before_it(driver):
     assert len(report.actions) >= 9
 
 
-@pytest.mark.slow
 def test_nothing_grows_over_alternations(driver):
     megabytes, tensors = driver.alternate([Recipe(INT8, ("lora",)), Recipe(FP8)], TURNS)
     # a model that waits to be collected is counted in some turns: what is never given back shows in the least

@@ -13,6 +13,8 @@ from x2v_quant.demo.install import START_IMAGE, START_SEED
 from x2v_quant.demo.prompts import DEFAULT
 from x2v_quant.demo.video import start_image
 
+pytestmark = pytest.mark.slow
+
 DEMO = WORKFLOWS / "demo_t2v.json"
 QUICK = ("KSampler.steps=1", "SaveVideo.filename_prefix=run/quick")
 
@@ -186,7 +188,6 @@ def test_an_output_folder_that_cannot_be_made(server, tmp_path, capsys):
     assert f"{file} is there already and is no folder. Choose another one." in capsys.readouterr().err
 
 
-@pytest.mark.slow
 def test_it_starts_a_server_of_its_own_and_leaves_nothing_else_behind(demo_models, comfyui, tmp_path, capsys):
     before = sorted(path.name for path in comfyui.iterdir()), sorted((comfyui / "custom_nodes").iterdir())
     output = tmp_path / "new" / "results"

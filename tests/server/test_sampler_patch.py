@@ -10,6 +10,8 @@ from x2v_quant.demo import assets
 from x2v_quant.headless.client import ServerError
 from x2v_quant.runtime.compiling.apply import why_not
 
+pytestmark = pytest.mark.slow
+
 STEPS = 3
 SPOILT = "spoilt.safetensors"
 SPOILT_LAYER = "blocks.1.ffn.2"

@@ -16,6 +16,8 @@ from x2v_quant.headless.client import ServerError
 from x2v_quant.headless.server import REQUIRED_NODES
 from x2v_quant.headless.workflow import to_prompt
 
+pytestmark = pytest.mark.slow
+
 # loaders that know nothing of quantization: ComfyUI's own, and those of tests/server/reference_pack
 CORES_LOADERS = {
     "X2VLoadDiT": ("UNETLoader", "unet_name", {"weight_dtype": "default"}),
@@ -57,7 +59,6 @@ def use_cores_loaders(prompt):
         prompt[node] = {"class_type": loader, "inputs": {renamed: name, **more}}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("task", TASKS)
 def test_latents_stay_near_the_unquantized_models(latents, task, allowed):
     """Also on the reference kernels, which quantize activations as a GPU would where this machine's kernels do not."""

@@ -15,9 +15,10 @@ from x2v_quant.demo.graph import WORKFLOWS
 from x2v_quant.headless.workflow import WorkflowError, to_prompt
 
 other = pytest.importorskip("comfy_cli.workflow_to_api", reason="comfy-cli is not installed")
-pytestmark = pytest.mark.skipif(
-    official_templates.folder() is None, reason=f"{official_templates.PACKAGE} is not installed"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(official_templates.folder() is None, reason=f"{official_templates.PACKAGE} is not installed"),
+]
 # "class.input" -> what the frontend does, which comfy-cli does not
 DIFFERENCES = {
     r"ImageCompare\.compare_view": "a widget that is never saved is sent as two empty texts",

@@ -19,6 +19,8 @@ from x2v_quant.demo.scenes import FRAMES, SIDE
 from x2v_quant.demo.video import frames
 from x2v_quant.headless.workflow import override, to_prompt
 
+pytestmark = pytest.mark.slow
+
 STEPS = 4
 LAYERS = 40  # of the demo's diffusion model, that are quantized
 VIDEO = {"width": SIDE, "height": SIDE, "length": FRAMES}
@@ -145,7 +147,7 @@ def check_output(server, prompt, result):
 
 @pytest.mark.parametrize(
     "name",
-    ["wan22_5b", "flux", *(pytest.param(name, marks=pytest.mark.slow) for name in ("qwen_image", "z_image"))],
+    ["wan22_5b", "flux", "qwen_image", "z_image"],
 )
 def test_it_runs(ran, name):
     ran(name)

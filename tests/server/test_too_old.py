@@ -9,6 +9,8 @@ import x2v_quant
 from x2v_quant.core.on_path import StartError
 from x2v_quant.headless.server import serve
 
+pytestmark = pytest.mark.slow
+
 # what a server does not need to come up
 NOT_COPIED = {"models", "input", "output", "temp", "user", "custom_nodes", "tests", "tests-unit", ".git"}
 

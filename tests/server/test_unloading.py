@@ -14,6 +14,8 @@ from x2v_quant.demo import graph as demo_graph
 from x2v_quant.demo.graph import node_of, unet_loader
 from x2v_quant.demo.install import START_IMAGE
 
+pytestmark = pytest.mark.slow
+
 LORA = "unloaded_lora.safetensors"
 # the "Unload Models" button of the menu, the one that empties the cache too, and the flag that brings the other along
 FLAGS = ({"free_memory": False}, {"unload_models": False}, {})

@@ -24,7 +24,7 @@ from x2v_quant.schemes import SchemeChoice
 SIZE = WanSize(dim=128, ffn=128, blocks=3)
 
 
-pytestmark = pytest.mark.usefixtures("inference")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("inference")]
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -174,7 +174,6 @@ def test_another_backend(model, sample):
     assert list(made.model.diffusion_model.blocks) == blocks, "they are put back"
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(why_not(default_device()) is not None, reason=f"{why_not(default_device())}")
 @pytest.mark.parametrize("scheme", ["int8-dequant", "int8-reference"])
 def test_inductor(scheme, load, sample):

@@ -13,6 +13,8 @@ from x2v_quant.loading.dit import load_dit
 from x2v_quant.runtime.compiling import compilations_of, compiled
 from x2v_quant.schemes import SchemeChoice
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True, scope="module")
 def fresh_dynamo():

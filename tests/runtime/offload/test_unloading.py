@@ -8,6 +8,8 @@ import torch
 
 from x2v_quant.runtime.offload import OffloadSettings
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("mode", ["block", "phase", "disk"])
 @pytest.mark.parametrize("share", [None, 0.5])

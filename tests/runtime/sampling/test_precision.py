@@ -265,6 +265,7 @@ def test_core_models_have_nothing_to_schedule(wan_files):
         patched(comfy.sd.load_diffusion_model_state_dict(tensors, metadata=config), PrecisionSchedule(first=1))
 
 
+@pytest.mark.slow
 def test_blocks_are_compiled_once_for_each_precision(load, sample):
     from x2v_quant.runtime.compiling import compilations_of, compiled
 
