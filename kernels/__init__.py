@@ -20,7 +20,6 @@ from . import (
 from .kernel import Kernel, Requirements
 from .libraries import LIBRARIES
 from .registry import KERNELS, Choice, NoKernelError, choose, survey, why_not
-from .smooth import with_smooth
 
 for _file in (
     vllm,
@@ -36,6 +35,6 @@ for _file in (
     dequant,
     reference,
 ):
-    KERNELS.extend(with_smooth(_file.ROWS))
+    KERNELS.extend(_file.ROWS)
 
 __all__ = ["KERNELS", "LIBRARIES", "Choice", "Kernel", "NoKernelError", "Requirements", "choose", "survey", "why_not"]

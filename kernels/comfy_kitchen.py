@@ -3,21 +3,27 @@
 Activations are quantized with the same functions as in ComfyUI's own layers, so the numbers are ComfyUI's.
 """
 
+from collections.abc import Iterator
+from functools import partial
+
 import comfy_kitchen
 import torch
 
 from ..core.features import multiplies_int8
-from ..formats import ROTATED
+from ..formats import FORMATS, ROTATED
 from .activation import NVFP4_MAX, tensor_scale
-from .adapter import library_linear, library_quantize, library_steps
-from .kernel import SIXTEEN_BIT, Kernel, Requirements, Steps
+from .declare import Quantizer, declare
+from .kernel import SIXTEEN_BIT, Kernel, Requirements
 from .libraries import LIBRARIES, LacksError, Library
+from .ops import mxfp8_like, nvfp4_like
 
 # what `auto` takes int8_linear on; "eager" is torch, which kernels/torch_int8.py does better
 BACKENDS = ("cuda", "triton")
-# channels of one scale, and what rows of tokens are padded to
-MXFP8_GROUP = MXFP8_ROWS = 32
-NVFP4_GROUP = 16
+# format -> what int8_linear takes for it beside x, the weight and the bias
+ROTATIONS = {
+    "int8-channel": {},
+    **{name: {"convrot": True, "convrot_groupsize": group} for group, name in ROTATED.items()},
+}
 
 
 def _with_int8_backend():
@@ -58,135 +64,45 @@ LIBRARIES.update(
 )
 
 
-def _int8(kitchen, x, codes, scale, bias):
-    return kitchen.int8_linear(x, codes, scale.view(-1), bias, out_dtype=x.dtype)
+def int8(x, weight, bias, **rotation):
+    """Quantizes and multiplies; K and N multiples of 16 on a GPU."""
+    return comfy_kitchen.int8_linear(x, weight.codes, weight.scale.view(-1), bias, out_dtype=x.dtype, **rotation)
 
 
-def _convrot(op_name: str, library: Library):
-    """As `library_linear`, of rotated weights."""
-
-    @torch.library.custom_op(f"x2v_quant::{op_name}", mutates_args=())
-    def op(
-        x: torch.Tensor, codes: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor | None, group: int
-    ) -> torch.Tensor:
-        if x.shape[0] == 0:
-            return x.new_empty((0, codes.shape[0]))
-        bias = None if bias is None else bias.to(x.dtype).contiguous()
-        multiply = library.loaded().int8_linear
-        rotation = {"convrot": True, "convrot_groupsize": group}
-        return multiply(x.contiguous(), codes, scale.view(-1), bias, out_dtype=x.dtype, **rotation)
-
-    op.register_fake(lambda x, codes, scale, bias, group: x.new_empty((x.shape[0], codes.shape[0])))
-    return lambda x, codes, params, bias: op(x, codes, params.scale, bias, params.convrot_groupsize)
+def quantize_mxfp8(x):
+    return comfy_kitchen.quantize_mxfp8(x, pad_32x=True)
 
 
-_convrot_gpu = _convrot("comfy_kitchen_int8_convrot_linear", WITH_INT8)
-_convrot_cpu = _convrot("comfyui_int8_convrot_linear", WITH_INT8_LINEAR)
-
-
-def _mxfp8(kitchen, x, codes, scale, bias):
-    """codes float8_e4m3fn [N, K]; scale float8_e8m0fnu, one per 32 channels, in cuBLAS's order; rows of tokens are
-    padded to 32."""
-    return _mxfp8_mm(kitchen, *_quantize_mxfp8(kitchen, x), codes, scale, bias, x.dtype)[: x.shape[0]]
-
-
-def _quantize_mxfp8(kitchen, x):
-    return kitchen.quantize_mxfp8(x, pad_32x=True)
-
-
-def _mxfp8_mm(kitchen, quantized, token_scale, codes, scale, bias, dtype):
+def mxfp8_mm(quantized, weight, bias, dtype):
+    """codes float8_e4m3fn [N, K]; scale float8_e8m0fnu, one per 32 channels, in cuBLAS's order."""
+    codes, token_scale = quantized
     multiplied = _output(dtype)
     bias = None if bias is None else bias.to(multiplied)
-    return kitchen.scaled_mm_mxfp8(quantized, codes, token_scale, scale, bias, multiplied).to(dtype)
+    return comfy_kitchen.scaled_mm_mxfp8(codes, weight.codes, token_scale, weight.scale, bias, multiplied).to(dtype)
 
 
-def _mxfp8_like(x):
-    rows, groups = -(-x.shape[0] // MXFP8_ROWS) * MXFP8_ROWS, x.shape[1] // MXFP8_GROUP
-    # cuBLAS's order: tiles of 128 x 4 scales
-    scale = x.new_empty((-(-rows // 128) * 128, -(-groups // 4) * 4), dtype=torch.float8_e8m0fnu)
-    return x.new_empty((rows, x.shape[1]), dtype=torch.float8_e4m3fn), scale
+def quantize_nvfp4(x):
+    scale = tensor_scale(x, NVFP4_MAX)
+    return *comfy_kitchen.quantize_nvfp4(x, scale, pad_16x=True), scale
 
 
-@torch.library.custom_op("x2v_quant::comfy_kitchen_nvfp4_linear", mutates_args=())
-def nvfp4_linear(
-    x: torch.Tensor, codes: torch.Tensor, scale: torch.Tensor, block_scale: torch.Tensor, bias: torch.Tensor | None
-) -> torch.Tensor:
-    """x [M, K] float, codes uint8 [N, K/2], scale float32 [], block_scale float8_e4m3fn, one per 16 channels, in
-    cuBLAS's order, bias [N] -> [M, N] in x.dtype. K is a multiple of 32, N of 16; rows of tokens are padded to 16."""
-    if x.shape[0] == 0:
-        return x.new_empty((0, codes.shape[0]))
-    return _nvfp4_product(*_quantize_nvfp4(x), x.shape[0], x.dtype, codes, scale, block_scale, bias)
-
-
-def _quantize_nvfp4(x):
-    token_scale = tensor_scale(x, NVFP4_MAX)
-    return *comfy_kitchen.quantize_nvfp4(x.contiguous(), token_scale, pad_16x=True), token_scale
-
-
-def _nvfp4_product(quantized, token_block_scale, token_scale, rows, dtype, codes, scale, block_scale, bias):
+def nvfp4_mm(quantized, weight, bias, dtype):
+    """codes uint8 [N, K / 2], scale float32 [], block_scale float8_e4m3fn, one per 16 channels, in cuBLAS's order; K a
+    multiple of 32, N of 16."""
+    codes, token_block_scale, token_scale = quantized
     multiplied = _output(dtype)
     bias = None if bias is None else bias.to(multiplied)
-    y = comfy_kitchen.scaled_mm_nvfp4(
-        quantized, codes, token_scale, scale, token_block_scale, block_scale, bias, multiplied
-    )
-    return y[:rows].to(dtype)
-
-
-@nvfp4_linear.register_fake
-def _(x, codes, scale, block_scale, bias):
-    return x.new_empty((x.shape[0], codes.shape[0]))
-
-
-@torch.library.custom_op("x2v_quant::comfy_kitchen_nvfp4_quantize", mutates_args=())
-def nvfp4_quantize(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """x [M, K] float (M > 0) -> codes uint8 [M', K/2], their scales of 16 channels in cuBLAS's order, and of all."""
-    return _quantize_nvfp4(x)
-
-
-@nvfp4_quantize.register_fake
-def _(x):
-    rows, groups = -(-x.shape[0] // NVFP4_GROUP) * NVFP4_GROUP, x.shape[1] // NVFP4_GROUP
-    scale = x.new_empty((-(-rows // 128) * 128, -(-groups // 4) * 4), dtype=torch.float8_e4m3fn)
-    return x.new_empty((rows, x.shape[1] // 2), dtype=torch.uint8), scale, x.new_empty((), dtype=torch.float32)
-
-
-@torch.library.custom_op("x2v_quant::comfy_kitchen_nvfp4_multiply", mutates_args=())
-def nvfp4_multiply(
-    quantized: torch.Tensor,
-    token_block_scale: torch.Tensor,
-    token_scale: torch.Tensor,
-    rows: int,
-    dtype: torch.dtype,
-    codes: torch.Tensor,
-    scale: torch.Tensor,
-    block_scale: torch.Tensor,
-    bias: torch.Tensor | None,
-) -> torch.Tensor:
-    """`nvfp4_linear` of what `nvfp4_quantize` gave."""
-    return _nvfp4_product(quantized, token_block_scale, token_scale, rows, dtype, codes, scale, block_scale, bias)
-
-
-@nvfp4_multiply.register_fake
-def _(quantized, token_block_scale, token_scale, rows, dtype, codes, *_):
-    return codes.new_empty((rows, codes.shape[0]), dtype=dtype)
+    return comfy_kitchen.scaled_mm_nvfp4(
+        codes, weight.codes, token_scale, weight.scale, token_block_scale, weight.block_scale, bias, multiplied
+    ).to(dtype)
 
 
 def _output(dtype: torch.dtype) -> torch.dtype:
     return dtype if dtype in SIXTEEN_BIT else torch.bfloat16
 
 
-def _nvfp4(x, codes, params, bias):
-    return torch.ops.x2v_quant.comfy_kitchen_nvfp4_linear(x, codes, params.scale, params.block_scale, bias)
-
-
-def _nvfp4_multiply(given, rows, dtype, codes, params, bias):
-    return torch.ops.x2v_quant.comfy_kitchen_nvfp4_multiply(
-        *given, rows, dtype, codes, params.scale, params.block_scale, bias
-    )
-
-
-def _row(format_name, linear, activation, summary, capability, library, n_multiple, k_multiple, steps=None) -> Kernel:
-    requires = Requirements(
+def _gpu(capability: tuple[int, int], library: str, n_multiple: int, k_multiple: int) -> Requirements:
+    return Requirements(
         "cuda",
         nvidia=True,
         min_capability=capability,
@@ -194,79 +110,46 @@ def _row(format_name, linear, activation, summary, capability, library, n_multip
         n_multiple=n_multiple,
         k_multiple=k_multiple,
     )
-    return Kernel("comfy-kitchen", (format_name,), linear, activation, summary, requires, steps=steps)
+
+
+def _int8_rows(name: str, how: str, requires: Requirements) -> Iterator[Kernel]:
+    for format_name, rotation in ROTATIONS.items():
+        yield from declare(
+            name,
+            format_name,
+            f"int8 weights x int8 activations (per-token), {'rotated, ' if rotation else ''}{how}",
+            requires,
+            fused=partial(int8, **rotation),
+            activation=FORMATS[format_name].activation,
+            bias_like_x=True,
+        )
 
 
 ROWS = (
-    _row(
-        "int8-channel",
-        library_linear("comfy_kitchen_int8_linear", WITH_INT8, _int8),
-        "int8",
-        "int8 weights x int8 activations (per-token), fused scales and bias, ComfyUI's kernels",
-        (7, 5),
-        "comfy-kitchen int8",
-        16,
-        16,
+    *_int8_rows(
+        "comfy-kitchen", "fused scales and bias, ComfyUI's kernels", _gpu((7, 5), "comfy-kitchen int8", 16, 16)
     ),
     # only by name, no row of order.py has it; in 16 bits the eager backend rounds x / scale once more
-    Kernel(
+    *_int8_rows(
         "comfyui",
-        ("int8-channel",),
-        library_linear("comfyui_int8_linear", WITH_INT8_LINEAR, _int8),
-        "int8",
-        "int8 weights x int8 activations (per-token), bit for bit what ComfyUI's own layers compute on a CPU, slow",
+        "bit for bit what ComfyUI's own layers compute on a CPU, slow",
         Requirements(kind="cpu", library="comfy-kitchen int8_linear", dtypes=(torch.float32,)),
     ),
-    *(
-        _row(
-            name,
-            _convrot_gpu,
-            name,
-            "int8 weights x int8 activations (per-token), rotated, fused scales and bias, ComfyUI's kernels",
-            (7, 5),
-            "comfy-kitchen int8",
-            16,
-            16,
-        )
-        for name in ROTATED.values()
-    ),
-    *(
-        Kernel(
-            "comfyui",
-            (name,),
-            _convrot_cpu,
-            name,
-            "int8 weights x int8 activations (per-token), rotated, bit for bit what ComfyUI's own layers compute on a "
-            "CPU, slow",
-            Requirements(kind="cpu", library="comfy-kitchen int8_linear", dtypes=(torch.float32,)),
-        )
-        for name in ROTATED.values()
-    ),
-    _row(
-        "mxfp8",
-        library_linear("comfy_kitchen_mxfp8_linear", KITCHEN, _mxfp8),
+    *declare(
+        "comfy-kitchen",
         "mxfp8",
         "mxfp8 weights x mxfp8 activations (scales of 32 channels), ComfyUI's kernels",
-        (10, 0),
-        "comfy-kitchen",
-        32,
-        32,
-        library_steps(
-            "comfy_kitchen_mxfp8_multiply",
-            KITCHEN,
-            library_quantize("comfy_kitchen_mxfp8_quantize", KITCHEN, _quantize_mxfp8, _mxfp8_like),
-            _mxfp8_mm,
-        ),
+        _gpu((10, 0), "comfy-kitchen", 32, 32),
+        quantizer=Quantizer("mxfp8", quantize_mxfp8, mxfp8_like),
+        product=mxfp8_mm,
+        bias_like_x=True,
     ),
-    _row(
-        "nvfp4",
-        _nvfp4,
+    *declare(
+        "comfy-kitchen",
         "nvfp4",
         "nvfp4 weights x nvfp4 activations (scales of 16 channels), ComfyUI's kernels",
-        (10, 0),
-        "comfy-kitchen",
-        16,
-        32,
-        Steps(lambda x, params: torch.ops.x2v_quant.comfy_kitchen_nvfp4_quantize(x), _nvfp4_multiply),
+        _gpu((10, 0), "comfy-kitchen", 16, 32),
+        quantizer=Quantizer("nvfp4", quantize_nvfp4, nvfp4_like),
+        product=nvfp4_mm,
     ),
 )

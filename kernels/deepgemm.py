@@ -6,10 +6,10 @@ from types import ModuleType
 
 import torch
 
-from . import quantizers
-from .adapter import library_linear, library_steps
-from .kernel import Kernel, Requirements
+from .declare import declare
+from .kernel import Requirements
 from .libraries import LacksError, Library, register
+from .quantizers import token_groups
 from .shared_objects import folders
 
 # today's name and that of 1.x, which LightX2V still calls; both take ((x, its scale), (weight, its scale), out)
@@ -64,36 +64,31 @@ DEEP_GEMM = register(
 )
 
 
-def block_linear(multiply, x, codes, scale, bias):
-    """codes float8_e4m3fn [N, K], scale float32 [ceil(N / 128), K / 128]; N a multiple of 64, K of 128."""
-    return block_mm(multiply, *quantizers.per_token_groups(x), codes, scale, bias, x.dtype)
-
-
-def block_mm(multiply, quantized, token_scale, codes, scale, bias, dtype):
-    out = codes.new_empty((quantized.shape[0], codes.shape[0]), dtype=dtype)
-    multiply((quantized, token_scale), (codes, scale), out)
+def block_mm(quantized, weight, bias, dtype):
+    """N a multiple of 64, K of 128; scale [ceil(N / 128), K / 128]."""
+    codes, token_scale = quantized
+    out = codes.new_empty((codes.shape[0], weight.shape[0]), dtype=dtype)
+    DEEP_GEMM.loaded()((codes, token_scale), (weight.codes, weight.scale), out)
     return out if bias is None else out.add_(bias)
 
 
-ROWS = (
-    Kernel(
-        "deepgemm",
-        ("fp8-block128",),
-        library_linear("deepgemm_linear", DEEP_GEMM, block_linear),
-        "fp8-group128",
-        "fp8 weights x fp8 activations (per token and 128 channels), DeepGEMM, compiled when a shape first comes",
-        # on 10.x it cuts scales down to powers of two, which those of LightX2V's files are not
-        Requirements(
-            "cuda",
-            nvidia=True,
-            min_capability=(9, 0),
-            max_capability=(9, 0),
-            systems=("Linux",),
-            library=DEEP_GEMM.name,
-            dtypes=(torch.bfloat16,),
-            n_multiple=64,
-            k_multiple=128,
-        ),
-        steps=library_steps("deepgemm_multiply", DEEP_GEMM, quantizers.token_groups(), block_mm),
+ROWS = declare(
+    "deepgemm",
+    "fp8-block128",
+    "fp8 weights x fp8 activations (per token and 128 channels), DeepGEMM, compiled when a shape first comes",
+    # on 10.x it cuts scales down to powers of two, which those of LightX2V's files are not
+    Requirements(
+        "cuda",
+        nvidia=True,
+        min_capability=(9, 0),
+        max_capability=(9, 0),
+        systems=("Linux",),
+        library=DEEP_GEMM.name,
+        dtypes=(torch.bfloat16,),
+        n_multiple=64,
+        k_multiple=128,
     ),
+    quantizer=token_groups(),
+    product=block_mm,
+    bias_like_x=True,
 )

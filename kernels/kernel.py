@@ -1,16 +1,18 @@
 """A kernel: how y = x W^T + b is computed for some formats on some devices, with what it requires as data."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from .libraries import LIBRARIES
+from .libraries import LIBRARIES, Library
 from .machine import Machine
 
 KINDS = {"cuda": "needs a CUDA GPU", "cpu": "runs on the CPU only"}
 SIXTEEN_BIT = (torch.bfloat16, torch.float16)
+# in the order in which a kernel is probed with them: not every GPU has bfloat16
+FLOAT16_FIRST = (torch.float16, torch.bfloat16)
 
 
 @dataclass(frozen=True)
@@ -73,10 +75,35 @@ class Requirements:
         return ", ".join(words) or "nothing"
 
 
+ANYWHERE = Requirements()
+
+
+def linux_gpu(
+    library: Library,
+    first: tuple[int, int],
+    last: tuple[int, int] | None = None,
+    n_multiple: int = 16,
+    k_multiple: int = 16,
+) -> Requirements:
+    """What vLLM's and sgl-kernel's operators need: NVIDIA GPUs of compute capability `first` to `last`, 16-bit x, and a
+    wheel, which exists for Linux alone."""
+    return Requirements(
+        "cuda",
+        nvidia=True,
+        min_capability=first,
+        max_capability=last,
+        systems=("Linux",),
+        library=library.name,
+        dtypes=FLOAT16_FIRST,
+        n_multiple=n_multiple,
+        k_multiple=k_multiple,
+    )
+
+
 @dataclass(frozen=True)
 class Steps:
     """A kernel's `linear` in two steps, for layers that get the same x:
-    multiply(quantize(x, params), rows, dtype, codes, params, bias) is linear(x, codes, params, bias), bit for bit.
+    multiply(quantize(x, params), M, x.dtype, codes, params, bias) is linear(x, codes, params, bias), bit for bit.
 
     quantize: (x [M, K] with M > 0, params) -> tensors, which depend on x and on those of params named in `reads`.
     multiply: (those tensors, M, the dtype of x, codes, params, bias [N] or None) -> [M, N] in that dtype.
@@ -89,22 +116,21 @@ class Steps:
 
 @dataclass(frozen=True)
 class Kernel:
-    """linear(x [M, K], codes, params, bias [N] or None) -> [M, N] in x.dtype; x is float32, bfloat16 or float16 (or
-    what `requires.dtypes` says) and may be strided; codes and params are what the layout of one of `formats` holds.
-    `activation` is what x is multiplied as, a name in activation.SIMULATED. `smooth_linear`: the same for the smoothed
-    formats, params.pre_quant_scale applied where the activations are quantized; None: a pass of its own applies it
-    (kernels/smooth.py). `steps` and `smooth_steps`: the same two in two steps; None: they quantize x in the pass that
-    multiplies it, or not at all."""
+    """What declare.py makes of a declaration.
+
+    linear: (x [M, K], codes, params, bias [N] or None) -> [M, N] in x.dtype. x is float32, bfloat16 or float16, or what
+    `requires.dtypes` says, and may be strided; codes and params are what the layout of one of `formats` holds.
+    activation: what x is multiplied as, a name in activation.SIMULATED.
+    steps: the same in two steps; None if x is quantized in the pass that multiplies it, or not at all.
+    """
 
     name: str
     formats: tuple[str, ...]
     linear: Callable[[torch.Tensor, torch.Tensor, Any, torch.Tensor | None], torch.Tensor]
     activation: str
     summary: str
-    requires: Requirements = field(default_factory=Requirements)
-    smooth_linear: Callable[[torch.Tensor, torch.Tensor, Any, torch.Tensor | None], torch.Tensor] | None = None
+    requires: Requirements = ANYWHERE
     steps: Steps | None = None
-    smooth_steps: Steps | None = None
 
 
 def _dotted(capability: tuple[int, int]) -> str:

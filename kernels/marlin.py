@@ -5,13 +5,14 @@ from collections.abc import Callable
 
 import torch
 
-from .adapter import FLOAT16_FIRST, accepted, library_linear, optional
-from .kernel import Kernel, Requirements
+from .declare import declare
+from .kernel import FLOAT16_FIRST, Kernel, Requirements
 from .libraries import LacksError, Library, register
 from .sgl import HINT, MODULES, PACKAGES, loader
+from .shared_objects import accepted, optional
 from .vllm import VLLM
 
-FORMATS = ("int4-g128-marlin",)
+FORMAT = "int4-g128-marlin"
 # the operators' number for unsigned 4-bit codes with an offset of 8, the same in every release
 UINT4B8 = 1125899907892224
 # vLLM 0.10 has both names, and its marlin_gemm is another one
@@ -53,14 +54,14 @@ MARLIN = register(
 )
 
 
-def operator_linear(ops, x, codes, scale, bias):
-    """By vLLM's or sgl-kernel's operator. codes int32 [K / 16, 2 N], scale [K / 128, N] in Marlin's order; N a multiple
-    of 64, K of 128. Scales are rounded to x.dtype, which is what the operator reads.
+def operator_linear(library, x, weight, bias):
+    """By the operator of vLLM or sgl-kernel. codes int32 [K / 16, 2 N], scale [K / 128, N] in Marlin's order; N a
+    multiple of 64, K of 128. Scales are rounded to x.dtype, which is what the operator reads.
 
     The operator's arguments have changed with the releases, so it is called by the names in its own schema.
     """
-    op = _operator(ops)
-    (rows, width), columns = x.shape, _columns(codes)
+    op = _operator(library.loaded())
+    columns, width = weight.shape
     others = accepted(
         op,
         b_bias_or_none=None if bias is None else _in_column_order(bias),
@@ -71,10 +72,10 @@ def operator_linear(ops, x, codes, scale, bias):
     )
     out = op(
         a=x,
-        b_q_weight=codes,
-        b_scales=scale.to(x.dtype),
+        b_q_weight=weight.codes,
+        b_scales=weight.scale.to(x.dtype),
         workspace=_locks(x.device, _multiprocessors(x.device) * BLOCKS_PER_SM),
-        size_m=rows,
+        size_m=x.shape[0],
         size_n=columns,
         size_k=width,
         use_atomic_add=False,
@@ -86,14 +87,13 @@ def operator_linear(ops, x, codes, scale, bias):
     return out if bias is None or "b_bias_or_none" in others else out.add_(bias)
 
 
-def original_linear(mul, x, codes, scale, bias):
+def original_linear(library, x, weight, bias):
     """By IST-DASLab's kernel, which computes in float16 whatever x is. N a multiple of 256, K of 128."""
-    half = x.to(torch.float16)
-    columns = _columns(codes)
+    half, columns = x.to(torch.float16), weight.shape[0]
     out = half.new_empty((x.shape[0], columns))
     locks = _locks(x.device, columns // 128 * MAX_PAR)
     with torch.cuda.device_of(x):
-        mul(half, codes, out, scale.to(torch.float16), locks, max_par=MAX_PAR)
+        library.loaded()(half, weight.codes, out, weight.scale.to(torch.float16), locks, max_par=MAX_PAR)
     out = out.to(x.dtype)
     return out if bias is None else out.add_(bias)
 
@@ -101,10 +101,6 @@ def original_linear(mul, x, codes, scale, bias):
 @functools.cache
 def _operator(ops) -> torch._ops.OpOverload:
     return next(getattr(ops, name) for name in OPERATORS if hasattr(ops, name)).default
-
-
-def _columns(codes: torch.Tensor) -> int:
-    return codes.shape[1] // 2
 
 
 def _in_column_order(bias: torch.Tensor) -> torch.Tensor:
@@ -124,44 +120,21 @@ def _locks(device: torch.device, count: int) -> torch.Tensor:
         return torch.zeros(count, dtype=torch.int32, device=device)
 
 
-def _row(op_name, library, compute, summary, **requires) -> Kernel:
-    linear = library_linear(op_name, library, compute, _columns)
-    return Kernel(
+def _row(library, linear, summary, **requires) -> tuple[Kernel, ...]:
+    return declare(
         "marlin",
-        FORMATS,
-        linear,
-        "float",
+        FORMAT,
         f"int4 weights x 16-bit activations, {summary}",
         Requirements("cuda", nvidia=True, library=library.name, dtypes=FLOAT16_FIRST, k_multiple=128, **requires),
+        fused=functools.partial(linear, library),
+        bias_like_x=True,
     )
 
 
+LINUX = {"systems": ("Linux",), "n_multiple": 64}
 ROWS = (
-    _row(
-        "marlin_vllm_linear",
-        VLLM,
-        operator_linear,
-        "vLLM's Marlin",
-        min_capability=(7, 5),
-        systems=("Linux",),
-        n_multiple=64,
-    ),
-    _row(
-        "marlin_sgl_linear",
-        SGL_MARLIN,
-        operator_linear,
-        "sgl-kernel's Marlin",
-        min_capability=(8, 0),
-        systems=("Linux",),
-        n_multiple=64,
-    ),
+    *_row(VLLM, operator_linear, "vLLM's Marlin", min_capability=(7, 5), **LINUX),
+    *_row(SGL_MARLIN, operator_linear, "sgl-kernel's Marlin", min_capability=(8, 0), **LINUX),
     # last, so that its advice is told where none of the three is here: it names vLLM, too
-    _row(
-        "marlin_linear",
-        MARLIN,
-        original_linear,
-        "the original Marlin in float16",
-        min_capability=(8, 0),
-        n_multiple=256,
-    ),
+    *_row(MARLIN, original_linear, "the original Marlin in float16", min_capability=(8, 0), n_multiple=256),
 )

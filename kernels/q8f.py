@@ -5,10 +5,10 @@ from types import ModuleType
 
 import torch
 
-from . import quantizers
-from .adapter import library_linear, library_steps
-from .kernel import Kernel, Requirements
+from .declare import declare
+from .kernel import Requirements
 from .libraries import LacksError, Library, register
+from .quantizers import tokens
 
 ADA = (8, 9)
 
@@ -36,29 +36,21 @@ Q8 = register(
 )
 
 
-def fp8_linear(module, x, codes, scale, bias):
-    """codes float8_e4m3fn [N, K], scale float32 [N, 1]; K a multiple of 64, N of 128."""
-    return fp8_mm(module, *quantizers.per_token(x, "fp8"), codes, scale, bias, x.dtype)
+def fp8_mm(quantized, weight, bias, dtype):
+    """K a multiple of 64, N of 128."""
+    return _multiply(Q8.loaded().fp8_mm, Q8.loaded().fp8_mm_bias, *quantized, weight, bias, dtype)
 
 
-def int8_linear(module, x, codes, scale, bias):
-    """codes int8 [N, K], scale float32 [N, 1]; K a multiple of 64, N of 128."""
-    return int8_mm(module, *quantizers.per_token(x, "int8"), codes, scale, bias, x.dtype)
+def int8_mm(quantized, weight, bias, dtype):
+    """K a multiple of 64, N of 128."""
+    return _multiply(Q8.loaded().q8_mm, Q8.loaded().q8_mm_bias, *quantized, weight, bias, dtype)
 
 
-def fp8_mm(module, *arguments):
-    return _multiply(module.fp8_mm, module.fp8_mm_bias, *arguments)
-
-
-def int8_mm(module, *arguments):
-    return _multiply(module.q8_mm, module.q8_mm_bias, *arguments)
-
-
-def _multiply(mm, mm_bias, quantized, token_scale, codes, scale, bias, dtype):
+def _multiply(mm, mm_bias, codes, token_scale, weight, bias, dtype):
     # the weight is [N, K] as it is; the last two arguments: no GELU, and the output's dtype; the output is [1, M, N]
     if bias is None:
-        return mm(quantized, codes, token_scale, scale, False, dtype)[0]
-    return mm_bias(quantized, codes, bias.to(torch.float32), token_scale, scale, False, dtype)[0]
+        return mm(codes, weight.codes, token_scale, weight.scale, False, dtype)[0]
+    return mm_bias(codes, weight.codes, bias.to(torch.float32), token_scale, weight.scale, False, dtype)[0]
 
 
 # built for Ada alone; with float16 it would return memory that it never wrote
@@ -74,22 +66,22 @@ _REQUIRES = Requirements(
 )
 
 ROWS = (
-    Kernel(
+    *declare(
         "q8f",
-        ("fp8-channel",),
-        library_linear("q8f_fp8_linear", Q8, fp8_linear),
-        "fp8",
+        "fp8-channel",
         "fp8 weights x fp8 activations (per-token), bias in the same pass, q8_kernels",
         _REQUIRES,
-        steps=library_steps("q8f_fp8_multiply", Q8, quantizers.tokens("fp8"), fp8_mm),
+        quantizer=tokens("fp8"),
+        product=fp8_mm,
+        bias_like_x=True,
     ),
-    Kernel(
+    *declare(
         "q8f",
-        ("int8-channel",),
-        library_linear("q8f_int8_linear", Q8, int8_linear),
-        "int8",
+        "int8-channel",
         "int8 weights x int8 activations (per-token), bias in the same pass, q8_kernels",
         _REQUIRES,
-        steps=library_steps("q8f_int8_multiply", Q8, quantizers.tokens("int8"), int8_mm),
+        quantizer=tokens("int8"),
+        product=int8_mm,
+        bias_like_x=True,
     ),
 )

@@ -2,14 +2,15 @@
 fastest that is here: Triton's on a GPU, else torch's."""
 
 import functools
-from collections.abc import Callable
-from typing import Any
 
 import torch
 
+from ..formats import ROTATED
 from . import activation
-from .adapter import accepted
+from .declare import Quantizer
 from .machine import describe
+from .ops import groups_like, tensor_like, tokens_like
+from .shared_objects import accepted
 from .triton import TRITON
 
 # as LightX2V and vLLM call it: below this a group of channels counts as zero
@@ -47,56 +48,36 @@ def _padded(rows: torch.Tensor, multiple: int) -> torch.Tensor:
     return torch.cat([rows, rows.new_zeros((missing, rows.shape[1]))]) if missing else rows
 
 
-@torch.library.custom_op("x2v_quant::quantize_tokens", mutates_args=())
-def quantize_tokens(
-    x: torch.Tensor, kind: str, pad_rows: int, pre_quant_scale: torch.Tensor | None = None
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """`per_token`, in a graph."""
-    return per_token(x, kind, pad_rows, pre_quant_scale)
+def tokens(kind: str, pad_rows: int = 1) -> Quantizer:
+    """`per_token` for a declaration."""
+
+    def compute(x, pre_quant_scale=None):
+        return per_token(x, kind, pad_rows, pre_quant_scale)
+
+    return Quantizer(kind, compute, lambda x: tokens_like(x, CODES[kind], pad_rows), smooths=True)
 
 
-@quantize_tokens.register_fake
-def _(x, kind, pad_rows, pre_quant_scale=None):
-    return tokens_like(x, CODES[kind], pad_rows)
+def rotated_tokens(group: int, pad_rows: int = 1) -> Quantizer:
+    """`per_token` of int8, by torch, of x whose groups of so many channels are rotated in float32 first, as those of
+    the weight's codes were."""
+    return Quantizer(
+        ROTATED[group],
+        lambda x: activation.quantize_int8(x, pad_rows, rotation=group),
+        lambda x: tokens_like(x, torch.int8, pad_rows),
+    )
 
 
-@torch.library.custom_op("x2v_quant::quantize_token_groups", mutates_args=())
-def quantize_token_groups(x: torch.Tensor, pad_rows: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """`per_token_groups`, in a graph."""
-    return per_token_groups(x, pad_rows)
+def token_groups(pad_rows: int = 1) -> Quantizer:
+    """`per_token_groups` for a declaration."""
+    return Quantizer("fp8-group128", lambda x: per_token_groups(x, pad_rows), lambda x: groups_like(x, pad_rows))
 
 
-@quantize_token_groups.register_fake
-def groups_like(x: torch.Tensor, pad_rows: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Tensors like those of `per_token_groups`."""
-    rows, groups = _multiple(x.shape[0], pad_rows), -(-x.shape[1] // activation.GROUP)
-    codes = x.new_empty((rows, x.shape[1]), dtype=torch.float8_e4m3fn)
-    return codes, x.new_empty((groups, rows), dtype=torch.float32).t()
+def _static(x, input_scale):
+    codes, scale = activation.quantize_fp8_static(x, input_scale)
+    return codes, scale.clone() if scale is input_scale else scale
 
 
-def tokens_like(x: torch.Tensor, dtype: torch.dtype, pad_rows: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
-    """Tensors like those of `per_token` with codes of `dtype`."""
-    rows = _multiple(x.shape[0], pad_rows)
-    return x.new_empty((rows, x.shape[1]), dtype=dtype), x.new_empty((rows, 1), dtype=torch.float32)
-
-
-def tokens(kind: str, pad_rows: int = 1) -> Callable[[torch.Tensor, Any], list[torch.Tensor]]:
-    """`per_token` as a `Steps.quantize`."""
-    return lambda x, params: torch.ops.x2v_quant.quantize_tokens(x, kind, pad_rows)
-
-
-def smooth_tokens(kind: str, pad_rows: int = 1) -> Callable[[torch.Tensor, Any], list[torch.Tensor]]:
-    """The same for smoothed formats."""
-    return lambda x, params: torch.ops.x2v_quant.quantize_tokens(x, kind, pad_rows, params.pre_quant_scale)
-
-
-def token_groups(pad_rows: int = 1) -> Callable[[torch.Tensor, Any], list[torch.Tensor]]:
-    """`per_token_groups` as a `Steps.quantize`."""
-    return lambda x, params: torch.ops.x2v_quant.quantize_token_groups(x, pad_rows)
-
-
-def _multiple(rows: int, multiple: int) -> int:
-    return -(-rows // multiple) * multiple
+STATIC = Quantizer("fp8-static", _static, tensor_like, ("input_scale",))
 
 
 def per_token_groups_by(op, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -105,10 +86,8 @@ def per_token_groups_by(op, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor
 
     M' is M rounded up to TOKEN_MULTIPLE; what the rows beyond M hold is undefined.
     """
-    rows, width = x.shape
-    padded = -(-rows // TOKEN_MULTIPLE) * TOKEN_MULTIPLE
-    quantized = x.new_empty((padded, width), dtype=torch.float8_e4m3fn)
-    token_scale = x.new_empty((width // activation.GROUP, padded), dtype=torch.float32).t()
+    rows = x.shape[0]
+    quantized, token_scale = groups_like(x, TOKEN_MULTIPLE)
     # later releases of vLLM have two more, which only describe the layout of the scales
     more = accepted(op.default, dummy_is_scale_transposed=True, dummy_is_tma_aligned=True)
     largest = activation.FP8_MAX

@@ -3,12 +3,13 @@ blocks. Its op library alone is loaded, never the package."""
 
 import torch
 
-from . import quantizers, shared_objects
+from . import shared_objects
 from .activation import GROUP
-from .adapter import library_linear, library_quantize, library_steps, linux_gpu
-from .kernel import Kernel
+from .declare import Quantizer, declare
+from .kernel import linux_gpu
 from .libraries import LacksError, Library, register
-from .quantizers import TOKEN_MULTIPLE, groups_like, per_token_groups_by, tokens_like
+from .ops import groups_like, tokens_like
+from .quantizers import TOKEN_MULTIPLE, per_token_groups_by, tokens
 
 PACKAGES, MODULES = ("sglang-kernel", "sgl-kernel"), ("sgl_kernel",)
 HINT = "it was built for another torch or CUDA, or there is no NVIDIA driver"
@@ -59,83 +60,63 @@ SGL_BLOCK = register(
 )
 
 
-def fp8_linear(ops, x, codes, scale, bias):
-    """codes float8_e4m3fn [N, K], scale float32 [N, 1]; K a multiple of 16, N of 8."""
-    return fp8_mm(ops, *quantize_fp8(ops, x), codes, scale, bias, x.dtype)
-
-
-def int8_linear(ops, x, codes, scale, bias):
-    """codes int8 [N, K], scale float32 [N, 1]; K a multiple of 16, N of 8. The library has no int8 quantizer."""
-    return int8_mm(ops, *quantizers.per_token(x, "int8"), codes, scale, bias, x.dtype)
-
-
-def block_linear(ops, x, codes, scale, bias):
-    """codes float8_e4m3fn [N, K], scale float32 [N / 128, K / 128]; the operator takes no bias."""
-    return block_mm(ops, *quantize_blocks(ops, x), codes, scale, bias, x.dtype)[: x.shape[0]]
-
-
-def quantize_fp8(ops, x):
+def quantize_fp8(x):
     quantized, token_scale = tokens_like(x, torch.float8_e4m3fn)
-    ops.sgl_per_token_quant_fp8(x, quantized, token_scale)
+    SGL.loaded().sgl_per_token_quant_fp8(x, quantized, token_scale)
     return quantized, token_scale
 
 
-def quantize_blocks(ops, x):
-    return per_token_groups_by(ops.sgl_per_token_group_quant_8bit, x)
+def quantize_blocks(x):
+    return per_token_groups_by(SGL_BLOCK.loaded().sgl_per_token_group_quant_8bit, x)
 
 
-def fp8_mm(ops, quantized, token_scale, codes, scale, bias, dtype):
-    return ops.fp8_scaled_mm(quantized, codes.t(), token_scale, scale, dtype, bias)
+def fp8_mm(quantized, weight, bias, dtype):
+    """K a multiple of 16, N of 8."""
+    codes, token_scale = quantized
+    return SGL.loaded().fp8_scaled_mm(codes, weight.codes.t(), token_scale, weight.scale, dtype, bias)
 
 
-def int8_mm(ops, quantized, token_scale, codes, scale, bias, dtype):
-    return ops.int8_scaled_mm(quantized, codes.t(), token_scale, scale, dtype, bias)
+def int8_mm(quantized, weight, bias, dtype):
+    """K a multiple of 16, N of 8."""
+    codes, token_scale = quantized
+    return SGL.loaded().int8_scaled_mm(codes, weight.codes.t(), token_scale, weight.scale, dtype, bias)
 
 
-def block_mm(ops, quantized, token_scale, codes, scale, bias, dtype):
-    out = ops.fp8_blockwise_scaled_mm(quantized, codes.t(), token_scale, scale.t(), dtype)
+def block_mm(quantized, weight, bias, dtype):
+    """The operator takes no bias."""
+    codes, token_scale = quantized
+    multiply = SGL_BLOCK.loaded().fp8_blockwise_scaled_mm
+    out = multiply(codes, weight.codes.t(), token_scale, weight.scale.t(), dtype)
     return out if bias is None else out.add_(bias)
 
 
 ROWS = (
-    Kernel(
+    *declare(
         "sgl",
-        ("fp8-channel",),
-        library_linear("sgl_fp8_linear", SGL, fp8_linear),
-        "fp8",
+        "fp8-channel",
         "fp8 weights x fp8 activations (per-token), bias in the same pass, sgl-kernel",
         linux_gpu(SGL, (8, 9), n_multiple=8),
-        steps=library_steps(
-            "sgl_fp8_multiply",
-            SGL,
-            library_quantize("sgl_fp8_quantize", SGL, quantize_fp8, lambda x: tokens_like(x, torch.float8_e4m3fn)),
-            fp8_mm,
-        ),
+        quantizer=Quantizer("fp8", quantize_fp8, lambda x: tokens_like(x, torch.float8_e4m3fn)),
+        product=fp8_mm,
+        bias_like_x=True,
     ),
-    Kernel(
+    *declare(
         "sgl",
-        ("int8-channel",),
-        library_linear("sgl_int8_linear", SGL, int8_linear),
-        "int8",
+        "int8-channel",
         "int8 weights x int8 activations (per-token), bias in the same pass, sgl-kernel",
         # on 7.5 it computes float16 alone, and bfloat16 is an error in the middle of a run
         linux_gpu(SGL, (8, 0), (9, 0), n_multiple=8),
-        steps=library_steps("sgl_int8_multiply", SGL, quantizers.tokens("int8"), int8_mm),
+        quantizer=tokens("int8"),  # the library has none
+        product=int8_mm,
+        bias_like_x=True,
     ),
-    Kernel(
+    *declare(
         "sgl",
-        ("fp8-block128",),
-        library_linear("sgl_block_linear", SGL_BLOCK, block_linear),
-        "fp8-group128",
+        "fp8-block128",
         "fp8 weights x fp8 activations (per token and 128 channels), sgl-kernel",
         linux_gpu(SGL_BLOCK, (9, 0), (10, 0), GROUP, GROUP),
-        steps=library_steps(
-            "sgl_block_multiply",
-            SGL_BLOCK,
-            library_quantize(
-                "sgl_block_quantize", SGL_BLOCK, quantize_blocks, lambda x: groups_like(x, TOKEN_MULTIPLE)
-            ),
-            block_mm,
-        ),
+        quantizer=Quantizer("fp8-group128", quantize_blocks, lambda x: groups_like(x, TOKEN_MULTIPLE)),
+        product=block_mm,
+        bias_like_x=True,
     ),
 )

@@ -10,7 +10,7 @@ from .kernel import Kernel, Steps
 Group = tuple[torch.nn.Module, ...]
 
 
-class Held:
+class QuantizedInput:
     """A quantized input, with what tells whether another one is the same. It refers to the input, so that no other
     tensor can get its address."""
 
@@ -31,14 +31,14 @@ class SharedInputs:
     def __init__(self):
         self.quantized = self.reused = 0
         self._groups: Mapping[torch.nn.Module, Group] = {}
-        self._held: Held | None = None
+        self._kept: QuantizedInput | None = None
 
     def enter(self, groups: Mapping[torch.nn.Module, Group]) -> None:
         """A module computes whose layers share inputs: layer -> the group it belongs to, in the order of the calls."""
-        self._groups, self._held = groups, None
+        self._groups, self._kept = groups, None
 
     def leave(self) -> None:
-        self._groups, self._held = {}, None
+        self._groups, self._kept = {}, None
 
     def linear(
         self,
@@ -55,16 +55,16 @@ class SharedInputs:
         # groups were made for the layers' own kernels
         if group is None or steps is None or kernel is not layer.kernel or input.numel() == 0:
             return kernel.linear(rows_of(input), weight._qdata, weight._params, bias)
-        held = self._held
-        if held is not None and held.is_of(group, input, steps):
+        kept = self._kept
+        if kept is not None and kept.is_of(group, input, steps):
             self.reused += 1
         else:
-            self._held = None  # freed before the next one is made
-            held = self._held = Held(group, input, steps, rows_of(input), weight._params)
+            self._kept = None  # freed before the next one is made
+            kept = self._kept = QuantizedInput(group, input, steps, rows_of(input), weight._params)
             self.quantized += 1
         if layer is group[-1]:
-            self._held = None
-        return steps.multiply(held.quantized, held.rows, held.dtype, weight._qdata, weight._params, bias)
+            self._kept = None
+        return steps.multiply(kept.quantized, kept.rows, kept.dtype, weight._qdata, weight._params, bias)
 
 
 # set by what switches sharing on, around each call of a model

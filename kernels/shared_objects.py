@@ -1,4 +1,5 @@
-"""Op libraries of other packages, loaded by path: the package is never imported and may lack everything else."""
+"""Operators of other packages: loaded by path, so that the package is never imported and may lack everything else, and
+what their releases take."""
 
 import importlib.util
 from pathlib import Path
@@ -24,3 +25,14 @@ def load(package: str, *stems: str) -> None:
         raise LacksError(f"lacks the shared object {package}/{stems[0]}")
     for file in files:
         torch.ops.load_library(str(file))
+
+
+def accepted(op: torch._ops.OpOverload, **arguments) -> dict:
+    """Those of `arguments` that the operator's own schema has: releases rename and drop some."""
+    names = {argument.name for argument in op._schema.arguments}
+    return {name: value for name, value in arguments.items() if name in names}
+
+
+def optional(op: torch._ops.OpOverload) -> set[str]:
+    """The operator's arguments that may be None: those without a default still have to be given."""
+    return {argument.name for argument in op._schema.arguments if argument.type.kind() == "OptionalType"}

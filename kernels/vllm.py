@@ -4,10 +4,11 @@ import torch
 
 from . import shared_objects
 from .activation import GROUP
-from .adapter import library_linear, library_quantize, library_steps, linux_gpu
-from .kernel import Kernel
+from .declare import Quantizer, declare
+from .kernel import linux_gpu
 from .libraries import LacksError, Library, register
-from .quantizers import TOKEN_MULTIPLE, groups_like, per_token_groups_by, tokens_like
+from .ops import groups_like, tokens_like
+from .quantizers import TOKEN_MULTIPLE, per_token_groups_by
 
 
 def load_ops() -> torch._ops._OpNamespace:
@@ -33,89 +34,65 @@ VLLM = register(
 )
 
 
-def fp8_linear(ops, x, codes, scale, bias):
-    """codes float8_e4m3fn [N, K], scale float32 [N, 1]; K and N multiples of 16."""
-    return scaled_mm(ops, *quantize_fp8(ops, x), codes, scale, bias, x.dtype)
-
-
-def int8_linear(ops, x, codes, scale, bias):
-    """codes int8 [N, K], scale float32 [N, 1]; K and N multiples of 16."""
-    return scaled_mm(ops, *quantize_int8(ops, x), codes, scale, bias, x.dtype)
-
-
-def block_linear(ops, x, codes, scale, bias):
-    """codes float8_e4m3fn [N, K], scale float32 [N / 128, K / 128]; the operator adds no bias to blocks."""
-    return block_mm(ops, *quantize_blocks(ops, x), codes, scale, bias, x.dtype)[: x.shape[0]]
-
-
-def quantize_fp8(ops, x):
+def quantize_fp8(x):
     quantized, token_scale = tokens_like(x, torch.float8_e4m3fn)
-    ops.dynamic_per_token_scaled_fp8_quant(quantized, x, token_scale, None)
+    VLLM.loaded().dynamic_per_token_scaled_fp8_quant(quantized, x, token_scale, None)
     return quantized, token_scale
 
 
-def quantize_int8(ops, x):
+def quantize_int8(x):
     quantized, token_scale = tokens_like(x, torch.int8)
-    ops.dynamic_scaled_int8_quant(quantized, x, token_scale, None)
+    VLLM.loaded().dynamic_scaled_int8_quant(quantized, x, token_scale, None)
     return quantized, token_scale
 
 
-def quantize_blocks(ops, x):
-    return per_token_groups_by(ops.per_token_group_fp8_quant, x)
+def quantize_blocks(x):
+    return per_token_groups_by(VLLM.loaded().per_token_group_fp8_quant, x)
 
 
-def block_mm(ops, quantized, token_scale, codes, scale, bias, dtype):
-    out = scaled_mm(ops, quantized, token_scale, codes, scale.t(), None, dtype)
+def channel_mm(quantized, weight, bias, dtype):
+    """K and N multiples of 16."""
+    return scaled_mm(*quantized, weight.codes, weight.scale, bias, dtype)
+
+
+def block_mm(quantized, weight, bias, dtype):
+    """The operator adds no bias to blocks."""
+    out = scaled_mm(*quantized, weight.codes, weight.scale.t(), None, dtype)
     return out if bias is None else out.add_(bias)
 
 
-def scaled_mm(ops, quantized, token_scale, codes, scale, bias, dtype):
+def scaled_mm(quantized, token_scale, codes, scale, bias, dtype):
     out = torch.empty((quantized.shape[0], codes.shape[0]), dtype=dtype, device=quantized.device)
-    ops.cutlass_scaled_mm(out, quantized, codes.t(), token_scale, scale, bias)
+    VLLM.loaded().cutlass_scaled_mm(out, quantized, codes.t(), token_scale, scale, bias)
     return out
 
 
 ROWS = (
-    Kernel(
+    *declare(
         "vllm",
-        ("fp8-channel",),
-        library_linear("vllm_fp8_linear", VLLM, fp8_linear),
-        "fp8",
+        "fp8-channel",
         "fp8 weights x fp8 activations (per-token), bias in the same pass, vLLM's CUTLASS kernel",
         linux_gpu(VLLM, (8, 9)),
-        steps=library_steps(
-            "vllm_fp8_multiply",
-            VLLM,
-            library_quantize("vllm_fp8_quantize", VLLM, quantize_fp8, lambda x: tokens_like(x, torch.float8_e4m3fn)),
-            scaled_mm,
-        ),
+        quantizer=Quantizer("fp8", quantize_fp8, lambda x: tokens_like(x, torch.float8_e4m3fn)),
+        product=channel_mm,
+        bias_like_x=True,
     ),
-    Kernel(
+    *declare(
         "vllm",
-        ("int8-channel",),
-        library_linear("vllm_int8_linear", VLLM, int8_linear),
-        "int8",
+        "int8-channel",
         "int8 weights x int8 activations (per-token), bias in the same pass, vLLM's CUTLASS kernel",
         linux_gpu(VLLM, (7, 5), (9, 0)),
-        steps=library_steps(
-            "vllm_int8_multiply",
-            VLLM,
-            library_quantize("vllm_int8_quantize", VLLM, quantize_int8, lambda x: tokens_like(x, torch.int8)),
-            scaled_mm,
-        ),
+        quantizer=Quantizer("int8", quantize_int8, lambda x: tokens_like(x, torch.int8)),
+        product=channel_mm,
+        bias_like_x=True,
     ),
-    Kernel(
+    *declare(
         "vllm",
-        ("fp8-block128",),
-        library_linear("vllm_block_linear", VLLM, block_linear),
-        "fp8-group128",
+        "fp8-block128",
         "fp8 weights x fp8 activations (per token and 128 channels), vLLM's CUTLASS kernel",
         linux_gpu(VLLM, (9, 0), n_multiple=GROUP, k_multiple=GROUP),
-        steps=library_steps(
-            "vllm_block_multiply",
-            VLLM,
-            library_quantize("vllm_block_quantize", VLLM, quantize_blocks, lambda x: groups_like(x, TOKEN_MULTIPLE)),
-            block_mm,
-        ),
+        quantizer=Quantizer("fp8-group128", quantize_blocks, lambda x: groups_like(x, TOKEN_MULTIPLE)),
+        product=block_mm,
+        bias_like_x=True,
     ),
 )

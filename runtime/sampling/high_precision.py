@@ -18,7 +18,7 @@ def in_high_precision(layers: Iterable[QuantLinear]) -> Iterator[None]:
     held = [(layer, layer.kernel) for layer in layers if layer.kernel.activation != "float"]
     try:
         for layer, _ in held:
-            layer.kernel = dequant.row(layer.format)
+            layer.kernel = dequant.OF_FORMAT[layer.format]
         yield
     finally:
         for layer, kernel in held:

@@ -14,10 +14,13 @@ from x2v_quant.kernels import comfy_kitchen as adapter
 from x2v_quant.kernels import why_not
 from x2v_quant.kernels.libraries import LacksError
 from x2v_quant.kernels.machine import Machine
+from x2v_quant.kernels.ops import COMPUTATIONS
 from x2v_quant.kernels.reference import reference
 
 DTYPES = pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32], ids=str)
 BIAS = pytest.mark.parametrize("with_bias", [True, False], ids=["bias", "no-bias"])
+# what the ops run: no GPU is there that would choose the kernels
+MXFP8, NVFP4 = COMPUTATIONS["comfy-kitchen mxfp8"], COMPUTATIONS["comfy-kitchen nvfp4"]
 H200, RTX5090 = Machine("cuda", "H200", (9, 0)), Machine("cuda", "RTX 5090", (12, 0))
 
 
@@ -38,20 +41,12 @@ def test_int8_is_the_reference(dtype, with_bias, m):
     """Through comfy-kitchen's eager backend, which takes the same arguments as its others."""
     weight = FORMATS["int8-channel"].quantize(values(48, 64), dtype)
     x, bias = values(m, 64, seed=1).to(dtype), values(48, seed=2).to(dtype) if with_bias else None
-    y = adapter._int8(adapter.comfy_kitchen, x, weight._qdata, weight._params.scale, bias)
+    row = next(row for row in adapter.ROWS if (row.name, row.formats) == ("comfy-kitchen", ("int8-channel",)))
+    y = row.linear(x, weight._qdata, weight._params, bias)
     expected = reference(x.float(), "int8-channel", weight._qdata, weight._params, bias, "int8")
     assert (y.shape, y.dtype) == ((m, 48), dtype)
     # it rounds x / scale in x's dtype before it rounds to int8
     assert (y.float() - expected).norm() < 0.01 * expected.norm()
-
-
-@pytest.mark.parametrize("name", [pytest.param("int8-channel", marks=core_multiplies_int8), "mxfp8", "nvfp4"])
-def test_no_tokens_give_no_rows(name, monkeypatch):
-    monkeypatch.setattr(type(adapter.WITH_INT8), "loaded", lambda library: adapter.comfy_kitchen)
-    weight = FORMATS[name].quantize(values(64, 96), torch.bfloat16)
-    row = next(row for row in adapter.ROWS if row.formats == (name,))
-    y = row.linear(torch.empty((0, 96), dtype=torch.bfloat16), weight._qdata, weight._params, None)
-    assert (y.shape, y.dtype) == ((0, 64), torch.bfloat16)
 
 
 @pytest.fixture
@@ -83,14 +78,14 @@ class TestOnABlackwellGpu:
     def test_mxfp8(self, product, dtype, m, with_bias):
         codes, scale = empty(96, 160, dtype=torch.float8_e4m3fn), empty(128, 8, dtype=torch.float8_e8m0fnu)
         bias = empty(96, dtype=dtype) if with_bias else None
-        y = adapter._mxfp8(adapter.comfy_kitchen, empty(m, 160, dtype=dtype), codes, scale, bias)
+        y = MXFP8.linear(empty(m, 160, dtype=dtype), [codes, scale], (96, 160), bias)
         assert (y.shape, y.dtype, y.device.type) == ((m, 96), dtype, "cuda")
         assert product[0][0].shape == (-(-m // 32) * 32, 160)
 
     def test_nvfp4(self, product, dtype, m, with_bias):
         codes, blocks = empty(96, 80, dtype=torch.uint8), empty(128, 12, dtype=torch.float8_e4m3fn)
         bias = empty(96, dtype=dtype) if with_bias else None
-        y = adapter.nvfp4_linear._init_fn(empty(m, 160, dtype=dtype), codes, empty(), blocks, bias)
+        y = NVFP4.linear(empty(m, 160, dtype=dtype), [codes, empty(), blocks], (96, 160), bias)
         assert (y.shape, y.dtype, y.device.type) == ((m, 96), dtype, "cuda")
         assert product[0][0].shape == (-(-m // 16) * 16, 80)
 
@@ -98,7 +93,7 @@ class TestOnABlackwellGpu:
 def test_the_rules_are_really_checked(product):
     codes, scale = empty(96, 160, dtype=torch.float8_e4m3fn), empty(96, 5, dtype=torch.float8_e8m0fnu)
     with pytest.raises((RuntimeError, ValueError)):
-        adapter._mxfp8(adapter.comfy_kitchen, empty(32, 160, dtype=torch.bfloat16), codes, scale, None)
+        MXFP8.linear(empty(32, 160, dtype=torch.bfloat16), [codes, scale], (96, 160), None)
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,11 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from recorded import Recorded as Calls
 from torch.library import opcheck
 
 from x2v_quant.formats import FORMATS
-from x2v_quant.kernels import comfy_kitchen, deepgemm, marlin, q8f, sgl, torchao, vllm
+from x2v_quant.kernels import KERNELS, comfy_kitchen, deepgemm, marlin, sgl, torchao
 from x2v_quant.kernels.libraries import LIBRARIES, LacksError, Library
 from x2v_quant.kernels.reference import reference
 
@@ -38,31 +39,36 @@ def first(*names):
     return lambda library: next(getattr(library, name) for name in names if hasattr(library, name))
 
 
-# (library, adapter, what the adapter is given of it, format, what the release must have, dtypes)
-HALVES, BF16 = (torch.bfloat16, torch.float16), (torch.bfloat16,)
+def kernel(name, format_name, library=None):
+    """The kernel; `library`: the one it requires, where several kernels have the name."""
+    return next(
+        k for k in KERNELS if (k.name, k.formats) == (name, (format_name,)) and library in (None, k.requires.library)
+    )
+
+
+# (library, kernel, what its `load` gives of it, what the release must have, dtypes)
+HALVES, BF16, MARLIN = (torch.bfloat16, torch.float16), (torch.bfloat16,), "int4-g128-marlin"
 ADAPTERS = [
-    ("vllm", vllm.fp8_linear, itself, "fp8-channel", ("cutlass_scaled_mm",), HALVES),
-    ("vllm", vllm.int8_linear, itself, "int8-channel", ("cutlass_scaled_mm",), HALVES),
-    ("vllm", vllm.block_linear, itself, "fp8-block128", ("cutlass_scaled_mm",), HALVES),
-    ("vllm", marlin.operator_linear, itself, "int4-g128-marlin", marlin.OPERATORS, HALVES),
-    ("sgl-kernel", sgl.fp8_linear, itself, "fp8-channel", ("fp8_scaled_mm",), HALVES),
-    ("sgl-kernel", sgl.int8_linear, itself, "int8-channel", ("int8_scaled_mm",), HALVES),
-    ("sgl-kernel", sgl.block_linear, itself, "fp8-block128", ("fp8_blockwise_scaled_mm",), HALVES),
-    ("sgl-kernel", marlin.operator_linear, itself, "int4-g128-marlin", ("gptq_marlin_gemm",), HALVES),
-    ("torchao", torchao.int8_linear, first(*torchao.MATMULS), "int8-channel", torchao.MATMULS, HALVES),
-    ("q8-kernels", q8f.fp8_linear, itself, "fp8-channel", ("fp8_mm", "fp8_mm_bias"), BF16),
-    ("q8-kernels", q8f.int8_linear, itself, "int8-channel", ("q8_mm", "q8_mm_bias"), BF16),
-    ("deep-gemm", deepgemm.block_linear, first(*deepgemm.FUNCTIONS), "fp8-block128", deepgemm.FUNCTIONS, BF16),
-    ("marlin", marlin.original_linear, first("mul"), "int4-g128-marlin", ("mul",), HALVES),
+    ("vllm", kernel("vllm", "fp8-channel"), itself, ("cutlass_scaled_mm",), HALVES),
+    ("vllm", kernel("vllm", "int8-channel"), itself, ("cutlass_scaled_mm",), HALVES),
+    ("vllm", kernel("vllm", "fp8-block128"), itself, ("cutlass_scaled_mm",), HALVES),
+    ("vllm", kernel("marlin", MARLIN, "vllm"), itself, marlin.OPERATORS, HALVES),
+    ("sgl-kernel", kernel("sgl", "fp8-channel"), itself, ("fp8_scaled_mm",), HALVES),
+    ("sgl-kernel", kernel("sgl", "int8-channel"), itself, ("int8_scaled_mm",), HALVES),
+    ("sgl-kernel", kernel("sgl", "fp8-block128"), itself, ("fp8_blockwise_scaled_mm",), HALVES),
+    ("sgl-kernel", kernel("marlin", MARLIN, "sgl-kernel up to 0.3.21"), itself, ("gptq_marlin_gemm",), HALVES),
+    ("torchao", kernel("torchao", "int8-channel"), first(*torchao.MATMULS), torchao.MATMULS, HALVES),
+    ("q8-kernels", kernel("q8f", "fp8-channel"), itself, ("fp8_mm", "fp8_mm_bias"), BF16),
+    ("q8-kernels", kernel("q8f", "int8-channel"), itself, ("q8_mm", "q8_mm_bias"), BF16),
+    ("deep-gemm", kernel("deepgemm", "fp8-block128"), first(*deepgemm.FUNCTIONS), deepgemm.FUNCTIONS, BF16),
+    ("marlin", kernel("marlin", MARLIN, "marlin"), first("mul"), ("mul",), HALVES),
 ]
 
 
-def cases(library, compute, part, format_name, wanted, dtypes):
-    """Releases that the adapter can use, oldest first."""
+def cases(library, kernel, part, wanted, dtypes):
+    """Releases that the kernel can use, oldest first."""
     return [
-        pytest.param(
-            release, compute, part, format_name, dtypes, id=f"{release['release']}-{format_name}".replace(" ", "-")
-        )
+        pytest.param(release, kernel, part, dtypes, id=f"{release['release']}-{kernel.formats[0]}".replace(" ", "-"))
         for release in releases(library)
         if has(release, *wanted)
     ]
@@ -70,6 +76,12 @@ def cases(library, compute, part, format_name, wanted, dtypes):
 
 CASES = [case for adapter in ADAPTERS for case in cases(*adapter)]
 NEWEST = [cases(*adapter)[-1] for adapter in ADAPTERS]
+
+
+@pytest.fixture
+def install(monkeypatch):
+    """install(what a library's `load` gives): every kernel calls that."""
+    return lambda loaded: monkeypatch.setattr(Library, "loaded", lambda self: loaded)
 
 
 @functools.cache
@@ -91,16 +103,18 @@ def without_gpu(monkeypatch):
 
 
 @pytest.mark.usefixtures("without_gpu")
-@pytest.mark.parametrize("release,compute,part,format_name,dtypes", CASES)
-def test_the_call_matches_and_multiplies(recorded, release, compute, part, format_name, dtypes):
+@pytest.mark.parametrize("release,kernel,part,dtypes", CASES)
+def test_the_call_matches_and_multiplies(recorded, install, release, kernel, part, dtypes):
     """Every adapter with every release it can use: 16-bit types, with and without a bias, rows that are no multiple of
     anything."""
     library = recorded(release)
+    install(part(library))
+    (format_name,) = kernel.formats
     for dtype in dtypes:
         codes, params, bias = weight(format_name, dtype)
         for rows, given in ((33, bias), (33, None), (1, bias)):
             x = activations(rows, dtype)
-            y = compute(part(library), x, codes, params.scale, given)
+            y = kernel.linear(x, codes, params, given)
             assert (y.shape, y.dtype) == ((rows, N), dtype)
             expected = reference(x.float(), format_name, codes, params, given, FORMATS[format_name].activation)
             assert (y.float() - expected).norm() <= 0.01 * expected.norm()
@@ -124,31 +138,31 @@ def changed(signature: str) -> dict[str, str]:
 
 @pytest.mark.usefixtures("without_gpu")
 @pytest.mark.parametrize("kind", ["one more argument", "one argument less", "another type"])
-@pytest.mark.parametrize("release,compute,part,format_name,dtypes", [c for c in NEWEST if "schema" in str(c.values[0])])
-def test_a_changed_operator_is_noticed(recorded, release, compute, part, format_name, dtypes, kind):
-    codes, params, bias = weight(format_name, dtypes[0])
+@pytest.mark.parametrize("release,kernel,part,dtypes", [c for c in NEWEST if "schema" in str(c.values[0])])
+def test_a_changed_operator_is_noticed(recorded, install, release, kernel, part, dtypes, kind):
+    codes, params, bias = weight(kernel.formats[0], dtypes[0])
     library = recorded(release)
-    compute(part(library), activations(4, dtypes[0]), codes, params.scale, bias)
+    install(part(library))
+    kernel.linear(activations(4, dtypes[0]), codes, params, bias)
     for name in set(library.called):
         schema = release["functions"][name]["schema"]
-        other = recorded(release, {name: changed(schema)[kind]})
+        install(part(recorded(release, {name: changed(schema)[kind]})))
         with pytest.raises(NOTICED):
-            compute(part(other), activations(4, dtypes[0]), codes, params.scale, bias)
+            kernel.linear(activations(4, dtypes[0]), codes, params, bias)
 
 
-@pytest.mark.parametrize(
-    "release,compute,part,format_name,dtypes", [c for c in NEWEST if "parameters" in str(c.values[0])]
-)
-def test_a_changed_function_is_noticed(recorded, release, compute, part, format_name, dtypes):
-    codes, params, bias = weight(format_name, dtypes[0])
+@pytest.mark.parametrize("release,kernel,part,dtypes", [c for c in NEWEST if "parameters" in str(c.values[0])])
+def test_a_changed_function_is_noticed(recorded, install, release, kernel, part, dtypes):
+    codes, params, bias = weight(kernel.formats[0], dtypes[0])
     library = recorded(release)
-    compute(part(library), activations(4, dtypes[0]), codes, params.scale, bias)
+    install(part(library))
+    kernel.linear(activations(4, dtypes[0]), codes, params, bias)
     for name in set(library.called):
         parameters = release["functions"][name]["parameters"].split(", ")
         for other in (["x2v_extra", *parameters], parameters[1:], [parameters[1], parameters[0], *parameters[2:]]):
+            install(part(recorded(release, {name: ", ".join(other)})))
             with pytest.raises(NOTICED):
-                changes = {name: ", ".join(other)}
-                compute(part(recorded(release, changes)), activations(4, dtypes[0]), codes, params.scale, bias)
+                kernel.linear(activations(4, dtypes[0]), codes, params, bias)
 
 
 @pytest.mark.parametrize("release", releases("sgl-kernel"), ids=lambda release: release["release"])
@@ -166,50 +180,27 @@ def test_an_operator_that_left_is_missed(recorded, monkeypatch, release, library
 
 
 def test_every_library_is_under_contract():
-    under_contract = {compute for _, compute, *_ in ADAPTERS}
-    assert under_contract >= {
-        function
-        for adapter in (vllm, sgl, torchao, q8f, deepgemm, marlin)
-        for name, function in vars(adapter).items()
-        if name.endswith("_linear") and function is not torchao.fp8_linear and name != "library_linear"
-    }
-
-
-OPS = {
-    "vllm_fp8_linear": ("vllm", "fp8-channel"),
-    "vllm_int8_linear": ("vllm", "int8-channel"),
-    "vllm_block_linear": ("vllm", "fp8-block128"),
-    "marlin_vllm_linear": ("vllm", "int4-g128-marlin"),
-    "sgl_fp8_linear": ("sgl-kernel", "fp8-channel"),
-    "sgl_int8_linear": ("sgl-kernel", "int8-channel"),
-    "sgl_block_linear": ("sgl-kernel", "fp8-block128"),
-    "marlin_sgl_linear": ("sgl-kernel", "int4-g128-marlin"),
-    "torchao_int8_linear": ("torchao", "int8-channel"),
-    "q8f_fp8_linear": ("q8-kernels", "fp8-channel"),
-    "q8f_int8_linear": ("q8-kernels", "int8-channel"),
-    "deepgemm_linear": ("deep-gemm", "fp8-block128"),
-    "marlin_linear": ("marlin", "int4-g128-marlin"),
-}
+    ours = {"triton", "triton 3.5 or newer", "comfy-kitchen", "comfy-kitchen int8", "comfy-kitchen int8_linear", None}
+    adapted = {k for k in KERNELS if k.requires.library not in ours and not FORMATS[k.formats[0]].smooth}
+    assert adapted == {kernel for _, kernel, *_ in ADAPTERS}
 
 
 @pytest.mark.usefixtures("without_gpu")
-@pytest.mark.parametrize("op,library,format_name", [(op, *rest) for op, rest in OPS.items()])
-def test_ops_are_well_behaved(recorded, monkeypatch, op, library, format_name):
+@pytest.mark.parametrize("release,kernel,part,dtypes", [cases(*adapter)[0] for adapter in ADAPTERS])
+def test_ops_are_well_behaved(recorded, install, release, kernel, part, dtypes):
     """In a graph, with no token at all, and with what is no row-major x: the real library behind a torch op."""
-    release = releases(library)[0]
-    compute, part = next(
-        (compute, part) for name, compute, part, held, _, _ in ADAPTERS if (name, held) == (library, format_name)
-    )
-    monkeypatch.setattr(Library, "loaded", lambda self: part(recorded(release)))
-    codes, params, bias = weight(format_name, torch.bfloat16)
-    overload = getattr(torch.ops.x2v_quant, op).default
+    install(part(recorded(release)))
+    codes, params, bias = weight(kernel.formats[0], torch.bfloat16)
     x = activations(6, torch.bfloat16)
-    opcheck(overload, (x, codes, params.scale, bias), test_utils=("test_faketensor",))
-    assert overload(x[:0], codes, params.scale, bias).shape == (0, N)
+    with Calls() as calls:
+        expected = kernel.linear(x, codes, params, bias)
+    for call in calls.calls:
+        opcheck(*call, test_utils=("test_faketensor",))
+    assert kernel.linear(x[:0], codes, params, bias).shape == (0, N)
     strided = x.t().contiguous().t()
     torch._dynamo.reset()
-    y = torch.compile(overload, fullgraph=True, backend="eager")(strided, codes, params.scale, bias.float())
-    assert torch.equal(y, compute(part(recorded(release)), x, codes, params.scale, bias))
+    compiled = torch.compile(lambda x: kernel.linear(x, codes, params, bias.float()), fullgraph=True, backend="eager")
+    assert torch.equal(compiled(strided), expected)
 
 
 @pytest.mark.parametrize("release", releases("comfy-kitchen"), ids=lambda release: release["release"])
@@ -235,7 +226,6 @@ def test_comfy_kitchen_is_called_as_each_release_wants(monkeypatch, release, for
         pytest.skip("the release, or the one that is installed, has no int8_linear: its kernels are not chosen then")
     functions = {name: bound(name, function["parameters"]) for name, function in release["functions"].items()}
     monkeypatch.setattr(comfy_kitchen, "comfy_kitchen", SimpleNamespace(**functions))
-    monkeypatch.setattr(Library, "loaded", lambda self: comfy_kitchen.comfy_kitchen)
     codes, params, bias = weight(format_name, torch.bfloat16)
     for kernel in (row for row in comfy_kitchen.ROWS if format_name in row.formats):
         called.clear()

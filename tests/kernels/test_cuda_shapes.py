@@ -1,12 +1,14 @@
 """The CUDA routes against torch's own shape, stride and dtype rules for a GPU, with tensors that hold no data."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from x2v_quant.kernels import quantizers, torch_fp8
 from x2v_quant.kernels.activation import quantize_fp8
-from x2v_quant.kernels.torch_int8 import int8_linear
+from x2v_quant.kernels.ops import COMPUTATIONS
 
 
 @pytest.fixture
@@ -29,16 +31,15 @@ def tensors(device, m, n, k, codes, dtype):
 @pytest.mark.parametrize("m", [1, 17, 300])
 @pytest.mark.parametrize("with_bias", [True, False], ids=["bias", "no-bias"])
 class TestOnAGpu:
-    @pytest.mark.parametrize("product", [torch_fp8._rowwise, torch_fp8._tensorwise], ids=["rowwise", "tensorwise"])
-    def test_fp8(self, cuda, product, dtype, m, with_bias):
+    @pytest.mark.parametrize("name", ["torch fp8-channel", "torch fp8-channel #2"], ids=["rowwise", "tensorwise"])
+    def test_fp8(self, cuda, name, dtype, m, with_bias):
         x, codes, scale, bias = tensors(cuda, m, 48, 64, torch.float8_e4m3fn, dtype)
-        quantized, token_scale = quantize_fp8(x)
-        y = product(quantized, token_scale, codes, scale.view(1, -1), bias if with_bias else None, dtype)
+        y = COMPUTATIONS[name].linear(x, [codes, scale], (48, 64), bias if with_bias else None)
         assert (y.shape, y.dtype, y.device.type) == ((m, 48), dtype, "cuda")
 
     def test_int8(self, cuda, dtype, m, with_bias):
         x, codes, scale, bias = tensors(cuda, m, 48, 64, torch.int8, dtype)
-        y = int8_linear._init_fn(x, codes, scale, bias if with_bias else None)
+        y = COMPUTATIONS["torch int8-channel #2"].linear(x, [codes, scale], (48, 64), bias if with_bias else None)
         assert (y.shape, y.dtype, y.device.type) == ((m, 48), dtype, "cuda")
 
 
@@ -47,6 +48,7 @@ def test_the_rules_are_really_checked(cuda):
     x, codes, scale, _ = tensors(cuda, 32, 48, 64, torch.float8_e4m3fn, torch.bfloat16)
     quantized, token_scale = quantize_fp8(x)
     with pytest.raises(RuntimeError):
-        torch_fp8._rowwise(quantized, token_scale.t(), codes, scale.view(1, -1), None, torch.bfloat16)
+        weight = SimpleNamespace(codes=codes, scale=scale, shape=(48, 64))
+        torch_fp8.rowwise_mm((quantized, token_scale.t()), weight, None, torch.bfloat16)
     with pytest.raises(RuntimeError):
         torch._scaled_mm(quantized, codes.t().contiguous(), scale_a=token_scale, scale_b=scale.view(1, -1))

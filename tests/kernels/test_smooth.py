@@ -9,12 +9,11 @@ import torch
 
 from x2v_quant.formats import FORMATS, SMOOTHED
 from x2v_quant.kernels import KERNELS, choose, why_not
+from x2v_quant.kernels.declare import declare, smoothed
 from x2v_quant.kernels.libraries import Library
 from x2v_quant.kernels.machine import Machine, default_device, describe
 from x2v_quant.kernels.probe import failure
 from x2v_quant.kernels.reference import reference
-from x2v_quant.kernels.smooth import smooth_activations, with_smooth
-from x2v_quant.kernels.torch_int8 import int8_linear
 from x2v_quant.kernels.torchao import MATMULS
 from x2v_quant.schemes import DIT, SCHEMES, schemes_for
 
@@ -104,11 +103,15 @@ def test_our_int8_kernel_does_not_round_the_product():
     """In bfloat16 it would be off by 0.2 %, which is a code in two hundred."""
     _, held, x, bias = smoothed_layer("int8-channel-smooth", dtype=torch.bfloat16)
     held, x, bias = held.to(DEVICE), x.to(DEVICE), bias.to(DEVICE)
+    plain, smooth = (
+        next(k for k in KERNELS if k.name == "torch" and name in k.formats and k.requires.kind == DEVICE.type)
+        for name in ("int8-channel", "int8-channel-smooth")
+    )
     factor = held._params.pre_quant_scale
-    y = int8_linear(x, held._qdata, held._params.scale, bias, factor)
-    exact = int8_linear(x.float() * factor, held._qdata, held._params.scale, bias)
+    y = smooth.linear(x, held._qdata, held._params, bias)
+    exact = plain.linear(x.float() * factor, held._qdata, held._params, bias)
     assert torch.equal(y, exact.to(torch.bfloat16))
-    rounded = int8_linear(smooth_activations(x, factor), held._qdata, held._params.scale, bias)
+    rounded = plain.linear(smoothed(x, factor), held._qdata, held._params, bias)
     assert not torch.equal(rounded, y)
 
 
@@ -144,28 +147,22 @@ def test_a_library_gets_activations_that_are_smoothed(recorded, monkeypatch, nam
 
 
 def test_a_kernel_that_forgets_to_smooth_is_found_out():
-    rows = [kernel for kernel in KERNELS if kernel.name == "dequant" and kernel.formats == ("int8-channel",)]
-    (derived,) = with_smooth(rows)[1:]
+    def multiply(x, weight, bias):
+        y = x @ (weight.codes.float() * weight.scale).to(x.dtype).t()
+        return y if bias is None else y + bias
 
-    def forgets(x, codes, params, bias):
-        return rows[0].linear(x, codes, params, bias)
-
+    plain, derived = declare("odd", "int8-channel", "for a test", fused=multiply)
+    assert (derived.formats, derived.activation) == (("int8-channel-smooth",), "float")
     assert failure(derived, "int8-channel-smooth", torch.device("cpu")) is None
-    wrong = replace(derived, name="odd", linear=forgets)
+    wrong = replace(derived, linear=plain.linear)
     assert "wrong numbers" in failure(wrong, "int8-channel-smooth", torch.device("cpu"))
-
-
-def test_a_file_with_smoothed_rows_of_its_own_keeps_them():
-    own = [kernel for kernel in KERNELS if kernel.name == "reference"]
-    assert with_smooth(own) == own
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
 def test_activations_are_multiplied_in_float32_and_rounded_once(dtype):
     x = torch.randn(7, 40).to(dtype).t().contiguous().t()
     factor = torch.rand(40) + 0.01
-    y = smooth_activations(x, factor)
+    y = smoothed(x, factor)
     assert y.dtype == dtype
     assert torch.equal(y, (x.float() * factor).to(dtype))
-    assert smooth_activations(x[:0], factor).shape == (0, 40)
-    torch.library.opcheck(torch.ops.x2v_quant.smooth_activations, (x, factor))
+    assert smoothed(x[:0], factor).shape == (0, 40)

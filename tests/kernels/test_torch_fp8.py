@@ -4,14 +4,15 @@ import pytest
 import torch
 from comfy_kitchen.tensor import QuantizedTensor
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.library import opcheck
 
 from x2v_quant.formats import FORMATS
 from x2v_quant.kernels import quantizers, torch_fp8
+from x2v_quant.kernels.ops import COMPUTATIONS
 from x2v_quant.kernels.reference import reference
-from x2v_quant.kernels.torch_fp8 import fp8_block128_linear, fp8_linear, fp8_tensor_linear
 
 DTYPES = pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32], ids=str)
+# what the ops run: no GPU is there that would choose the kernels
+TENSOR, BLOCKS = COMPUTATIONS["torch fp8-tensor"], COMPUTATIONS["torch fp8-block128"]
 BIAS = pytest.mark.parametrize("with_bias", [True, False], ids=["bias", "no-bias"])
 
 
@@ -36,7 +37,8 @@ def test_tensorwise_applies_both_scales_afterwards(rows_per_pass, monkeypatch):
     monkeypatch.setattr(torch_fp8, "TENSORWISE_VALUES", rows_per_pass * 32)
     weight, bias = FORMATS["fp8-channel"].quantize(values(32, 64), torch.bfloat16), values(32)
     x = tokens(300, 64, torch.bfloat16)
-    y = fp8_linear(x, weight._qdata, weight._params.scale, bias, False)
+    tensorwise = COMPUTATIONS["torch fp8-channel #2"]
+    y = tensorwise.linear(x, [weight._qdata, weight._params.scale], (32, 64), bias)
     expected = reference(x.float(), "fp8-channel", weight._qdata, weight._params, bias, "fp8")
     assert y.dtype == torch.bfloat16
     assert (y.float() - expected).norm() < 0.005 * expected.norm()
@@ -53,27 +55,11 @@ def test_fp8_tensor(dtype, with_bias, per_row, input_scale):
     )
     codes, params = weight._qdata, weight._params
     x, bias = tokens(37, 64, dtype), values(32, seed=2).to(dtype) if with_bias else None
-    y = fp8_tensor_linear(x, codes, params.scale, params.input_scale, bias)
+    y = TENSOR.linear(x, [codes, params.scale, params.input_scale], (32, 64), bias)
     assert (y.shape, y.dtype) == ((37, 32), dtype)
     expected = reference(x.float(), "fp8-tensor", codes, params, bias, "fp8-static")
     # with a scale per row the product is rounded to bfloat16 before the scales, then to the output
     assert close(y, expected, torch.bfloat16 if per_row and dtype != torch.float32 else dtype, 1 + per_row)
-
-
-@pytest.mark.parametrize("op", [fp8_tensor_linear, fp8_block128_linear])
-def test_no_tokens_give_no_rows(op):
-    weight = FORMATS["fp8-tensor" if op is fp8_tensor_linear else "fp8-block128"].quantize(
-        values(48, 64), torch.float32
-    )
-    extra = [weight._params.input_scale] if op is fp8_tensor_linear else []
-    assert op(torch.empty(0, 64), weight._qdata, weight._params.scale, *extra, None).shape == (0, 48)
-
-
-def test_fp8_tensor_is_well_behaved():
-    weight = FORMATS["fp8-tensor"].quantize(values(32, 64), torch.float32)
-    parts = FORMATS["fp8-tensor"].parts(weight._qdata, weight._params)
-    # opcheck compares inputs before and after, for which torch has no float8 arithmetic
-    opcheck(fp8_tensor_linear, (tokens(33, 64, torch.float32), *parts, values(32)), test_utils=("test_faketensor",))
 
 
 @pytest.fixture
@@ -96,16 +82,15 @@ class TestOnAGpu:
         codes = empty(cuda, 48, 64, dtype=torch.float8_e4m3fn)
         for scales in (1, 48):
             for static in (0, 1):
-                y = fp8_tensor_linear._init_fn(
-                    empty(cuda, m, 64, dtype=dtype), codes, empty(cuda, scales, 1), empty(cuda, static), bias
-                )
+                weight = [codes, empty(cuda, scales, 1), empty(cuda, static)]
+                y = TENSOR.linear(empty(cuda, m, 64, dtype=dtype), weight, (48, 64), bias)
                 assert (y.shape, y.dtype, y.device.type) == ((m, 48), dtype, "cuda")
 
     @pytest.mark.parametrize("n,k", [(128, 128), (384, 640), (256, 512)])
     def test_fp8_block128(self, cuda, dtype, m, with_bias, n, k):
         bias = empty(cuda, n, dtype=dtype) if with_bias else None
         codes, scale = empty(cuda, n, k, dtype=torch.float8_e4m3fn), empty(cuda, n // 128, k // 128)
-        y = fp8_block128_linear._init_fn(empty(cuda, m, k, dtype=dtype), codes, scale, bias)
+        y = BLOCKS.linear(empty(cuda, m, k, dtype=dtype), [codes, scale], (n, k), bias)
         assert (y.shape, y.dtype, y.device.type) == ((m, n), dtype, "cuda")
 
 

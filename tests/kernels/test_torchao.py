@@ -7,6 +7,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from x2v_quant.formats import FORMATS
 from x2v_quant.kernels import KERNELS, quantizers, torchao, why_not
 from x2v_quant.kernels.machine import describe
+from x2v_quant.kernels.ops import COMPUTATIONS
 from x2v_quant.kernels.reference import reference
 
 pytest.importorskip("torchao")
@@ -63,10 +64,5 @@ def test_fp8_is_what_torch_takes_on_a_gpu(monkeypatch, m, with_bias):
         codes = torch.empty((48, 64), dtype=torch.float8_e4m3fn, device="cuda")
         scale = torch.empty((48, 1), dtype=torch.float32, device="cuda")
         bias = torch.empty(48, dtype=torch.float32, device="cuda") if with_bias else None
-        y = torchao.fp8_linear._init_fn(x, codes, scale, bias)
+        y = COMPUTATIONS["torchao fp8-channel"].linear(x, [codes, scale], (48, 64), bias)
         assert (y.shape, y.dtype, y.device.type) == ((m, 48), torch.bfloat16, "cuda")
-
-
-def test_fp8_takes_no_token():
-    stored, x, bias = case("fp8-channel", 0, 32, 48, torch.bfloat16)
-    assert rows("fp8-channel").linear(x, stored._qdata, stored._params, bias).shape == (0, 32)

@@ -16,7 +16,6 @@ from x2v_quant.kernels.machine import Machine, default_device, describe
 from x2v_quant.kernels.reference import reference
 from x2v_quant.kernels.triton_tiles import architecture_of, tile_for
 
-ops = torch.ops.x2v_quant
 HERE = frozenset({rows.TRITON.name, rows.TRITON_F16.name})
 
 
@@ -118,18 +117,6 @@ assert "triton" in TRITON.broken() and "does not load" in TRITON.broken(), TRITO
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-@pytest.mark.parametrize("row", rows.ROWS, ids=lambda row: f"{row.name}-{row.formats[0]}-{row.requires.min_capability}")
-def test_no_tokens_need_no_gpu(row):
-    weight = FORMATS[row.formats[0]].quantize(torch.randn(48, 64), torch.bfloat16)
-    y = row.linear(torch.empty(0, 64, dtype=torch.bfloat16), weight._qdata, weight._params, None)
-    assert (y.shape, y.dtype) == ((0, 48), torch.bfloat16)
-
-
-def test_no_tokens_are_quantized_to_none():
-    codes, scale = ops.triton_quantize(torch.empty(0, 64), "fp8", None)
-    assert (codes.shape, codes.dtype, scale.shape) == ((0, 64), torch.float8_e4m3fn, (0, 1))
-
-
 @pytest.mark.parametrize(
     "capability,name",
     [
@@ -199,7 +186,7 @@ RUNNABLE = [
 def test_quantizer_equals_torch_bit_for_bit(activation, width, dtype):
     x = torch.randn(300, width, device=GPU).mul(torch.logspace(-3, 3, 300, device=GPU).view(-1, 1)).to(dtype)
     x[7] = 0
-    codes, scale = ops.triton_quantize(x, activation, None)
+    codes, scale = rows.TRITON.loaded().quantize_tokens(x, activation)
     expected_codes, expected_scale = QUANTIZERS[activation](x)
     assert torch.equal(scale, expected_scale)
     assert torch.equal(codes.view(torch.uint8), expected_codes.view(torch.uint8))
@@ -237,6 +224,6 @@ def test_offsets_beyond_31_bits():
         pytest.skip("not enough memory on this GPU")
     weight = FORMATS["int8-channel"].quantize(torch.randn(n, k), torch.bfloat16).to(GPU)
     x = torch.randn(m, k, device=GPU, dtype=torch.bfloat16)
-    y = ops.triton_scaled_linear(x, weight._qdata, weight._params.scale, None, "int8", "int8")
+    y = rows.ROWS[0].linear(x, weight._qdata, weight._params, None)
     expected = reference(x[-99:].float(), "int8-channel", weight._qdata, weight._params, None, "int8")
     assert (y[-99:].float() - expected).norm() <= 4e-3 * expected.norm()

@@ -8,8 +8,8 @@ import subprocess
 import pytest
 import torch
 
-from x2v_quant.kernels import triton as ops
 from x2v_quant.kernels import triton_tiles
+from x2v_quant.kernels.triton import TRITON
 from x2v_quant.kernels.triton_tiles import F16_CHUNK, SHARED_KIB, TILES, architecture_of
 
 pytest.importorskip("triton", reason="triton is not installed: no wheel for this system")
@@ -107,23 +107,29 @@ def compiler(monkeypatch, tmp_path_factory):
     return compiler
 
 
+KERNELS = {
+    "int8": "triton int8-channel",
+    "fp8": "triton fp8-channel",
+    "fp8-f16": "triton-f16 fp8-reduced",
+    "block128": "triton fp8-block128",
+    "int4": "triton int4-g128",
+    "fp8-weight": "triton fp8-channel #2",
+}
+
+
 def call(product, m, n=512, k=1024, dtype=torch.bfloat16, bias=True):
-    """The op of a product, with tensors that need not hold anything."""
+    """The kernel of a product, with tensors that need not hold anything."""
     x = torch.zeros(m, k, dtype=dtype)
     bias = torch.zeros(n, dtype=dtype) if bias else None
-    scale, blocks, groups = torch.zeros(n, 1), torch.zeros(-(-n // 128), -(-k // 128)), torch.zeros(n, -(-k // 128))
-    fp8 = torch.zeros(n, k, dtype=torch.uint8).view(torch.float8_e4m3fn)
+    blocks, groups = torch.zeros(-(-n // 128), -(-k // 128)), torch.zeros(n, -(-k // 128))
+    scale = {"block128": blocks, "int4": groups}.get(product, torch.zeros(n, 1))
     if product == "int8":
-        return ops.triton_scaled_linear(x, torch.zeros(n, k, dtype=torch.int8), scale, bias, "int8", product)
-    if product == "fp8":
-        return ops.triton_scaled_linear(x, fp8, scale, bias, "fp8", product)
-    if product == "fp8-f16":
-        return ops.triton_scaled_linear(x, fp8, scale, bias, "fp8-reduced", product)
-    if product == "block128":
-        return ops.triton_block_linear(x, fp8, blocks, bias)
-    if product == "int4":
-        return ops.triton_weight_only_linear(x, torch.zeros(n, k // 2, dtype=torch.uint8), groups, bias, product)
-    return ops.triton_weight_only_linear(x, fp8, scale, bias, product)
+        codes = torch.zeros(n, k, dtype=torch.int8)
+    elif product == "int4":
+        codes = torch.zeros(n, k // 2, dtype=torch.uint8)
+    else:
+        codes = torch.zeros(n, k, dtype=torch.uint8).view(torch.float8_e4m3fn)
+    return torch.ops.x2v_quant.linear(x, [codes, scale], (n, k), bias, KERNELS[product])
 
 
 def spilled(kernel, folder) -> int:
@@ -172,7 +178,7 @@ def test_quantizers_keep_their_rows_in_registers(compiler, tmp_path, width, capa
     compiler.use(capability)
     for activation in ("int8",) if capability < (8, 9) else ("int8", "fp8"):
         factor = torch.ones(width) if smooth else None
-        ops.triton_quantize(torch.zeros(40, width, dtype=torch.bfloat16), activation, factor)
+        TRITON.loaded().quantize_tokens(torch.zeros(40, width, dtype=torch.bfloat16), activation, factor)
     for _, kernel in compiler.compiled:
         assert spilled(kernel, tmp_path) <= 16
         # 16 bytes a load: anything less and the memory would not be the limit

@@ -13,9 +13,11 @@ import os
 import subprocess
 import sys
 import traceback
+from pathlib import Path
 
 import pytest
 import torch
+from recorded import Recorded
 from torch.library import opcheck
 
 from x2v_quant.formats import FORMATS
@@ -31,15 +33,12 @@ from x2v_quant.kernels.activation import (
     quantize_int8,
 )
 from x2v_quant.kernels.reference import reference
-from x2v_quant.kernels.smooth import with_smooth
 
-ops = torch.ops.x2v_quant
 HALF, SINGLE = torch.float16, torch.float32
-LINEARS = {f"{row.name} {row.formats[0]} {row.activation}": row for row in rows.ROWS}
+EVERY = {f"{row.name} {row.formats[0]} {row.activation}": row for row in rows.ROWS}
+LINEARS = {name: row for name, row in EVERY.items() if not FORMATS[row.formats[0]].smooth}
 WEIGHT_ONLY = [name for name, row in LINEARS.items() if row.activation == "float"]
-SMOOTHED_LINEARS = {
-    f"{row.name} {row.formats[0]} {row.activation}": row for row in with_smooth(rows.ROWS) if row not in rows.ROWS
-}
+SMOOTHED_LINEARS = {name: row for name, row in EVERY.items() if name not in LINEARS}
 # (M, N, K): one of everything, no multiple of anything, several tiles, the widest tiles with tails
 SHAPES = [(1, 16, 32), (37, 20, 70), (70, 257, 130), (33, 130, 300), (65, 128, 384), (1030, 34, 66)]
 QUANTIZERS = {"int8": quantize_int8, "fp8": quantize_fp8, "fp8-reduced": quantize_fp8_reduced}
@@ -87,7 +86,11 @@ def quantizer_input(m, k, activation, dtype):
 
 def quantize(activation, m, k, dtype, smooth):
     x = quantizer_input(m, k, activation, dtype)
-    return ops.triton_quantize(x, activation, factors(k) if smooth else None)
+    return quantize_tokens(x, activation, factors(k) if smooth else None)
+
+
+def quantize_tokens(*args):
+    return rows.TRITON.loaded().quantize_tokens(*args)
 
 
 def factors(k):
@@ -100,13 +103,13 @@ def quantize_groups(m, k):
 
 
 def ties():
-    return ops.triton_quantize(torch.tensor([[127.0, 0.5, 1.5, 2.5, -0.5, -1.5, -2.5, 126.5]]), "int8", None)
+    return quantize_tokens(torch.tensor([[127.0, 0.5, 1.5, 2.5, -0.5, -1.5, -2.5, 126.5]]), "int8")
 
 
 def hostile(activation):
     """Rows at the ends of float32 and rows whose scale is rounded."""
     x = torch.stack([random(64) * scale for scale in (1e-38, 1e-30, 1e-3, 1.0, 3e37)])
-    return ops.triton_quantize(x, activation, None)
+    return quantize_tokens(x, activation)
 
 
 def smoothed(name):
@@ -133,11 +136,15 @@ def worst_sums():
     """The largest codes that fp8-reduced allows, all of one sign."""
     x = torch.full((3, 256), FP8_REDUCED_MAX)
     codes = torch.full((20, 256), Fp8ReducedLayout.MAX).to(torch.float8_e4m3fn)
-    return ops.triton_scaled_linear(x, codes, torch.ones(20, 1), None, "fp8-reduced", "fp8-f16")
+    return computed("triton-f16 fp8-reduced", x, codes, torch.ones(20, 1))
 
 
 def every_code():
-    return ops.triton_weight_only_linear(torch.eye(256, dtype=HALF), all_e4m3(), torch.ones(8, 1), None, "fp8-weight")
+    return computed("triton fp8-channel #2", torch.eye(256, dtype=HALF), all_e4m3(), torch.ones(8, 1))
+
+
+def computed(kernel, x, codes, scale):
+    return torch.ops.x2v_quant.linear(x, [codes, scale], codes.shape, None, kernel)
 
 
 def all_e4m3():
@@ -149,23 +156,13 @@ def all_e4m3():
 def checked(name):
     """torch's own checks of the op: schema, fake, aliasing; and a graph without breaks."""
     row, x, weight, bias = linear_inputs(name, 5, 16, 128, row_dtype(name))
-    seen = []
-    original = torch.ops.x2v_quant
-
-    class Recorder:
-        def __getattr__(self, op):
-            return lambda *args: seen.append((getattr(original, op), args)) or getattr(original, op)(*args)
-
-    torch.ops.x2v_quant = Recorder()
-    try:
+    with Recorded() as recorded:
         eager = row.linear(x, weight._qdata, weight._params, bias)
-    finally:
-        torch.ops.x2v_quant = original
-    (op, args), *_ = seen
+    ((op, args),) = recorded.calls
     checks = ["test_faketensor", "test_autograd_registration"]
-    if args[1].dtype != torch.float8_e4m3fn:  # torch compares no float8 with itself
+    if weight._qdata.dtype != torch.float8_e4m3fn:  # torch compares no float8 with itself
         checks.append("test_schema")
-    opcheck(op.default, args, test_utils=checks)
+    opcheck(op, args, test_utils=checks)
     compiled = torch.compile(lambda x: op(x, *args[1:]) + 1, fullgraph=True, backend="eager")
     return compiled(x) - 1, eager
 
@@ -208,7 +205,8 @@ def interpreted(tmp_path_factory):
     if release("triton") < (3, 7) and release("numpy") >= (2, 4):
         pytest.skip("Triton before 3.7 cannot interpret with NumPy 2.4: it takes arrays of one element for numbers")
     path = tmp_path_factory.mktemp("triton") / "results.pt"
-    environment = {**os.environ, "TRITON_INTERPRET": "1", "CUDA_VISIBLE_DEVICES": ""}
+    paths = os.pathsep.join([str(Path(__file__).parent.parent), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "TRITON_INTERPRET": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": paths}
     done = subprocess.run([sys.executable, __file__, path], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-4000:]
     results = torch.load(path)

@@ -58,7 +58,9 @@ def ops_called():
 
         def __torch_dispatch__(self, function, types, args=(), kwargs=None):
             if function.namespace == "x2v_quant":
-                self.count[function._schema.name.removeprefix("x2v_quant::")] += 1
+                # the last argument is the kernel's name and its format
+                op, kernel = function._schema.name.removeprefix("x2v_quant::"), args[-1].split()[0]
+                self.count[f"{kernel} {op}"] += 1
             return function(*args, **(kwargs or {}))
 
     return Called
