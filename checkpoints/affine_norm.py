@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 import torch
 
 from .encodings.smooth import NORM_BIAS, NORM_WEIGHT, WITH_AFFINE_NORM, affine_factor
+from .encodings.values import FLOATS
 from .errors import Problem
 from .stored import StoredLayer
 from .tensor_info import TensorInfo
@@ -23,7 +24,6 @@ FEEDS = {
     "affine_norm1": ("self_attn.q", "self_attn.k", "self_attn.v", "attn1.to_q", "attn1.to_k", "attn1.to_v"),
     "affine_norm3": ("ffn.0", "ffn.net.0.proj"),
 }
-FLOATS = ("float32", "bfloat16", "float16", "float64")
 
 DAMAGED = "The file is damaged or mixed from two models: download it again."
 NEEDS = f"Smoothing is read with {' and '.join(WITH_AFFINE_NORM)}: get the model in one of them."

@@ -3,12 +3,12 @@
 import math
 from collections.abc import Mapping
 
+from ..formats.fp8_block128 import BLOCK
+from .encodings.values import FLOATS
 from .tensor_info import TensorInfo
 
-BLOCK = 128
 BLOCKS = (128, 64, 32, 16, 256, 512)
 SHORT = {"float8_e4m3fn": "fp8", "float8_e5m2": "fp8-e5m2", "int8": "int8"}
-FLOATS = ("float32", "bfloat16", "float16", "float64")
 E8M0 = ("float8_e8m0fnu", "uint8")
 # bytes of packed codes per scale of 32 values -> format
 PACKED_MX = {16: "mxfp4", 24: "mxfp6"}

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from . import affine_norm, layer_notes, markers, unscaled
 from .encodings import CODES, INPUT_SCALES, MARKS, SCALES, WHAT_IS_READ, Match, find
 from .encodings.channel import UNSCALED
+from .encodings.values import FLOATS
 from .errors import Problem
 from .foreign import OTHER_NAME, WEIGHT_SCALE, codes_look_like, meaning, scale_by_another_name, scale_looks_like
 from .plain_values import INTEGERS, is_no_weight
@@ -16,8 +17,7 @@ from .tensor_info import MARKER_SUFFIX, SPIECE, WEIGHT, Contents, TensorInfo
 from .unscaled import FP8
 from .wrapper import layer_names
 
-SCALE_DTYPES = ("float32", "bfloat16", "float16", "float64")
-PLAIN_DTYPES = (*SCALE_DTYPES, *INTEGERS)
+PLAIN_DTYPES = (*FLOATS, *INTEGERS)
 # what a plain tensor of the same name never is
 CODES_ONLY = ("int8", *FP8)
 
@@ -190,7 +190,7 @@ class _Search:
         elif marker:
             scale = self.tensors[scales[0]]
             cause = f"has shape {list(scale.shape)} and dtype {scale.dtype}, its weight {list(weight.shape)} is"
-            like = scale_looks_like(weight, scale) if scale.dtype in SCALE_DTYPES else None
+            like = scale_looks_like(weight, scale) if scale.dtype in FLOATS else None
             words = f", but looks like {like}" if like else ""
             self._blame(scales[0], f"{cause} marked as {marker.format}{words}", WHAT_IS_READ if like else DAMAGED)
         else:
@@ -205,7 +205,7 @@ class _Search:
         elif format_name is not None:
             cause = f"has shape {shape} and dtype {scale.dtype}: the layer looks like {format_name}"
             self._blame(key, cause, WHAT_IS_READ)
-        elif scale.dtype not in SCALE_DTYPES:
+        elif scale.dtype not in FLOATS:
             self._blame(key, f"has dtype {scale.dtype}, not a float type", WHAT_IS_READ)
         else:
             self._blame(key, f"has shape {shape}, its weight has {rows} rows and wants [{rows}, 1]", DAMAGED)

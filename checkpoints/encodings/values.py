@@ -5,9 +5,9 @@ import math
 import torch
 from comfy_kitchen.float_utils import from_blocked, roundup, to_blocked
 
+from ...formats.fp8_block128 import BLOCK
 from .encoding import Shapes, TensorRole, WrongValueError
 
-BLOCK = 128
 FLOATS = ("float32", "bfloat16", "float16", "float64")
 SCALES = ("weight_scale", "scale_weight", "weight_scale_inv")
 INPUT_SCALES = ("input_scale", "scale_input")

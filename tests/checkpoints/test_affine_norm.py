@@ -42,9 +42,9 @@ def test_the_layers_behind_a_norm_get_its_factors(format_name, dtype, smoothed, 
     assert not any("affine" in name for name in (*weights.plain, *weights.quantized))
     for norm, ends in FED.items():
         for end in ends:
-            held = weights.quantized[f"{BLOCK}.{end}"]
-            assert torch.equal(held.tensors["pre_quant_scale"], tensors[f"{BLOCK}.{norm}.weight"].float())
-            weight = held.wrap(torch.float32).dequantize()
+            loaded = weights.quantized[f"{BLOCK}.{end}"]
+            assert torch.equal(loaded.tensors["pre_quant_scale"], tensors[f"{BLOCK}.{norm}.weight"].float())
+            weight = loaded.wrap(torch.float32).dequantize()
             name = f"{BLOCK}.{end}.weight"
             stored = tensors[name].float() * tensors[f"{name}_scale"].float()
             torch.testing.assert_close(weight, stored * tensors[f"{BLOCK}.{norm}.weight"].float())

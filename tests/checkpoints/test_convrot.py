@@ -42,8 +42,8 @@ def opened(folder, entry, layer, prefix="", in_header=False):
 
 def read(checkpoint):
     checkpoint.require("dit")
-    held = checkpoint.load().quantized[Q]
-    return held.format, held.wrap(torch.float32).dequantize()
+    loaded = checkpoint.load().quantized[Q]
+    return loaded.format, loaded.wrap(torch.float32).dequantize()
 
 
 MARKERS = {
@@ -64,28 +64,28 @@ MARKERS = {
 @pytest.mark.parametrize("prefix", ["", "model.diffusion_model."])
 def test_every_marker_is_read(entry, group, in_header, prefix, tmp_path):
     entry = {name: value for name, value in entry.items() if value is not None}
-    held = stored(group)
-    checkpoint = opened(tmp_path, {"format": "int8_tensorwise", **entry}, held.state_dict("weight"), prefix, in_header)
+    made = stored(group)
+    checkpoint = opened(tmp_path, {"format": "int8_tensorwise", **entry}, made.state_dict("weight"), prefix, in_header)
     name, dequantized = read(checkpoint)
     assert name == name_of(group)
-    assert torch.equal(dequantized, held.dequantize())
+    assert torch.equal(dequantized, made.dequantize())
 
 
 @pytest.mark.parametrize("shape", [(N, 1), (N,)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_scales_of_every_shape(shape, dtype, tmp_path):
-    held = stored()
-    layer = {"weight": held._qdata, "weight_scale": held._params.scale.reshape(shape).to(dtype)}
+    made = stored()
+    layer = {"weight": made._qdata, "weight_scale": made._params.scale.reshape(shape).to(dtype)}
     _, dequantized = read(opened(tmp_path, ROTATED, layer))
-    torch.testing.assert_close(dequantized, held.dequantize(), rtol=0, atol=0.02 if dtype is torch.bfloat16 else 0)
+    torch.testing.assert_close(dequantized, made.dequantize(), rtol=0, atol=0.02 if dtype is torch.bfloat16 else 0)
 
 
 def test_one_scale_for_all_rows(tmp_path):
-    held = stored()
-    layer = {"weight": held._qdata, "weight_scale": torch.tensor(0.01)}
+    made = stored()
+    layer = {"weight": made._qdata, "weight_scale": torch.tensor(0.01)}
     _, dequantized = read(opened(tmp_path, ROTATED, layer))
     expected = FORMATS["int8-convrot"].wrap(
-        {"codes": held._qdata, "scale": torch.full((N, 1), 0.01)}, torch.float32, (N, K)
+        {"codes": made._qdata, "scale": torch.full((N, 1), 0.01)}, torch.float32, (N, K)
     )
     assert torch.equal(dequantized, expected.dequantize())
 
@@ -100,12 +100,12 @@ def test_plain_and_rotated_layers_of_several_groups_in_one_file(tmp_path):
     layers = {"self_attn.q": 256, "self_attn.k": 64, "ffn.0": None}
     tensors = {"head.modulation": torch.zeros(1, 2, 8)}
     for end, group in layers.items():
-        held = FORMATS["int8-channel" if group is None else name_of(group)].quantize(weight(), torch.float32)
+        made = FORMATS["int8-channel" if group is None else name_of(group)].quantize(weight(), torch.float32)
         entry = {
             "format": "int8_tensorwise",
             **({} if group is None else {"convrot": True, "convrot_groupsize": group}),
         }
-        tensors |= {f"blocks.0.{end}.{name}": tensor for name, tensor in held.state_dict("weight").items()}
+        tensors |= {f"blocks.0.{end}.{name}": tensor for name, tensor in made.state_dict("weight").items()}
         tensors[f"blocks.0.{end}.comfy_quant"] = torch.tensor(list(json.dumps(entry).encode()), dtype=torch.uint8)
     save_file(tensors, tmp_path / "model.safetensors")
     checkpoint = open_checkpoint(tmp_path / "model.safetensors")

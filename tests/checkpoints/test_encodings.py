@@ -115,8 +115,8 @@ def put(path, layer, metadata=None):
     return open_checkpoint(path)
 
 
-def dequantized(held):
-    return held.wrap(torch.float32).dequantize()[: held.shape[0]]
+def dequantized(loaded):
+    return loaded.wrap(torch.float32).dequantize()[: loaded.shape[0]]
 
 
 def marker(name, **entries):
@@ -146,9 +146,9 @@ def test_the_weight_is_what_the_file_means(kind, data, tmp_path_factory):
     checkpoint = put(tmp_path_factory.mktemp(kind) / "model.safetensors", layer)
     checkpoint.require("dit")
     assert checkpoint.formats == {name: 1}
-    held = checkpoint.load().quantized[Q]
-    assert (held.format, held.shape, tuple(held.tensors)) == (name, (n, k), FORMATS[name].tensors)
-    got = dequantized(held)[:, :k]
+    loaded = checkpoint.load().quantized[Q]
+    assert (loaded.format, loaded.shape, tuple(loaded.tensors)) == (name, (n, k), FORMATS[name].tensors)
+    got = dequantized(loaded)[:, :k]
     assert (got - original).norm() < error * original.norm() + 1e-6
     for _ in range(20):
         row, column = data.draw(st.integers(0, n - 1)), data.draw(st.integers(0, k - 1))
@@ -167,11 +167,11 @@ def test_what_core_saves_of_every_format_is_read_again(name, n, k, tmp_path):
         layer[end] = getattr(stored._params, end)
     checkpoint = put(tmp_path / "model.safetensors", layer)
     checkpoint.require("dit")
-    held = checkpoint.load().quantized[Q]
-    assert held.format == name.replace("reduced", "channel")
-    assert held.shape == (n, k)
+    loaded = checkpoint.load().quantized[Q]
+    assert loaded.format == name.replace("reduced", "channel")
+    assert loaded.shape == (n, k)
     for (role, tensor), expected in zip(
-        held.tensors.items(), FORMATS[name].parts(stored._qdata, stored._params), strict=True
+        loaded.tensors.items(), FORMATS[name].parts(stored._qdata, stored._params), strict=True
     ):
         assert (role, tensor.dtype, tensor.shape) == (role, expected.dtype, expected.shape)
         assert torch.equal(tensor.flatten().view(torch.uint8), expected.flatten().view(torch.uint8))
@@ -182,9 +182,9 @@ def test_rows_that_core_padded_are_told_by_the_bias(name, k, tmp_path):
     original = weight(40, k)
     stored = FORMATS[name].quantize(original, torch.float32)
     layer = {**stored.state_dict("weight"), "bias": torch.zeros(40), "comfy_quant": marker(name)}
-    held = put(tmp_path / "model.safetensors", layer).load().quantized[Q]
-    assert held.shape == (40, k)
-    assert torch.equal(dequantized(held), stored.dequantize()[:40])
+    loaded = put(tmp_path / "model.safetensors", layer).load().quantized[Q]
+    assert loaded.shape == (40, k)
+    assert torch.equal(dequantized(loaded), stored.dequantize()[:40])
 
 
 @pytest.mark.parametrize("name,size", [("mxfp8", 32), ("nvfp4", 16)])
@@ -193,9 +193,9 @@ def test_what_core_padded_is_told_by_the_marker_of_other_tools(name, size, tmp_p
     stored = FORMATS[name].quantize(original, torch.float32)
     entries = {"group_size": size, "orig_dtype": "torch.bfloat16", "orig_shape": [40, 50]}
     layer = {**stored.state_dict("weight"), "comfy_quant": marker(name, **entries)}
-    held = put(tmp_path / "a.safetensors", layer).load().quantized[Q]
-    assert held.shape == (40, 50)
-    assert torch.equal(dequantized(held), stored.dequantize()[:40])
+    loaded = put(tmp_path / "a.safetensors", layer).load().quantized[Q]
+    assert loaded.shape == (40, 50)
+    assert torch.equal(dequantized(loaded), stored.dequantize()[:40])
     for wrong, words in (({"group_size": 64}, "groups of 64"), ({"orig_shape": [40, 90]}, f"marked as {name}")):
         layer["comfy_quant"] = marker(name, **{**entries, **wrong})
         (problem,) = put(tmp_path / "b.safetensors", layer).problems
@@ -213,10 +213,10 @@ def test_a_static_input_scale_makes_fp8_tensor(input_scale, scale, end, marked, 
         end: torch.tensor(input_scale),
     } | ({"comfy_quant": marker("float8_e4m3fn")} if marked else {})
     checkpoint = put(tmp_path / "model.safetensors", layer)
-    held = checkpoint.load().quantized[Q]
-    assert held.format == "fp8-tensor"
-    assert held.tensors["input_scale"].tolist() == [input_scale]
-    assert torch.equal(dequantized(held), layer["weight"].float() * layer["weight_scale"].reshape(-1, 1))
+    loaded = checkpoint.load().quantized[Q]
+    assert loaded.format == "fp8-tensor"
+    assert loaded.tensors["input_scale"].tolist() == [input_scale]
+    assert torch.equal(dequantized(loaded), layer["weight"].float() * layer["weight_scale"].reshape(-1, 1))
     assert checkpoint.notes[0].startswith("1 static input scales: ")
 
 
@@ -227,23 +227,23 @@ def test_an_input_scale_that_nobody_measured_is_none(value, tmp_path):
     layer["input_scale"] = torch.empty(0) if value is None else torch.tensor(value)
     if value is None:
         layer["comfy_quant"] = marker("fp8-tensor")
-    held = put(tmp_path / "model.safetensors", layer).load().quantized[Q]
-    assert (held.format, held.tensors["input_scale"].tolist()) == ("fp8-tensor", [])
+    loaded = put(tmp_path / "model.safetensors", layer).load().quantized[Q]
+    assert (loaded.format, loaded.tensors["input_scale"].tolist()) == ("fp8-tensor", [])
 
 
 @pytest.mark.parametrize("ones", [{}, {"comfy_quant": marker("float8_e4m3fn")}])
 def test_fp8_without_an_input_scale_stays_per_channel(ones, tmp_path):
     layer = {"weight": weight(8, 16).to(torch.float8_e4m3fn), "weight_scale": torch.tensor(0.5), **ones}
-    held = put(tmp_path / "model.safetensors", layer).load().quantized[Q]
-    assert (held.format, held.tensors["scale"].shape) == ("fp8-channel", (8, 1))
+    loaded = put(tmp_path / "model.safetensors", layer).load().quantized[Q]
+    assert (loaded.format, loaded.tensors["scale"].shape) == ("fp8-channel", (8, 1))
 
 
 def test_deepseeks_scale_inv_multiplies(tmp_path):
     layer = KINDS["block128"](weight(200, 130))
     layer["weight_scale_inv"] = layer.pop("weight_scale").to(torch.bfloat16)
-    held = put(tmp_path / "model.safetensors", layer).load().quantized[Q]
-    assert held.tensors["scale"].dtype == torch.float32
-    assert torch.equal(held.tensors["scale"], layer["weight_scale_inv"].float())
+    loaded = put(tmp_path / "model.safetensors", layer).load().quantized[Q]
+    assert loaded.tensors["scale"].dtype == torch.float32
+    assert torch.equal(loaded.tensors["scale"], layer["weight_scale_inv"].float())
 
 
 @pytest.mark.parametrize("kind", ["int4-gptq", "int4-compressed"])
@@ -296,8 +296,8 @@ def test_what_a_writer_left_undefined_behind_the_scales_is_no_problem(tmp_path):
     clean = put(tmp_path / "a.safetensors", layer).load().quantized[Q]
     scales = layer["weight_scale"].view(torch.uint8)
     layer["weight_scale"] = scales.where(scales != 0, torch.full_like(scales, 0xFF)).view(torch.float8_e8m0fnu)
-    held = put(tmp_path / "b.safetensors", layer).load().quantized[Q]
-    assert torch.equal(held.tensors["scale"].view(torch.uint8), clean.tensors["scale"].view(torch.uint8))
+    loaded = put(tmp_path / "b.safetensors", layer).load().quantized[Q]
+    assert torch.equal(loaded.tensors["scale"].view(torch.uint8), clean.tensors["scale"].view(torch.uint8))
 
 
 def test_nvfp4_that_was_calibrated(tmp_path):
@@ -348,11 +348,11 @@ def test_the_codes_of_a_pth_need_not_be_contiguous(tmp_path):
     for kind in KINDS:
         layer = KINDS[kind](weight(128, 256))
         strided = {end: t.t().contiguous().t() if t.ndim == 2 else t for end, t in layer.items()}
-        held = []
+        loaded = []
         for name, tensors in (("a.pth", layer), ("b.pth", strided)):
             torch.save({**DIT, **{f"{Q}.{end}": t for end, t in tensors.items()}}, tmp_path / name)
-            held.append(open_checkpoint(tmp_path / name).load().quantized[Q])
-        assert torch.equal(dequantized(held[0]), dequantized(held[1])), kind
+            loaded.append(open_checkpoint(tmp_path / name).load().quantized[Q])
+        assert torch.equal(dequantized(loaded[0]), dequantized(loaded[1])), kind
 
 
 @pytest.mark.parametrize("end", ["", "base_layer."])
@@ -366,6 +366,6 @@ def test_int8_of_bitsandbytes(order, end, tmp_path):
     if order is not None:
         layer["weight_format"] = torch.tensor(order, dtype=torch.uint8)
     save_file({**DIT, **{f"{Q}.{end}{name}": tensor for name, tensor in layer.items()}}, tmp_path / "m.safetensors")
-    held = open_checkpoint(tmp_path / "m.safetensors").load().quantized[Q]
-    found = held.wrap(torch.float32).dequantize()
+    loaded = open_checkpoint(tmp_path / "m.safetensors").load().quantized[Q]
+    found = loaded.wrap(torch.float32).dequantize()
     torch.testing.assert_close(found, codes.float() * largest[:, None] / 127)

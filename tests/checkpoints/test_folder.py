@@ -25,9 +25,9 @@ def test_a_model_in_several_files_is_one_checkpoint(files, index, folder, wan, w
     single = open_checkpoint(write(wan())).load()
     weights = checkpoint.load()
     assert weights.plain.keys() == single.plain.keys()
-    for name, held in single.quantized.items():
-        assert torch.equal(weights.quantized[name].tensors["codes"], held.tensors["codes"])
-        assert torch.equal(weights.quantized[name].tensors["scale"], held.tensors["scale"])
+    for name, stored in single.quantized.items():
+        assert torch.equal(weights.quantized[name].tensors["codes"], stored.tensors["codes"])
+        assert torch.equal(weights.quantized[name].tensors["scale"], stored.tensors["scale"])
 
 
 @pytest.mark.parametrize(

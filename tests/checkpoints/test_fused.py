@@ -21,8 +21,8 @@ def clip(tmp_path, kind, rows):
     return open_checkpoint(path)
 
 
-def dequantized(held):
-    return held.wrap(torch.float32).dequantize()
+def dequantized(loaded):
+    return loaded.wrap(torch.float32).dequantize()
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -35,10 +35,10 @@ def test_the_three_are_the_rows_of_the_whole(kind, tmp_path):
     whole = checkpoint.read_layer(stored, torch.load(checkpoint.path, weights_only=True))
     expected = FORMATS[stored.encoding.format].wrap(whole, torch.float32, stored.shape).dequantize()
     for i, name in enumerate("qkv"):
-        held = weights.quantized[LAYER.format(name)]
-        assert held.shape == (128, 128)
-        assert torch.equal(dequantized(held), expected[128 * i : 128 * (i + 1)])
-        assert all(tensor.is_contiguous() for tensor in held.tensors.values())
+        loaded = weights.quantized[LAYER.format(name)]
+        assert loaded.shape == (128, 128)
+        assert torch.equal(dequantized(loaded), expected[128 * i : 128 * (i + 1)])
+        assert all(tensor.is_contiguous() for tensor in loaded.tensors.values())
         assert weights.plain[f"{LAYER.format(name)}.bias"][0] == 128 * i
 
 

@@ -44,8 +44,8 @@ def stored(kind, *given):
     return {layer: dict(KINDS[kind](weight)) for layer, weight in zip(PIECES, given, strict=True)}
 
 
-def dequantized(held):
-    return held.wrap(torch.float32).dequantize()
+def dequantized(loaded):
+    return loaded.wrap(torch.float32).dequantize()
 
 
 def joined(checkpoint):
@@ -107,9 +107,9 @@ def test_one_scale_for_each_piece_becomes_one_for_each_row(z_image):
     for index, parts in enumerate(pieces.values()):
         parts["weight_scale"] = torch.tensor(1.0 + index)
         parts["input_scale"] = torch.tensor(0.5)
-    held = joined(z_image(pieces))[JOINED]
-    assert held.tensors["scale"].flatten().tolist() == [1.0] * K + [2.0] * K + [3.0] * K
-    assert held.tensors["input_scale"].tolist() == [0.5]
+    loaded = joined(z_image(pieces))[JOINED]
+    assert loaded.tensors["scale"].flatten().tolist() == [1.0] * K + [2.0] * K + [3.0] * K
+    assert loaded.tensors["input_scale"].tolist() == [0.5]
 
 
 def test_input_scales_that_differ_are_refused(z_image):
@@ -165,11 +165,11 @@ def test_rows_that_are_cut_off_are_those_of_the_whole(tiles, borders, kind, tmp_
     (given,) = weights(128 * tiles, amax=3.0)
     path = tmp_path_factory.mktemp("cut") / "one.safetensors"
     save_file({f"a.{end}": part for end, part in KINDS[kind](given).items()}, path)
-    held = open_checkpoint(path).load().quantized["a"]
+    loaded = open_checkpoint(path).load().quantized["a"]
     if spans:
-        whole, part = dequantized(held), cut(held, spans)
+        whole, part = dequantized(loaded), cut(loaded, spans)
         assert torch.equal(dequantized(part), torch.cat([whole[start:stop] for start, stop in spans]))
-    assert (cut(held, [(0, 64)]) is None) == (TOGETHER[kind] == 128)
+    assert (cut(loaded, [(0, 64)]) is None) == (TOGETHER[kind] == 128)
 
 
 def test_a_checkpoint_is_read_in_pieces(z_image):

@@ -37,8 +37,8 @@ def test_dequantized_weights_are_exactly_what_the_converter_wrote(name, scale, l
     assert sum(checkpoint.formats.values()) == len(checkpoint.layers) == layers
     quantized = checkpoint.load().quantized
     assert quantized.keys() == checkpoint.layers.keys()
-    for layer, held in quantized.items():
-        format_name, (codes, scales) = held.format, held.tensors.values()
+    for layer, stored in quantized.items():
+        format_name, (codes, scales) = stored.format, stored.tensors.values()
         key = checkpoint.layers[layer].weight_key.removesuffix(".weight")
         assert format_name == ("int8-channel" if codes.dtype == torch.int8 else "fp8-channel")
         assert scales.shape == (codes.shape[0], 1)
@@ -67,8 +67,8 @@ def test_codes_are_the_very_tensors_that_were_read(format_name, wan, opened):
 
     weights = checkpoint.load(read)
     assert paths == checkpoint.files
-    for layer, held in weights.quantized.items():
-        codes = held.tensors["codes"]
+    for layer, stored in weights.quantized.items():
+        codes = stored.tensors["codes"]
         assert codes is given[f"{layer}.weight"]
     assert all(tensor is given[name] for name, tensor in weights.plain.items())
 

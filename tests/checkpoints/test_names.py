@@ -13,7 +13,7 @@ both = pytest.mark.parametrize("word", ["int8", "fp8"])
 def under_our_names(weights):
     """Name -> shape, of plain and quantized weights."""
     shapes = {name: tuple(tensor.shape) for name, tensor in weights.plain.items()}
-    return shapes | {f"{layer}.weight": held.shape for layer, held in weights.quantized.items()}
+    return shapes | {f"{layer}.weight": stored.shape for layer, stored in weights.quantized.items()}
 
 
 @both
@@ -90,8 +90,8 @@ def test_names_that_are_comfyuis_already_are_left(fixtures, opened):
     for file, kind in ((T5, "t5"), (CLIP, "clip_vision")):
         weights = open_checkpoint(fixtures / file.format("int8")).load()
         tensors = {name: tensor.contiguous() for name, tensor in weights.plain.items()}
-        for layer, held in weights.quantized.items():
-            codes, scale = held.tensors.values()
+        for layer, stored in weights.quantized.items():
+            codes, scale = stored.tensors.values()
             tensors |= {f"{layer}.weight": codes.contiguous(), f"{layer}.weight_scale": scale.clone()}
         checkpoint = opened(tensors)
         checkpoint.require(kind)

@@ -269,13 +269,13 @@ def test_odd_layers_are_refused_or_whole(kind, changes, mark, tmp_path):
     checkpoint = open_checkpoint(put(tmp_path / "model.safetensors", layer))
     try:
         checkpoint.require("dit")
-        held = checkpoint.load().quantized[Q]
+        stored = checkpoint.load().quantized[Q]
     except CheckpointError as error:
         assert error.problem.remedy.endswith(".")
         return
-    assert tuple(held.tensors) == FORMATS[held.format].tensors
-    n, k = held.shape
-    weight = held.wrap(torch.float32).dequantize()
+    assert tuple(stored.tensors) == FORMATS[stored.format].tensors
+    n, k = stored.shape
+    weight = stored.wrap(torch.float32).dequantize()
     assert weight.shape[0] >= n
     assert weight.shape[1] >= k
 

@@ -45,9 +45,9 @@ def test_dimensions_of_one_mean_nothing(kind, shape, tmp_path):
     end = "weight_scale"
     found = opened(tmp_path / "model.safetensors", {**layer, end: layer[end].reshape(shape)})
     assert (found.formats, found.problems) == (plain.formats, [])
-    held, wanted = (checkpoint.load().quantized[Q] for checkpoint in (found, plain))
-    assert held.tensors.keys() == wanted.tensors.keys()
-    assert all(torch.equal(tensor, wanted.tensors[name]) for name, tensor in held.tensors.items())
+    stored, wanted = (checkpoint.load().quantized[Q] for checkpoint in (found, plain))
+    assert stored.tensors.keys() == wanted.tensors.keys()
+    assert all(torch.equal(tensor, wanted.tensors[name]) for name, tensor in stored.tensors.items())
 
 
 def test_square_layers_too(tmp_path):
@@ -119,10 +119,10 @@ def test_quanto_layers_are_read(kind, scales, prefix, tmp_path):
     save_file({prefix + key: tensor.contiguous() for key, tensor in tensors.items()}, tmp_path / "model.safetensors")
     found = open_checkpoint(tmp_path / "model.safetensors")
     assert found.problems == []
-    held = found.load().quantized[Q]
-    assert torch.equal(held.tensors["codes"], plain.tensors["codes"])
-    assert torch.equal(held.tensors["scale"], plain.tensors["scale"])
-    static = held.tensors.get("input_scale", torch.empty(0))
+    stored = found.load().quantized[Q]
+    assert torch.equal(stored.tensors["codes"], plain.tensors["codes"])
+    assert torch.equal(stored.tensors["scale"], plain.tensors["scale"])
+    static = stored.tensors.get("input_scale", torch.empty(0))
     assert static.tolist() == ([0.5] if kind == "fp8" and scales == {"input_scale": 0.5} else [])
     assert any("static output scales ignored" in note for note in found.notes) == ("output_scale" in scales)
 
@@ -137,8 +137,8 @@ def test_torchao_layers_are_read(kind, prefix, tmp_path):
     save_file({prefix + key: tensor.contiguous() for key, tensor in tensors.items()}, tmp_path / "model.safetensors")
     found = open_checkpoint(tmp_path / "model.safetensors")
     assert found.problems == []
-    held = found.load().quantized[Q]
-    assert all(torch.equal(held.tensors[name], tensor) for name, tensor in plain.tensors.items())
+    stored = found.load().quantized[Q]
+    assert all(torch.equal(stored.tensors[name], tensor) for name, tensor in plain.tensors.items())
 
 
 def test_torchaos_zero_points_are_refused(tmp_path):

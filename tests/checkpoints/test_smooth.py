@@ -33,10 +33,10 @@ def test_it_is_the_smoothed_weight(format_name, shape, dtype, marked, wan, opene
     assert checkpoint.problems == []
     assert checkpoint.formats == {format_name: 3, f"{format_name}-smooth": 1}
     assert [note for note in checkpoint.notes if note.startswith("1 smoothed layers")]
-    held = checkpoint.load().quantized[Q]
-    assert held.tensors["pre_quant_scale"].dtype == torch.float32
-    assert held.tensors["pre_quant_scale"].shape == (K,)
-    weight = held.wrap(torch.float32).dequantize()
+    stored = checkpoint.load().quantized[Q]
+    assert stored.tensors["pre_quant_scale"].dtype == torch.float32
+    assert stored.tensors["pre_quant_scale"].shape == (K,)
+    weight = stored.wrap(torch.float32).dequantize()
     scale, factor = tensors[f"{Q}.weight_scale"].float(), factors().to(dtype).float()
     torch.testing.assert_close(weight, tensors[f"{Q}.weight"].float() * scale * factor)
 
@@ -85,6 +85,6 @@ def test_a_fused_layer_shares_its_factors(write):
     }
     quantized = open_checkpoint(write(tensors, "clip.pth")).load().quantized
     assert len(quantized) == 3
-    for held in quantized.values():
-        assert held.tensors["codes"].shape == (N, K)
-        assert torch.equal(held.tensors["pre_quant_scale"], factors())
+    for stored in quantized.values():
+        assert stored.tensors["codes"].shape == (N, K)
+        assert torch.equal(stored.tensors["pre_quant_scale"], factors())

@@ -215,8 +215,8 @@ def test_tensors_that_share_a_record_are_whole(wan, tmp_path):
 )
 def test_one_table_under_two_names(names, read, wan, write):
     """torch.save writes a table once that is the model and, at the first step, its average."""
-    held = wan()
-    checkpoint = open_checkpoint(write(dict.fromkeys(names, held), "model.pth"))
+    stored = wan()
+    checkpoint = open_checkpoint(write(dict.fromkeys(names, stored), "model.pth"))
     checkpoint.require("dit")
     said = [note for note in checkpoint.notes if "average of the weights is read" in note]
     assert [note.rpartition(" ")[2] for note in said] == ([read] if read else [])

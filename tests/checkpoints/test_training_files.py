@@ -68,8 +68,8 @@ def test_the_one_model_of_a_training_file_is_read(make, zipped, wan, tmp_path):
     checkpoint = open_checkpoint(path)
     checkpoint.require("dit")
     weights = checkpoint.load(lambda path: pytest.fail("core's reader takes something else of it"))
-    for layer, held in weights.quantized.items():
-        assert torch.equal(held.tensors["codes"], wan()[f"{layer}.weight"])
+    for layer, stored in weights.quantized.items():
+        assert torch.equal(stored.tensors["codes"], wan()[f"{layer}.weight"])
     assert all(torch.equal(tensor, wan()[name]) for name, tensor in weights.plain.items())
 
 

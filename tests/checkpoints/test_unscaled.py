@@ -10,8 +10,8 @@ F8, F5 = torch.float8_e4m3fn, torch.float8_e5m2
 HEAD, NORM, EMBEDDING = "head.head.weight", "blocks.0.self_attn.norm_q.weight", "text_embedding.0.weight"
 
 
-def values(held):
-    return held.wrap(torch.float32).dequantize()
+def values(stored):
+    return stored.wrap(torch.float32).dequantize()
 
 
 @pytest.fixture
@@ -32,8 +32,8 @@ def test_a_whole_file_that_was_cast(dtype, dense, opened):
     checkpoint.require("dit")
     assert checkpoint.formats == {"fp8-channel": 4}
     weights = checkpoint.load()
-    for layer, held in weights.quantized.items():
-        assert torch.equal(values(held), cast[f"{layer}.weight"].float())
+    for layer, stored in weights.quantized.items():
+        assert torch.equal(values(stored), cast[f"{layer}.weight"].float())
     for key in (HEAD, EMBEDDING, NORM, f"{Q}.bias", "patch_embedding.weight"):
         assert weights.plain[key].dtype is torch.bfloat16
         assert torch.equal(weights.plain[key].float(), cast[key].float())
@@ -50,10 +50,10 @@ def test_e5m2_with_a_scale_keeps_its_values(name, scale, wan, opened):
     if name != "weight_scale":
         del tensors[f"{Q}.weight_scale"]
     checkpoint = opened({**tensors, "scaled_fp8": torch.zeros(2, dtype=F5)})
-    held = checkpoint.load().quantized[Q]
-    assert held.format == "fp8-channel"
+    stored = checkpoint.load().quantized[Q]
+    assert stored.format == "fp8-channel"
     expected = codes.float() * scale
-    torch.testing.assert_close(values(held), expected, rtol=1e-6, atol=2**-17 * float(expected.abs().max()))
+    torch.testing.assert_close(values(stored), expected, rtol=1e-6, atol=2**-17 * float(expected.abs().max()))
     assert any(note.startswith("1 layers are fp8 e5m2") for note in checkpoint.aloud)
 
 

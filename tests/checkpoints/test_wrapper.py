@@ -49,7 +49,7 @@ def same(one, other) -> bool:
     """Whether two files' weights are the same under the same names."""
     if one.plain.keys() != other.plain.keys() or one.quantized.keys() != other.quantized.keys():
         return False
-    parts = [(held.tensors, other.quantized[name].tensors) for name, held in one.quantized.items()]
+    parts = [(stored.tensors, other.quantized[name].tensors) for name, stored in one.quantized.items()]
     parts.append((one.plain, other.plain))
     return all(torch.equal(a[name], b[name]) for a, b in parts for name in a)
 

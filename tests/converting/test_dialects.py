@@ -18,7 +18,7 @@ ROUNDED = (*BY_CHANNEL, "nvfp4")
 BOTH = [name for name in writable(COMFYUI) if name in writable(LIGHTX2V)]
 
 
-def held(path):
+def stored(path):
     return open_checkpoint(path).load().quantized
 
 
@@ -28,7 +28,7 @@ def values(weight):
 
 @pytest.mark.parametrize("format_name", writable(LIGHTX2V))
 def test_a_file_is_what_the_format_makes_of_its_source(format_name, source, tensors, converted):
-    found = held(converted(source, format=format_name))
+    found = stored(converted(source, format=format_name))
     assert len(found) == 20
     for layer, weight in found.items():
         true = tensors[f"{layer}.weight"].float()
@@ -41,8 +41,8 @@ def test_a_file_is_what_the_format_makes_of_its_source(format_name, source, tens
 
 @pytest.mark.parametrize("format_name", BOTH)
 def test_both_dialects_hold_the_same_weights(format_name, source, converted):
-    one = held(converted(source, "a.safetensors", format=format_name, dialect=LIGHTX2V))
-    other = held(converted(source, "b.safetensors", format=format_name, dialect=COMFYUI))
+    one = stored(converted(source, "a.safetensors", format=format_name, dialect=LIGHTX2V))
+    other = stored(converted(source, "b.safetensors", format=format_name, dialect=COMFYUI))
     assert one.keys() == other.keys()
     for layer in one:
         assert torch.equal(values(one[layer]), values(other[layer])), layer

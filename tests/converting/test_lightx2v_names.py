@@ -91,8 +91,8 @@ def test_there_and_back_is_the_same_model(name, source, to):
     assert torch.equal(first, second)
     once, twice = (open_checkpoint(path).load() for path in (to(X2V, original, format="int8"), back))
     assert once.quantized.keys() <= twice.quantized.keys()
-    for layer, held in once.quantized.items():
-        assert all(torch.equal(tensor, twice.quantized[layer].tensors[part]) for part, tensor in held.tensors.items())
+    for layer, stored in once.quantized.items():
+        assert all(torch.equal(tensor, twice.quantized[layer].tensors[part]) for part, tensor in stored.tensors.items())
     for key, tensor in twice.plain.items():
         assert torch.equal(tensor, once.plain[key])
 
@@ -133,8 +133,8 @@ def test_a_quantized_source_keeps_its_codes(name, format_name, source, to):
     there = to(LIGHTX2V, ours, overrides=tuple(KEPT if name == "flux 2" else ()))
     once, twice = (open_checkpoint(path).load() for path in (ours, there))
     assert once.quantized.keys() <= twice.quantized.keys()
-    for layer, held in once.quantized.items():
-        for part, tensor in held.tensors.items():
+    for layer, stored in once.quantized.items():
+        for part, tensor in stored.tensors.items():
             found = twice.quantized[layer].tensors[part]
             # pieces with one scale each have one for each row when they are joined
             assert torch.equal(found, tensor.expand_as(found) if part == "scale" else tensor), (layer, part)

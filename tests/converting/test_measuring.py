@@ -36,9 +36,9 @@ def test_what_is_measured_is_the_reference_kernels_error(format_name, shape, mon
     x = torch.randn((64, shape[1]), generator=torch.Generator().manual_seed(1))
     # in the first part alone, and no share of the output: what it does to a scale of all rows has to show in the others
     weight[0, 0], x[:, 0] = 1000.0, 0
-    held = quantize(lambda a, b: weight[a:b].clone(), shape, format_name, "here")
+    stored = quantize(lambda a, b: weight[a:b].clone(), shape, format_name, "here")
     row = FORMATS[format_name]
-    wrapped = held.wrap(torch.float32)
+    wrapped = stored.wrap(torch.float32)
     y = reference(x, format_name, wrapped._qdata, wrapped._params, None, row.activation)
     expected = x @ weight.t()
     ratio = expected.square().sum() / (y - expected).square().sum()
@@ -51,8 +51,8 @@ def test_what_is_measured_is_the_reference_kernels_error(format_name, shape, mon
 def test_the_bytes_are_those_of_the_tensors(rows, columns, format_name):
     weight = weight_of((rows * 32, columns * 32))
     measured = measure({"a": layer_of(weight)}, [format_name], LIGHTX2V)["a"]
-    held = quantize(lambda a, b: weight[a:b].clone(), tuple(weight.shape), format_name, "here")
-    real = sum(tensor.nbytes for tensor in layer_tensors(held, LIGHTX2V).values())
+    stored = quantize(lambda a, b: weight[a:b].clone(), tuple(weight.shape), format_name, "here")
+    real = sum(tensor.nbytes for tensor in layer_tensors(stored, LIGHTX2V).values())
     assert 0 <= measured[format_name].nbytes - real <= 400
     assert 0 <= measured[KEEP].nbytes - 2 * weight.numel() <= 200
 

@@ -41,12 +41,12 @@ def planted(tensors, tmp_path_factory):
 def ratios(path, weights, calibration):
     """Layer -> dB of its output, as the reference kernel computes the file's layer."""
     found = {}
-    for layer, held in open_checkpoint(path).load().quantized.items():
-        row = FORMATS[held.format]
-        weight = held.wrap(torch.float32)
+    for layer, stored in open_checkpoint(path).load().quantized.items():
+        row = FORMATS[stored.format]
+        weight = stored.wrap(torch.float32)
         x = drawn_activations(calibration.maxima[layer], calibration.deviations(layer))
         true = x @ weights[f"{layer}.weight"].float().t()
-        y = reference(x, held.format, weight._qdata, weight._params, None, row.activation)
+        y = reference(x, stored.format, weight._qdata, weight._params, None, row.activation)
         found[layer] = 10 * math.log10(float(true.square().sum() / (y - true).square().sum()))
     return found
 
@@ -65,15 +65,15 @@ def converted(planted, tmp_path, **options):
 def test_the_files_layers_have_the_ratio_that_is_printed(target_snr, dialect, rules, planted, tmp_path):
     overrides = tuple(parse_overrides(rules))
     names = ("int4-g128", "int8", "fp8")
-    report, held, target = converted(
+    report, stored, target = converted(
         planted, tmp_path, target_snr=target_snr, dialect=dialect, candidates=names, overrides=overrides
     )
     real = ratios(target, *planted[1:])
     for layer, entry in report["chosen"].items():
         if entry["format"] == KEEP:
-            assert layer not in held
+            assert layer not in stored
         else:
-            assert FORMATS[held[layer]].family == entry["format"]
+            assert FORMATS[stored[layer]].family == entry["format"]
             assert real[layer] == pytest.approx(entry["snr_db"], abs=0.1)
             assert real[layer] >= target_snr - 0.1
 
@@ -81,17 +81,17 @@ def test_the_files_layers_have_the_ratio_that_is_printed(target_snr, dialect, ru
 @pytest.mark.parametrize("dialect,smoothed", [(X2V, 20), (LIGHTX2V, 8), (COMFYUI, 0)])
 def test_smoothed_layers_are_measured_as_such(dialect, smoothed, planted, tmp_path):
     """LightX2V's norms smooth four layers of a block; what no dialect smooths has the outliers in its ratio."""
-    report, held, _ = converted(planted, tmp_path, target_snr=ANY, dialect=dialect, candidates=("int8",))
-    assert sum(FORMATS[name].smooth for name in held.values()) == smoothed
-    for layer, name in held.items():
+    report, stored, _ = converted(planted, tmp_path, target_snr=ANY, dialect=dialect, candidates=("int8",))
+    assert sum(FORMATS[name].smooth for name in stored.values()) == smoothed
+    for layer, name in stored.items():
         assert (report["chosen"][layer]["snr_db"] > 35) == FORMATS[name].smooth, layer
 
 
 def test_lightx2vs_norms_are_fed_to_layers_of_one_format(planted, tmp_path):
     """Else none of them could be smoothed."""
-    _, held, _ = converted(planted, tmp_path, target_snr=33.0, dialect=LIGHTX2V, candidates=("int8", "fp8"))
+    _, stored, _ = converted(planted, tmp_path, target_snr=33.0, dialect=LIGHTX2V, candidates=("int8", "fp8"))
     for block in range(2):
-        assert {held[f"blocks.{block}.{layer}"] for layer in QKV} == {"int8-channel-smooth"}
+        assert {stored[f"blocks.{block}.{layer}"] for layer in QKV} == {"int8-channel-smooth"}
 
 
 def test_an_override_among_them_leaves_the_others_unsmoothed(planted, tmp_path):

@@ -43,12 +43,12 @@ def planted(tensors, tmp_path_factory):
 def errors(path, weights):
     """Layer -> relative error of its output for `inputs`, as the reference kernel computes it."""
     found = {}
-    for layer, held in open_checkpoint(path).load().quantized.items():
-        row = FORMATS[held.format]
-        weight = held.wrap(torch.float32)
-        x = inputs(held.shape[1])
+    for layer, stored in open_checkpoint(path).load().quantized.items():
+        row = FORMATS[stored.format]
+        weight = stored.wrap(torch.float32)
+        x = inputs(stored.shape[1])
         true = x @ weights[f"{layer}.weight"].float().t()
-        y = reference(x, held.format, weight._qdata, weight._params, None, row.activation)
+        y = reference(x, stored.format, weight._qdata, weight._params, None, row.activation)
         found[layer] = distance(y, true)
     return found
 
@@ -134,8 +134,8 @@ def test_a_smoothed_file_is_quantized_anew_where_there_is_no_place_for_it(plante
     first = converted(path, "a.safetensors", format="int8-channel", dialect=X2V, calibration=calibration)
     second = converted(first, "b.safetensors", dialect=LIGHTX2V)
     assert open_checkpoint(second).formats == {"int8-channel": 20}
-    for layer, held in open_checkpoint(second).load().quantized.items():
-        value = held.wrap(torch.float32).dequantize()
+    for layer, stored in open_checkpoint(second).load().quantized.items():
+        value = stored.wrap(torch.float32).dequantize()
         true = weights[f"{layer}.weight"].float()
         assert (value - true).norm() <= 0.05 * true.norm(), layer
 

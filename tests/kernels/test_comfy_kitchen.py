@@ -164,9 +164,9 @@ def test_the_scheme_int8_comfyui_is_cores_own_layer_bit_for_bit(with_bias):
     assert why_not("comfyui", "int8-channel", Machine("cpu", "CPU", None)) is None
     assert "computes float32" in why_not("comfyui", "int8-channel", Machine("cpu", "CPU", None), dtype=torch.bfloat16)
     weight = FORMATS["int8-channel"].quantize(values(48, 64), dtype)
-    held = StoredWeight("int8-channel", (48, 64), {"codes": weight._qdata, "scale": weight._params.scale})
+    stored = StoredWeight("int8-channel", (48, 64), {"codes": weight._qdata, "scale": weight._params.scale})
     x, bias = values(37, 64, seed=1).to(dtype), values(48, seed=2).to(dtype) if with_bias else None
     with torch.inference_mode():
         layer = comfy.ops.mixed_precision_ops({}, dtype).Linear(64, 48, bias=with_bias, dtype=dtype)
-        layer.load_state_dict({**layer_tensors(held, COMFYUI), **({"bias": bias} if with_bias else {})})
+        layer.load_state_dict({**layer_tensors(stored, COMFYUI), **({"bias": bias} if with_bias else {})})
         assert torch.equal(row.linear(x, weight._qdata, weight._params, bias), layer(x))

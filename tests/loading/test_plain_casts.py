@@ -59,8 +59,8 @@ def test_it_is_a_source_of_convert(dtype, dialect, wan, tmp_path):
     source, target = tmp_path / "cast.safetensors", tmp_path / "out.safetensors"
     save_file(cast, source)
     convert(source, target, Options(format="int8-channel", dialect=dialect))
-    held = open_checkpoint(target).load().quantized[LAYER]
-    found = held.wrap(torch.float32).dequantize()
+    stored = open_checkpoint(target).load().quantized[LAYER]
+    found = stored.wrap(torch.float32).dequantize()
     torch.testing.assert_close(found, cast[f"{LAYER}.weight"].float(), rtol=0, atol=0.01)
     written = load_file(target)
     assert not {tensor.dtype for tensor in written.values()} & set(DTYPES)
@@ -73,8 +73,8 @@ def test_its_own_format_keeps_its_values(dtype, wan, tmp_path):
     source, target = tmp_path / "cast.safetensors", tmp_path / "out.safetensors"
     save_file(cast, source)
     convert(source, target, Options(dialect="x2v"))
-    held = open_checkpoint(target).load().quantized[LAYER]
-    found = held.wrap(torch.float32).dequantize()
+    stored = open_checkpoint(target).load().quantized[LAYER]
+    found = stored.wrap(torch.float32).dequantize()
     assert torch.equal(found, cast[f"{LAYER}.weight"].float())
 
 
@@ -158,8 +158,8 @@ def values(path):
     """Every weight that is loaded, under ComfyUI's names."""
     weights = open_checkpoint(path).load()
     found = {key: tensor.float() for key, tensor in weights.plain.items()}
-    for layer, held in weights.quantized.items():
-        found[f"{layer}.weight"] = held.wrap(torch.float32).dequantize()
+    for layer, stored in weights.quantized.items():
+        found[f"{layer}.weight"] = stored.wrap(torch.float32).dequantize()
     return found
 
 

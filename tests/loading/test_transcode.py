@@ -45,8 +45,8 @@ def test_int8_is_never_transcoded():
 
 @pytest.mark.usefixtures("inference")
 def test_a_shape_that_the_format_cannot_hold_is_refused_by_file_and_layer():
-    held = FORMATS["int8-channel"].quantize(torch.randn(16, 257), torch.float32)
-    tensors = {"codes": held._qdata, "scale": held._params.scale}
+    loaded = FORMATS["int8-channel"].quantize(torch.randn(16, 257), torch.float32)
+    tensors = {"codes": loaded._qdata, "scale": loaded._params.scale}
     weights = Weights(quantized={"blocks.0.ffn.0": StoredWeight("int8-channel", (16, 257), tensors)})
     plan = Plan("odd.safetensors", resolve("int4-g128-triton"), describe(torch.device("cpu")), torch.float32)
     with pytest.raises(
