@@ -1,17 +1,22 @@
 """The command line imports what the command that was typed needs, and no more."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-import tomllib
 
 from x2v_quant.cli.checkout import module_of
 from x2v_quant.cli.commands import COMMANDS
 from x2v_quant.core.on_path import PACK
+
+if sys.version_info < (3, 11):
+    tomllib = pytest.importorskip("tomli")
+else:
+    import tomllib
 
 FIXTURE = PACK / "tests" / "fixtures" / "wan_t2v_fp8.safetensors"
 IMPORTS = "import sys; from x2v_quant.cli import main; main(sys.argv[1:]); print(*sys.modules, file=sys.stderr)"
@@ -21,7 +26,9 @@ import runpy, sys
 sys.meta_path = [finder for finder in sys.meta_path if "editable" not in str(finder).lower()]
 runpy.run_module("x2v_quant", run_name="__main__", alter_sys=True)
 """
-MEASURING = ("benchmarks", "timing", "demo", "converting", "headless", "quantizing", "nodes")
+PROJECT = tomllib.loads((PACK / "pyproject.toml").read_text(encoding="utf-8"))
+INSTALLED_PACKAGES = PROJECT["tool"]["setuptools"]["packages"]
+NOT_FOR_INSPECT = ("benchmarks", "timing", "demo", "converting", "headless", "quantizing", "nodes")
 
 
 def typed(*command, folder=PACK.parent):
@@ -60,15 +67,20 @@ def test_inspect_imports_no_more_than_it_needs():
     assert "x2v_quant.reports.checkpoint" in imported
     assert not {"aiohttp", "websocket", "matplotlib", "transformers", "comfy.sd"} & set(imported)
     packages = {name.split(".")[1] for name in imported if name.startswith("x2v_quant.")}
-    assert not packages & set(MEASURING)
+    assert not packages & set(NOT_FOR_INSPECT)
+
+
+def test_nothing_that_is_installed_imports_what_measures():
+    files = {file for name in INSTALLED_PACKAGES for file in PACK.joinpath(*name.split(".")[1:]).glob("*.py")}
+    imports = re.compile(r"^\s*(from|import) (\.+|x2v_quant\.)(benchmarks|tests)\b", re.MULTILINE)
+    assert [file for file in files if imports.search(file.read_text(encoding="utf-8"))] == []
 
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory):
     """A folder with the pack as a wheel has it."""
     folder = tmp_path_factory.mktemp("installed")
-    packages = tomllib.loads((PACK / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["packages"]
-    for name in packages:
+    for name in INSTALLED_PACKAGES:
         below = Path(*name.split(".")[1:])
         (folder / "x2v_quant" / below).mkdir(parents=True)
         for file in (PACK / below).glob("*.py"):
