@@ -1,1 +1,1 @@
-"""ComfyUI without a browser: start the real server, turn a saved workflow into a prompt, post it and follow it."""
+"""Runs ComfyUI without a browser: starts the server, converts a saved workflow to a prompt, posts and follows it."""

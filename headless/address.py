@@ -1,4 +1,4 @@
-"""Where a server is, as a person wrote it."""
+"""The address of a server, as a user typed it."""
 
 import base64
 import re
@@ -10,15 +10,15 @@ SCHEMES = ("http", "https")
 
 @dataclass(frozen=True)
 class Address:
-    """`url`: http://host:port, without a name and password, which nothing that is shown may have; `login`: those, as
-    the header Authorization has them."""
+    """`url`: http://host:port without user name and password, safe to show. `login`: those two as the value of the
+    header Authorization."""
 
     url: str
     login: str | None = field(default=None, repr=False)
 
     @classmethod
     def of(cls, text: str) -> "Address | None":
-        """None for what is no address of a web server."""
+        """Parse an address; None if it is none of a web server."""
         try:
             parts = urlsplit(text)
             usable = parts.scheme in SCHEMES and bool(parts.hostname) and parts.port != 0
@@ -35,5 +35,5 @@ class Address:
 
 
 def shown(text: str) -> str:
-    """What was typed as an address, without what may be secret in it: name, password and query."""
+    """A typed address without its secrets: user name, password and query."""
     return re.sub(r"^([a-z]+://)?.*@", r"\1", text.partition("?")[0].strip(), flags=re.IGNORECASE | re.DOTALL)

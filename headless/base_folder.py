@@ -1,4 +1,4 @@
-"""The folder of a server that lives as long as one command: gone with it, or swept when the next one starts."""
+"""The temporary base folder of a server that runs for one command; leftovers are removed when the next one starts."""
 
 import os
 import shutil
@@ -17,7 +17,7 @@ MARK = "owner"  # the process id of the command, which holds its lock
 
 @contextmanager
 def base_folder() -> Iterator[Path]:
-    """A new one among the temporary files, where those of commands that were killed are swept first."""
+    """Make a new temporary folder, after removing those of commands that were killed."""
     sweep(Path(tempfile.gettempdir()))
     with tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True) as made:
         mark = Path(made) / MARK
@@ -26,10 +26,10 @@ def base_folder() -> Iterator[Path]:
             yield Path(made)
 
 
-def sweep(place: Path) -> None:
-    """Removes what is provably ours and dead: a folder of this user's with our prefix and mark, whose process is gone
-    and whose lock nobody holds."""
-    for mark in place.glob(f"{PREFIX}*/{MARK}"):
+def sweep(parent: Path) -> None:
+    """Remove leftover folders below `parent`: those of this user with our prefix and marker file, whose process is gone
+    and whose lock is free."""
+    for mark in parent.glob(f"{PREFIX}*/{MARK}"):
         with suppress(OSError, ValueError, WriteError):
             if _is_of_this_user(mark.parent) and not psutil.pid_exists(int(mark.read_text())):
                 with only_writer(mark):
@@ -38,5 +38,5 @@ def sweep(place: Path) -> None:
 
 
 def _is_of_this_user(folder: Path) -> bool:
-    """Windows keeps the temporary files of users apart."""
+    """Whether the folder belongs to this user; always on Windows, where each user has an own temporary folder."""
     return not folder.is_symlink() and (os.name == "nt" or folder.stat().st_uid == os.getuid())

@@ -1,4 +1,4 @@
-"""The texts that a picture, a video, a sound or a latent carries: ComfyUI and others keep the workflow among them."""
+"""Reads the metadata texts of pictures, videos, sounds and latents, in which ComfyUI and others store the workflow."""
 
 import json
 import struct
@@ -20,7 +20,7 @@ MEDIA = {
     "tensors": "file of tensors",
     "shape": "3D model",
 }
-# (place in the file, bytes there) -> kind; the first that fits counts
+# (offset in the file, bytes there) -> kind; the first match is used
 SIGNS = (
     (0, b"\x89PNG\r\n\x1a\n", "png"),
     (0, b"\xff\xd8\xff", "picture"),
@@ -55,14 +55,14 @@ Texts = dict[str, str]
 
 
 def medium(path: Path) -> str:
-    """What a file is, a key of MEDIA, by its first bytes; "" for what may be JSON."""
+    """The kind of a file by its first bytes, a key of MEDIA; "" for a file that may be JSON."""
     with path.open("rb") as file:
         head = file.read(HEAD)
-    return next((kind for place, sign, kind in SIGNS if head[place : place + len(sign)] == sign), "")
+    return next((kind for offset, sign, kind in SIGNS if head[offset : offset + len(sign)] == sign), "")
 
 
 def carried(path: Path, kind: str) -> Texts:
-    """KEYS -> text. Raises WorkflowError for a damaged file."""
+    """Key of KEYS -> text, for a file of this kind. Raises WorkflowError for a damaged file."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -75,7 +75,7 @@ def carried(path: Path, kind: str) -> Texts:
 
 
 def _png(path: Path) -> Texts:
-    """Texts may lie behind the picture too. Only the first of each of KEYS is read and inflated."""
+    """Texts may also follow the picture data. Only the first text of each key is read and inflated."""
     found: Texts = {}
     with path.open("rb") as file:
         file.seek(8)
@@ -110,7 +110,7 @@ def _inflated(content: bytes) -> bytes:
 
 
 def _picture(path: Path) -> Texts:
-    """EXIF has no names of its own: ComfyUI writes "workflow:{...}" into one entry and "prompt:{...}" into another."""
+    """EXIF has no free keys: ComfyUI writes "workflow:{...}" into one entry and "prompt:{...}" into another."""
     from PIL import Image
 
     with Image.open(path) as picture:
@@ -157,7 +157,7 @@ def _drawing(path: Path) -> Texts:
 
 
 def _shape(path: Path) -> Texts:
-    """In the extras of the asset, as texts or as objects."""
+    """The extras of a glTF asset, as texts or as objects."""
     with path.open("rb") as file:
         file.seek(GLTF_JSON)
         size, kind = struct.unpack("<I4s", file.read(8))

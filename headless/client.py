@@ -23,23 +23,23 @@ from .transport import Answer, Listener, ask
 
 __all__ = ["Client", "Event", "LateError", "Result", "ServerError", "SilentError"]
 
-# what a proxy says of a server behind it that is not there
+# a proxy's status codes for a server that does not answer
 AWAY = (502, 503, 504)
-# of a prompt: it becomes a part of an address and of sentences
+# a valid prompt id: it becomes part of an address and of messages
 ID = re.compile(r"[\w-]{1,100}", re.ASCII)
-# what /view has to know of a file
+# the keys by which /view identifies a file
 FILE = ("filename", "subfolder", "type")
 
 
 @dataclass(frozen=True)
 class Result:
-    """A finished prompt: `outputs` maps a node id to what the node showed (its `ui` dictionary, lists of values)."""
+    """A finished prompt. `outputs`: node id -> the node's `ui` dictionary (lists of values)."""
 
     prompt_id: str
     outputs: dict[str, dict[str, Any]]
 
     def files(self) -> list[dict[str, str]]:
-        """Every saved file once, as the mapping (filename, subfolder, type) that `Client.view` takes."""
+        """All saved files without duplicates, as mappings (filename, subfolder, type) for `Client.view`."""
         values = (value for output in self.outputs.values() for value in output.values())
         items = (item for value in values if isinstance(value, list) for item in value)
         found = [item for item in items if isinstance(item, dict) and all(isinstance(item.get(k), str) for k in FILE)]
@@ -47,10 +47,10 @@ class Result:
 
 
 class Client:
-    """Talks to the server at `url` (http://host:port, with name:password@ before the host where it asks for them).
-    is_running: whether its process is there, where that is known.
+    """A client of the server at `url` (http://host:port, with name:password@ before the host if it needs them).
+    is_running: says whether the server's process is alive, if that is known.
 
-    Raises ServerError, also for what is no address, and of it SilentError while nothing answers.
+    All methods raise ServerError; its subclass SilentError while nothing answers, and for what is no address.
     """
 
     def __init__(self, url: str, is_running: Callable[[], bool] = lambda: True):
@@ -63,7 +63,7 @@ class Client:
         self.id = uuid.uuid4().hex
 
     def object_info(self) -> dict[str, Any]:
-        """Every registered node that can be read: its inputs in order, outputs and flags."""
+        """/object_info without malformed entries: node class -> its inputs in order, outputs and flags."""
         found = sound(self._mapping("/object_info"))
         if not found:
             raise ServerError(f"{self.url} is no ComfyUI: it lists no nodes")
@@ -73,14 +73,14 @@ class Client:
         return self._mapping("/system_stats")
 
     def history(self, prompt_id: str, seconds: float | None = None) -> dict[str, Any]:
-        """The record of a finished prompt; empty while it waits or runs."""
+        """The history's record of a finished prompt; empty while it waits or runs."""
         found = self._mapping(f"/history/{prompt_id}", seconds).get(prompt_id) or {}
         if not isinstance(found, dict):
             raise ServerError(f"{self.url} is no ComfyUI: its record of a prompt is no table")
         return found
 
     def record(self, prompt_id: str) -> dict[str, Any]:
-        """As `history`, of a prompt that was queued. Raises ServerError if the server does not know it any more."""
+        """As `history`. Raises ServerError if the server does not know the prompt any more."""
         for _ in range(2):
             # it may finish between the two
             found = self.history(prompt_id, limits.POLL_ANSWER_SECONDS)
@@ -95,15 +95,15 @@ class Client:
         return self._request("GET", route).body
 
     def view(self, file: dict[str, str]) -> bytes:
-        """The bytes of a small file as `Result.files` lists it."""
+        """The bytes of a small file from `Result.files`."""
         return self._request("GET", "/view", params={key: file[key] for key in FILE}).body
 
     def download(self, file: dict[str, str], to: BinaryIO) -> None:
-        """Writes such a file, of any size, to one of ours."""
+        """Write a file from `Result.files`, of any size, to `to`."""
         self._request("GET", "/view", params={key: file[key] for key in FILE}, to=to, most=limits.FILE_BYTES)
 
     def upload_image(self, path: Path) -> str:
-        """Puts an image into the server's input folder and returns the name LoadImage knows it by."""
+        """Upload an image to the server's input folder and return its name for LoadImage."""
         with path.open("rb") as image:
             form = aiohttp.FormData(quote_fields=False)
             form.add_field("image", image, filename=path.name)
@@ -114,14 +114,14 @@ class Client:
         return name
 
     def free(self, unload_models: bool = True, free_memory: bool = True) -> None:
-        """Unloads every model. free_memory: clears the cache of results too; core unloads for it in any case."""
+        """Unload all models. free_memory: also clear the cache of results, for which core unloads in any case."""
         self._request("POST", "/free", json={"unload_models": unload_models, "free_memory": free_memory})
 
     def interrupt(self) -> None:
         self._request("POST", "/interrupt")
 
     def cancel(self, prompt_id: str, seconds: float | None = None) -> None:
-        """Takes one prompt back, waiting or running; others go on."""
+        """Cancel one prompt, waiting or running; others go on."""
         self._request("POST", "/queue", seconds, json={"delete": [prompt_id]})
         self._request("POST", "/interrupt", seconds, json={"prompt_id": prompt_id})
 
@@ -131,10 +131,9 @@ class Client:
     def submit(
         self, prompt: dict[str, Any], workflow: dict[str, Any] | None = None, prompt_id: str | None = None
     ) -> str:
-        """Queues an API prompt and returns its id. A prompt of which any output is invalid is refused as a whole.
+        """Queue an API prompt and return its id. A prompt with any invalid output is refused as a whole.
 
-        workflow: the saved graph that it was made of; nodes write it into the files that they save. prompt_id: the one
-        that it shall have.
+        workflow: the saved graph, which nodes write into the files that they save. prompt_id: the id to use.
         """
         body = {"prompt": prompt, "client_id": self.id, "prompt_id": prompt_id or str(uuid.uuid4())}
         if workflow is not None:
@@ -157,8 +156,8 @@ class Client:
         workflow: dict[str, Any] | None = None,
         say: Callable[[str], None] = silently,
     ) -> Result:
-        """Queues an API prompt (see `submit`), passes on each event, and returns when it has finished, whatever becomes
-        of the connection in between. Ctrl-C takes it back. say: is told what a person waits for."""
+        """Queue an API prompt (see `submit`), pass each event to `on_event`, and return when it has finished, even if
+        the connection is lost in between. Ctrl-C cancels it. say: called with messages on what is being waited for."""
         heard: queue.Queue[str | None] = queue.Queue(limits.EVENTS)
 
         def hear(text: str | None) -> None:
@@ -177,7 +176,7 @@ class Client:
                 raise
 
     def _queued(self) -> set[str]:
-        """The ids of all prompts that wait or run."""
+        """The ids of all waiting and running prompts."""
         found = self._mapping("/queue", limits.POLL_ANSWER_SECONDS)
         queues = [found.get(name) for name in ("queue_running", "queue_pending")]
         entries = [entry for queue in queues if isinstance(queue, list) for entry in queue]

@@ -1,4 +1,4 @@
-"""What a server says of a prompt that it refused or that failed, in words; it may leave out anything."""
+"""Messages for prompts that a server refused or that failed; any field of its answer may be missing."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,7 +10,7 @@ LINES = 100  # of one report
 
 
 def refusal(answer: Mapping[str, Any]) -> str:
-    """A refused prompt: one line per complaint, with node id and type."""
+    """The message for a refused prompt: one line per complaint, with node id and type."""
     error = answer.get("error") or {}
     summary = error if isinstance(error, str) else f"{_text(error, 'message')} {_text(error, 'details')}".strip()
     lines = [f"the server refused the prompt: {summary}" if summary else "the server refused part of the prompt"]
@@ -23,7 +23,7 @@ def refusal(answer: Mapping[str, Any]) -> str:
 
 
 def failure(kind: str, data: Mapping[str, Any]) -> str:
-    """A failed or interrupted prompt, of the data that ComfyUI sends with either."""
+    """The message for a failed or interrupted prompt, from the data that ComfyUI sends."""
     where = f"node {_line(data, 'node_id')} ({_line(data, 'node_type')})"
     if kind == "execution_interrupted":
         return f"interrupted in {where}"

@@ -1,4 +1,4 @@
-"""Nodes that only a browser knows and that a prompt does without: titles, switches of groups, notes of a node pack."""
+"""Browser-only nodes that a prompt does not need: titles, switches of groups, notes of a node pack."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +13,8 @@ Node = dict[str, Any]
 
 
 def is_decoration(node: Node, graph: "Graph") -> bool:
-    """Whether a node of a type that the server lacks gives nothing to any node that it has, and takes nothing but what
-    any slot takes: one that takes pictures may be there to save them."""
+    """Whether a node of a type that the server lacks can be dropped: it feeds no node of the server, and its inputs
+    take any type. One with an input for pictures, say, may be there to save them."""
     seen: set[str] = set()
     waiting = [node]
     while waiting:
@@ -23,7 +23,7 @@ def is_decoration(node: Node, graph: "Graph") -> bool:
             continue
         seen.add(one["id"])
         takes = any(slot["link"] in graph.links and slot["type"] not in ANY_TYPE for slot in one["inputs"])
-        if takes or graph.place.roles.of(one) != UNKNOWN or one["id"] in graph.instances:
+        if takes or graph.shared.roles.of(one) != UNKNOWN or one["id"] in graph.instances:
             return False
         if any(
             graph.links.get(link, ("",))[0] == one["id"]
@@ -36,7 +36,7 @@ def is_decoration(node: Node, graph: "Graph") -> bool:
 
 
 def takers(node: Node, graph: "Graph") -> list[Node]:
-    """The nodes that take from a node, but for muted ones."""
+    """The nodes that a node feeds, without muted ones."""
     found = (
         graph.targets[link][0]
         for link, origin in graph.links.items()

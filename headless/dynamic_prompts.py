@@ -1,4 +1,4 @@
-"""Texts with choices, "a {red|blue} ball", as the frontend resolves them in the widgets that say dynamicPrompts."""
+"""Resolves choices in texts, "a {red|blue} ball", as the frontend does in widgets with the option dynamicPrompts."""
 
 import random
 import re
@@ -12,15 +12,15 @@ ESCAPED = re.compile(r"\\([{}|])")
 BRACE = re.compile(r"\\[\s\S]?|[{|}]")
 Choose = Callable[[list[str]], str]
 Entry = Mapping[str, Any]
-Place = tuple[str, str]  # node, input
+InputKey = tuple[str, str]  # node, input
 SEEDS = 2**32
 
 
 def make_choices(
-    prompt: Mapping[str, Entry], object_info: Mapping[str, Any], seed: int, only: Place | None = None
-) -> dict[Place, str]:
-    """Resolves the texts of a prompt in place. The same seed chooses the same for an input, whatever else there is.
-    only: this input alone. Returns what became of those that had something to resolve, in words."""
+    prompt: Mapping[str, Entry], object_info: Mapping[str, Any], seed: int, only: InputKey | None = None
+) -> dict[InputKey, str]:
+    """Resolve the texts of a prompt in place. Returns (node, input) -> message, for texts that changed. For an input, a
+    seed always makes the same choices. only: resolve this input alone."""
     told = {}
     for node, entry in prompt.items():
         for name in dynamic_inputs(entry, object_info):
@@ -34,16 +34,16 @@ def make_choices(
 
 
 def dynamic_inputs(entry: Entry, object_info: Mapping[str, Any]) -> list[str]:
-    """The inputs of one node of a prompt that may hold choices."""
+    """The inputs of a prompt's node whose texts may have choices."""
     specs = dict(all_specs(object_info[entry["class_type"]]))
     texts = [name for name, value in entry["inputs"].items() if isinstance(value, str)]
     return [name for name in texts if name in specs and options(specs[name]).get("dynamicPrompts") is True]
 
 
 def resolve(text: str, choose: Choose) -> str:
-    """Comments go, each {a|b} becomes one of its parts, choices inside it are made then; \\\\{ stands for a brace."""
+    """Remove comments and replace each {a|b} by one option, nested ones first; \\\\{ stands for a brace."""
     text = COMMENT.sub("", text)
-    # parts of the choices that are open: the innermost last; the text around them all is the first
+    # options of the open choices, innermost last; the first is the text around all of them
     levels: list[list[list[str]]] = [[[]]]
     at = 0
     for mark in BRACE.finditer(text):
@@ -64,6 +64,6 @@ def resolve(text: str, choose: Choose) -> str:
 
 
 def _close(levels: list[list[list[str]]], choose: Choose) -> None:
-    """The innermost open choice is made: what it became, without its escapes, is text of the one around it."""
+    """Resolve the innermost open choice: the chosen option, unescaped, becomes text of the choice around it."""
     parts = ["".join(part) for part in levels.pop()]
     levels[-1][-1].append(ESCAPED.sub(r"\1", choose(parts)))

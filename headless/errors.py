@@ -1,15 +1,15 @@
-"""What goes wrong with a server that runs."""
+"""Errors of a running server."""
 
 from ..common.printable import LinesError
 
 
 class ServerError(LinesError, RuntimeError):
-    """What the server, or a node in it, refused or failed at; the message names node, type and reason."""
+    """The server, or a node in it, refused a request or failed. The message names node, type and reason."""
 
 
 class SilentError(ServerError):
-    """Nothing answered: the server, or the network before it, is gone or busy, for now or for good."""
+    """No answer: the server or the network is down or busy."""
 
 
 class LateError(SilentError):
-    """Something took the connection and did not answer in time."""
+    """The connection was accepted, but no answer came in time."""

@@ -1,5 +1,5 @@
-"""cg-use-everywhere: nodes whose input goes to every input that fits and has no link, by rules of titles, groups and
-colours. The pack works them out in the browser and writes what came out into the graph's `extra.ue_links`.
+"""cg-use-everywhere: nodes that feed every matching unlinked input, by rules on titles, groups and colours. The pack
+computes these links in the browser and saves them in the graph's `extra.ue_links`.
 """
 
 from collections.abc import Mapping
@@ -16,8 +16,8 @@ Json = dict[str, Any]
 
 
 def link_everywhere(graph: Json, roles: Roles, object_info: Mapping[str, Any]) -> None:
-    """Gives free inputs of a checked graph the links that the file has for them. Raises WorkflowError where a node
-    sends to inputs that the file does not name."""
+    """Add the links saved in the file to free inputs of a checked graph. Raises WorkflowError if a node feeds inputs
+    for which the file has no links."""
     links = graph["extra"].get(LINKS)
     if links is None:
         sending = next((node for node in graph["nodes"] if _sends(node, roles)), None)
@@ -30,8 +30,8 @@ def link_everywhere(graph: Json, roles: Roles, object_info: Mapping[str, Any]) -
     if not isinstance(links, list):
         raise WorkflowError(f"extra.{LINKS} is no list. {AGAIN}")
     nodes = {node["id"]: node for node in graph["nodes"]}
-    for place, link in enumerate(links):
-        _apply(link, f"{LINKS} {place}", graph, nodes, object_info)
+    for index, link in enumerate(links):
+        _apply(link, f"{LINKS} {index}", graph, nodes, object_info)
 
 
 def _sends(node: Json, roles: Roles) -> bool:
@@ -58,7 +58,7 @@ def _apply(link: Any, name: str, graph: Json, nodes: dict[str, Json], object_inf
 
 
 def is_free(slot: Json, graph: Json, nodes: Mapping[str, Json]) -> bool:
-    """Whether nothing is linked to an input, or only what is muted or bypassed: the pack looks past that too."""
+    """Whether an input has no link, or one from a muted or bypassed node, which the pack ignores too."""
     link = slot["linkIds"][0] if slot.get("linkIds") else slot["link"]
     origin = graph["links"].get(link, ("", 0))[0]
     return origin != INPUTS and (origin not in nodes or nodes[origin]["mode"] != ALWAYS)
@@ -71,17 +71,17 @@ def _output(graph: Json, link: Mapping[str, Any], name: str) -> Json:
 
 
 def _input(node: Json, link: Mapping[str, Any], name: str, object_info: Mapping[str, Any]) -> Json:
-    """The input that a link means: it counts those of the browser, and a file leaves widgets out that have no link."""
-    place, kind = link["downstream_slot"], type_name(link.get("type"))
+    """The input of a link. Its index counts the inputs that the browser shows; a file omits widgets without a link."""
+    index, kind = link["downstream_slot"], type_name(link.get("type"))
     slots = node["inputs"]
-    if place < len(slots) and _fits(slots[place]["type"], kind):
-        return slots[place]
+    if index < len(slots) and _fits(slots[index]["type"], kind):
+        return slots[index]
     shown = _shown_inputs(object_info[node["type"]]) if node["type"] in object_info else []
-    if not (place < len(shown) and _fits(shown[place][1], kind)):
+    if not (index < len(shown) and _fits(shown[index][1], kind)):
         raise WorkflowError(
-            f"extra.{name} ends at input {place} of {called(node)}, which is none of type {kind}. {AGAIN}"
+            f"extra.{name} ends at input {index} of {called(node)}, which is none of type {kind}. {AGAIN}"
         )
-    wanted, its_type = shown[place]
+    wanted, its_type = shown[index]
     found = next((slot for slot in slots if slot["name"] == wanted), None)
     if found is None:
         found = {"name": wanted, "type": its_type, "link": None}
@@ -90,11 +90,11 @@ def _input(node: Json, link: Mapping[str, Any], name: str, object_info: Mapping[
 
 
 def _shown_inputs(info: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """(name, type) in the order in which the frontend draws them: those that are widgets come last."""
+    """(name, type) of the inputs in the frontend's order: those that are widgets come last."""
     specs = [entry for group in groups(info) for entry in group]
     return [(name, type_of(spec)) for name, spec in sorted(specs, key=lambda entry: is_widget(entry[1]))]
 
 
 def _fits(one: Any, other: Any) -> bool:
-    """The pack may send a text to a combo."""
+    """Whether the types can be linked; the pack also links a text to a combo."""
     return fits(one, other) or {one, other} == {"STRING", "COMBO"}

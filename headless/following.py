@@ -1,5 +1,5 @@
-"""A prompt from its queueing to its end: events as they come, and the history, which says how it ended whatever becomes
-of the connection."""
+"""Follows a queued prompt to its end: live events, and the history, which has the result even if the connection is
+lost."""
 
 import json
 import queue
@@ -18,7 +18,7 @@ FAILURES = ("execution_error", "execution_interrupted")
 
 @dataclass(frozen=True)
 class Event:
-    """One websocket message about our prompt: `type` as ComfyUI names it ("progress", "executing", "executed" ...)."""
+    """A websocket message about our prompt. `type`: ComfyUI's name ("progress", "executing", "executed" ...)."""
 
     type: str
     data: dict[str, Any]
@@ -40,9 +40,9 @@ def follow(
     on_event: Callable[[Event], None],
     say: Callable[[str], None],
 ) -> dict[str, dict[str, Any]]:
-    """What the nodes of a prompt showed, once it has finished. heard: what `Listener` hears.
+    """Wait until a prompt has finished and return its nodes' `ui` dictionaries. heard: messages from a `Listener`.
 
-    Raises ServerError if it fails, is taken back, or nothing has answered for LOST_SECONDS.
+    Raises ServerError if it fails or is cancelled, or nothing has answered for LOST_SECONDS.
     """
     patience = Patience(client, prompt_id, say)
     last = time.monotonic()
@@ -63,7 +63,7 @@ def follow(
 
 
 def _next(heard: "queue.Queue[str | None]") -> str | None:
-    """What was heard, "" if nothing was for a while, None for a connection that was cut."""
+    """The next message; "" after a while without one, None if the connection was cut."""
     try:
         return heard.get(timeout=min(TURN, limits.POLL_SECONDS))
     except queue.Empty:
@@ -71,7 +71,7 @@ def _next(heard: "queue.Queue[str | None]") -> str | None:
 
 
 def read(text: str, prompt_id: str) -> Event | None:
-    """None for what is no event of this prompt."""
+    """Parse a message; None if it is no event of this prompt."""
     try:
         found = json.loads(text)
     except (ValueError, RecursionError):
@@ -82,7 +82,7 @@ def read(text: str, prompt_id: str) -> Event | None:
 
 
 def outputs(record: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Of the history's record of a prompt. Raises ServerError if it failed."""
+    """The nodes' outputs in the history's record of a prompt. Raises ServerError if it failed."""
     status = record.get("status")
     messages = status.get("messages") if isinstance(status, dict) else None
     for message in messages if isinstance(messages, list) else ():
@@ -95,7 +95,7 @@ def outputs(record: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 class Patience:
-    """Asks for a prompt's record, and bears it for a while that nothing answers."""
+    """Polls a prompt's record, and tolerates missing answers for LOST_SECONDS."""
 
     def __init__(self, client: Any, prompt_id: str, say: Callable[[str], None]):
         self._client, self._prompt_id, self._say = client, prompt_id, say
@@ -103,7 +103,7 @@ class Patience:
         self._told = False
 
     def record(self) -> dict[str, Any]:
-        """Empty while the prompt waits or runs, or nothing answers."""
+        """The prompt's record; empty while it waits or runs, or nothing answers."""
         try:
             found = self._client.record(self._prompt_id)
         except SilentError as error:

@@ -1,6 +1,6 @@
-"""Nodes of a saved workflow, subgraphs expanded: what the server runs of them, and what the widgets on an instance say.
+"""The nodes of a saved workflow with subgraphs expanded: which of them the server runs, and their widgets' values.
 
-A node inside a subgraph is called "57:28", 57 being the instance and 28 the node in its definition.
+The id of a node inside a subgraph is "57:28": 57 is the instance, 28 the node in the subgraph's definition.
 """
 
 from collections.abc import Iterator, Mapping
@@ -23,9 +23,9 @@ Slot = Mapping[str, Any]
 
 
 @dataclass
-class Place:
-    """What the graphs of one file share. `definitions`: of subgraphs, by id. `notes`: what a person is to be told.
-    `nodes`: how many there are, instances counted each."""
+class SharedData:
+    """Data shared by the graphs of one file. `definitions`: subgraphs by id. `notes`: messages for the user. `nodes`:
+    number of nodes, counted in each instance."""
 
     definitions: Mapping[str, Mapping[str, Any]]
     object_info: Mapping[str, Any]
@@ -46,32 +46,32 @@ class Place:
 
 
 class Graph:
-    """The workflow itself, or one instance of a subgraph in it: `host` is then the instance's node in `outer`.
-    content: see saved.py. Raises WorkflowError for a subgraph inside itself."""
+    """The workflow itself, or an instance of a subgraph, whose node in the graph `outer` is `host`. content: a graph
+    from saved.py. Raises WorkflowError for a subgraph inside itself."""
 
     def __init__(
-        self, content: Mapping[str, Any], place: Place, outer: "Graph | None" = None, host: Node | None = None
+        self, content: Mapping[str, Any], shared: SharedData, outer: "Graph | None" = None, host: Node | None = None
     ):
         self.content = content
-        self.place = place
+        self.shared = shared
         self.outer = outer
         self.host = host
         self.path = "" if host is None else f"{outer.path}{host['id']}:"
         self.kinds = () if host is None else (*outer.kinds, host["type"])  # of the instances around it
         self._check_nesting()
         self.nodes = {node["id"]: node for node in content["nodes"]}
-        # a link that begins nowhere is none
+        # a link without an origin is ignored
         self.links = {link: origin for link, origin in content["links"].items() if origin[0] in {*self.nodes, INPUTS}}
         self.targets = {slot["link"]: (node, slot) for node in content["nodes"] for slot in node["inputs"]}
         self.setters = {key_of(node): node for node in reversed(content["nodes"]) if sets(node)}
-        # what the host sets: inputs of the subgraph, and widgets of (node, name) inside
+        # values set on the host: inputs of the subgraph, and widgets inside by (node, name)
         self.promoted: dict[str, Any] = {}
         self.proxied: dict[tuple[str, str], Any] = {}
         self._widgets: dict[str, Widgets] = {}
         self.instances = {
-            number: Graph(place.definitions[node["type"]], place, self, node)
+            number: Graph(shared.definitions[node["type"]], shared, self, node)
             for number, node in self.nodes.items()
-            if node["type"] in place.definitions
+            if node["type"] in shared.definitions
         }
         if host is not None:
             self._take_host_values()
@@ -87,7 +87,7 @@ class Graph:
                 f"{called(self.host, self.outer.path)}: subgraphs lie in each other more than {limits.GRAPH_DEPTH} "
                 "deep. Unpack some of them."
             )
-        self.place.count(len(self.content["nodes"]))
+        self.shared.count(len(self.content["nodes"]))
 
     def _take_host_values(self) -> None:
         shown = [entry["name"] for entry in self.content["inputs"] if self._widget_source(entry) is not None]
@@ -101,7 +101,7 @@ class Graph:
                 self.proxied[source] = value
 
     def executed(self) -> "Iterator[tuple[str, Graph, Node]]":
-        """(id in the prompt, graph, node) of every node that the server is to run, or is to be asked for."""
+        """Yields (id in the prompt, graph, node) for every node of the prompt, types that the server lacks included."""
         for number, node in self.nodes.items():
             if node["mode"] in (NEVER, BYPASS):
                 continue
@@ -111,17 +111,17 @@ class Graph:
                 yield f"{self.path}{number}", self, node
 
     def is_run(self, node: Node) -> bool:
-        role = self.place.roles.of(node)
+        role = self.shared.roles.of(node)
         if role == UNKNOWN and is_decoration(node, self):
-            self.place.tell(f"{called(node, self.path)} is left out: this server has none, and nothing takes from it")
+            self.shared.tell(f"{called(node, self.path)} is left out: this server has none, and nothing takes from it")
             return False
         return role in (RUN, UNKNOWN)
 
     def widgets(self, node: Node) -> Widgets:
-        """As the file has them, without what an instance of the subgraph sets."""
+        """A node's widgets as saved, without values that an instance of the subgraph sets."""
         number = node["id"]
         if number not in self._widgets:
-            self._widgets[number] = read_widgets(node, self.place.object_info[node["type"]])
+            self._widgets[number] = read_widgets(node, self.shared.object_info[node["type"]])
         return self._widgets[number]
 
     def widget_values(self, node: Node) -> dict[str, Any]:
@@ -131,25 +131,25 @@ class Graph:
         return {name: value_for_prompt(value) for name, value in found.items()}
 
     def setter(self, node: Node) -> "tuple[Graph, Node] | None":
-        """What sets the name that a node gets, and the graph that it is in: this one, or the nearest around it."""
+        """(node, graph) that sets the name which `node` gets: in this graph, else in the nearest outer one."""
         graph, key = self, key_of(node)
         while graph is not None and key not in graph.setters:
             graph = graph.outer
         return None if graph is None else (graph, graph.setters[key])
 
     def set_names(self) -> set[str]:
-        """All that a node here can get."""
+        """All names that a node in this graph can get."""
         around = set() if self.outer is None else self.outer.set_names()
         return around | {name for _, name in self.setters}
 
     def outside(self, entry: Mapping[str, Any]) -> Slot | None:
-        """The instance's own slot for an input of this subgraph, if something is linked to it."""
+        """The instance's input slot for an input of this subgraph, if it has a link."""
         slot = next((slot for slot in self.host["inputs"] if slot["name"] == entry["name"]), None)
         return slot if slot is not None and slot["link"] is not None else None
 
     def promoted_value(self, entry: Mapping[str, Any]) -> Any:
-        """The value of an input of this subgraph that is a widget; without one of its own that of the first widget
-        inside; None for an input that is no widget."""
+        """The value of a subgraph input that is a widget: the instance's own, else that of the first widget inside;
+        None for an input that is no widget."""
         if entry["name"] in self.promoted:
             return self.promoted[entry["name"]]
         source = self._widget_source(entry)
@@ -162,7 +162,7 @@ class Graph:
         return self.widget_values(self.nodes[number]).get(name)
 
     def _widget_source(self, entry: Mapping[str, Any]) -> tuple[str, str] | None:
-        """(node, widget) inside that an input of this subgraph shows outside, None if it is no widget."""
+        """(node, widget) inside for a subgraph input that is a widget, None for other inputs."""
         for link in entry["linkIds"]:
             node, slot = self.targets.get(link, (None, None))
             if node is not None and self._is_widget(node, slot["name"]):
@@ -173,11 +173,11 @@ class Graph:
         if node["id"] in self.instances:
             inner = self.instances[node["id"]]
             return any(e["name"] == name and inner._widget_source(e) is not None for e in inner.content["inputs"])
-        info = self.place.object_info.get(node["type"])
+        info = self.shared.object_info.get(node["type"])
         return info is not None and is_widget_input(info, name)
 
     def all_inputs(self, node: Node) -> list[Slot]:
-        """A node's inputs; of an instance those too that the file leaves out because nothing is linked to them."""
+        """A node's inputs; for an instance also those without a link, which the file omits."""
         if node["id"] not in self.instances:
             return node["inputs"]
         saved = {slot["name"]: slot for slot in node["inputs"]}
@@ -185,5 +185,5 @@ class Graph:
 
 
 def key_of(node: Node) -> tuple[str, str]:
-    """What a node that sets and one that gets have in common."""
+    """The key that a node which sets a name shares with those that get it."""
     return pair(node["type"]), name_of(node)

@@ -1,4 +1,4 @@
-"""What a server says of its nodes (/object_info), as far as it has the shape that ComfyUI gives it."""
+"""A server's node list (/object_info), reduced to well-formed entries."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ GROUPS = ("required", "optional")
 
 
 def sound(nodes: dict[str, Any]) -> dict[str, Any]:
-    """Those that can be read: a node whose pack describes it wrongly is left out, as if it were not there."""
+    """The well-formed entries; a node with a malformed one is left out, as if it were not installed."""
     return {name: node for name, node in nodes.items() if isinstance(node, dict) and _is_node(node)}
 
 
@@ -36,7 +36,7 @@ def _is_order(names: Any, specs: dict[str, Any]) -> bool:
 
 
 def _is_spec(spec: Any) -> bool:
-    """[type or choices, options]; the choices of a dynamic combo have inputs of their own."""
+    """Whether `spec` is [type or choices, options]; options of a dynamic combo have inputs of their own."""
     if not isinstance(spec, list) or not spec or not isinstance(spec[0], (str, list)):
         return False
     options = spec[1] if len(spec) > 1 else {}

@@ -1,4 +1,4 @@
-"""What a running prompt reports, as bars on a terminal: one over its nodes, one over the steps of the current node."""
+"""Progress bars of a running prompt on a terminal: one for its nodes, one for the steps of the current node."""
 
 from collections.abc import Mapping
 from typing import IO, Any
@@ -10,7 +10,7 @@ from .client import Event
 
 
 class Progress:
-    """Takes the events of one prompt. Draws nothing where `file` (standard error by default) is no terminal, unless
+    """Shows the events of one prompt. Draws nothing if `file` (standard error by default) is no terminal, unless
     `disable` is False."""
 
     def __init__(self, prompt: Mapping[str, Any], file: IO[str] | None = None, disable: bool | None = None):
@@ -37,7 +37,7 @@ class Progress:
         self._nodes.close()
 
     def _begin(self, *nodes: object) -> None:
-        """Nodes of a subgraph that a node made while it ran are not counted."""
+        """Count finished nodes, without those of subgraphs that a node made while it ran."""
         self._begun.update(node for node in nodes if isinstance(node, str) and node in self._prompt)
         self._nodes.update(len(self._begun) - self._nodes.n)
         self._nodes.refresh()

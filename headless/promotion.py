@@ -1,7 +1,7 @@
-"""What an instance of a subgraph says about the widgets inside it that it shows on itself.
+"""The values of promoted widgets: those inside a subgraph that its instance shows on itself.
 
-Files of today keep one value for each input that is a widget, in their order. Older ones list the widgets, ("node",
-"name"), in a property and keep the values in that order; the frontend moves them over as it opens the file.
+Today's files have a value for each input that is a widget, in input order. Older files list the widgets, ("node",
+"name"), in a property and have the values in that order; the frontend converts them when it opens the file.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ CONTROL = "control_after_generate"  # a widget that is no input
 
 
 def own_values(host: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
-    """Input name -> value. names: the instance's inputs that are widgets, in their order."""
+    """Input name -> value. names: the instance's inputs that are widgets, in order."""
     properties = host.get("properties", {})
     saved = [] if properties.get(PROXIES) else _saved(host)
     found = {name: value for name, value in zip(names, saved, strict=False) if value is not None}
@@ -26,7 +26,7 @@ def own_values(host: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
 
 
 def proxied_values(host: Mapping[str, Any]) -> dict[tuple[str, str], Any]:
-    """(node inside, widget) -> value, of those that have one."""
+    """(node inside, widget) -> value, in an older file."""
     proxies = host.get("properties", {}).get(PROXIES, [])
     pairs = zip(proxies, _saved(host), strict=False)
     return {(str(node), name): value for (node, name, *_), value in pairs if value is not None and name != CONTROL}

@@ -1,4 +1,4 @@
-"""A file -> the workflow in it: a graph, a prompt, a request or an answer that holds one, a picture or a video."""
+"""Reads the workflow in a file: JSON of a graph, prompt, request or answer, or the metadata of a picture or video."""
 
 import json
 import stat
@@ -13,8 +13,8 @@ from .carried import MEDIA, carried, medium
 from .saved import check
 from .workflow_error import WorkflowError
 
-# where a graph or a prompt lies in what is sent to /prompt, in an entry of /history, in what a file carries, in what
-# services that run ComfyUI take
+# keys of a graph or a prompt in a request to /prompt, in an entry of /history, in a file's metadata and in requests of
+# services that run ComfyUI
 WRAPPERS = ("prompt", "workflow", "output", "extra_data", "extra_pnginfo", "comment", "input", "workflow_api")
 QUEUES = ("queue_running", "queue_pending")  # of /queue: lists of what an entry of /history has as its prompt
 GRAPH_KEYS = {"links", "version", "last_node_id", "state"}  # beside the nodes; a file by hand may lack some
@@ -23,14 +23,15 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class Saved:
-    """`graph`: as the frontend saves it, `prompt`: as the server takes it; either may be None."""
+    """A workflow read from a file. `graph`: as the frontend saves it. `prompt`: as the server takes it. Either may be
+    None."""
 
     graph: Json | None
     prompt: Json | None
 
     @property
     def to_run(self) -> Json:
-        """The prompt, where there is one: it is what ran."""
+        """The prompt if there is one, since that is what ran; else the graph."""
         return self.graph if self.prompt is None else self.prompt
 
     @property
@@ -39,7 +40,7 @@ class Saved:
 
 
 def read_workflow(path: Path) -> Saved:
-    """Raises WorkflowError for a file that is not there, that holds no workflow or a damaged graph."""
+    """Raises WorkflowError if the file is missing, has no workflow or has a damaged graph."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             raise WorkflowError(f"{path} is no file. Check the path.")
@@ -69,8 +70,8 @@ def read_bytes(path: Path) -> bytes:
 
 
 def parsed(content: bytes | str, name: str) -> Any:
-    """JSON in UTF-8, UTF-16 or UTF-32, with a byte order mark or without. What JSON has no words for (NaN, infinity)
-    is None, as in the frontend."""
+    """Parse JSON in UTF-8, UTF-16 or UTF-32, with or without byte order mark. NaN and infinity become None, as in the
+    frontend."""
     try:
         found = json.loads(content, parse_constant=lambda word: None)
     except RecursionError:
@@ -92,7 +93,7 @@ def too_deep(name: str) -> None:
 
 
 def depth(value: Any) -> int:
-    """Of lists and objects in each other; without recursion."""
+    """The depth of nested lists and objects, computed without recursion."""
     found, level = 0, [value]
     while level := [inner for inner in level if isinstance(inner, dict | list)]:
         found += 1
@@ -112,7 +113,7 @@ def unwrapped(found: Any, name: str) -> Saved | None:
 
 
 def layers(found: Any, name: str) -> Iterator[Json]:
-    """What a file holds, and what lies in its wrappers."""
+    """Yields the content of a file, then the contents of its known wrapper keys."""
     waiting = deque([found])
     while waiting:
         inner = waiting.popleft()
@@ -130,7 +131,7 @@ def layers(found: Any, name: str) -> Iterator[Json]:
 
 
 def in_text(text: str, name: str) -> Any:
-    """A file carries its workflow as text, beside texts of other kinds."""
+    """Parse a metadata text, which may be a workflow or anything else."""
     try:
         return parsed(text, name)
     except WorkflowError:
@@ -138,7 +139,7 @@ def in_text(text: str, name: str) -> Any:
 
 
 def is_graph(found: Json) -> bool:
-    """Whether it has what every saved graph has."""
+    """Whether it has the keys of a saved graph."""
     nodes = found.get("nodes")
     if not isinstance(nodes, list) or not GRAPH_KEYS & found.keys():
         return False
@@ -146,7 +147,7 @@ def is_graph(found: Json) -> bool:
 
 
 def is_prompt(found: Json) -> bool:
-    """Whether it has what every API prompt has, whatever lies beside it."""
+    """Whether it has entries of an API prompt, possibly among others."""
     return any(holds(entry, {"class_type": str, "inputs": dict}) for entry in found.values())
 
 

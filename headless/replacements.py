@@ -1,4 +1,4 @@
-"""Names of files with words that the frontend fills in as it sends them: %date:yyyy-MM-dd%, %KSampler.seed%."""
+"""Fills in placeholders in file names as the frontend does: %date:yyyy-MM-dd%, %KSampler.seed%."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -10,7 +10,7 @@ from .roles import VALUE
 if TYPE_CHECKING:
     from .graph import Graph
 
-# the nodes whose names are filled in: the frontend's own table, and a pack that does the same
+# the nodes and inputs that are filled in: the frontend's own table, and a pack that does the same
 SAVERS = {
     *("SaveImage", "SaveImageAdvanced", "SaveSVGNode", "SaveVideo", "SaveAnimatedWEBP", "SaveWEBM", "SaveAudio"),
     *("SaveAudioMP3", "SaveAudioOpus", "SaveAudioAdvanced", "SaveGLB", "Save3DAdvanced", "SaveGaussianSplat"),
@@ -27,7 +27,8 @@ UNFIT = re.compile(r'[/?<>\\:*|"\x00-\x1f\x7f]')  # in a name of a file
 
 
 def fill_in(prompt: Mapping[str, Any], graph: "Graph") -> None:
-    """Changes the names in a prompt that was made of the graph. What names no node stays, and is told."""
+    """Fill in the file names of a prompt that was made from `graph`. Placeholders that name no node stay, with a
+    note."""
     now = datetime.now()
     nodes = None
     for number, entry in prompt.items():
@@ -35,7 +36,7 @@ def fill_in(prompt: Mapping[str, Any], graph: "Graph") -> None:
         if entry["class_type"] not in SAVERS or not isinstance(text, str):
             continue
         parts = WORD.split(text)  # every second one is a word
-        for place, word in enumerate(parts[1::2]):
+        for index, word in enumerate(parts[1::2]):
             name, dot, widget = word.partition(".")
             filled = f"%{word}%"  # the server knows more words, like %year% and %width%
             if dot and "." not in widget:
@@ -45,15 +46,15 @@ def fill_in(prompt: Mapping[str, Any], graph: "Graph") -> None:
                     filled = UNFIT.sub("_", _text(values[widget]))
                 else:
                     said = f"node {number} ({entry['class_type']}) keeps '{filled:.80}' in its {INPUT}"
-                    graph.place.tell(f"{said}: no node of that name has that widget")
+                    graph.shared.tell(f"{said}: no node of that name has that widget")
             elif name.startswith(DATE):
                 filled = formatted(name.removeprefix(DATE), now)
-            parts[2 * place + 1] = filled
+            parts[2 * index + 1] = filled
         entry["inputs"][INPUT] = "".join(parts)
 
 
 def _by_name(graph: "Graph") -> "dict[str, tuple[Graph, Mapping[str, Any]]]":
-    """The first node of each name; a name for search and replace comes before a title."""
+    """Name -> its first node; "Node name for S&R" takes precedence over titles."""
     found, titles = {}, {}
     for inner, node in _every(graph):
         found.setdefault(_name(inner, node), (inner, node))
@@ -62,7 +63,7 @@ def _by_name(graph: "Graph") -> "dict[str, tuple[Graph, Mapping[str, Any]]]":
 
 
 def formatted(form: str, now: datetime) -> str:
-    """yyyy, yy, MM, dd, hh, mm, ss; one letter for no leading zero."""
+    """Format a time by yyyy, yy, MM, dd, hh, mm, ss; a single letter omits the leading zero."""
 
     def part(found: re.Match[str]) -> str:
         letters = found[0]
@@ -81,24 +82,24 @@ def _every(graph: "Graph") -> "Iterator[tuple[Graph, Mapping[str, Any]]]":
 
 
 def _name(graph: "Graph", node: Mapping[str, Any]) -> str:
-    own = node["type"] if node["type"] in graph.place.object_info and node["type"] not in SAVERS else ""
+    own = node["type"] if node["type"] in graph.shared.object_info and node["type"] not in SAVERS else ""
     found = node["properties"].get(NAME, own)
     return found if isinstance(found, str) else ""
 
 
 def _values(graph: "Graph", node: Mapping[str, Any], prompt: Mapping[str, Any]) -> dict[str, Any]:
-    """Widget -> value; what is linked to a widget is none."""
-    if graph.place.roles.of(node) == VALUE:
+    """Widget -> value, without widgets that have a link."""
+    if graph.shared.roles.of(node) == VALUE:
         saved = node["widgets_values"]
         return dict(zip(("value",), saved.values() if isinstance(saved, dict) else saved, strict=False))
-    if node["type"] not in graph.place.object_info:
+    if node["type"] not in graph.shared.object_info:
         return {}
     sent = prompt.get(f"{graph.path}{node['id']}", {"inputs": {}})["inputs"]
     return graph.widget_values(node) | {name: value for name, value in sent.items() if not isinstance(value, list)}
 
 
 def _text(value: Any) -> str:
-    """As a browser writes it."""
+    """A value as JavaScript writes it."""
     if value is None:
         return ""
     if isinstance(value, bool):

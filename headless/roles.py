@@ -1,4 +1,4 @@
-"""What a node of a saved graph is to the prompt: run by the server, or alive in the browser only."""
+"""The role of a saved node in the prompt: run by the server, or resolved here because only a browser knows it."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -7,19 +7,19 @@ from typing import Any
 Node = Mapping[str, Any]
 
 RUN = "run"  # by the server
-NOTE = "note"  # nothing to anybody
-PASS = "pass"  # gives what it gets: reroutes, and what sets a name
-GET = "get"  # gives what the node of the same name that sets it gets
-VALUE = "value"  # gives the value of its first widget
-EVERYWHERE = "everywhere"  # what it gets goes to inputs without links, see everywhere.py
+NOTE = "note"  # ignored
+PASS = "pass"  # its output is its input: reroutes, and nodes that set a name
+GET = "get"  # its output is the input of the node that sets the same name
+VALUE = "value"  # its output is the value of its first widget
+EVERYWHERE = "everywhere"  # its input feeds inputs without links, see everywhere.py
 UNKNOWN = "unknown"
 
-# the frontend's own, whatever a server has
+# the frontend's own types, even if a server has nodes of these names
 NOTES = ("Note", "MarkdownNote")
 FRONTEND = {**dict.fromkeys(NOTES, NOTE), "Reroute": PASS, "PrimitiveNode": VALUE}
 EVERYWHERES = ("Anything Everywhere", "Anything Everywhere3", "Anything Everywhere?", "Prompts Everywhere")
 SETTERS = ("SetNode", "easy setNode")
-# scripts of node packs, unless the server has a node of that name
+# types that node packs' scripts define, unless the server has a node of that name
 SCRIPTS = {
     **dict.fromkeys((*SETTERS, "Reroute (rgthree)"), PASS),
     **dict.fromkeys(("GetNode", "easy getNode"), GET),
@@ -35,11 +35,11 @@ GROUP_NODE = re.compile(r"workflow[>/]")
 
 
 class Roles:
-    """Packs that do what SCRIPTS has under other names are known by the word in their name and by their slots; nodes
-    that set and get only where a file has both."""
+    """Roles by type. Types like those of SCRIPTS under other names are recognised by a word in the name and by their
+    slots; set and get nodes only if the file has both."""
 
     def __init__(self, nodes: Iterable[Node], object_info: Mapping[str, Any]):
-        """nodes: all of the file."""
+        """nodes: all nodes of the file."""
         self._object_info = object_info
         unknown = [node for node in nodes if self._by_name(node) == UNKNOWN]
         self._pairs = {pair(node["type"]) for node in unknown if gets(node)}
@@ -78,12 +78,12 @@ def words_of(kind: str) -> set[str]:
 
 
 def name_of(node: Mapping[str, Any]) -> str:
-    """The name that a node sets or gets: what its first widget shows."""
+    """The name that a node sets or gets: the value of its first widget."""
     values = node["widgets_values"]
     first = next(iter(values.values() if isinstance(values, Mapping) else values), "")
     return str(first) if isinstance(first, str | int | float) else ""
 
 
 def pair(kind: str) -> str:
-    """What a type that sets and the one that gets from it have in common."""
+    """The common part of the names of a set type and its get type."""
     return " ".join(sorted(words_of(kind) - {"get", "set"}))

@@ -1,4 +1,4 @@
-"""x2v-quant run: a saved workflow from the shell, on a server of its own or on one that runs already."""
+"""x2v-quant run: runs a saved workflow from the shell, on a server of its own or on one that runs already."""
 
 import argparse
 import copy
@@ -74,7 +74,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
-    """{workflow, prompt_id, seconds, files: paths, texts: {node: what it showed}}. `seconds` is the prompt alone.
+    """{workflow, prompt_id, seconds (of the prompt alone), files: paths, texts: {node: its text}}.
 
     Raises WorkflowError, ServerError (with the sentence of the node that failed) or StartError.
     """
@@ -86,14 +86,14 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         prompt, choices, graph = converted.prompt, converted.choices, copy.deepcopy(saved.graph)
         for text in options.settings:
             setting = read_setting(text, prompt, info)
-            place = setting.node, setting.input
+            key = setting.node, setting.input
             uploaded = setting.uploads and os.path.isfile(setting.value)
             value = client.upload_image(Path(setting.value)) if uploaded else setting.value
             prompt[setting.node]["inputs"][setting.input] = value
             if graph is not None:
-                set_in_graph(graph, info, *place, value)
-            choices.pop(place, None)
-            choices |= make_choices(prompt, info, options.prompt_seed, place)
+                set_in_graph(graph, info, *key, value)
+            choices.pop(key, None)
+            choices |= make_choices(prompt, info, options.prompt_seed, key)
         for note in (*converted.notes, *choices.values()):
             say(note)
         began = time.monotonic()
@@ -114,12 +114,12 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def say(text: str) -> None:
-    """Above the bars."""
+    """Print a line above the progress bars."""
     tqdm.write(f"x2v-quant: {printable(text)}", file=sys.stderr)
 
 
 def lines(report: dict[str, Any]) -> list[str]:
-    """The report for a person."""
+    """The report as text."""
     shown = [
         line for node, found in report["texts"].items() for text in found for line in (f"{node}:", *text.split("\n"))
     ]
@@ -128,7 +128,7 @@ def lines(report: dict[str, Any]) -> list[str]:
 
 @contextmanager
 def server_of(options: argparse.Namespace) -> Iterator[tuple[Client, bool]]:
-    """(client, whether the server writes into the output folder itself)."""
+    """Context manager: (client, whether the server writes into our output folder itself)."""
     if options.server:
         yield reached(options.server), False
         return
@@ -138,7 +138,7 @@ def server_of(options: argparse.Namespace) -> Iterator[tuple[Client, bool]]:
     comfyui = find_comfyui()
     folders = {"--input-directory": options.input or comfyui / "input", "--output-directory": options.output}
     arguments = [str(word) for name, folder in folders.items() for word in (name, folder.resolve())]
-    # nothing is written into the user's ComfyUI: custom_nodes, temp and user lie here
+    # nothing is written into the user's ComfyUI: custom_nodes, temp and user are here
     with base_folder() as base:
         arguments += models_in((options.models or comfyui / "models").resolve(), comfyui, base)
         with (
@@ -149,7 +149,7 @@ def server_of(options: argparse.Namespace) -> Iterator[tuple[Client, bool]]:
 
 
 def reached(url: str) -> Client:
-    """Of the server at an address that somebody typed. Raises ServerError if no ComfyUI is there."""
+    """A client of the server at a typed address. Raises ServerError if no ComfyUI is there."""
     note = threading.Timer(
         limits.SLOW_SECONDS,
         say,
@@ -173,7 +173,7 @@ def reached(url: str) -> Client:
 
 
 def models_in(folder: Path, comfyui: Path, base: Path) -> list[str]:
-    """Arguments of main.py for a models folder; an older ComfyUI gets a list of what is in it, written to `base`."""
+    """Arguments of main.py for a models folder; for an older ComfyUI its folders are listed in a file in `base`."""
     if takes_models_directory(comfyui):
         return ["--models-directory", str(folder)]
     kinds = {kind.name: kind.name for kind in folder.iterdir() if kind.is_dir()}
@@ -191,28 +191,28 @@ def its_log_if_it_died(server: Server) -> Iterator[None]:
 
 
 def keep(client: Client, file: dict[str, str], output: Path, local: bool) -> Path:
-    """The path of a saved file in the output folder; fetched from the server if it is not the one that wrote it there.
+    """The path of a saved file in the output folder. local: the server wrote it there; else it is downloaded.
 
-    A file that is there already stays: the new one gets a number. Raises ServerError for a name that leads elsewhere,
-    hides the file or is none on some system.
+    An existing file stays: the new one gets a number. Raises ServerError for a name that leads outside the folder,
+    hides the file or is not valid on every system.
     """
     # a server on Windows has its own separators
     folders = [part for part in file["subfolder"].replace("\\", "/").split("/") if file["subfolder"]]
-    place = output.joinpath(*folders, file["filename"])
+    path = output.joinpath(*folders, file["filename"])
     if local:
-        return place
+        return path
     for name in (*folders, file["filename"]):
         check_fetched(name)
-    place = unused(place)
-    if not place.resolve().is_relative_to(output.resolve()):
-        raise ServerError(f"the server saved a file outside its output folder, {place}: it is not fetched")
-    with whole_file(place) as target:
+    path = unused(path)
+    if not path.resolve().is_relative_to(output.resolve()):
+        raise ServerError(f"the server saved a file outside its output folder, {path}: it is not fetched")
+    with whole_file(path) as target:
         client.download(file, target)
-    return place
+    return path
 
 
 def check_fetched(name: str) -> None:
-    """Raises ServerError if a file or folder that a server names is not to be written here."""
+    """Raises ServerError unless a name from a server is safe to write here."""
     cause = unfit(name) or ("it would be hidden" if name.startswith(".") else "")
     if cause:
         raise ServerError(
@@ -222,7 +222,7 @@ def check_fetched(name: str) -> None:
 
 
 def unused(path: Path) -> Path:
-    """The path, or the first of name-2, name-3, ... that is not there."""
+    """The path, or the first of name-2, name-3, ... that does not exist."""
     number, free = 1, path
     while os.path.lexists(free):
         number += 1
@@ -231,7 +231,7 @@ def unused(path: Path) -> Path:
 
 
 def texts(result: Result, prompt: Prompt) -> dict[str, list[str]]:
-    """What nodes showed as text, by "id title"."""
+    """The texts that nodes showed, by "id title"."""
     found = {}
     for node, output in result.outputs.items():
         title = prompt.get(node, {}).get("_meta", {}).get("title", "")

@@ -1,7 +1,7 @@
-"""A saved graph as the rest may rely on it: every node, slot and link has its keys, in the types that they should have.
+"""Validates a saved graph: afterwards every node, slot and link has all its keys with values of the right types.
 
-Files are written by hand and by other programs too. What the frontend itself leaves out or leaves behind gets its
-default; anything else is refused, with the node's name.
+Files are also written by hand and by other programs. What the frontend itself omits gets its default; anything else is
+refused, with the node's name.
 """
 
 import json
@@ -19,7 +19,7 @@ Json = dict[str, Any]
 
 
 def definitions(workflow: Mapping[str, Any]) -> dict[str, Json]:
-    """Id -> graph of every subgraph that the file defines, those defined inside others too."""
+    """Id -> graph of every subgraph defined in the file, nested definitions included."""
     found: dict[str, Json] = {}
     waiting = [workflow]
     while waiting:
@@ -33,9 +33,9 @@ def definitions(workflow: Mapping[str, Any]) -> dict[str, Json]:
 
 
 def graph(content: Mapping[str, Any], where: str = "the workflow") -> Json:
-    """The workflow itself, or a subgraph. Links become {id: (origin node, origin slot)}. Raises WorkflowError."""
+    """Validate the workflow or a subgraph. Links become {id: (origin node, origin slot)}. Raises WorkflowError."""
     _need(isinstance(content.get("nodes"), list), f"{where} has no list of nodes")
-    nodes = [node(entry, place, where) for place, entry in enumerate(content["nodes"])]
+    nodes = [node(entry, index, where) for index, entry in enumerate(content["nodes"])]
     numbers = [entry["id"] for entry in nodes]
     twice = [number for number, times in Counter(numbers).items() if times > 1]
     _need(not twice, f"{where} has several nodes with the id {', '.join(twice)}")
@@ -50,15 +50,15 @@ def graph(content: Mapping[str, Any], where: str = "the workflow") -> Json:
 
 
 def check(workflow: Mapping[str, Any]) -> None:
-    """Raises WorkflowError for what is damaged in a workflow or in its subgraphs."""
+    """Raises WorkflowError for anything malformed in a workflow or its subgraphs."""
     graph(workflow)
     definitions(workflow)
 
 
-def node(entry: Any, place: int, where: str) -> Json:
-    _need(isinstance(entry, Mapping), f"entry {place} among the nodes of {where} is no node")
+def node(entry: Any, index: int, where: str) -> Json:
+    _need(isinstance(entry, Mapping), f"entry {index} among the nodes of {where} is no node")
     number, kind = entry.get("id"), entry.get("type")
-    _need(_is_id(number), f"entry {place} among the nodes of {where} has no id")
+    _need(_is_id(number), f"entry {index} among the nodes of {where} has no id")
     _need(isinstance(kind, str), f"node {number} of {where} has no type")
     name = called(entry)
     mode = entry.get("mode", ALWAYS)
@@ -91,7 +91,7 @@ def _slot(slot: Any, what: str, name: str) -> Json:
 
 
 def type_name(kind: Any) -> Any:
-    """An old combo has the list of its choices as its type."""
+    """The name of a type; that of an old combo is the list of its choices."""
     return "COMBO" if isinstance(kind, list) else kind if isinstance(kind, str | int) else "*"
 
 
@@ -104,7 +104,7 @@ def _shown(entry: Any, where: str) -> Json:
 
 
 def _properties(entry: Mapping[str, Any], name: str) -> Json:
-    """With the entries that promotion.py reads in their shape."""
+    """A node's properties; the entries that promotion.py reads are validated."""
     found = _mapping(entry, "properties", name)
     if isinstance(found.get("proxyWidgets"), str):  # as some releases of the frontend wrote it
         found["proxyWidgets"] = _parsed(found["proxyWidgets"], name)
@@ -125,8 +125,8 @@ def _parsed(text: str, name: str) -> Any:
 
 
 def _links(content: Mapping[str, Any], nodes: list[Json], where: str) -> Iterator[tuple[str, tuple[str, int]]]:
-    """A link is a list in schema 0.4 and a mapping in schema 1."""
-    for place, link in enumerate(_list(content, "links", where)):
+    """Validate links, which are lists in schema 0.4 and mappings in schema 1."""
+    for index, link in enumerate(_list(content, "links", where)):
         if isinstance(link, Mapping):
             number, origin, slot = link.get("id"), link.get("origin_id"), link.get("origin_slot")
         else:
@@ -136,7 +136,7 @@ def _links(content: Mapping[str, Any], nodes: list[Json], where: str) -> Iterato
             into = " and ".join(called(node) for node in nodes if _has_link(node, link, number))
             between = f", which is to end at {into}," if into else ""
             raise WorkflowError(
-                f"link {place} of {where}{between} has no id, no origin or no slot: {link!r:.80}. {AGAIN}"
+                f"link {index} of {where}{between} has no id, no origin or no slot: {link!r:.80}. {AGAIN}"
             )
         yield str(number), (str(origin), slot)
 
@@ -154,7 +154,7 @@ def _mapping(of: Mapping[str, Any], key: str, where: str) -> Json:
 
 
 def _list(of: Mapping[str, Any], key: str, where: str, empty: bool = True) -> list[Any]:
-    """empty: null stands for no list at all."""
+    """The list under a key. empty: null counts as an empty list."""
     found = of.get(key, []) if not empty else of.get(key) or []
     _need(isinstance(found, list), f"{where} has {_kind(found)} in place of its list of {key}")
     return found

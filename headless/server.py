@@ -1,4 +1,4 @@
-"""The real ComfyUI server as a context manager: started with only this pack, on a free port, always stopped again."""
+"""Starts the real ComfyUI server with only this pack, on a free port, as a context manager that always stops it."""
 
 import json
 import os
@@ -30,7 +30,7 @@ NOT_COPIED = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "tests", 
 
 @dataclass(frozen=True)
 class Server:
-    """A running server. `base` holds models, input, output, user and custom_nodes; `log` is its output so far."""
+    """A running server. `base`: folder with models, input, output, user and custom_nodes. `log`: its output so far."""
 
     url: str
     base: Path
@@ -59,11 +59,11 @@ def serve(
     options: Sequence[str] = (),
     temporary: bool = False,
 ) -> Iterator[Server]:
-    """Starts main.py with `base` as its base directory and yields once our nodes answer.
+    """Start main.py with the base directory `base` and yield once our nodes answer. The process ends with the context,
+    however that ends.
 
-    cpu: do without a GPU; a machine without one does anyway. more_packs: folders of other node packs to load.
-    options: more of main.py's own. temporary: `base` goes if this process is killed.
-    Raises StartError. The process is gone when the block is left, however it is left.
+    cpu: do not use a GPU. more_packs: folders of other node packs to load. options: further options of main.py.
+    temporary: remove `base` if this process is killed. Raises StartError.
     """
     base = base.resolve()
     cpu = cpu or not _has_gpu()
@@ -121,7 +121,7 @@ def wait_until_ready(server: Server, mark: str) -> None:
 
 
 def _stats(client: Client) -> dict[str, Any] | None:
-    """None while nothing answers."""
+    """The server's /system_stats, None while nothing answers."""
     try:
         return client.system_stats()
     except ServerError:
@@ -139,7 +139,7 @@ def stop(process: subprocess.Popen) -> None:
 
 
 def link_folder(folder: Path, link: Path) -> None:
-    """A symbolic link; on Windows a junction, which needs no privilege; a copy on a drive that has neither."""
+    """Make `link` a symbolic link to `folder`; on Windows a junction, which needs no privilege; else a copy."""
     link.parent.mkdir(parents=True, exist_ok=True)
     if link.exists():
         return

@@ -1,4 +1,4 @@
-"""Values that the command line sets, written into the saved graph too: it goes into the files that the nodes save."""
+"""Writes values from the command line into the saved graph too, which nodes store in the files that they save."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -10,22 +10,22 @@ Json = dict[str, Any]
 
 
 def set_in_graph(graph: Json, object_info: Mapping[str, Any], path: str, name: str, value: Any) -> bool:
-    """Changes a widget of a sound graph. path: of the node, "57:28" inside a subgraph. False where the file has no
-    place of its own for it: something is linked to the input, other instances share it, or it was never saved."""
+    """Change a widget in a valid graph. path: id of the node, "57:28" inside a subgraph. False if the file cannot
+    store the value: the input has a link, other instances share the node, or the widget was never saved."""
     node = find(graph, path)
     if node is None or isinstance(value, list) or node["type"] not in object_info:
         return False
     checked = saved.node(node, 0, "the workflow")
-    place = read_widgets(checked, object_info[node["type"]]).places.get(name)
+    position = read_widgets(checked, object_info[node["type"]]).positions.get(name)
     linked = any(slot["name"] == name and slot["link"] is not None for slot in checked["inputs"])
-    if place is None or linked:
+    if position is None or linked:
         return False
-    node["widgets_values"][place] = value
+    node["widgets_values"][position] = value
     return True
 
 
 def find(graph: Json, path: str) -> Json | None:
-    """A node by its path; None inside a subgraph that there are several instances of."""
+    """A node by its path; None inside a subgraph with several instances."""
     *hosts, number = path.split(":")
     definitions = {one["id"]: one for one in subgraphs(graph)}
     kinds = [node["type"] for one in (graph, *definitions.values()) for node in one["nodes"]]

@@ -1,4 +1,4 @@
-"""Inputs that the command line sets, "NODE.INPUT=VALUE": found in the prompt and read as the node's schema has them."""
+"""Settings from the command line, "NODE.INPUT=VALUE": finds the input in the prompt and parses the value by schema."""
 
 import json
 import math
@@ -9,13 +9,13 @@ from typing import Any
 from .specs import DYNAMIC_COMBO, Spec, all_specs, choices, has_upload, is_combo, options, widget_type
 from .workflow import Prompt, WorkflowError, check_input, find_input
 
-# what a BOOLEAN reads, beside the words that its widget shows
+# texts for a BOOLEAN, beside the labels of its widget
 TRUTHS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
 
 @dataclass(frozen=True)
 class Setting:
-    """One input of one node, and its value as the server wants it. spec: the input's entry in /object_info, or None."""
+    """A value for an input of a node, as the server takes it. `spec`: the input's entry in /object_info, or None."""
 
     node: str
     input: str
@@ -24,15 +24,13 @@ class Setting:
 
     @property
     def uploads(self) -> bool:
-        """Whether the input takes a file that the frontend would upload."""
+        """Whether the input is a file that the frontend would upload."""
         return self.spec is not None and has_upload(self.spec)
 
 
 def read_setting(text: str, prompt: Prompt, object_info: Mapping[str, Any]) -> Setting:
-    """NODE is an id, a title or a class; numbers, switches and choices are read by the schema, lists and links as JSON.
-
-    Raises WorkflowError for what is no setting, a node or input that is not there, or a value of the wrong type.
-    """
+    """Parse "NODE.INPUT=VALUE". NODE is an id, a title or a class. Numbers, switches and choices are parsed by schema,
+    lists and links as JSON. Raises WorkflowError for another syntax, a missing node or input, or a wrong type."""
     key, separator, value = text.partition("=")
     if not separator or "." not in key:
         raise WorkflowError(f"{text!r} is not NODE.INPUT=VALUE (NODE is an id, a title or a class)")
@@ -44,7 +42,7 @@ def read_setting(text: str, prompt: Prompt, object_info: Mapping[str, Any]) -> S
 
 
 def typed(key: str, text: str, spec: Spec | None) -> Any:
-    """The value that `text` means for an input; without a spec, JSON where it reads as JSON. Raises WorkflowError."""
+    """Parse the value for an input; without a spec as JSON, else as text. Raises WorkflowError."""
     if spec is None:
         return _json_or_text(text)
     if is_combo(spec):
@@ -57,7 +55,7 @@ def typed(key: str, text: str, spec: Spec | None) -> Any:
 
 
 def _choice(text: str, spec: Spec) -> Any:
-    """The choice that is written so. Any other text is for the server to judge: some nodes take more than they list."""
+    """The choice with this text; other texts are left to the server, since some nodes take more than they list."""
     if options(spec).get("multi_select"):
         return _json_or_text(text)
     return next((choice for choice in choices(spec) if str(choice) == text), text)
@@ -76,7 +74,7 @@ def _boolean(text: str, spec: Spec) -> bool:
 
 
 def _number(text: str, spec: Spec) -> float:
-    """Raises ValueError for infinity and NaN too, which JSON has no words for."""
+    """Parse a number. Raises ValueError, also for infinity and NaN, which JSON does not have."""
     number = float(text)
     if not math.isfinite(number):
         raise ValueError(text)
@@ -84,7 +82,7 @@ def _number(text: str, spec: Spec) -> float:
 
 
 def _link(text: str, spec: Spec) -> list[Any]:
-    """[node id, output slot]; a type that the frontend draws no widget for, or one of another pack, may be more."""
+    """Parse [node id, output slot]; for types that need no link, other JSON too."""
     return json.loads(text)
 
 

@@ -1,4 +1,4 @@
-"""Which slots the frontend lets be linked, and where a bypassed node's input goes."""
+"""The frontend's rules for slots: which types can be linked, and which input a bypassed node passes on."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,19 +9,19 @@ ANY_TYPE = ("*", "", 0)
 Slot = Mapping[str, Any]
 
 
-def bypass_input(slots: list[Slot], given: Any, place: int, wanted: Any) -> Slot | None:
-    """The input that a bypassed node hands to its output number `place`, of type `given`, for an input of type
-    `wanted`: that of the same place if its type fits, else the first of that very type, else the first that fits."""
+def bypass_input(slots: list[Slot], given: Any, index: int, wanted: Any) -> Slot | None:
+    """The input slot that a bypassed node passes to its output `index`, of type `given`, for an input of type `wanted`:
+    the one of the same index if its type fits, else the first of exactly that type, else the first that fits."""
     if wanted in ANY_TYPE:
-        return next(iter(slots[place : place + 1] or slots), None)
+        return next(iter(slots[index : index + 1] or slots), None)
     fitting = [slot for slot in slots if fits(slot["type"], given) and fits(slot["type"], wanted)]
-    if place < len(slots) and slots[place] in fitting:
-        return slots[place]
+    if index < len(slots) and slots[index] in fitting:
+        return slots[index]
     return next((slot for slot in slots if slot["type"] == wanted), next(iter(fitting), None))
 
 
 def fits(one: Any, other: Any) -> bool:
-    """Whether the frontend links slots of these types; a type may be several with commas between them."""
+    """Whether the frontend links slots of these types; a type may be a comma-separated list."""
     if one in ANY_TYPE or other in ANY_TYPE:
         return True
     return bool(kinds(one) & kinds(other))

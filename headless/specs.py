@@ -1,5 +1,4 @@
-"""What /object_info says of a node's inputs, [type, options] for each, and which of them the frontend draws as
-widgets."""
+"""Specifications of inputs in /object_info, [type, options], and which of them are widgets in the frontend."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -17,7 +16,7 @@ Spec = list[Any]
 
 
 def groups(info: Mapping[str, Any]) -> Iterator[list[tuple[str, Spec]]]:
-    """The required inputs, then the optional ones, each in the order the node declares."""
+    """The required and the optional inputs, each in declaration order."""
     for group in ("required", "optional"):
         specs = info["input"].get(group) or {}
         order = [name for name in (info.get("input_order") or {}).get(group, ()) if name in specs]
@@ -25,7 +24,7 @@ def groups(info: Mapping[str, Any]) -> Iterator[list[tuple[str, Spec]]]:
 
 
 def all_specs(info: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Spec]]:
-    """Every input of a node, those inside dynamic combos as "combo.input"."""
+    """All inputs of a node, those inside dynamic combos as "combo.input"."""
     for group in groups(info):
         for name, spec in group:
             yield prefix + name, spec
@@ -39,12 +38,12 @@ def options(spec: Spec) -> Mapping[str, Any]:
 
 
 def type_of(spec: Spec) -> str:
-    """An old combo has the list of its choices where others have the name of their type."""
+    """The name of the type; an old combo has the list of its choices in that position."""
     return COMBO if isinstance(spec[0], list) else spec[0]
 
 
 def widget_type(spec: Spec) -> str:
-    """The type of the widget that the frontend draws, if it draws one: an input of several types names it."""
+    """The type of the input's widget, if it has one; an input of several types names it in its options."""
     return options(spec).get("widgetType") or type_of(spec)
 
 
@@ -57,24 +56,24 @@ def is_widget(spec: Spec) -> bool:
 
 
 def is_widget_input(info: Mapping[str, Any], name: str) -> bool:
-    """Whether the frontend draws a widget for the input of that name, of the node with this entry in /object_info."""
+    """Whether the input of that name is a widget. info: the node's entry in /object_info."""
     spec = dict(all_specs(info)).get(name)
     return spec is not None and is_widget(spec)
 
 
 def has_upload(spec: Spec) -> bool:
-    """Whether the input takes a file that the frontend would upload: there is a button then."""
+    """Whether the input is a file that the frontend can upload, by a button."""
     return any(options(spec).get(flag) for flag in UPLOADS)
 
 
 def choices(spec: Spec) -> list[Any]:
-    """Of a combo, as far as the server lists them."""
+    """The choices of a combo that the server lists."""
     return spec[0] if isinstance(spec[0], list) else options(spec).get("options") or []
 
 
 def brought(spec: Spec, choice: Any) -> Iterator[tuple[str, Spec]]:
-    """The widgets that the frontend adds for a choice, as Video Combine of VideoHelperSuite declares them:
-    {"formats": {choice: [[name, type, options], ...]}}."""
+    """The widgets that a choice adds, as VideoHelperSuite's Video Combine declares them: {"formats": {choice: [[name,
+    type, options], ...]}}."""
     formats = options(spec).get("formats")
     found = formats.get(choice) if isinstance(formats, Mapping) and isinstance(choice, str) else None
     for entry in found if isinstance(found, list) else ():
@@ -84,7 +83,7 @@ def brought(spec: Spec, choice: Any) -> Iterator[tuple[str, Spec]]:
 
 
 def default(spec: Spec) -> Any:
-    """The value the frontend gives a new widget; None where it has none."""
+    """The frontend's value of a new widget; None if it has none."""
     if "default" in options(spec):
         return options(spec)["default"]
     if widget_type(spec) == DYNAMIC_COMBO:

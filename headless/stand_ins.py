@@ -1,4 +1,4 @@
-"""Which of ComfyUI's loaders one of ours stands in for, and when it cannot."""
+"""The table of ComfyUI's loaders that ours can replace, and when they cannot."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -8,7 +8,7 @@ from typing import Any
 
 Values = Mapping[str, Any]
 
-# how the files of those families begin that Load Quantized DiT knows; models made from them have names of their own
+# beginnings of file names of the families that Load Quantized DiT knows; derived models have other names
 DIT_NAMES = (
     *("wan", "humo", "chrono_edit", "causal_forcing"),
     *("qwen.?image", "firered.image", "z.?image", "flux", "hunyuan.?video", "ltx", "longcat", "ernie", "chroma"),
@@ -19,10 +19,9 @@ WAN_CLIP_VISION_NAMES = ("clip.vision.h", r".*open.clip.xlm.roberta")
 
 @dataclass(frozen=True)
 class StandIn:
-    """`theirs` -> `ours`: classes of nodes. `widgets`: their widgets, in the order of a file's values. `renamed`: their
-    input -> ours, in the order of our values. `added`: our further widgets and their values. `dropped`: what ours does
-    not have, with the only value that `why_not` does not need to ask about. `why_not`: their values -> why ours cannot
-    stand in, "" if it can."""
+    """The replacement of node class `theirs` by `ours`. `widgets`: theirs, in the order of a file's values. `renamed`:
+    their input -> ours, in the order of our values. `added`: our further widgets and their values. `dropped`: widgets
+    that ours does not have. `why_not`: their values -> why ours cannot replace the node, "" if it can."""
 
     theirs: str
     ours: str
@@ -33,7 +32,7 @@ class StandIn:
 
     @property
     def file(self) -> str:
-        """Their input that names the file."""
+        """The input of their node that names the file."""
         return next(iter(self.renamed))
 
     @property
@@ -42,7 +41,7 @@ class StandIn:
 
 
 def begins(name: Any, patterns: tuple[str, ...]) -> bool:
-    """Whether a file's name, without its folders, begins with one of the patterns. A name may have \\ or /."""
+    """Whether a file's name, without folders (separated by \\ or /), begins with one of the patterns."""
     return re.match("|".join(patterns), PureWindowsPath(str(name)).name, re.IGNORECASE) is not None
 
 
@@ -79,7 +78,7 @@ STAND_INS = {
         StandIn("CLIPVisionLoader", "X2VLoadCLIPVision", ("clip_name",), {"clip_name": "clip_name"}, no_clip_vision),
     )
 }
-# loaders that none of ours stands in for
+# loaders that none of ours can replace
 OTHERS = {
     "CheckpointLoaderSimple": "it loads model, text encoder and VAE from one file",
     "DualCLIPLoader": "no quantized encoder of ours is one of two",

@@ -1,4 +1,4 @@
-"""x2v-quant swap: a workflow with ComfyUI's loaders -> the same workflow with ours where they can stand in."""
+"""x2v-quant swap: replaces ComfyUI's loaders in a workflow by ours where possible."""
 
 import argparse
 import copy
@@ -22,8 +22,8 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class Loader:
-    """A loader of a workflow. `graph`: the subgraph that it is in, "" outside. `now`: our class, "" if it stays as it
-    is, and `why` it does."""
+    """A loader in a workflow. `graph`: its subgraph, "" outside. `now`: our class, or "" if it is not replaced, with
+    the reason in `why`."""
 
     node: str
     graph: str
@@ -34,10 +34,10 @@ class Loader:
 
 
 def swap(workflow: Mapping[str, Any], files: Mapping[str, str]) -> tuple[Json, list[Loader]]:
-    """(a changed copy, its loaders) of a saved workflow, schema 0.4 or 1, or of an API prompt.
+    """(a changed copy, its loaders) of a saved workflow (schema 0.4 or 1) or an API prompt.
 
-    Links, titles, places and model downloads stay, subgraphs and what they show of a loader too. files: a file's name
-    -> the one that takes its place; the download of the old one goes.
+    Keeps links, titles, positions, model downloads, subgraphs and their promoted widgets. files: name of a file -> the
+    one that replaces it; the download of the old one is removed.
     """
     changed = copy.deepcopy(dict(workflow))
     if "nodes" not in changed:
@@ -82,7 +82,7 @@ def swap_entry(number: str, entry: Json, files: Mapping[str, str]) -> Loader:
 
 
 def swap_node(node: Json, graph: Json, promoted: set[tuple[str, str]]) -> Loader:
-    """Change one node of a saved graph. promoted: (node, widget) that instances of the graph show."""
+    """Change one node of a saved graph. promoted: (node, widget) pairs that instances of the graph show."""
     where = {"node": str(node["id"]), "graph": graph.get("name", ""), "was": node["type"]}
     saved = node.get("widgets_values") or []
     if node["type"] in OTHERS:
@@ -116,17 +116,17 @@ def renamed_slot(slot: Json, stand_in: StandIn) -> Json:
 
 
 def number_targets(node: Json, graph: Json) -> None:
-    """Links know the number of the input that they end at."""
-    places = {slot.get("link"): number for number, slot in enumerate(node["inputs"])}
+    """Update the input index in links that end at this node."""
+    indices = {slot.get("link"): number for number, slot in enumerate(node["inputs"])}
     for link in graph.get("links") or []:
         if isinstance(link, list):
-            link[4] = places.get(link[0], link[4])
+            link[4] = indices.get(link[0], link[4])
         else:
-            link["target_slot"] = places.get(link["id"], link.get("target_slot"))
+            link["target_slot"] = indices.get(link["id"], link.get("target_slot"))
 
 
 def hosts_of(graph: Json, workflow: Json, subgraphs: list[Json]) -> list[Json]:
-    """The instances of a subgraph."""
+    """The instance nodes of a subgraph."""
     return [node for outer in (workflow, *subgraphs) for node in outer["nodes"] if node["type"] == graph.get("id")]
 
 
@@ -136,7 +136,7 @@ def promoting(graph: Json, workflow: Json, subgraphs: list[Json]) -> set[tuple[s
 
 
 def shown_by(host: Json) -> list[Any]:
-    """The widgets inside that an instance shows, ("node", "name"); some releases of the frontend wrote them as text."""
+    """The widgets inside that an instance shows, as ("node", "name"); some frontend releases saved them as text."""
     properties = host.get("properties") or {}
     if isinstance(properties.get(PROXIES), str):
         properties[PROXIES] = json.loads(properties[PROXIES])
@@ -144,7 +144,7 @@ def shown_by(host: Json) -> list[Any]:
 
 
 def rename_promoted(graph: Json, workflow: Json, subgraphs: list[Json], swapped: list[Loader]) -> None:
-    """What shows a loader's widget elsewhere, on an instance of its subgraph or in the app view, names it as ours."""
+    """Rename a replaced loader's widgets where they are shown elsewhere: on subgraph instances and in the app view."""
     names = {
         (loader.node, theirs): ours for loader in swapped for theirs, ours in STAND_INS[loader.was].renamed.items()
     }
@@ -184,8 +184,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
-    """{workflow, output, loaders}. Raises WorkflowError for what is no workflow, or an output that is there
-    already or cannot be written."""
+    """{workflow, output, loaders}. Raises WorkflowError for a file without a workflow, and for an output that exists
+    or cannot be written."""
     output = options.output or options.workflow.with_name(f"{options.workflow.stem}_quantized.json")
     check_path(output)
     if os.path.lexists(output):
@@ -206,7 +206,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def lines(report: dict[str, Any]) -> list[str]:
-    """The report for a person."""
+    """The report as text."""
     shown = []
     for loader in report["loaders"]:
         where = f"node {loader['node']}" + (f" in {loader['graph']}" if loader["graph"] else "")

@@ -1,7 +1,6 @@
-"""Runs a script in this process, which ends when the one that started it does, however that ended:
-`python tethered.py FOLDER main.py ARGUMENTS`, with a pipe as standard input that nobody writes to. FOLDER is
-removed if it ends so; "" is none. A file of its own to run, no part of the package: nothing but the standard library
-is imported."""
+"""Runs a script in a process that ends with its parent, however that ends: `python tethered.py FOLDER main.py
+ARGUMENTS`, with a pipe as standard input to which nobody writes. FOLDER is removed when the parent ends; "" is none.
+It is run as a file, not as part of the package, and imports only the standard library."""
 
 import os
 import runpy
@@ -11,7 +10,7 @@ import threading
 
 
 def _end_with(pipe: int, folder: str) -> None:
-    """The pipe ends with the process that holds its other end: on every system, and after SIGKILL too."""
+    """End this process when the pipe closes, which happens when the parent ends: on every system, also by SIGKILL."""
     while os.read(pipe, 1):
         pass
     if folder:
@@ -21,11 +20,11 @@ def _end_with(pipe: int, folder: str) -> None:
 
 if __name__ == "__main__":
     pipe = os.dup(0)
-    # neither the script nor what it starts has the pipe
+    # the pipe is not inherited by the script or its children
     nowhere = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nowhere, 0)
     threading.Thread(target=_end_with, args=(pipe, sys.argv[1]), daemon=True).start()
     del sys.argv[:2]
-    # as Python sets it for the script
+    # as Python does for a script
     sys.path[0] = os.path.dirname(os.path.abspath(sys.argv[0]))
     runpy.run_path(sys.argv[0], run_name="__main__")

@@ -1,6 +1,6 @@
-"""HTTP and websocket as they are asked of a server that nobody vouches for: no redirects, limits on sizes and seconds.
+"""HTTP and websocket requests to an untrusted server: no redirects, limits on sizes and seconds.
 
-Everything runs in one thread of its own, so that Ctrl-C reaches the one that waits.
+Everything runs in one background thread, so that Ctrl-C reaches the waiting thread.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ LATE = "nothing came in time"
 
 @dataclass(frozen=True)
 class Answer:
-    """`body`: empty if it was written to a file."""
+    """A server's answer. `body`: empty if it was written to a file."""
 
     status: int
     reason: str
@@ -48,10 +48,10 @@ def ask(
     to: BinaryIO | None = None,
     **options: Any,
 ) -> Answer:
-    """The answer to a request. seconds: until it is there; most: bytes of its body. Both are those of limits.py by
-    default. The body goes into `to` if that is given and the request succeeds: only silence within counts then.
+    """Send a request and return the answer. seconds: time limit. most: limit on the bytes of the body. Defaults are in
+    limits.py. to: file for the body of a successful answer; then the time limit is on silence only.
 
-    Raises SilentError, or ServerError for an answer that is no web server's.
+    Raises SilentError, or ServerError for a malformed answer.
     """
     seconds = limits.ANSWER_SECONDS if seconds is None else seconds
     most = limits.ANSWER_BYTES if most is None else most
@@ -67,8 +67,9 @@ def ask(
 
 
 class Listener:
-    """The websocket of one client id: opened again whenever it is cut. A context manager; raises ServerError if nothing
-    answers at first. `hear`: called in another thread with each text, and with None when the connection was cut."""
+    """The websocket of one client id, as a context manager; reconnects when the connection is cut. hear: called in
+    another thread with each text, and with None when the connection is cut. Raises ServerError if the first connection
+    fails."""
 
     def __init__(self, address: Address, client_id: str, hear: Callable[[str | None], None]):
         self._address, self._id, self._hear = address, client_id, hear
@@ -106,7 +107,7 @@ class Listener:
                 continue
 
     async def _once(self) -> None:
-        """Returns when the connection has ended."""
+        """Hear one connection until it ends."""
         timeout = aiohttp.ClientTimeout(total=None, connect=limits.CONNECT_SECONDS)
         async with (
             _session(self._address, timeout) as session,
@@ -147,7 +148,7 @@ async def _ask(address, method, route, seconds, most, to, options) -> Answer:
 
 
 def _session(address: Address, timeout: aiohttp.ClientTimeout) -> aiohttp.ClientSession:
-    """Nothing that is asked goes elsewhere: a websocket's request would follow a redirect."""
+    """A session that follows no redirects, which websocket requests otherwise do."""
 
     async def refuse(session, context, told) -> None:
         raise ServerError(_elsewhere(address, told.response))
@@ -159,9 +160,9 @@ def _session(address: Address, timeout: aiohttp.ClientTimeout) -> aiohttp.Client
 
 
 def _elsewhere(address: Address, response: aiohttp.ClientResponse) -> str:
-    """Shown without what the place may hold."""
-    place = Address.of(response.headers.get("Location", ""))
-    where = f" to {place.url}" if place else ""
+    """The error for a redirect; its target is shown without secrets."""
+    target = Address.of(response.headers.get("Location", ""))
+    where = f" to {target.url}" if target else ""
     return (
         f"{address.url} sends on{where} ({response.status}), which is not followed: give --server the address of the "
         "ComfyUI itself"
@@ -185,7 +186,7 @@ def _wait(work: Coroutine) -> Any:
 
 
 def _result(future: concurrent.futures.Future, seconds: float = math.inf) -> Any:
-    """Waits in short turns, for Windows keeps Ctrl-C back as long as one lasts."""
+    """The future's result, waited for in short intervals: Windows delivers Ctrl-C only between them."""
     deadline = time.monotonic() + seconds
     while not concurrent.futures.wait([future], TURN).done:
         if time.monotonic() > deadline:

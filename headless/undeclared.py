@@ -1,4 +1,4 @@
-"""Widgets that a node's script adds in the browser: /object_info knows nothing of them, the node takes what comes."""
+"""Widgets that a node's script adds in the browser: they are not in /object_info, but the node accepts them."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -9,13 +9,13 @@ Taken = tuple[dict[str, Any], list[Any]]
 
 
 def take(node: Node, values: list[Any]) -> Taken:
-    """What such a node sends of its saved values. values: those that no declared widget took."""
+    """The inputs that such a node sends. values: saved values that belong to no declared widget."""
     return TAKERS[node["type"]](node, values) if node["type"] in TAKERS else ({}, values)
 
 
 def _power_loras(node: Node, values: list[Any]) -> Taken:
-    """One row for each LoRA; the header and the button beside them mean nothing. A second strength is sent only where
-    the node shows it, and is 1 then if it was never set."""
+    """An input for each LoRA row, without the header and the button. The second strength is sent only if the node shows
+    it; its default is 1."""
     rows = [dict(value) for value in values if isinstance(value, Mapping) and "lora" in value]
     separate = node["properties"].get("Show Strengths") == "Separate Model & Clip"
     for row in rows:
@@ -37,7 +37,7 @@ def _names_lora(entry: Any) -> bool:
 
 
 def _choices(node: Node, values: list[Any]) -> Taken:
-    """What a CustomCombo sends beside its choice. values: the index of the choice, then every option."""
+    """The inputs of a CustomCombo beside its choice. values: the index of the choice, then all options."""
     saved = node["widgets_values"]
     options = values[1:]
     index = options.index(saved[0]) if saved and saved[0] in options else -1
@@ -45,7 +45,7 @@ def _choices(node: Node, values: list[Any]) -> Taken:
 
 
 def _nothing(node: Node, values: list[Any]) -> Taken:
-    """What it shows after a run, and how."""
+    """No inputs: the values are what the node showed after a run, and how."""
     return {}, []
 
 

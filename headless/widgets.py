@@ -1,4 +1,4 @@
-"""The values a node's widgets hold in a saved workflow, which lists them without their names."""
+"""Reads the values of a node's widgets in a saved workflow, which lists them without names."""
 
 import re
 from collections.abc import Mapping
@@ -23,38 +23,38 @@ from .specs import (
     widget_type,
 )
 
-# Never in a file, always in a prompt: type -> value.
+# Types that are never in a file and always in a prompt -> their value.
 UNSAVED = {"IMAGECOMPARE": ["", ""]}
-# Drawn in the browser only: they have a place among the saved values, which may be empty, and inputs of the prompt that
+# Drawn in the browser only: they have a position in the saved values, which may be empty, and inputs of the prompt that
 # a browser makes as it sends it.
 BROWSER_ONLY = ("LOAD_3D", "LOAD_3D_ADVANCED", "PREVIEW_3D", "WEBCAM", "AUDIO_RECORD")
-# The frontend saves so many more values behind one of these: x, y, width and height by themselves.
+# Types that are followed by so many further saved values: x, y, width and height.
 PARTS = {"BOUNDING_BOX": 4}
-# What its buttons hold, wherever they stand; some have a place of their own before or behind what they serve.
+# Values of buttons, which may be saved before or after the widgets that they belong to.
 BUTTONS = ("upload3dmodel", "uploadExtraResources", "clear")
-# The frontend adds a second widget to these, whatever their specification says.
+# Inputs to which the frontend always adds a second widget.
 SEEDS = ("seed", "noise_seed")
 AFTER_GENERATE = ("fixed", "increment", "decrement", "randomize", "increment-wrap")
 EMPTY = (None, "", [], {})  # a button, a preview, a text that was never filled in
-# Among values that are saved by name: previews, and what stands on a button.
+# Keys to skip among values saved by name: previews, and labels of buttons.
 SHOWN = re.compile(r"(video|audio|vhslatent)preview|choose \w+ to upload")
 
 
 @dataclass
 class Widgets:
-    """`found`: input name -> value. `places`: input name -> its place in the saved list, or its key, where it has one.
-    `left`: saved values that no input takes."""
+    """`found`: input name -> value. `positions`: input name -> index in the saved list, or key, if it is there. `left`:
+    saved values that belong to no input."""
 
     found: dict[str, Any] = field(default_factory=dict)
-    places: dict[str, Any] = field(default_factory=dict)
+    positions: dict[str, Any] = field(default_factory=dict)
     left: list[Any] = field(default_factory=list)
 
 
 def read_widgets(node: Mapping[str, Any], info: Mapping[str, Any]) -> Widgets:
-    """The widgets of one node of a saved workflow, by its entry in /object_info.
+    """The widgets of a saved node. info: its entry in /object_info.
 
-    Saved values come in the order of the widgets; the frontend's own (what to do with a seed afterwards, an upload
-    button) stand between them and are passed over. A widget newer than the file gets its default.
+    Saved values are in widget order. The frontend's own widgets between them (control after generate, upload button)
+    are skipped. A widget that is newer than the file gets its default.
     """
     saved = node["widgets_values"]
     if isinstance(saved, Mapping):
@@ -62,7 +62,7 @@ def read_widgets(node: Mapping[str, Any], info: Mapping[str, Any]) -> Widgets:
     values = _without_forced(saved, info)
     reader = Reader(values, _before_switches(info))
     connected = {slot["name"] for slot in node["inputs"] if "widget" in slot}
-    for place, group in enumerate(groups(info)):
+    for index, group in enumerate(groups(info)):
         uploads = False
         for name, spec in group:
             if widget_type(spec) in UNSAVED:
@@ -71,12 +71,12 @@ def read_widgets(node: Mapping[str, Any], info: Mapping[str, Any]) -> Widgets:
                 reader.take_drawn(name)
             elif is_widget(spec) or (name in connected and not options(spec).get("forceInput")):
                 reader.take(name, spec)
-                uploads = uploads or (place == 0 and has_upload(spec))  # there is no button for optional ones
+                uploads = uploads or (index == 0 and has_upload(spec))  # there is no button for optional ones
         if uploads:
             reader.skip()
     widgets = reader.widgets
     if len(values) < len(saved):
-        widgets.places.clear()
+        widgets.positions.clear()
     found, left = undeclared.take(node, reader.rest())
     widgets.found |= found
     widgets.left = [value for value in left if value not in EMPTY]
@@ -84,8 +84,7 @@ def read_widgets(node: Mapping[str, Any], info: Mapping[str, Any]) -> Widgets:
 
 
 def _read_named(saved: Mapping[str, Any], info: Mapping[str, Any]) -> Widgets:
-    """Some packs save their values by name, with those of their previews among them. A widget newer than the file gets
-    its default here too."""
+    """As `read_widgets`, for packs that save values by name, with those of previews among them."""
     specs = [entry for group in groups(info) for entry in group]
     widgets = Widgets()
     for name, spec in specs:
@@ -94,7 +93,7 @@ def _read_named(saved: Mapping[str, Any], info: Mapping[str, Any]) -> Widgets:
             _take_named(inner, inner_spec, saved, widgets)
     inside = {name: saved[name] for name, _ in all_specs(info) if name in saved and name not in widgets.found}
     widgets.found |= inside
-    widgets.places |= {name: name for name in inside}
+    widgets.positions |= {name: name for name in inside}
     left = {name: value for name, value in saved.items() if name not in widgets.found and value not in EMPTY}
     left = {name: value for name, value in left.items() if not SHOWN.fullmatch(name)}
     widgets.left = [left] if left else []
@@ -104,24 +103,25 @@ def _read_named(saved: Mapping[str, Any], info: Mapping[str, Any]) -> Widgets:
 def _take_named(name: str, spec: Spec, saved: Mapping[str, Any], widgets: Widgets) -> None:
     if name in saved:
         widgets.found[name] = as_opened(saved[name], spec)
-        widgets.places[name] = name
+        widgets.positions[name] = name
     elif is_widget(spec) and (value := default(spec)) is not None:
         widgets.found[name] = value
 
 
 def as_opened(value: Any, spec: Spec) -> Any:
-    """A saved value as the frontend shows it: a combo that has none takes its first choice."""
+    """A saved value as the frontend shows it: a combo without a value shows its first choice."""
     return choices(spec)[0] if value is None and is_combo(spec) and choices(spec) else value
 
 
 def _before_switches(info: Mapping[str, Any]) -> set[str]:
-    """The widgets that a switch of the node's own stands behind."""
+    """The widgets that are followed by one of the node's own switches."""
     specs = [(name, spec) for group in groups(info) for name, spec in group if is_widget(spec)]
     return {name for (name, _), (_, spec) in pairwise(specs) if widget_type(spec) == BOOLEAN}
 
 
 def _without_forced(saved: list[Any], info: Mapping[str, Any]) -> list[Any]:
-    """Files from before an input lost its widget have a value for it: seen by their number, as the frontend sees it."""
+    """Drop values of inputs that have lost their widget since; detected by the number of values, as the frontend
+    does."""
     forced: list[bool] = []
     for group in groups(info):
         specs = [spec for _, spec in group if is_widget(spec) or options(spec).get("forceInput")]
@@ -137,12 +137,12 @@ def _without_forced(saved: list[Any], info: Mapping[str, Any]) -> list[Any]:
 
 
 def value_for_prompt(value: Any) -> Any:
-    """A list is wrapped: the server would take one of two for a link."""
+    """A value for a prompt; lists are wrapped, since the server would take a list of two for a link."""
     return {"__value__": value} if isinstance(value, list) else value
 
 
 class Reader:
-    """Hands out the saved values one after the other. before_switches: widgets that a switch stands behind."""
+    """Assigns the saved values to widgets, in order. before_switches: widgets that are followed by a switch."""
 
     def __init__(self, saved: list[Any], before_switches: set[str]):
         self._saved = saved
@@ -151,10 +151,10 @@ class Reader:
         self.widgets = Widgets()
 
     def take(self, name: str, spec: Spec) -> None:
-        """Takes the value of this widget, and of those it brings with it."""
+        """Read the value of a widget, and those of the widgets that it adds."""
         if self._next < len(self._saved):
             self.widgets.found[name] = as_opened(self._saved[self._next], spec)
-            self.widgets.places[name] = self._next
+            self.widgets.positions[name] = self._next
         elif (value := default(spec)) is not None:
             self.widgets.found[name] = value
         self._next += 1
@@ -168,7 +168,7 @@ class Reader:
             self._skip_control(name, spec)
 
     def take_drawn(self, name: str) -> None:
-        """What only a browser draws: buttons stand before it."""
+        """Read a browser-only widget, which comes after its buttons."""
         while self._next < len(self._saved) and self._saved[self._next] in BUTTONS:
             self._next += 1
         if self._next < len(self._saved):
@@ -182,7 +182,7 @@ class Reader:
         return [value for value in self._saved[self._next :] if value not in BUTTONS]
 
     def _take_chosen(self, name: str, spec: Spec) -> None:
-        """The inputs of the chosen option of a dynamic combo, named "combo.input"."""
+        """Read the inputs of the chosen option of a dynamic combo, named "combo.input"."""
         for option in options(spec)["options"]:
             if option["key"] == self.widgets.found.get(name):
                 for group in groups({"input": option["inputs"]}):
@@ -191,8 +191,8 @@ class Reader:
                             self.take(f"{name}.{inner}", inner_spec)
 
     def _skip_control(self, name: str, spec: Spec) -> None:
-        """A file written without a browser may lack the control; a combo's has a filter text behind it. The oldest
-        files, ComfyUI's first default graph among them, have true or false there."""
+        """Skip the value of "control after generate". Files written without a browser may lack it; that of a combo is
+        followed by a filter text; the oldest files, such as ComfyUI's first default graph, have true or false."""
         value = self._saved[self._next] if self._next < len(self._saved) else None
         if value in AFTER_GENERATE or (isinstance(value, bool) and name not in self._before_switches):
             self._next += 2 if is_combo(spec) else 1

@@ -1,4 +1,4 @@
-"""A workflow as the frontend saves it -> the prompt that the server's /prompt route takes, and overrides of inputs."""
+"""Converts a workflow as the frontend saves it to a prompt for the server's route /prompt, and overrides inputs."""
 
 import random
 import re
@@ -10,7 +10,7 @@ from typing import Any
 from . import saved
 from .dynamic_prompts import SEEDS, make_choices
 from .everywhere import link_everywhere
-from .graph import Graph, Place
+from .graph import Graph, SharedData
 from .replacements import fill_in
 from .roles import EVERYWHERES, GROUP_NODE, NOTES, UNKNOWN, Roles
 from .specs import all_specs
@@ -26,7 +26,7 @@ SHOWN = 200  # characters of a saved value in a note
 
 @dataclass(frozen=True)
 class Converted:
-    """A prompt, and what a person is to be told about it. `choices`: of texts with choices, by node and input."""
+    """A prompt, and messages about it for the user. `choices`: messages on resolved choices, by node and input."""
 
     prompt: Prompt
     notes: list[str] = field(default_factory=list)
@@ -34,26 +34,25 @@ class Converted:
 
 
 def to_prompt(workflow: Mapping[str, Any], object_info: Mapping[str, Any]) -> Prompt:
-    """See `convert`."""
+    """The prompt of `convert`."""
     return convert(workflow, object_info).prompt
 
 
 def convert(workflow: Mapping[str, Any], object_info: Mapping[str, Any], seed: int | None = None) -> Converted:
-    """Converts a saved workflow (schema 0.4 or 1) with the server's /object_info; a prompt is returned without what is
-    no node.
+    """Convert a saved workflow (schema 0.4 or 1) by the server's /object_info. A prompt is returned as it is, without
+    entries that are no nodes.
 
-    Muted nodes vanish with the links from them, bypassed nodes pass their input of the same type on, reroutes,
-    primitive nodes and names that are set and got are followed, notes are left out, subgraphs expanded, and links that
-    cg-use-everywhere has saved are drawn. Words in names of files are filled in, and texts with choices are resolved
-    with the seed, a random one by default; those of a prompt have been. Raises WorkflowError on a node that the server
-    does not have, and if none is to run.
+    Muted nodes and their links are dropped; bypassed nodes pass on an input of the same type; reroutes, primitives and
+    set and get nodes are resolved; notes are dropped; subgraphs are expanded; links saved by cg-use-everywhere are
+    added. Placeholders in file names are filled in, and choices in texts are made with `seed` (random by default).
+    Raises WorkflowError for a node that the server does not have, and if there is nothing to run.
     """
     if "nodes" not in workflow:
         return Converted(entries_of(workflow, object_info))
     graph = open_graph(workflow, object_info)
     prompt = {number: entry_of(number, inner, node) for number, inner, node in graph.executed()}
     if not prompt:
-        for node in (node for node in graph.content["nodes"] if graph.place.roles.of(node) == UNKNOWN):
+        for node in (node for node in graph.content["nodes"] if graph.shared.roles.of(node) == UNKNOWN):
             check_known(node["id"], node["type"], object_info)
         raise WorkflowError(
             f"Of the {len(graph.nodes)} nodes of the workflow none is to run: they are muted, bypassed or notes. Open "
@@ -62,21 +61,21 @@ def convert(workflow: Mapping[str, Any], object_info: Mapping[str, Any], seed: i
     check_order(prompt)
     fill_in(prompt, graph)
     choices = make_choices(prompt, object_info, random.randrange(SEEDS) if seed is None else seed)
-    return Converted(prompt, graph.place.notes, choices)
+    return Converted(prompt, graph.shared.notes, choices)
 
 
 def open_graph(workflow: Mapping[str, Any], object_info: Mapping[str, Any]) -> Graph:
-    """A saved workflow with its links drawn. Raises WorkflowError for what is damaged in it."""
+    """A saved workflow as a Graph, with cg-use-everywhere's links. Raises WorkflowError for a malformed one."""
     top, definitions = saved.graph(workflow), saved.definitions(workflow)
     graphs = [top, *definitions.values()]
     roles = Roles((node for graph in graphs for node in graph["nodes"]), object_info)
     for graph in graphs:
         link_everywhere(graph, roles, object_info)
-    return Graph(top, Place(definitions, object_info, roles))
+    return Graph(top, SharedData(definitions, object_info, roles))
 
 
 def entries_of(prompt: Mapping[str, Any], object_info: Mapping[str, Any]) -> Prompt:
-    """The nodes of an API prompt, without notes and remarks among them."""
+    """The nodes of an API prompt, without other entries such as notes."""
     entries = {node: entry for node, entry in prompt.items() if isinstance(entry, Mapping) and NODE & entry.keys()}
     found = {}
     for node, entry in entries.items():
@@ -93,14 +92,14 @@ def entries_of(prompt: Mapping[str, Any], object_info: Mapping[str, Any]) -> Pro
 
 
 def meta(saved_meta: Any) -> dict[str, Any]:
-    """What a prompt says of a node for people; null there, or a title that is no text, is none."""
+    """A node's `_meta` in a prompt, without malformed values."""
     found = saved_meta if isinstance(saved_meta, Mapping) else {}
     return {key: value for key, value in found.items() if key != "title" or isinstance(value, str)}
 
 
 def entry_of(number: str, graph: Graph, node: Mapping[str, Any]) -> dict[str, Any]:
-    """One node's entry in the prompt."""
-    info = graph.place.object_info
+    """A node's entry in the prompt."""
+    info = graph.shared.object_info
     check_known(number, node["type"], info)
     title = node["title"] or info[node["type"]].get("display_name") or node["type"]
     inputs = graph.widget_values(node)
@@ -111,7 +110,7 @@ def entry_of(number: str, graph: Graph, node: Mapping[str, Any]) -> dict[str, An
     left = graph.widgets(node).left
     if left:
         values = ", ".join(f"{value!r:.{SHOWN}}" for value in left)
-        graph.place.tell(f"{called(node, graph.path)} has saved values that none of its inputs takes: {values}")
+        graph.shared.tell(f"{called(node, graph.path)} has saved values that none of its inputs takes: {values}")
     return {"class_type": node["type"], "inputs": inputs, "_meta": {"title": title}}
 
 
@@ -131,7 +130,7 @@ def check_known(node: Any, kind: str, object_info: Mapping[str, Any]) -> None:
 
 
 def check_order(prompt: Prompt) -> None:
-    """Raises WorkflowError for nodes that wait for each other."""
+    """Raises WorkflowError for a cycle of nodes."""
     links = {node: [v[0] for v in entry["inputs"].values() if is_link(v, prompt)] for node, entry in prompt.items()}
     try:
         TopologicalSorter(links).prepare()
@@ -145,10 +144,8 @@ def is_link(value: Any, prompt: Prompt) -> bool:
 
 
 def override(prompt: Prompt, settings: Mapping[str, Any], object_info: Mapping[str, Any]) -> Prompt:
-    """A copy of the prompt with inputs replaced. A key is NODE.INPUT, NODE an id, a title or a class that is unique.
-
-    Raises WorkflowError when no node or several fit, or the node has no such input.
-    """
+    """A copy of the prompt with inputs replaced. settings: "NODE.INPUT" -> value, NODE being a unique id, title or
+    class. Raises WorkflowError if no node or several match, or the node has no such input."""
     changed = {node: {**entry, "inputs": dict(entry["inputs"])} for node, entry in prompt.items()}
     for key, value in settings.items():
         node, name = find_input(changed, key)
@@ -158,7 +155,7 @@ def override(prompt: Prompt, settings: Mapping[str, Any], object_info: Mapping[s
 
 
 def check_input(key: str, entry: Mapping[str, Any], name: str, object_info: Mapping[str, Any]) -> None:
-    """Raises WorkflowError, with the names there are, if a node of the prompt has no such input."""
+    """Raises WorkflowError, which lists the inputs, if a node of the prompt has no such input."""
     known = {*entry["inputs"], *dict(all_specs(object_info[entry["class_type"]]))}
     if name not in known:
         found = ", ".join(sorted(known))
@@ -166,8 +163,8 @@ def check_input(key: str, entry: Mapping[str, Any], name: str, object_info: Mapp
 
 
 def find_input(prompt: Prompt, key: str) -> tuple[str, str]:
-    """(node id, input name) of NODE.INPUT; both titles and input names may hold dots."""
-    for dot in (place for place, character in enumerate(key) if character == "."):
+    """(node id, input name) of a key NODE.INPUT; both titles and input names may contain dots."""
+    for dot in (index for index, character in enumerate(key) if character == "."):
         name = key[:dot]
         found = [name] if name in prompt else [node for node, entry in prompt.items() if name in names(entry)]
         if len(found) == 1:
