@@ -1,4 +1,4 @@
-"""What a user drags. Thin: every node names its inputs and calls the loaders."""
+"""ComfyUI nodes. A node only declares its inputs and calls the other packages."""
 
 from comfy_api.latest import ComfyExtension
 
@@ -17,7 +17,7 @@ from .sampler_patch import SamplerPatch, StepReportNode
 from .save import SaveQuantizedCLIP, SaveQuantizedModel
 from .scheme import QuantizationScheme
 
-# id, as in the node's schema -> node; tools that read a pack without running it look for this name
+# node id -> node; tools that read a pack without running it look for this name
 NODE_CLASS_MAPPINGS = {
     "X2VLoadDiT": LoadDiT,
     "X2VLoadT5": LoadT5,

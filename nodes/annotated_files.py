@@ -1,4 +1,4 @@
-"""Files in ComfyUI's input, output and temp folders, by the names that core has for them."""
+"""Files in ComfyUI's input, output and temp folders, by core's annotated names."""
 
 import os
 from pathlib import Path
@@ -7,14 +7,14 @@ import folder_paths
 
 
 def annotated_path(name: str) -> Path | None:
-    """The file that "NAME", "NAME [output]" or "NAME [temp]" means, links followed; None for one that is not there and
-    for all that lies outside of the folder, whatever is there. Core itself looks at that from 0.27 on."""
+    """The file for "NAME", "NAME [output]" or "NAME [temp]", symbolic links resolved; None if it does not exist or lies
+    outside the folder, which core itself checks from 0.27 on."""
     plain, folder = folder_paths.annotated_filepath(name)
     return inside(folder or folder_paths.get_input_directory(), plain)
 
 
 def inside(folder: str | Path, name: str | Path) -> Path | None:
-    """The file `name` of a folder, links followed; None if there is none, or it lies elsewhere."""
+    """The file `name` in a folder, symbolic links resolved; None if it does not exist or lies outside."""
     if "\0" in str(name):
         return None
     path = Path(os.path.realpath(os.path.join(folder, name)))

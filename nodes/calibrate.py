@@ -1,4 +1,4 @@
-"""Calibrate, Finish Calibration and Load Calibration: what smoothing in Quantize Model goes by."""
+"""Calibrate, Finish Calibration and Load Calibration: record, save and load calibrations for smoothing."""
 
 from pathlib import Path
 
@@ -85,7 +85,7 @@ class FinishCalibration(io.ComfyNode):
 
 
 def _save(calibration: Calibration, filename_prefix: str) -> dict[str, str]:
-    """Into ComfyUI's output folder, numbered as core numbers what it saves -> where it is, as core tells it."""
+    """Save to ComfyUI's output folder, with core's numbering. Returns what core tells clients of the file."""
     target = numbered(filename_prefix, ".safetensors")
     calibration.save(target)
     folder, _, name = below_output(target).rpartition("/")
@@ -93,7 +93,7 @@ def _save(calibration: Calibration, filename_prefix: str) -> dict[str, str]:
 
 
 def calibration_names() -> list[str]:
-    """What users have saved and what they have brought, as core names files of its output and input folders."""
+    """Annotated names of the calibrations in ComfyUI's output and input folders."""
     roots = {" [output]": folder_paths.get_output_directory(), "": folder_paths.get_input_directory()}
     return [
         f"{file.relative_to(root).as_posix()}{ending}"
@@ -124,8 +124,8 @@ class LoadCalibration(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, calibration_name):
-        """Core checks the list itself unless this takes the input: a file elsewhere in those folders is fine too. It is
-        None while a link gives it."""
+        """Accepts files that are not in the list too, but in those folders: core does not check an input that this
+        method takes. The value is None if the input has a link."""
         if calibration_name is None or annotated_path(calibration_name):
             return True
         return _missing(calibration_name)

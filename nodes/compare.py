@@ -1,4 +1,4 @@
-"""Compare: two forms of a model with the same noise and conditioning."""
+"""Compare Models: two forms of a model with the same noise and conditioning."""
 
 import comfy.samplers
 import comfy.utils
@@ -108,7 +108,7 @@ class Compare(io.ComfyNode):
 
 
 def _ticker(model):
-    """The node's progress over both models, with core's preview."""
+    """A callback for the node's progress over both models, with core's preview."""
     bar = comfy.utils.ProgressBar(1)
     previewer = latent_preview.get_previewer(model.load_device, model.model.latent_format)
 

@@ -1,4 +1,4 @@
-"""Load Wan 2.2 Experts: two MODELs that make room for each other."""
+"""Load Wan 2.2 Experts: the two experts as MODELs that make room for each other."""
 
 from pathlib import PurePath
 
@@ -17,7 +17,7 @@ KIND = "diffusion_models"
 
 
 def pair_folders() -> list[str]:
-    """Folders that have both experts' sub-folders, as "name/"."""
+    """Folders with the sub-folders of both experts, as "name/"."""
     parents: dict[str, set[str]] = {}
     for name in model_names(KIND):
         parts = PurePath(name).parts
@@ -28,7 +28,7 @@ def pair_folders() -> list[str]:
 
 
 def expert_names(high_noise: str, low_noise: str) -> tuple[str, str]:
-    """Names from `model_names` of the two experts that the node's values mean. Raises FileNotFoundError."""
+    """(high, low): names from `model_names` for the node's values. Raises FileNotFoundError."""
     if high_noise in pair_folders():
         return _in_folder(high_noise, HIGH), _in_folder(high_noise, LOW) if low_noise == AUTO else low_noise
     if low_noise != AUTO:

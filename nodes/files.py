@@ -1,4 +1,4 @@
-"""Model files and model folders as a user picks them: names inside core's model folders, never paths."""
+"""Names of model files and folders for the nodes' lists: relative to core's model folders, never paths."""
 
 import os
 from pathlib import Path
@@ -10,8 +10,7 @@ from ..loading.tokenizer import SPIECE
 
 
 def model_names(kind: str) -> list[str]:
-    """Names in core's folder `kind` ("diffusion_models", ...): single files, and folders as "name/" in place of their
-    parts."""
+    """Names in core's folder `kind` ("diffusion_models", ...): single files, and folders of shards as "name/"."""
     parts: dict[Path, set[str]] = {}
     names: dict[str, None] = {}
     for name in folder_paths.get_filename_list(kind):
@@ -40,15 +39,15 @@ def model_path(kind: str, name: str) -> str:
 
 
 def fingerprint(kind: str, name: str) -> str:
-    """Changes when the file, or a file of the folder, is replaced: core then runs the loader again."""
+    """A text that changes when the file, or a file in the folder, is replaced, so that core runs the loader again."""
     path = Path(model_path(kind, name))
     files = sorted(path.glob("*")) if path.is_dir() else [path]
     return "|".join(f"{f.name}:{f.stat().st_size}:{f.stat().st_mtime_ns}" for f in files)
 
 
 def tokenizer_names() -> list[str]:
-    """Under core's text encoder folders: sentencepiece files (*.model), folders with a spiece.model as "name/", and
-    text encoder files that may carry one."""
+    """Names in core's text encoder folders: sentencepiece files (*.model), folders with a spiece.model as "name/", and
+    text encoder files, which may contain one."""
     found: dict[str, None] = {}
     for root in map(Path, folder_paths.get_folder_paths("text_encoders")):
         for file in sorted(root.rglob("*.model")):
@@ -66,5 +65,5 @@ def tokenizer_path(name: str) -> str:
             f"There is no tokenizer {name!r} in ComfyUI's text_encoders folder. Refresh and pick one."
         )
     roots = folder_paths.get_folder_paths("text_encoders")
-    # a link to nothing is in the list, and for the loader to refuse
+    # core lists broken links too; the loader refuses them
     return next(path for path in (os.path.join(root, name) for root in roots) if os.path.lexists(path))

@@ -23,7 +23,7 @@ INDEX = ".index.json"
 
 
 def model_folders() -> list[str]:
-    """Folders below models/diffusion_models that have a model in them or further down, as "name/"."""
+    """Folders below models/diffusion_models with a model in them or in their sub-folders, as "name/"."""
     found: dict[str, None] = {}
     for name in model_names(DIFFUSION_MODELS):
         path = PurePath(name)
@@ -44,12 +44,12 @@ def folder_path(name: str) -> Path | None:
 
 
 def _existing(name: str) -> Path:
-    """The full path of one of `model_folders`, which is not asked again: it looks at every model."""
+    """The full path of a known model folder, without calling `model_folders` again, which opens every model."""
     return next(folder for root in _roots(DIFFUSION_MODELS) if (folder := root / name).is_dir())
 
 
 def config_files() -> dict[str, Path]:
-    """What the node calls a JSON -> the file: those in ComfyUI's input folder and in the model folders."""
+    """Name in the node's list -> JSON file, from ComfyUI's input folder and the model folders."""
     return {name: path for name, path in _json_files() if not name.endswith(INDEX) and path.is_file()}
 
 
@@ -72,7 +72,7 @@ def search_paths(model_folder: str) -> SearchPaths:
 
 
 def config_of(config: str, text: str):
-    """The configuration that the node's values mean. Raises ConfigError or FileNotFoundError."""
+    """The configuration for the node's values. Raises ConfigError or FileNotFoundError."""
     if config == PASTED:
         return read_config(text, "The pasted configuration")
     files = config_files()

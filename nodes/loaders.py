@@ -1,4 +1,4 @@
-"""The three loaders: what comes out are core's own MODEL, CLIP and CLIP_VISION."""
+"""The three loaders, whose outputs are core's own MODEL, CLIP and CLIP_VISION."""
 
 import folder_paths
 from comfy_api.latest import io

@@ -1,4 +1,4 @@
-"""Load LoRA: in any spelling, on any format, merged or beside the weights, and a report of what it did."""
+"""Load LoRA: any key format on any weight format, merged or beside the weights, with a report."""
 
 from pathlib import Path
 

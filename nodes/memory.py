@@ -58,7 +58,7 @@ class MemoryReport(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, **inputs):
-        """Core asks for it before it runs the first node of a prompt, which is when the peaks are to begin."""
+        """Resets the peaks: core calls this before it runs the first node of a prompt."""
         _peaks.begin(get_executing_context().prompt_id)
         return float("nan")
 
@@ -81,6 +81,6 @@ class MemoryReport(io.ComfyNode):
 
 
 def _title(patcher) -> str:
-    """The file of a model of ours, else what ComfyUI calls the model."""
+    """The file name of a model of ours, else ComfyUI's name of the model."""
     plan = getattr(patcher.model, "x2v_plan", None)
     return plan.title if plan else type(patcher.model).__name__

@@ -1,4 +1,4 @@
-"""Offload Control: where weights wait while they are not computed with."""
+"""Offload Control: where weights are while they are not computed with."""
 
 from comfy_api.latest import io
 
@@ -7,12 +7,12 @@ from ..runtime.offload.apply import offloaded
 from .scheme import CATEGORY
 
 OffloadType = io.Custom("X2V_OFFLOAD")
-# the widget's word for no limit
+# the widget's value for no limit
 NO_BUDGET = 0.0
 
 
 def offload_input():
-    """Of the loaders."""
+    """The loaders' input for the settings."""
     return OffloadType.Input("offload", optional=True, tooltip="From Offload Control. Left open: ComfyUI decides.")
 
 

@@ -1,4 +1,4 @@
-"""Quantize Model and Quantize CLIP: what another loader has loaded, with its linear layers quantized."""
+"""Quantize Model and Quantize CLIP: quantize the linear layers of a model from any loader."""
 
 from comfy_api.latest import io
 
@@ -65,7 +65,7 @@ def _smoothing_inputs():
 
 
 def _check_lines(layers: str | None):
-    """The lines of the input, None while a link gives them."""
+    """True, or what is wrong with the lines; `layers` is None if the input has a link."""
     try:
         parse_overrides(layers or "")
     except RuleError as error:

@@ -33,7 +33,7 @@ class KernelReport(io.ComfyNode):
             "T5": clip.cond_stage_model if clip is not None else None,
             "CLIP": clip_vision.model if clip_vision is not None else None,
         }
-        # the models first: the node shows a dozen lines, the rest is scrolled to
+        # models first: the node shows only a dozen lines without scrolling
         lines = []
         for name, module in models.items():
             if module is not None:

@@ -1,4 +1,4 @@
-"""Quantized Sampler Patch and Step Report: what can be switched on while a sampler runs."""
+"""Quantized Sampler Patch and Step Report: options for the sampling of quantized models."""
 
 from comfy_api.latest import io
 from server import PromptServer

@@ -1,4 +1,4 @@
-"""Save Quantized Model and Save Quantized CLIP: to a file that LightX2V, ComfyUI or this pack reads."""
+"""Save Quantized Model and Save Quantized CLIP: write files for LightX2V, ComfyUI or this pack."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -36,8 +36,8 @@ def _where_inputs(prefix: str):
 def _saved(
     filename_prefix: str, ending: str, dialect: str, save: Callable[[Path, Progress], int], left_out: Sequence[str]
 ):
-    """What a node shows after save(target, progress), numbered as core numbers what it saves. left_out: what is set on
-    the model and in no file."""
+    """Call save(target, progress) with core's numbering and return what the node shows. left_out: settings on the model
+    that the file does not contain."""
     target = numbered(filename_prefix, ending)
     bar = comfy.utils.ProgressBar(1)
     written = save(target, lambda done, total: bar.update_absolute(done, total))
@@ -54,7 +54,7 @@ def _left_out(names: Sequence[str]) -> str:
 
 
 def _not_read_here(dialect: str) -> str:
-    """What the ComfyUI that runs here cannot read of a file in its own dialect."""
+    """A note on layers in ComfyUI's dialect that the ComfyUI running here cannot read."""
     if dialect != COMFYUI or reads_int8():
         return ""
     return "\nThis ComfyUI's own loaders read no int8 layers; those of 0.27 and newer do, and this pack's."

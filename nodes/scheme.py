@@ -47,8 +47,8 @@ class QuantizationScheme(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, dit, t5, clip):
-        """Core checks the lists itself unless this takes the inputs: an alias or an old mm_type name is fine too. One
-        is None while a link gives it."""
+        """Accepts aliases and old mm_type names too: core does not check inputs that this method takes. A value is None
+        if the input has a link."""
         for name, component in ((dit, DIT), (t5, T5), (clip, CLIP)):
             try:
                 resolve(AUTO if name is None else name, component)
