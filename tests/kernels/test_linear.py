@@ -1,5 +1,7 @@
 """Every kernel that runs here against the float32 reference: formats x kernels x shapes x dtypes."""
 
+import functools
+
 import pytest
 import torch
 from recorded import Recorded
@@ -13,6 +15,7 @@ from x2v_quant.kernels.machine import default_device, describe
 from x2v_quant.kernels.reference import reference
 
 DEVICE = default_device()
+MACHINE = describe(DEVICE)
 # (M, N, K): one row, no row, odd tails, wide, tall, whole blocks of 128
 SHAPES = [(1, 16, 16), (0, 64, 128), (17, 33, 70), (33, 515, 64), (300, 48, 257), (64, 64, 128), (9, 320, 384)]
 SHAPES.append((40, 48, 4096))  # the widest group that is rotated
@@ -27,7 +30,7 @@ CASES = [
     pytest.param(kernel, name, id=f"{kernel.name}-{name}-{i}")
     for i, kernel in enumerate(KERNELS)
     for name in kernel.formats
-    if kernel.requires.unmet(describe(DEVICE), None) is None
+    if kernel.requires.unmet(MACHINE, None) is None
 ]
 
 
@@ -35,24 +38,37 @@ def str_of(value):
     return value if isinstance(value, str) else value.name
 
 
-def skip_unless_it_fits(kernel, shape, dtype):
-    reason = kernel.requires.unmet(describe(DEVICE), shape, dtype)
-    if reason:
-        pytest.skip(reason)
-
-
-def layer(format_name, n, k, seed=0):
-    """Weight and bias; skips where the format cannot hold an [n, k] weight, with its own words."""
-    generator = torch.Generator().manual_seed(seed)
+@functools.cache
+def layer(format_name, n, k):
+    """Weight [n, k] and bias, which no test changes. Raises ValueError where the format cannot hold such a weight."""
+    generator = torch.Generator().manual_seed(0)
     w = torch.randn((n, k), generator=generator) * torch.linspace(0.1, 2, n).view(-1, 1)
     extra = {"input_scale": torch.tensor([INPUT_SCALE])} if format_name == "fp8-tensor" else {}
     if FORMATS[format_name].smooth:
         extra = {"pre_quant_scale": torch.tensor(PRE_QUANT_SCALES).repeat(k)[:k]}
-    try:
-        tensor = FORMATS[format_name].quantize(w, torch.float32, **extra)
-    except ValueError as error:
-        pytest.skip(str(error))
+    tensor = FORMATS[format_name].quantize(w, torch.float32, **extra)
     return tensor.to(DEVICE), torch.randn(n, generator=generator).to(DEVICE)
+
+
+def fits(kernel, format_name, n, k, dtype):
+    """Whether the kernel runs here for such a weight, and the format can hold one."""
+    if kernel.requires.unmet(MACHINE, (n, k), dtype) is not None:
+        return False
+    try:
+        layer(format_name, n, k)
+    except ValueError:
+        return False
+    return True
+
+
+def that_fit(n, k):
+    """Of CASES, in the dtype that a kernel is used with first."""
+    return [case for case in CASES if fits(*case.values, n, k, usual_dtype(case.values[0]))]
+
+
+def width(format_name, least):
+    """Columns that the format can hold: `least`, or the group that it rotates, if that is wider."""
+    return max(least, FORMATS[format_name].settings.get("convrot_groupsize", 1))
 
 
 def usual_dtype(kernel):
@@ -67,12 +83,18 @@ def activations(m, k, dtype):
     return x.to(dtype).to(DEVICE)
 
 
-@pytest.mark.parametrize("kernel,format_name", CASES)
-@pytest.mark.parametrize("m,n,k", SHAPES)
-@pytest.mark.parametrize("dtype", ROUNDING, ids=str)
+@pytest.mark.parametrize(
+    "kernel,format_name,m,n,k,dtype",
+    [
+        pytest.param(*case.values, m, n, k, dtype, id=f"{case.id}-{m}-{n}-{k}-{dtype}")
+        for case in CASES
+        for m, n, k in SHAPES
+        for dtype in ROUNDING
+        if fits(*case.values, n, k, dtype)
+    ],
+)
 @pytest.mark.parametrize("with_bias", [True, False], ids=["bias", "no-bias"])
 def test_kernel_equals_reference(kernel, format_name, m, n, k, dtype, with_bias):
-    skip_unless_it_fits(kernel, (n, k), dtype)
     weight, bias = layer(format_name, n, k)
     bias = bias if with_bias else None
     x = activations(m, k, dtype)
@@ -87,13 +109,12 @@ def test_kernel_equals_reference(kernel, format_name, m, n, k, dtype, with_bias)
     assert (y.float() - expected).abs().max() <= slack * ROUNDING[dtype] * expected.abs().max()
 
 
-LARGE = [case for case in CASES if case.values[0].name not in ("dequant", "reference")]
+LARGE = [case for case in that_fit(2304, 1024) if case.values[0].name not in ("dequant", "reference")]
 
 
 @pytest.mark.parametrize("kernel,format_name", LARGE)
 def test_many_tokens_and_channels_take_several_passes(kernel, format_name):
     dtype = usual_dtype(kernel)
-    skip_unless_it_fits(kernel, (2304, 1024), dtype)
     weight, bias = layer(format_name, 2304, 1024)
     x = activations(2100, 1024, dtype)
     y = kernel.linear(x, weight._qdata, weight._params, bias)
@@ -101,10 +122,9 @@ def test_many_tokens_and_channels_take_several_passes(kernel, format_name):
     assert (y.float() - expected).norm() <= 0.02 * expected.norm()
 
 
-@pytest.mark.parametrize("kernel,format_name", CASES)
+@pytest.mark.parametrize("kernel,format_name", that_fit(256, 128))
 def test_kernel_takes_strided_activations(kernel, format_name):
     dtype = usual_dtype(kernel)
-    skip_unless_it_fits(kernel, (256, 128), dtype)
     weight, bias = layer(format_name, 256, 128)
     x = activations(128, 40, dtype).t()
     assert not x.is_contiguous()
@@ -115,19 +135,18 @@ def test_kernel_takes_strided_activations(kernel, format_name):
 @pytest.mark.parametrize("kernel,format_name", [(k, name) for k in KERNELS for name in k.formats], ids=str_of)
 def test_no_tokens_give_no_rows(kernel, format_name):
     """On any machine: neither a GPU nor a library is asked."""
-    weight, bias = layer(format_name, 128, 256)
-    dtype = usual_dtype(kernel)
-    y = kernel.linear(activations(0, 256, dtype), weight._qdata, weight._params, bias)
+    k, dtype = width(format_name, 256), usual_dtype(kernel)
+    weight, bias = layer(format_name, 128, k)
+    y = kernel.linear(activations(0, k, dtype), weight._qdata, weight._params, bias)
     assert (y.shape, y.dtype) == ((0, 128), dtype)
 
 
 BY_CHANNEL = ("fp8-channel", "int8-channel", "fp8-reduced")
 
 
-@pytest.mark.parametrize("kernel,format_name", [case for case in CASES if case.values[1] in BY_CHANNEL])
+@pytest.mark.parametrize("kernel,format_name", [case for case in that_fit(128, 64) if case.values[1] in BY_CHANNEL])
 def test_kernel_takes_a_part_of_the_channels(kernel, format_name):
     dtype = usual_dtype(kernel)
-    skip_unless_it_fits(kernel, (128, 64), dtype)
     weight, bias = layer(format_name, 384, 64)
     params = type(weight._params)(weight._params.scale[128:256], torch.float32, (128, 64))
     x = activations(40, 64, dtype)
@@ -140,8 +159,9 @@ def test_kernel_takes_a_part_of_the_channels(kernel, format_name):
 @pytest.mark.parametrize("activation", ["own", "float"])
 def test_reference_is_what_it_says(format_name, activation):
     """The yardstick itself, against the product in float64; tests/kernels/test_activation.py has the activations."""
-    weight, bias = layer(format_name, 64, 128)
-    x = activations(5, 128, torch.float32)
+    k = width(format_name, 128)
+    weight, bias = layer(format_name, 64, k)
+    x = activations(5, k, torch.float32)
     activation = FORMATS[format_name].activation if activation == "own" else activation
     parts = FORMATS[format_name].parts(weight._qdata, weight._params)
     seen = SIMULATED[activation](x, dict(zip(FORMATS[format_name].tensors, parts, strict=True)))
@@ -165,8 +185,9 @@ def test_int8_accumulates_exactly():
 
 @pytest.mark.parametrize("kernel,format_name", CASES)
 def test_ops_are_well_behaved(kernel, format_name):
-    weight, bias = layer(format_name, 128, 256)
-    x = activations(33, 256, usual_dtype(kernel))
+    k = width(format_name, 256)
+    weight, bias = layer(format_name, 128, k)
+    x = activations(33, k, usual_dtype(kernel))
     with Recorded() as recorded:
         kernel.linear(x, weight._qdata, weight._params, bias)
     assert [function._schema.name for function, _ in recorded.calls] == ["x2v_quant::linear"]
@@ -179,14 +200,15 @@ def test_ops_are_well_behaved(kernel, format_name):
 @pytest.mark.parametrize("kernel,format_name", [(k, name) for k in KERNELS for name in k.formats], ids=str_of)
 def test_every_kernel_can_be_traced_anywhere(kernel, format_name):
     """The fake implementations of all ops, those of libraries and GPUs that are not here among them."""
-    weight, bias = layer(format_name, 128, 256)
+    k = width(format_name, 256)
+    weight, bias = layer(format_name, 128, k)
     mode = FakeTensorMode()
     tensors = {n: mode.from_tensor(t) for n, t in zip(FORMATS[format_name].tensors, stored(weight), strict=True)}
-    x = mode.from_tensor(activations(33, 256, usual_dtype(kernel)))
+    x = mode.from_tensor(activations(33, k, usual_dtype(kernel)))
     params = type(weight._params)(
         **{name: tensors[name] for name in FORMATS[format_name].tensors[1:]},
         orig_dtype=x.dtype,
-        orig_shape=(128, 256),
+        orig_shape=(128, k),
     )
     with mode:
         y = kernel.linear(x, tensors["codes"], params, mode.from_tensor(bias))

@@ -103,6 +103,7 @@ def test_every_row_is_registered_and_a_cpu_is_told():
         assert why_not(row.name, row.formats[0], cpu).startswith("needs a CUDA GPU")
 
 
+@pytest.mark.slow
 def test_importing_the_rows_imports_no_triton(comfyui):
     """A machine without triton has the rows and the reason; a machine with it pays for the import at first use."""
     code = f"""

@@ -18,6 +18,7 @@ from triton.backends.compiler import GPUTarget
 from triton.runtime import driver
 from triton.runtime.jit import JITFunction
 
+pytestmark = pytest.mark.slow
 # product -> first and last compute capability of its rows
 CLAIMED = {
     "int8": ((8, 0), (12, 0)),
@@ -28,6 +29,8 @@ CLAIMED = {
     "fp8-weight": ((8, 0), (8, 8)),
 }
 CAPABILITIES = ((8, 0), (8, 6), (8, 9), (9, 0), (10, 0), (12, 0))
+# products of 16-bit activations only
+OF_16_BITS = ("int4", "fp8-weight")
 NOT_F16 = ((9, 0), (10, 0))
 # every tile is compiled for these, and the widest, which needs the most, for the others
 EVERY_TILE = ((8, 9), (9, 0))
@@ -155,15 +158,18 @@ def test_every_tile_compiles_to_tensor_core_code(compiler, tmp_path, product, ca
     assert spilled(kernel, tmp_path) <= SPILLED
 
 
-@pytest.mark.parametrize("product", CLAIMED)
 @pytest.mark.parametrize(
-    "dtype,n,k,bias",
-    [(torch.float16, 20, 70, False), (torch.float32, 257, 4112, True)],
-    ids=["float16-tails", "float32-tails"],
+    "product,dtype,n,k,bias",
+    [
+        *(pytest.param(product, torch.float16, 20, 70, False, id=f"float16-tails-{product}") for product in CLAIMED),
+        *(
+            pytest.param(product, torch.float32, 257, 4112, True, id=f"float32-tails-{product}")
+            for product in CLAIMED
+            if product not in OF_16_BITS
+        ),
+    ],
 )
 def test_tails_and_other_dtypes_compile(compiler, product, dtype, n, k, bias):
-    if dtype == torch.float32 and product in ("int4", "fp8-weight"):
-        pytest.skip("computes 16-bit activations only")
     compiler.use(CLAIMED[product][0])
     call(product, 64, n, k, dtype, bias)
     _, kernel = compiler.compiled[-1]

@@ -34,6 +34,7 @@ from x2v_quant.kernels.activation import (
 )
 from x2v_quant.kernels.reference import reference
 
+pytestmark = pytest.mark.slow
 HALF, SINGLE = torch.float16, torch.float32
 EVERY = {f"{row.name} {row.formats[0]} {row.activation}": row for row in rows.ROWS}
 LINEARS = {name: row for name, row in EVERY.items() if not FORMATS[row.formats[0]].smooth}
