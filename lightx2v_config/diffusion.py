@@ -81,8 +81,8 @@ def _as_asked(config: Config, checkpoint: Checkpoint) -> Found:
     note = None
     name = checkpoint.path.name
     if checkpoint.formats and not config.quantized(DIT):
-        held = " and ".join(checkpoint.formats)
-        note = f"{name} is quantized ({held}), which the configuration does not say: loaded as what it is"
+        formats = " and ".join(checkpoint.formats)
+        note = f"{name} is quantized ({formats}), which the configuration does not say: loaded as what it is"
     elif config.quantized(DIT) and not checkpoint.formats:
         raise config.error(
             "dit_quantized", f"is true, but {name} is not quantized", "Take its int8 or fp8 file, or set it to false."
@@ -120,7 +120,7 @@ def _fits(config: Config, model: Checkpoint) -> bool:
     if not config.quantized(DIT):
         return not model.formats
     wanted = wanted_scheme(config, DIT)[0].format
-    return bool(model.formats) and (wanted is None or all(serves(held, wanted) for held in model.formats))
+    return bool(model.formats) and (wanted is None or all(serves(stored, wanted) for stored in model.formats))
 
 
 def _not_found(config, paths, key, expert, others: list[Checkpoint]):

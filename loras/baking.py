@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from comfy.weight_adapter import BypassInjectionManager
 
 from ..core.private import bypass_manager
-from .bypass import BEFORE, BEHIND, KEY
+from .bypass import AFTER, BEFORE, KEY
 from .errors import LoRAError
 from .targets import WEIGHT
 
@@ -21,7 +21,7 @@ def in_weights(patcher):
     if not adapters:
         return patcher
     made = patcher.clone()
-    for key in (BEFORE, KEY, BEHIND):
+    for key in (BEFORE, KEY, AFTER):
         made.injections.pop(key, None)
     for layer, (adapter, strength) in adapters:
         if adapter.name not in SUMS or adapter.weights[SUMS[adapter.name]] is not None:
@@ -35,7 +35,7 @@ def in_weights(patcher):
 
 def others_beside(patcher) -> list[str]:
     """Keys of other packs' injections: all but core's and our bypass LoRAs."""
-    return [key for key, held in patcher.injections.items() if held and key not in (BEFORE, KEY, BEHIND)]
+    return [key for key, injections in patcher.injections.items() if injections and key not in (BEFORE, KEY, AFTER)]
 
 
 def _managers(patcher) -> Iterator[BypassInjectionManager]:

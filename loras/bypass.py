@@ -15,7 +15,7 @@ from comfy.weight_adapter import BypassInjectionManager, WeightAdapterBase
 from ..core.private import bypass_manager
 
 # core's key, and keys for the earlier LoRAs: injected before those under core's key, ejected after them
-KEY, BEFORE, BEHIND = "bypass_lora", "x2v_bypass_before", "x2v_bypass_behind"
+KEY, BEFORE, AFTER = "bypass_lora", "x2v_bypass_before", "x2v_bypass_behind"
 CALLBACK = "x2v_bypass"
 
 
@@ -42,16 +42,16 @@ def _cloned(patcher, made) -> None:
 
 
 def make_room(patcher) -> None:
-    """Move the injections under core's key to BEFORE and BEHIND, so that the key is free. Nothing if it is."""
-    held = patcher.injections.get(KEY)
-    if not held:
+    """Move the injections under core's key to BEFORE and AFTER, so that the key is free. Nothing if it is."""
+    present = patcher.injections.get(KEY)
+    if not present:
         return
-    before, behind = (patcher.injections.pop(key, []) for key in (BEFORE, BEHIND))
+    before, after = (patcher.injections.pop(key, []) for key in (BEFORE, AFTER))
     del patcher.injections[KEY]
     # core walks the keys in this order, both to put on and to take off
-    patcher.injections[BEFORE] = [*before, *(PatcherInjection(each.inject, _nothing) for each in held)]
+    patcher.injections[BEFORE] = [*before, *(PatcherInjection(each.inject, _nothing) for each in present)]
     patcher.injections[KEY] = []
-    patcher.injections[BEHIND] = [*(PatcherInjection(_nothing, each.eject) for each in reversed(held)), *behind]
+    patcher.injections[AFTER] = [*(PatcherInjection(_nothing, each.eject) for each in reversed(present)), *after]
 
 
 def _nothing(_) -> None:
@@ -62,7 +62,7 @@ def move(patcher, model: torch.nn.Module) -> None:
     """Point the patcher's bypass adapters at the modules of `model`, a copy of the model that they were made for.
     Other packs' injections stay: they get their model from the patcher they are called with."""
     stacked = [each for key in (BEFORE, KEY) for each in patcher.injections.pop(key, [])]
-    patcher.injections.pop(BEHIND, None)
+    patcher.injections.pop(AFTER, None)
     for key, injections in patcher.injections.items():
         patcher.injections[key] = [moved for each in injections for moved in _moved(each, model)]
     for injection in stacked:

@@ -31,9 +31,9 @@ def deduplicated(file: str, deltas: list[Delta], targets: LoRATargets) -> tuple[
     Raises LoRAError for two different deltas of the same rows."""
     kept: list[Delta] = []
     unused: dict[str, str] = {}
-    held: dict[str, list[Delta]] = {}
+    by_tensor: dict[str, list[Delta]] = {}
     for delta in sorted(deltas, key=lambda delta: -_span(delta, targets)[1]):
-        others = [other for other in held.get(name_of(delta.target), []) if _overlap(delta, other, targets)]
+        others = [other for other in by_tensor.get(name_of(delta.target), []) if _overlap(delta, other, targets)]
         for other in others:
             if not _same(delta, other, targets):
                 raise LoRAError(
@@ -44,7 +44,7 @@ def deduplicated(file: str, deltas: list[Delta], targets: LoRATargets) -> tuple[
             unused |= dict.fromkeys(delta.keys, f"is for the same tensor as {others[0].keys[0]}, the same change")
         else:
             kept.append(delta)
-            held.setdefault(name_of(delta.target), []).append(delta)
+            by_tensor.setdefault(name_of(delta.target), []).append(delta)
     return [delta for delta in deltas if delta in kept], unused
 
 

@@ -65,5 +65,5 @@ def _paths(value: object) -> Iterator[str]:
     if isinstance(value, str) and os.path.isabs(value):
         yield value
     elif isinstance(value, tuple | list):
-        for held in value:
-            yield from _paths(held)
+        for item in value:
+            yield from _paths(item)

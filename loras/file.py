@@ -70,8 +70,8 @@ def _dicts(data: object, depth: int) -> Iterator[Mapping]:
     if isinstance(data, Mapping):
         yield data
     if depth and isinstance(data, Mapping | list | tuple):
-        for held in data.values() if isinstance(data, Mapping) else data:
-            yield from _dicts(held, depth - 1)
+        for item in data.values() if isinstance(data, Mapping) else data:
+            yield from _dicts(item, depth - 1)
 
 
 def _told(path: Path, problem: Problem | None) -> str:

@@ -127,8 +127,8 @@ def _by_layer(
             cores = {suffix: cores[suffix] for suffix in SHARED if suffix in cores}
 
 
-def _check_again(file: str, key: str, tensor: torch.Tensor, other: str, held: torch.Tensor) -> None:
-    if tensor.shape.numel() != held.shape.numel() or not torch.equal(tensor.flatten().float(), held.flatten().float()):
+def _check_again(file: str, key: str, tensor: torch.Tensor, other: str, seen: torch.Tensor) -> None:
+    if tensor.shape.numel() != seen.shape.numel() or not torch.equal(tensor.flatten().float(), seen.flatten().float()):
         raise LoRAError(f"{file}: {key} and {other} are the same tensor with two contents. Take one of them out of it.")
 
 
@@ -140,12 +140,12 @@ def _deltas(target: Target, components: Components) -> Iterator[Delta]:
         if suffixes and suffixes[0] in BIAS:
             yield Delta(bias_of(target), ("diff", (components[suffixes[0]][1],)), keys, frozenset(suffixes))
             continue
-        held = {f"{PLACE}.{suffix}": components[suffix][1] for suffix in suffixes}
+        tensors = {f"{PLACE}.{suffix}": components[suffix][1] for suffix in suffixes}
         if "oft_blocks" in components:  # 0: no constraint; without one core computes no BOFT
-            held.setdefault(f"{PLACE}.alpha", torch.tensor(0.0))
+            tensors.setdefault(f"{PLACE}.alpha", torch.tensor(0.0))
         elif not scales(components):  # a LoKr's without meaning, which core uses beside a weight
-            held.pop(f"{PLACE}.alpha", None)
-        for name, patch in comfy.lora.load_lora(held, {PLACE: target}, log_missing=False).items():
+            tensors.pop(f"{PLACE}.alpha", None)
+        for name, patch in comfy.lora.load_lora(tensors, {PLACE: target}, log_missing=False).items():
             yield Delta(name, patch, keys, frozenset(suffixes))
 
 

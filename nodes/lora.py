@@ -53,8 +53,8 @@ class LoadLoRA(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, lora_name, **_):
-        held = _path(lora_name).stat()
-        return f"{lora_name}:{held.st_size}:{held.st_mtime_ns}"
+        stat = _path(lora_name).stat()
+        return f"{lora_name}:{stat.st_size}:{stat.st_mtime_ns}"
 
     @classmethod
     def execute(cls, model, lora_name, strength=1.0, mode=AUTO, expert=AUTO):

@@ -1,4 +1,4 @@
-"""The demo's text to video in every format, LoRAs for it in every spelling, and what they are compared with."""
+"""The demo's text to video in every format, LoRAs for it in every key format, and what they are compared with."""
 
 import pytest
 import safetensors.torch

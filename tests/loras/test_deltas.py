@@ -96,18 +96,18 @@ def with_layer(tensors, layer=QKV):
     }
 
 
-@pytest.mark.parametrize("spellings", TWICE)
-def test_two_spellings_of_one_change_count_once(spellings, z_image):
-    first, second = map(with_layer, TWICE[spellings])
+@pytest.mark.parametrize("key_formats", TWICE)
+def test_two_key_formats_of_one_change_count_once(key_formats, z_image):
+    first, second = map(with_layer, TWICE[key_formats])
     made = translate(NAME, first | second, z_image)
     (patch,) = made.patches.values()
     assert torch.equal(patch.weights[0], UP)
     assert set(made.unused) == set(second) - set(first)
 
 
-@pytest.mark.parametrize("spellings", sorted(set(TWICE) - {"product"}))
-def test_two_changes_of_one_weight_are_refused(spellings, z_image):
-    first, second = map(with_layer, TWICE[spellings])
+@pytest.mark.parametrize("key_formats", sorted(set(TWICE) - {"product"}))
+def test_two_changes_of_one_weight_are_refused(key_formats, z_image):
+    first, second = map(with_layer, TWICE[key_formats])
     second = {key: tensor * (0.5 if "up" in key or "lora_B" in key else 1) for key, tensor in second.items()}
     with pytest.raises(
         LoRAError, match=rf"^{NAME}: .*{QKV.split('.')[-1]}.* and .* change the same weight in different"

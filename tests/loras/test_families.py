@@ -13,7 +13,7 @@ from x2v_quant.schemes import SchemeChoice
 pytestmark = pytest.mark.usefixtures("inference")
 ROOT = "diffusion_model."
 NAMES = sorted(set(FAMILIES) - {"ltx-2"})  # core's model wants its configuration
-SPELLINGS = {
+KEY_FORMATS = {
     "kohya": lambda layer: f"lora_unet_{layer.replace('.', '_')}",
     "trailing": lambda layer: f"lora_unet_{layer.replace('.', '_')}_",
     "onetrainer": lambda layer: f"lora_transformer_{layer.replace('.', '_')}",
@@ -36,13 +36,13 @@ def summed(patches, shape, name):
     return comfy.lora.calculate_weight(rows, torch.zeros(shape), name)
 
 
-@pytest.mark.parametrize("spelling", SPELLINGS)
+@pytest.mark.parametrize("key_format", KEY_FORMATS)
 @pytest.mark.parametrize("name", in_core(NAMES))
-def test_every_weight_of_the_other_names_arrives_where_it_belongs(name, spelling, shapes):
+def test_every_weight_of_the_other_names_arrives_where_it_belongs(name, key_format, shapes):
     own, generator = shapes[name], torch.Generator().manual_seed(0)
     added = {key: torch.randn(shape, generator=generator) for key, shape in own.items() if key.endswith(".weight")}
     theirs = {key: tensor for key, tensor in lightx2vs(name, dict(added)).items() if key.endswith(".weight")}
-    tensors = {f"{SPELLINGS[spelling](key.removesuffix('.weight'))}.diff": tensor for key, tensor in theirs.items()}
+    tensors = {f"{KEY_FORMATS[key_format](key.removesuffix('.weight'))}.diff": tensor for key, tensor in theirs.items()}
     made = translate("lora.safetensors", tensors, LoRATargets(own, ROOT))
     assert (made.unmatched, made.unused) == ({}, {})
     for key, tensor in added.items():
@@ -71,9 +71,9 @@ def test_every_weight_of_the_other_names_arrives_where_it_belongs(name, spelling
         ("x_embedder.proj", "img_in.proj", None),
     ],
 )
-@pytest.mark.parametrize("spelling", SPELLINGS)
-def test_diffusers_hunyuan_video(theirs, ours, rows, spelling, shapes):
-    found = LoRATargets(shapes["hunyuan"], ROOT).find(SPELLINGS[spelling](theirs))
+@pytest.mark.parametrize("key_format", KEY_FORMATS)
+def test_diffusers_hunyuan_video(theirs, ours, rows, key_format, shapes):
+    found = LoRATargets(shapes["hunyuan"], ROOT).find(KEY_FORMATS[key_format](theirs))
     assert found == (f"{ROOT}{ours}.weight" if rows is None else (f"{ROOT}{ours}.weight", rows))
 
 
@@ -86,8 +86,8 @@ def z_image(tmp_path_factory):
         return load_dit(str(path), SchemeChoice(dit="dequant", compute_dtype="fp32"))
 
 
-@pytest.mark.parametrize("spelling", SPELLINGS)
-def test_a_model_does_the_same_with_the_parts_the_whole_or_both(spelling, z_image):
+@pytest.mark.parametrize("key_format", KEY_FORMATS)
+def test_a_model_does_the_same_with_the_parts_the_whole_or_both(key_format, z_image):
     """qkv, and to_q, to_k, to_v of the same numbers."""
     import comfy.model_management
 
@@ -97,7 +97,7 @@ def test_a_model_does_the_same_with_the_parts_the_whole_or_both(spelling, z_imag
     whole["diffusion_model.layers.0.attention.qkv.lora_B.weight"] = up
     parts = {}
     for one, rows in zip("qkv", up.chunk(3), strict=True):
-        layer = SPELLINGS[spelling](f"layers.0.attention.to_{one}")
+        layer = KEY_FORMATS[key_format](f"layers.0.attention.to_{one}")
         parts |= {f"{layer}.lora_down.weight": down, f"{layer}.lora_up.weight": rows}
 
     def output(tensors):

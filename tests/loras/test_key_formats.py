@@ -1,4 +1,4 @@
-"""Every spelling of a key leads to the layer that it was made from."""
+"""Every key format leads to the layer that it was made from."""
 
 import re
 
@@ -153,7 +153,7 @@ def test_a_name_that_the_model_does_not_have_is_not_found(name):
     stripped = name.replace(".", "_")
     found = TARGETS.find(name)
     assert found is None or any(
-        stripped.endswith(spelling.replace(".", "_")) for pair in LAYERS.items() for spelling in pair
+        stripped.endswith(key_format.replace(".", "_")) for pair in LAYERS.items() for key_format in pair
     )
 
 
