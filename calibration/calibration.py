@@ -77,14 +77,14 @@ class Calibration:
             )
 
     def check_fits(self, layers: Mapping[str, int]) -> None:
-        """As `check`, and raise CalibrationError for a calibration of another model: one that knows none of `layers`
-        (name -> input channels), or has seen another number of channels."""
+        """`check`, and raise CalibrationError for a calibration of another model, which has none of `layers` (name ->
+        number of input channels) or another number of channels."""
         self.check()
         for name in self.known(layers):
             self.check_channels(name, layers[name])
 
     def known(self, layers: Collection[str]) -> list[str]:
-        """Those of `layers` that were called. Raises CalibrationError if there are layers and none was."""
+        """Those of `layers` that are in the calibration. Raises CalibrationError if none of them is."""
         seen = [name for name in layers if name in self.maxima]
         if layers and not seen:
             raise CalibrationError(
@@ -93,7 +93,7 @@ class Calibration:
         return seen
 
     def check_channels(self, layer: str, channels: int) -> None:
-        """Raise CalibrationError unless it has seen so many input channels of a known layer."""
+        """Raise CalibrationError unless a layer in the calibration has so many input channels."""
         seen = self.maxima[layer].shape[0]
         if seen != channels:
             raise CalibrationError(

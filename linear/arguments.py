@@ -33,7 +33,7 @@ def _rms_norm(x: torch.Tensor, weight, eps) -> torch.Tensor:
     return rms_norm(x, x.shape[-1:], None if weight is None else weight.to(x), eps or 0.0)
 
 
-# input_act -> (x in float32, act_weight, act_eps) -> what the layer multiplies, in float32
+# input_act -> function (x in float32, act_weight, act_eps) -> act(x) in float32
 ACTIVATIONS: dict[str, Callable[..., torch.Tensor]] = {
     "gelu_tanh": _gelu_tanh,
     "swiglu": _swiglu,

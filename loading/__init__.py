@@ -1,1 +1,1 @@
-"""Checkpoint + scheme -> what core passes around: ModelPatcher, CLIP, CLIP_VISION."""
+"""Loads a checkpoint with a scheme as core's ModelPatcher, CLIP or CLIP_VISION."""

@@ -20,11 +20,8 @@ UNPROJECTED = f"{PROJECTION} is not there: image_embeds are not projected, hidde
 def load_clip_vision(
     path: str, choice: SchemeChoice | None = None, unquantized: bool = False, disable_dynamic: bool = False
 ):
-    """File -> a ClipVisionModel; the plan is `clip_vision.model.x2v_plan`.
-
-    unquantized: an encoder that is not quantized will do too. Raises CheckpointError, UnknownSchemeError,
-    SchemeMismatchError or NoKernelError.
-    """
+    """File -> ClipVisionModel; its plan is `clip_vision.model.x2v_plan`. unquantized: accept an unquantized encoder
+    too. Raises CheckpointError, UnknownSchemeError, SchemeMismatchError or NoKernelError."""
     choice = choice or SchemeChoice()
     checkpoint = open_checkpoint(path)
     checkpoint.require("clip_vision", unquantized)
@@ -41,8 +38,8 @@ def load_clip_vision(
 
 
 class QuantizedClipVision(comfy.clip_vision.ClipVisionModel):
-    """Core's vision encoder built with our operations; core's own constructor allows no others, so the attributes it
-    would set are set here."""
+    """Core's vision encoder with our operations. Core's constructor does not accept others, so its attributes are set
+    here."""
 
     def __init__(self, config: dict, plan: Plan, disable_dynamic: bool = False):
         self.config = config

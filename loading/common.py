@@ -1,4 +1,4 @@
-"""What the three loaders share: the plan for a checkpoint, its state dict, and the check that nothing is left over."""
+"""Common code of the three loaders: the plan for a checkpoint, its state dict, and checks of the loaded model."""
 
 import re
 from collections.abc import Iterator, Mapping

@@ -1,4 +1,4 @@
-"""Whether a checkpoint makes a model: ComfyUI builds it on the meta device, where nothing is read or computed."""
+"""Checks whether a checkpoint makes a model: builds it on the meta device, where nothing is read or computed."""
 
 import json
 import logging
@@ -34,8 +34,8 @@ WANS = {"Wan 2.1 t2v", "Wan 2.1 i2v", "Wan 2.1 flf2v", "Wan 2.2 i2v", "Wan 2.2 5
 
 
 def find_problem(checkpoint: Checkpoint, weights: Weights) -> Problem | None:
-    """Why no model can be made of a checkpoint, in the words of the loader that refuses it; None if one can. weights:
-    an outline's. A tokenizer is not asked for. What is of no known kind may be a diffusion model of ComfyUI's."""
+    """The problem that loading the checkpoint would raise, None if there is none. weights: an outline's. The tokenizer
+    is not checked. A checkpoint of no known kind is tried as a diffusion model of ComfyUI."""
     name = checkpoint.path.name
     sd = {key: tensor.to(META) for key, tensor in weights.plain.items()}
     sd |= {
@@ -53,8 +53,8 @@ def find_problem(checkpoint: Checkpoint, weights: Weights) -> Problem | None:
 
 
 def tokenizer_note(checkpoint: Checkpoint, weights: Weights) -> list[str]:
-    """What the loader says of a text encoder's tokenizer if the node is given none: that it is missing, or replaced by
-    one beside the file. Empty for any other model."""
+    """The loader's note on a text encoder's tokenizer if the user picks none: it is missing, or replaced by one beside
+    the file. Empty for any other model."""
     if checkpoint.kind != T5:
         return []
     rows = len(weights.plain[EMBEDDING])
@@ -76,7 +76,7 @@ def _dit(sd: dict[str, torch.Tensor], weights: Weights, name: str) -> None:
 
 
 def _wan(sd: dict[str, torch.Tensor], weights: Weights, name: str) -> None:
-    """As `_dit`, with the one class of core's that it ends at."""
+    """As `_dit`, with core's WanModel directly, which is faster."""
     sizes = wan_sizes(sd, name)
     with buildable(name):
         model = WanModel(**sizes, device=META, dtype=DTYPE, operations=operations(_plan("dit", name)))
@@ -98,7 +98,7 @@ BUILD = {DIT: _dit, T5: _t5, CLIP_VISION: _clip}
 
 @contextmanager
 def _in_silence() -> Iterator[None]:
-    """Core logs what it builds, and what it misses."""
+    """Context manager without logging: core logs what it builds, and missing tensors."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:

@@ -1,1 +1,1 @@
-"""What acts around a loaded model while it runs: the sampler patch, shared inputs, compilation, offloading, reports."""
+"""Features of a loaded model at run time: sampler patch, shared inputs, compilation, offloading, memory reports."""
