@@ -147,9 +147,10 @@ class Checkpoint:
                 weights.plain[target.name] = target.take(self._plain(key, tensors))
         for _, layers in itertools.groupby(self.layers.values(), key=lambda layer: layer.weight_key):
             layers = list(layers)
-            whole = self.read_layer(layers[0].stored, tensors)
+            stored = layers[0].stored
+            whole = StoredWeight(stored.encoding.format, stored.shape, self.read_layer(stored, tensors))
             for layer in layers:
-                weights.quantized[layer.name] = StoredWeight(layer.format, layer.shape, layer.share(whole))
+                weights.quantized[layer.name] = whole.rows([layer.rows])
         if not self.naming.joins:
             return weights
         return joining.join(weights, self.naming.table, self.layers, self.path.name)

@@ -171,13 +171,14 @@ def _renamed(
             remedy = "Get the model with its embedding unquantized."
             problems.append(Problem(info.file.name, stored.weight_key, "is a quantized embedding", remedy))
             return {}
-        if target.parts > 1 and rows % (target.parts * together):
+        count = target.source.count
+        if count > 1 and rows % (count * together):
             each = f" of a multiple of {together}" if together > 1 else ""
-            cause = f"has {rows} {stored.encoding.format} rows, which do not make {target.parts} layers{each}"
+            cause = f"has {rows} {stored.encoding.format} rows, which do not make {count} layers{each}"
             remedy = "Get the model in another format." if together > 1 else "The file is damaged: download it again."
             problems.append(Problem(info.file.name, stored.weight_key, cause, remedy))
             return {}
-        layers[name] = QuantizedLayer(name, stored, (rows // target.parts, columns), target.part, target.parts)
+        layers[name] = QuantizedLayer(name, stored, (rows // count, columns), target.source)
     return layers
 
 
@@ -202,7 +203,8 @@ def _kept(
             if other != key:
                 remedy = "The file mixes two ways of naming: download it again."
                 problems.append(Problem(file, key, f"is the same tensor as {other}", remedy))
-            if key in plain and target.part == 0 and target.parts > 1 and (not shape or shape[0] % target.parts):
-                cause = f"has shape {list(shape)}, whose rows do not make {target.parts} layers"
+            rows = target.source
+            if key in plain and rows.index == 0 and rows.count > 1 and (not shape or shape[0] % rows.count):
+                cause = f"has shape {list(shape)}, whose rows do not make {rows.count} layers"
                 problems.append(Problem(file, key, cause, "The file is damaged: download it again."))
     return kept

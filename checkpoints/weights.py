@@ -1,25 +1,30 @@
 """What a checkpoint holds of one layer, in its headers and once it is read."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
 from comfy_kitchen.tensor import QuantizedTensor
 
+from ..common.row_slice import ALL, RowSlice, shape_of
 from ..formats import FORMATS, format_of
 from ..formats.convert import convert
+from .encodings import ENCODINGS
 from .stored import StoredLayer
+
+# format -> how its tensors are laid out in rows, which all of its encodings have alike once they are read
+STORED_AS = {encoding.format: encoding for encoding in ENCODINGS}
 
 
 @dataclass(frozen=True)
 class QuantizedLayer:
-    """One linear layer of ComfyUI's model. `shape`: (N, K) of this layer; it is part `part` of `parts` equal shares of
-    the rows of `stored`, which the file keeps in one piece (to_qkv)."""
+    """One linear layer of ComfyUI's model. `shape`: (N, K) of this layer, which has the rows `rows` of `stored`: the
+    file may keep several layers as one (to_qkv)."""
 
     name: str
     stored: StoredLayer
     shape: tuple[int, int]
-    part: int = 0
-    parts: int = 1
+    rows: RowSlice = ALL
 
     @property
     def format(self) -> str:
@@ -28,20 +33,6 @@ class QuantizedLayer:
     @property
     def weight_key(self) -> str:
         return self.stored.weight_key
-
-    def share(self, whole: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Out of the tensors of the stored layer those of this one."""
-        if self.parts == 1:
-            return whole
-        return {name: self._rows(tensor) for name, tensor in whole.items()}
-
-    def _rows(self, tensor: torch.Tensor) -> torch.Tensor:
-        """The share of a tensor; one with a single value per weight or per column has no rows."""
-        axis = self.stored.encoding.row_axis
-        if tensor.ndim < 2 or tensor.shape[axis] == 1:
-            return tensor
-        size = tensor.shape[axis] // self.parts
-        return tensor.narrow(axis, self.part * size, size).contiguous()
 
 
 @dataclass(frozen=True)
@@ -52,6 +43,30 @@ class StoredWeight:
     format: str
     shape: tuple[int, int]
     tensors: dict[str, torch.Tensor]
+
+    def rows(self, slices: Sequence[RowSlice]) -> "StoredWeight":
+        """The rows of these slices, one below the other, with the codes and scales that they have. No border may lie
+        between rows that the format stores together."""
+        if list(slices) == [ALL]:
+            return self
+        tensors = {name: self._rows(tensor, slices) for name, tensor in self.tensors.items()}
+        return StoredWeight(self.format, shape_of(self.shape, slices), tensors)
+
+    def cut(self, slices: Sequence[RowSlice]) -> "StoredWeight | None":
+        """As `rows`; None where a border lies between rows that the format stores together."""
+        together = STORED_AS[self.format].rows
+        borders = [border for rows in slices if not rows.is_all for border in rows.span(self.shape[0])]
+        return None if any(border % together for border in borders) else self.rows(slices)
+
+    def _rows(self, tensor: torch.Tensor, slices: Sequence[RowSlice]) -> torch.Tensor:
+        """Of a tensor; one with a single value per weight or per column has no rows."""
+        axis, count = STORED_AS[self.format].row_axis, self.shape[0]
+        if tensor.ndim < 2 or tensor.shape[axis] == 1:
+            return tensor
+        size = tensor.shape[axis]
+        borders = [(start * size // count, stop * size // count) for start, stop in (one.span(count) for one in slices)]
+        found = [tensor.narrow(axis, start, stop - start) for start, stop in borders]
+        return found[0].contiguous() if len(found) == 1 else torch.cat(found, axis)
 
     @classmethod
     def of(cls, weight: QuantizedTensor) -> "StoredWeight":

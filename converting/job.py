@@ -106,7 +106,7 @@ class Job:
     def _is_layer(self, output: Output) -> bool:
         if not output.name.endswith(WEIGHT) or len(output.shape) != 2:
             return False
-        key = output.pieces[0].key
+        key = output.sources[0].key
         return self._weights.format(output) is not None or self._source.info(key).dtype in FLOATS
 
     def _source_format(self) -> str:
@@ -264,7 +264,7 @@ class Job:
             yield quantize(*work)
 
     def _plain(self, output: Output) -> Unit:
-        info = self._source.info(output.pieces[0].key)
+        info = self._source.info(output.sources[0].key)
         kept = torch.bfloat16 if info.dtype in CODES_ONLY else getattr(torch, info.dtype)
         if self._options.kept and kept.is_floating_point and output.name not in self._checkpoint.family.constants:
             kept = KEPT[self._options.kept]

@@ -8,6 +8,7 @@ import torch
 from ..checkpoints import Checkpoint
 from ..checkpoints.encodings import COMFYUI, LIGHTX2V, X2V
 from ..checkpoints.layers import SPIECE
+from ..common.row_slice import ALL, RowSlice, shape_of, take
 from ..families.rules import targets
 from .errors import ConvertError
 
@@ -16,20 +17,12 @@ ALSO_THERE = {LIGHTX2V: ("log_scale", "logit_scale"), COMFYUI: (SPIECE,), X2V: (
 
 
 @dataclass(frozen=True)
-class Piece:
-    """Share `part` of `parts` of the rows of the source's tensor `key`, and the shares behind it up to `shares` in all,
-    after each of `changes`."""
+class SourceRows:
+    """The rows `rows` of the source's tensor `key`, after each of `changes`."""
 
     key: str
-    part: int = 0
-    parts: int = 1
+    rows: RowSlice = ALL
     changes: tuple[Callable[[torch.Tensor], torch.Tensor], ...] = ()
-    shares: int = 1
-
-    def rows(self, count: int) -> tuple[int, int]:
-        """(first, behind the last) of `count` rows."""
-        share = count // self.parts
-        return self.part * share, (self.part + self.shares) * share
 
     def change(self, tensor: torch.Tensor) -> torch.Tensor:
         for change in self.changes:
@@ -39,11 +32,11 @@ class Piece:
 
 @dataclass(frozen=True)
 class Output:
-    """A tensor of the converted model: the rows of its pieces, one below the other. `shape`: of the whole. `cut_from`:
+    """A tensor of the converted model: the rows of its sources, one below the other. `shape`: of the whole. `cut_from`:
     the tensor under ComfyUI's name, if the dialect calls it otherwise or has its rows apart."""
 
     name: str
-    pieces: tuple[Piece, ...]
+    sources: tuple[SourceRows, ...]
     shape: tuple[int, ...]
     cut_from: "Output | None" = None
 
@@ -54,31 +47,30 @@ class Output:
 
     def cut(self, values: torch.Tensor) -> torch.Tensor:
         """Out of the values of `whole` those of this one."""
-        if self.cut_from is None or self.pieces == self.cut_from.pieces:
+        if self.cut_from is None or self.sources == self.cut_from.sources:
             return values
-        return torch.cat([values[slice(*piece.rows(len(values)))] for piece in self.pieces])
+        return take(values, [source.rows for source in self.sources])
 
 
 def outputs(checkpoint: Checkpoint, dialect: str) -> dict[str, Output]:
     """Name in the converted model -> what it is made of; a quantized weight of the source goes by the key of its codes.
     Raises ConvertError if a tensor that the dialect has in one piece is not all there."""
-    found: dict[str, dict[int, Piece]] = {}
-    whole: dict[str, int] = {}
+    found: dict[str, dict[RowSlice, SourceRows]] = {}
     for key, name in _source_names(checkpoint, dialect).items():
-        for target, part, parts, piece in _places(checkpoint, dialect, key, name):
-            found.setdefault(target, {})[part] = piece
-            whole[target] = parts
+        for target, rows, source in _places(checkpoint, dialect, key, name):
+            found.setdefault(target, {})[rows] = source
     shapes = {key: info.shape for key, info in checkpoint.tensors.items()}
     shapes.update({layer.weight_key: layer.stored.shape for layer in checkpoint.layers.values()})
     cut = _cut_from(checkpoint, dialect, shapes)
     result = {}
-    for name, pieces in found.items():
-        if len(pieces) < whole[name]:
+    for name, sources in found.items():
+        whole = next(iter(sources)).count
+        if len(sources) < whole:
             raise ConvertError(
-                f"{checkpoint.path.name}: {name} is made of {whole[name]} tensors of which {len(pieces)} are there. "
+                f"{checkpoint.path.name}: {name} is made of {whole} tensors of which {len(sources)} are there. "
                 "The file is incomplete: download it again."
             )
-        joined = _joined([pieces[part] for part in sorted(pieces)])
+        joined = _joined([sources[rows] for rows in sorted(sources)])
         result[name] = Output(name, joined, _shape(joined, shapes), cut.get(joined[0].key))
     return result
 
@@ -94,11 +86,11 @@ def _cut_from(checkpoint: Checkpoint, dialect: str, shapes: dict[str, tuple[int,
         shape = shapes[key]
         if not checkpoint.told.variant.lightx2v.can_cut(shape, theirs):
             raise ConvertError(
-                f"{checkpoint.path.name}: {key} has shape {list(shape)}, which is not the {theirs[0].parts} equal "
-                f"parts that LightX2V has of it. Convert this model to the dialect {COMFYUI} or {X2V}."
+                f"{checkpoint.path.name}: {key} has shape {list(shape)}, which is not the {theirs[0].source.count} "
+                f"equal parts that LightX2V has of it. Convert this model to the dialect {COMFYUI} or {X2V}."
             )
         if [target.name for target in theirs] != [name]:
-            found[key] = Output(ours, (Piece(key),), shape)
+            found[key] = Output(ours, (SourceRows(key),), shape)
     return found
 
 
@@ -125,43 +117,40 @@ def _keeps_settings(checkpoint: Checkpoint, dialect: str) -> bool:
     return dialect != LIGHTX2V and not checkpoint.naming.table
 
 
-def _places(checkpoint: Checkpoint, dialect: str, key: str, name: str) -> list[tuple[str, int, int, Piece]]:
-    """[(name in the dialect, share of how many of that tensor's rows, which piece)] of one tensor of the source."""
+def _places(checkpoint: Checkpoint, dialect: str, key: str, name: str) -> list[tuple[str, RowSlice, SourceRows]]:
+    """[(name in the dialect, rows of that tensor, what becomes them)] of one tensor of the source."""
     if dialect == LIGHTX2V and checkpoint.naming.is_lightx2vs:
         _, found = checkpoint.told.lightx2v_targets(name)
-        return [(one.name, one.piece, one.pieces, Piece(key, one.part, one.parts)) for one in found]
+        return [(one.name, one.place, SourceRows(key, one.source)) for one in found]
     result = []
     for target in targets(checkpoint.naming.table, name):
         changes = (target.change,) if target.change else ()
         if dialect != LIGHTX2V:
-            piece = Piece(key, target.part, target.parts, changes)
-            result.append((target.name, target.piece, target.pieces, piece))
+            result.append((target.name, target.place, SourceRows(key, target.source, changes)))
             continue
         for wan in targets(checkpoint.told.variant.lightx2v.table, target.name):
             changes += (wan.change,) if wan.change else ()
-            result.append((wan.name, wan.piece, wan.pieces, Piece(key, target.part, target.parts, changes)))
+            result.append((wan.name, wan.place, SourceRows(key, target.source, changes)))
     return result
 
 
-def _joined(pieces: list[Piece]) -> tuple[Piece, ...]:
-    """The pieces, neighbours in one tensor as one, a whole tensor as such."""
-    found = [pieces[0]]
-    for piece in pieces[1:]:
+def _joined(sources: list[SourceRows]) -> tuple[SourceRows, ...]:
+    """The sources, neighbours in one tensor as one, a whole tensor as such."""
+    found = [sources[0]]
+    for source in sources[1:]:
         last = found[-1]
-        if (last.key, last.parts, last.part + last.shares) == (piece.key, piece.parts, piece.part):
-            found[-1] = replace(last, shares=last.shares + piece.shares)
+        rows = last.rows.with_next(source.rows) if last.key == source.key else None
+        if rows is not None:
+            found[-1] = replace(last, rows=rows)
         else:
-            found.append(piece)
-    return tuple(Piece(one.key, changes=one.changes) if one.shares == one.parts else one for one in found)
+            found.append(source)
+    return tuple(found)
 
 
-def _shape(pieces: tuple[Piece, ...], sources: dict[str, tuple[int, ...]]) -> tuple[int, ...]:
-    """sources: the shape of every tensor, (N, K) of a quantized layer by the key of its codes."""
-    shapes = []
-    for piece in pieces:
-        shape = sources[piece.key]
-        if piece.parts > 1:
-            start, stop = piece.rows(shape[0])
-            shape = (stop - start, *shape[1:])
-        shapes.append(tuple(piece.change(torch.empty(shape, device="meta")).shape))
-    return shapes[0] if len(shapes) == 1 else (sum(shape[0] for shape in shapes), *shapes[0][1:])
+def _shape(sources: tuple[SourceRows, ...], shapes: dict[str, tuple[int, ...]]) -> tuple[int, ...]:
+    """shapes: of every tensor of the source, (N, K) of a quantized layer by the key of its codes."""
+    made = []
+    for source in sources:
+        shape = shape_of(shapes[source.key], [source.rows])
+        made.append(tuple(source.change(torch.empty(shape, device="meta")).shape))
+    return made[0] if len(made) == 1 else (sum(shape[0] for shape in made), *made[0][1:])

@@ -18,7 +18,7 @@ class Values:
 
     def place(self, output: Output) -> str:
         """Where a message says that the tensor is."""
-        return f"{self._file}: {output.pieces[0].key}"
+        return f"{self._file}: {output.sources[0].key}"
 
     def merges(self, output: Output) -> bool:
         """Whether a LoRA changes the tensor."""

@@ -6,12 +6,11 @@ from collections.abc import Iterator
 import torch
 
 from ..checkpoints.checkpoint import StoredWeight
-from ..checkpoints.cutting import cut
 from ..checkpoints.encodings import WrongValueError
 from ..checkpoints.errors import CheckpointError, Problem
 from ..checkpoints.stored import StoredLayer
 from ..formats import ROTATED
-from .outputs import Output, Piece
+from .outputs import Output, SourceRows
 from .source import Source
 
 SIXTEEN_BIT = {"bfloat16", "float16"}
@@ -29,16 +28,16 @@ class Weights:
 
     def format(self, output: Output) -> str | None:
         """What the weight is quantized as in the source, None if it is not."""
-        layer = self._layers.get(output.pieces[0].key)
+        layer = self._layers.get(output.sources[0].key)
         return None if layer is None else self._format(layer)
 
     def scale_dtype(self, output: Output) -> torch.dtype:
         """What the converter of LightX2V stores the scales in: the type of the source's weight, or of its scales if it
         is quantized already."""
-        layers = [self._layers.get(piece.key) for piece in output.pieces]
+        layers = [self._layers.get(source.key) for source in output.sources]
         keys = [
-            piece.key if layer is None else layer.keys.get("scale")
-            for piece, layer in zip(output.pieces, layers, strict=True)
+            source.key if layer is None else layer.keys.get("scale")
+            for source, layer in zip(output.sources, layers, strict=True)
         ]
         found = {self._source.info(key).dtype for key in keys if key is not None}
         return getattr(torch, found.pop()) if len(found) == 1 and found <= SIXTEEN_BIT else torch.float32
@@ -46,11 +45,11 @@ class Weights:
     def rows(self, output: Output, start: int, stop: int) -> torch.Tensor:
         """Rows start to stop of a 2-D weight that is not quantized in the source, float32 and free to overwrite."""
         parts, first = [], 0
-        for piece in output.pieces:
-            count = self._count(piece)
+        for source in output.sources:
+            count = self._count(source)
             begin, end = max(start - first, 0), min(stop - first, count)
             if begin < end:
-                parts.append(self._piece(piece, begin, end))
+                parts.append(self._rows_of(source, begin, end))
             first += count
         values = parts[0] if len(parts) == 1 else torch.cat(parts)
         return values.to(torch.float32, copy=values.dtype is torch.float32)
@@ -58,10 +57,10 @@ class Weights:
     def stored(self, output: Output, format_name: str) -> StoredWeight | None:
         """The quantized weight with the source's own codes and scales, in a format of the same family; None where its
         parts cannot be cut and joined as they are."""
-        pieces: dict[str, list[Piece]] = {}
-        for piece in output.pieces:
-            pieces.setdefault(piece.key, []).append(piece)
-        found = [self._cut(key, of_one, format_name) for key, of_one in pieces.items()]
+        sources: dict[str, list[SourceRows]] = {}
+        for source in output.sources:
+            sources.setdefault(source.key, []).append(source)
+        found = [self._cut(key, of_one, format_name) for key, of_one in sources.items()]
         if len(found) == 1:
             return found[0]
         if None in found or found[0].format not in BY_ROW or len({part.format for part in found}) > 1:
@@ -71,12 +70,12 @@ class Weights:
 
     def factor(self, output: Output) -> torch.Tensor:
         """pre_quant_scale float32 [K] of a layer that is smoothed in the source."""
-        return self._whole(output.pieces[0].key).tensors["pre_quant_scale"]
+        return self._whole(output.sources[0].key).tensors["pre_quant_scale"]
 
     def input_scale(self, output: Output) -> torch.Tensor | None:
         """float32 [1], the static scale of a layer's activations, if the source has a calibrated one."""
-        layer = self._layers.get(output.pieces[0].key)
-        keys = {piece.key for piece in output.pieces}
+        layer = self._layers.get(output.sources[0].key)
+        keys = {source.key for source in output.sources}
         if layer is None or "input_scale" not in layer.keys or len(keys) > 1:
             return None
         static = self._source.read(layer.keys["input_scale"]).to(torch.float32).reshape(1)
@@ -86,36 +85,36 @@ class Weights:
     def dequantized(self, output: Output) -> torch.Tensor:
         """float32 [N, K] of a weight that is quantized in the source."""
         parts = []
-        for piece in output.pieces:
-            values = self._whole(piece.key).wrap(torch.float32).dequantize()
-            parts.append(values[slice(*piece.rows(len(values)))])
+        for source in output.sources:
+            values = self._whole(source.key).wrap(torch.float32).dequantize()
+            parts.append(source.rows.of(values))
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def plain(self, output: Output) -> Iterator[torch.Tensor]:
         """The values of any unquantized tensor in order, a part at a time, in the source's dtype."""
-        for piece in output.pieces:
-            if piece.parts == 1 and not piece.changes and piece.key not in self._folded:
-                kind = getattr(torch, self._source.info(piece.key).dtype)
-                yield from (part.view(kind) for part in self._source.pieces(piece.key))
+        for source in output.sources:
+            if source.rows.is_all and not source.changes and source.key not in self._folded:
+                kind = getattr(torch, self._source.info(source.key).dtype)
+                yield from (part.view(kind) for part in self._source.pieces(source.key))
             else:
-                yield self._piece(piece, 0, self._count(piece)).contiguous().flatten()
+                yield self._rows_of(source, 0, self._count(source)).contiguous().flatten()
 
-    def _count(self, piece: Piece) -> int:
-        shape = self._source.info(piece.key).shape
-        if piece.changes:
-            shape = tuple(piece.change(torch.empty(shape, device="meta")).shape)
-        start, stop = piece.rows(shape[0])
+    def _count(self, source: SourceRows) -> int:
+        shape = self._source.info(source.key).shape
+        if source.changes:
+            shape = tuple(source.change(torch.empty(shape, device="meta")).shape)
+        start, stop = source.rows.span(shape[0])
         return stop - start
 
-    def _piece(self, piece: Piece, begin: int, end: int) -> torch.Tensor:
-        """Rows of a piece; one that is changed is read as a whole."""
-        info = self._source.info(piece.key)
-        start, stop = piece.rows(info.shape[0]) if info.shape else (0, None)
-        if piece.key in self._folded:
-            return self._unsmoothed(piece.key)[start + begin : start + end]
-        if not piece.changes:
-            return self._source.read(piece.key, start + begin, start + end)
-        return piece.change(self._source.read(piece.key, start, stop))[begin:end]
+    def _rows_of(self, source: SourceRows, begin: int, end: int) -> torch.Tensor:
+        """Rows of a source; one that is changed is read as a whole."""
+        info = self._source.info(source.key)
+        start, stop = source.rows.span(info.shape[0]) if info.shape else (0, None)
+        if source.key in self._folded:
+            return self._unsmoothed(source.key)[start + begin : start + end]
+        if not source.changes:
+            return self._source.read(source.key, start + begin, start + end)
+        return source.change(self._source.read(source.key, start, stop))[begin:end]
 
     def _unsmoothed(self, key: str) -> torch.Tensor:
         """An unquantized weight behind a norm that LightCompress has smoothed, as it was before."""
@@ -129,11 +128,9 @@ class Weights:
         file, stored = self._source.info(key).file.name, self._source.checkpoint.keys[key]
         return Problem(file, stored, error.cause, error.remedy).error()
 
-    def _cut(self, key: str, pieces: list[Piece], format_name: str) -> StoredWeight | None:
+    def _cut(self, key: str, sources: list[SourceRows], format_name: str) -> StoredWeight | None:
         """These rows of a quantized weight, None where they cannot be cut off as they are."""
-        whole = self._whole(key).repacked(format_name)
-        spans = [piece.rows(whole.shape[0]) for piece in pieces]
-        return whole if spans == [(0, whole.shape[0])] else cut(whole, spans)
+        return self._whole(key).repacked(format_name).cut([source.rows for source in sources])
 
     def _whole(self, key: str) -> StoredWeight:
         """The whole weight whose codes are `key`."""

@@ -30,7 +30,7 @@ class LightX2VNames:
 
     def can_cut(self, shape: tuple[int, ...], found: list[Target]) -> bool:
         """Whether a tensor of this shape can be what goes to `found`, nowhere if that is empty."""
-        parts = found[0].parts if found else 1
+        parts = found[0].source.count if found else 1
         as_high = not self.square or len(shape) != 2 or shape[0] == parts * shape[1]
         return parts == 1 or (shape[0] % parts == 0 and as_high)
 

@@ -5,7 +5,8 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from .rules import Piece, Rule
+from ..common.row_slice import RowSlice
+from .rules import Place, Rule
 
 NUMBER = r"\d+"
 MARK = "#"
@@ -30,10 +31,9 @@ class Pair:
         if self.turned:
             return (Rule(_pattern(self.theirs[0], self.place), _halves(self.ours)),)
         count = len(self.theirs)
-        pieces = [Piece(_template(self.ours), index, count) for index in range(count)]
         return tuple(
-            Rule(_pattern(name, self.place), (piece.name if count == 1 else piece,))
-            for name, piece in zip(self.theirs, pieces, strict=True)
+            Rule(_pattern(name, self.place), (Place(_template(self.ours), RowSlice(index, count)),))
+            for index, name in enumerate(self.theirs)
         )
 
     def from_comfyui(self) -> Rule:
@@ -41,12 +41,12 @@ class Pair:
         if self.turned:
             return Rule(pattern, _halves(self.theirs[0]))
         shares = self.shares or (1,) * len(self.theirs)
-        pieces = [
-            Piece(_template(name), index, count)
+        places = [
+            Place(_template(name), RowSlice(index, count))
             for name, count in zip(self.theirs, shares, strict=True)
             for index in range(count)
         ]
-        return Rule(pattern, tuple(piece.name if piece.count == 1 else piece for piece in pieces))
+        return Rule(pattern, tuple(places))
 
 
 def pairs(ours: str, theirs: str, names: Mapping[str, str | tuple[str, ...]], place: str = NUMBER) -> tuple[Pair, ...]:
@@ -73,5 +73,5 @@ def _template(name: str) -> str:
     return name.replace(MARK, r"\1")
 
 
-def _halves(name: str) -> tuple[Piece, Piece]:
-    return Piece(_template(name), 1, 2), Piece(_template(name), 0, 2)
+def _halves(name: str) -> tuple[Place, Place]:
+    return Place(_template(name), RowSlice(1, 2)), Place(_template(name), RowSlice(0, 2))

@@ -40,7 +40,7 @@ class Told:
         has LightX2V's name stays."""
         table = self.variant.lightx2v.table
         ours = targets(self.naming.table, name) if table else []
-        if len(ours) != 1 or ours[0].pieces > 1:
+        if len(ours) != 1 or not ours[0].place.is_all:
             return name, [Target(name)]
         return ours[0].name, targets(table, ours[0].name)
 

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..common.row_slice import ALL, RowSlice
+
 if TYPE_CHECKING:
     import torch
 
@@ -14,46 +16,36 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Piece:
-    """Piece `index` of the `count` that, one below the other, are the rows of the tensor `name`."""
+class Place:
+    """The rows `rows` of the tensor called `name`."""
 
     name: str
-    index: int
-    count: int
+    rows: RowSlice = ALL
 
 
 @dataclass(frozen=True)
 class Rule:
     """A pattern for the beginning of a name -> what replaces it; the rest of the name stays. Several targets: the
-    rows of the tensor are split evenly among them. No target: there is no such tensor. A Piece as a target: the tensor
+    rows of the tensor are split evenly among them. No target: there is no such tensor. A Place as a target: the tensor
     becomes some of the rows of another one. The tensor is given through `change`."""
 
     pattern: str
-    targets: tuple[str | Piece, ...] = ()
+    targets: tuple[str | Place, ...] = ()
     change: Change | None = None
 
 
 @dataclass(frozen=True)
 class Target:
-    """Where a tensor goes: part `part` of `parts` equal shares of its rows, then through `change`. There it is piece
-    `piece` of the `pieces` that make the rows of the tensor called `name`."""
+    """Where rows of a tensor go: those of `source`, through `change`, become the rows `place` of the tensor `name`."""
 
     name: str
-    part: int = 0
-    parts: int = 1
+    source: RowSlice = ALL
     change: Change | None = None
-    piece: int = 0
-    pieces: int = 1
-
-    def rows(self, count: int) -> slice | None:
-        """The share of `count` rows, None for all of them."""
-        share = count // self.parts
-        return None if self.parts == 1 else slice(self.part * share, (self.part + 1) * share)
+    place: RowSlice = ALL
 
     def take(self, tensor: torch.Tensor) -> torch.Tensor:
-        if self.parts > 1:
-            tensor = tensor[self.rows(tensor.shape[0])]
-        return tensor if self.change is None else self.change(tensor)
+        rows = self.source.of(tensor)
+        return rows if self.change is None else self.change(rows)
 
 
 def targets(table: Iterable[Rule], name: str) -> list[Target]:
@@ -62,11 +54,9 @@ def targets(table: Iterable[Rule], name: str) -> list[Target]:
         match = re.match(rule.pattern, name)
         if match:
             rest = name[match.end() :]
-            return [_target(rule, match, part, rest) for part in range(len(rule.targets))]
+            places = [given if isinstance(given, Place) else Place(given) for given in rule.targets]
+            return [
+                Target(match.expand(place.name) + rest, RowSlice(index, len(places)), rule.change, place.rows)
+                for index, place in enumerate(places)
+            ]
     return [Target(name)]
-
-
-def _target(rule: Rule, match: re.Match, part: int, rest: str) -> Target:
-    given = rule.targets[part]
-    piece = given if isinstance(given, Piece) else Piece(given, 0, 1)
-    return Target(match.expand(piece.name) + rest, part, len(rule.targets), rule.change, piece.index, piece.count)

@@ -27,12 +27,12 @@ def _aliases(name: str, rows: int, found: list[Target]) -> Iterator[tuple[str, T
         if target.name != name:
             slices.setdefault(target.name, []).append(target)
     for other, shares in slices.items():
-        if len(shares) == found[0].parts:
-            turned = [share.part for share in shares] != [share.piece for share in shares]
+        if len(shares) == found[0].source.count:
+            turned = [share.source for share in shares] != [share.place for share in shares]
             yield other, (name, None, _turned) if turned else name
         else:
-            share = rows // shares[0].parts
-            yield other, (name, (0, shares[0].part * share, len(shares) * share))
+            start, stop = shares[0].source.span(rows)
+            yield other, (name, (0, start, len(shares) * (stop - start)))
 
 
 def _turned(rows: torch.Tensor) -> torch.Tensor:

@@ -7,8 +7,8 @@ import torch
 from comfy_kitchen.tensor import QuantizedTensor
 
 from ..checkpoints.checkpoint import StoredWeight
-from ..checkpoints.cutting import cut
 from ..checkpoints.encodings import LIGHTX2V
+from ..common.row_slice import RowSlice, shape_of, take
 from ..converting.dialects import choices, layer_specs, layer_tensors, writable
 from ..converting.units import Spec, Unit
 from ..families.family import SAME, LightX2VNames
@@ -21,8 +21,6 @@ from .errors import QuantizeError
 from .sharing import affine_norms
 from .stored_format import in_our_layout
 from .weights import is_foreign, read
-
-Spans = list[tuple[int, int]]
 
 WEIGHT = ".weight"
 # tensors of a quantized layer in core's models that are written with its weight
@@ -61,34 +59,33 @@ class SavedModule:
 
     def _units(self, name: str, tensor: torch.Tensor, layers: dict[str, torch.nn.Module]) -> list[Unit]:
         """A unit for each tensor or layer that this tensor becomes in the file."""
-        slices = targets(self.names.table, name)
-        if not self.names.can_cut(tuple(tensor.shape), slices):
+        found = targets(self.names.table, name)
+        if not self.names.can_cut(tuple(tensor.shape), found):
             raise QuantizeError(
-                f"{name} has shape {list(tensor.shape)}, which is not the {slices[0].parts} equal parts that LightX2V "
-                "has of it. Save this model in another dialect."
+                f"{name} has shape {list(tensor.shape)}, which is not the {found[0].source.count} equal parts that "
+                "LightX2V has of it. Save this model in another dialect."
             )
-        spans: dict[str, list[tuple[int, int]]] = {}
-        for piece in sorted(slices, key=lambda piece: piece.piece):
-            rows = piece.rows(tensor.shape[0]) if piece.parts > 1 else None
-            spans.setdefault(piece.name, []).extend([(rows.start, rows.stop)] if rows else [])
-        return [self._unit(name, target, rows, tensor, layers) for target, rows in spans.items()]
+        slices: dict[str, list[RowSlice]] = {}
+        for target in sorted(found, key=lambda target: target.place):
+            slices.setdefault(target.name, []).append(target.source)
+        return [self._unit(name, target, rows, tensor, layers) for target, rows in slices.items()]
 
     def _unit(
-        self, name: str, target: str, spans: Spans, tensor: torch.Tensor, layers: dict[str, torch.nn.Module]
+        self, name: str, target: str, slices: list[RowSlice], tensor: torch.Tensor, layers: dict[str, torch.nn.Module]
     ) -> Unit:
-        """The unit `target` for the tensor `name`. spans: (start, stop) of the rows to write, empty for all."""
+        """The unit `target` for the tensor `name`. slices: the rows to write."""
         layer = layers.get(name.removesuffix(WEIGHT)) if name.endswith(WEIGHT) else None
         if layer is not None and isinstance(layer.weight, QuantizedTensor):
-            return self._quantized(name.removesuffix(WEIGHT), target.removesuffix(WEIGHT), spans, layer)
+            return self._quantized(name.removesuffix(WEIGHT), target.removesuffix(WEIGHT), slices, layer)
         if layer is not None and is_foreign(layer):
-            shape, dtype = _shape((layer.out_features, layer.in_features), spans), self.plain_dtype
+            shape, dtype = shape_of((layer.out_features, layer.in_features), slices), self.plain_dtype
             return plain(
-                target, Spec(dtype, shape), lambda: _rows(read(layer, torch.device("cpu"))[0], spans).to(dtype)
+                target, Spec(dtype, shape), lambda: take(read(layer, torch.device("cpu"))[0], slices).to(dtype)
             )
-        spec = Spec(tensor.dtype, _shape(tuple(tensor.shape), spans))
-        return plain(target, spec, lambda: _rows(self._patched(name), spans))
+        spec = Spec(tensor.dtype, shape_of(tuple(tensor.shape), slices))
+        return plain(target, spec, lambda: take(self._patched(name), slices))
 
-    def _quantized(self, name: str, target: str, spans: Spans, layer: torch.nn.Module) -> Unit:
+    def _quantized(self, name: str, target: str, slices: list[RowSlice], layer: torch.nn.Module) -> Unit:
         weight = in_our_layout(layer)
         if weight is None:
             raise QuantizeError(
@@ -102,10 +99,10 @@ class SavedModule:
                 f"dialect x2v, or quantize it to one of {', '.join(choices(self.dialect))}."
             )
         static = format_name == "fp8-tensor" and weight._params.input_scale.numel() > 0
-        specs = layer_specs(format_name, _shape(tuple(layer.weight.shape), spans), self.dialect, static=static)
+        specs = layer_specs(format_name, shape_of(tuple(layer.weight.shape), slices), self.dialect, static=static)
 
         def parts() -> Iterator[tuple[str, torch.Tensor]]:
-            stored = _cut(self._stored(name, layer, format_name), spans)
+            stored = _cut(self._stored(name, layer, format_name), slices)
             for end, tensor in layer_tensors(stored, self.dialect).items():
                 yield f"{target}.{end}", tensor
 
@@ -147,21 +144,11 @@ def _beside(name: str, layers: dict[str, torch.nn.Module]) -> bool:
     return end in PREFIXED and layer in layers and isinstance(layers[layer].weight, QuantizedTensor)
 
 
-def _shape(shape: tuple[int, ...], spans: Spans) -> tuple[int, ...]:
-    return (sum(stop - start for start, stop in spans), *shape[1:]) if spans else shape
-
-
-def _rows(tensor: torch.Tensor, spans: Spans) -> torch.Tensor:
-    return torch.cat([tensor[start:stop] for start, stop in spans]) if spans else tensor
-
-
-def _cut(stored: StoredWeight, spans: Spans) -> StoredWeight:
+def _cut(stored: StoredWeight, slices: list[RowSlice]) -> StoredWeight:
     """The rows with their codes, or requantized if the format cannot cut there (blocks, groups)."""
-    if not spans:
-        return stored
-    found = cut(stored, spans)
+    found = stored.cut(slices)
     if found is not None:
         return found
-    values = _rows(stored.wrap(torch.float32).dequantize(), spans)
+    values = take(stored.wrap(torch.float32).dequantize(), slices)
     tensors = FORMATS[stored.format].encode(values, scale="recalculate")
     return StoredWeight(stored.format, tuple(values.shape), tensors)

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 
 from x2v_quant.checkpoints import open_checkpoint
 from x2v_quant.cli import main
+from x2v_quant.common.row_slice import ALL
 from x2v_quant.families import FAMILIES as ALL_FAMILIES
 from x2v_quant.families.family import DIT
 from x2v_quant.families.rules import targets
@@ -64,7 +65,7 @@ def test_the_tables_say_what_cores_own_say(name):
         assert {target.name for target in found} == {ours}, theirs
         if first is not None:
             (target,) = found
-            firsts.setdefault(ours, []).append((target.piece, first, target.pieces))
+            firsts.setdefault(ours, []).append((target.place.index, first, target.place.count))
     assert len(firsts) > 6
     for ours, places in firsts.items():
         assert [piece for piece, _, _ in sorted(places, key=lambda place: place[1])] == list(range(len(places))), ours
@@ -86,7 +87,7 @@ def test_scale_and_shift_of_the_output_change_places():
     from comfy.utils import swap_scale_shift
 
     weight = torch.arange(8.0).reshape(4, 2)
-    found = sorted(targets_of("Flux (diffusers names)", "norm_out.linear.weight"), key=lambda target: target.piece)
+    found = sorted(targets_of("Flux (diffusers names)", "norm_out.linear.weight"), key=lambda target: target.place)
     assert torch.equal(torch.cat([target.take(weight) for target in found]), swap_scale_shift(weight))
 
 
@@ -152,10 +153,10 @@ def test_the_two_directions_are_one_table(family, model):
             continue
         pieces = {}
         for there in targets(table, name):
-            pieces.setdefault(there.name, {})[there.piece] = there.take(tensor)
+            pieces.setdefault(there.name, {})[there.place] = there.take(tensor)
         back = []
         for theirs, parts in pieces.items():
-            whole = torch.cat([parts[index] for index in sorted(parts)]) if len(parts) > 1 else parts[0]
-            back += [(here.piece, here.name, here.take(whole)) for here in targets(forth, theirs)]
+            whole = torch.cat([parts[index] for index in sorted(parts)]) if len(parts) > 1 else parts[ALL]
+            back += [(here.place, here.name, here.take(whole)) for here in targets(forth, theirs)]
         assert {ours for _, ours, _ in back} == {name}
         assert torch.equal(torch.cat([part for _, _, part in sorted(back, key=lambda one: one[0])]), tensor), name

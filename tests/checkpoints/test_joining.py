@@ -8,7 +8,7 @@ from safetensors.torch import load_file, save_file
 
 from x2v_quant.benchmarks.quantize import KINDS
 from x2v_quant.checkpoints import CheckpointError, open_checkpoint
-from x2v_quant.checkpoints.cutting import cut
+from x2v_quant.common.row_slice import RowSlice
 
 K = 256
 PIECES = [f"noise_refiner.0.attention.to_{one}" for one in "qkv"]
@@ -161,15 +161,15 @@ def test_pieces_that_do_not_go_together_are_a_problem(change, layer, words, z_im
 )
 def test_rows_that_are_cut_off_are_those_of_the_whole(tiles, borders, kind, tmp_path_factory):
     """In tiles of 128 rows, which every format allows."""
-    spans = [(128 * start, 128 * stop) for start, stop in borders if start < stop <= tiles]
+    slices = [RowSlice(start, tiles, stop - start) for start, stop in borders if start < stop <= tiles]
     (given,) = weights(128 * tiles, amax=3.0)
     path = tmp_path_factory.mktemp("cut") / "one.safetensors"
     save_file({f"a.{end}": part for end, part in KINDS[kind](given).items()}, path)
     loaded = open_checkpoint(path).load().quantized["a"]
-    if spans:
-        whole, part = dequantized(loaded), cut(loaded, spans)
-        assert torch.equal(dequantized(part), torch.cat([whole[start:stop] for start, stop in spans]))
-    assert (cut(loaded, [(0, 64)]) is None) == (TOGETHER[kind] == 128)
+    if slices:
+        whole, part = dequantized(loaded), loaded.cut(slices)
+        assert torch.equal(dequantized(part), torch.cat([whole[slice(*rows.span(128 * tiles))] for rows in slices]))
+    assert (loaded.cut([RowSlice(0, 2 * tiles)]) is None) == (TOGETHER[kind] == 128)
 
 
 def test_a_checkpoint_is_read_in_pieces(z_image):

@@ -5,6 +5,8 @@ import json
 import pytest
 import torch
 
+from x2v_quant.common.row_slice import ALL
+
 Q = "blocks.1.self_attn.q"
 F8, I8 = torch.float8_e4m3fn, torch.int8
 
@@ -28,7 +30,7 @@ def test_every_name_and_shape_of_a_scale(name, shape, dtype, wan, opened):
     assert checkpoint.problems == []
     layer = checkpoint.layers[Q]
     assert layer.stored.keys == {"codes": f"{Q}.weight", "scale": f"{Q}.{name}"}
-    assert (layer.format, layer.shape, layer.parts) == ("int8-channel", (8, 16), 1)
+    assert (layer.format, layer.shape, layer.rows) == ("int8-channel", (8, 16), ALL)
     scale = checkpoint.load().quantized[Q].tensors["scale"]
     assert (scale.dtype, scale.shape, scale.is_contiguous()) == (torch.float32, (8, 1), True)
     assert (scale == 0.5).all()

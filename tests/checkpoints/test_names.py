@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from x2v_quant.checkpoints import CheckpointError, open_checkpoint, read_outline
+from x2v_quant.common.row_slice import RowSlice
 
 T5 = "models_t5_umt5-xxl-enc-{}.pth"
 CLIP = "models_clip_open-clip-xlm-roberta-large-vit-huge-14-{}.pth"
@@ -64,7 +65,7 @@ def test_to_qkv_is_split_by_rows_with_its_scales(word, fixtures):
         assert torch.equal(codes.view(torch.uint8), file[f"{fused}.weight"][rows].view(torch.uint8))
         assert torch.equal(scale, file[f"{fused}.weight_scale"][rows].float())
         assert torch.equal(weights.plain[f"{layer}.bias"], file[f"{fused}.bias"][rows])
-        assert (checkpoint.layers[layer].part, checkpoint.layers[layer].parts) == (i, 3)
+        assert checkpoint.layers[layer].rows == RowSlice(i, 3)
     assert checkpoint.formats == {f"{word}-channel": 12}
 
 
