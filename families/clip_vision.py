@@ -82,4 +82,5 @@ CLIP = Family(
         r"vision_model\.encoder\.layers\.\d+\.self_attn\.(q|k|v|out)_proj",
         r"vision_model\.encoder\.layers\.\d+\.mlp\.fc[12]",
     ),
+    file_names=("clip.vision.h", r".*open.clip.xlm.roberta"),
 )

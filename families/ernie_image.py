@@ -13,4 +13,5 @@ ERNIE_IMAGE = Family(
         (r"text_proj|time_embedding\.linear_[12]", f"embeds an input; {ONLY_LIGHTX2V}"),
     ),
     lightx2v_also=(r"final_linear|final_norm\.linear|adaLN_modulation\.1|text_proj|time_embedding\.linear_[12]",),
+    file_names=("ernie",),
 )

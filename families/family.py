@@ -98,6 +98,23 @@ class Companion:
 
 
 @dataclass(frozen=True)
+class SharingModule:
+    """A module of core's whose layers get the same input tensor, by reading its code.
+
+    From the first layer of a group to the last, nothing in `forward` writes to the group's input; what runs in between
+    gets only the layers' outputs, which are new tensors. Inference mode keeps no version counters that would show a
+    write, so only code that was read counts. The test prints the digest of a new release and checks this by running the
+    module.
+
+    `forward`: the function that was read, as module:name. `groups`: for each shared input the names of its layers in
+    call order. `read`: `runtime.sharing.read_code.digest` of the function in the releases of ComfyUI that were read."""
+
+    forward: str
+    groups: tuple[tuple[str, ...], ...]
+    read: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Family:
     """`kind`: which loader takes it, UNKNOWN if none does. `elsewhere`: what to do with a file that no loader takes.
     `name`: what it is called where layers are chosen, "" if nothing is known of its layers.
@@ -110,7 +127,12 @@ class Family:
     take from the same file. `companions`: tensors that may lie in files beside. `tied`: module -> others with the very
     same weights, any of which may be there in its place. `wanted`: last words of names of tensors that other families'
     files carry for nothing (see checkpoints/unused.py), and that this one's model has. `idle`: names of trained tensors
-    that the model does not use."""
+    that the model does not use. `file_names`: patterns for how the names of such files begin.
+
+    Of its modules in ComfyUI: `phases`: children of a block that run one after the other, each called as a module; the
+    others are small. `sharing`: those whose layers get the same input.
+
+    `lora_endings`: (ending of a key in its LoRAs, core's)."""
 
     kind: str
     namings: tuple[Naming, ...]
@@ -124,6 +146,10 @@ class Family:
     tied: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     wanted: frozenset[str] = frozenset()
     idle: frozenset[str] = frozenset()
+    file_names: tuple[str, ...] = ()
+    phases: tuple[str, ...] = ()
+    sharing: tuple[SharingModule, ...] = ()
+    lora_endings: tuple[tuple[str, str], ...] = ()
 
     def why_kept(self, layer: str) -> str | None:
         """The reason of the first row of `keeps` for this layer; None if there is none."""

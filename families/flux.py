@@ -1,6 +1,6 @@
 """Flux, Flux.2, Chroma and LongCat-Image. LightX2V has them under diffusers' names."""
 
-from .family import DIFFUSERS, DIT, ONLY_LIGHTX2V, Family, LightX2VNames, Naming, Variant
+from .family import DIFFUSERS, DIT, ONLY_LIGHTX2V, Family, LightX2VNames, Naming, SharingModule, Variant
 from .flux_names import BLOCKS, COMMON, DOUBLE, FLUX_1, FLUX_1_BLOCKS, GUIDANCE, SCALES, SINGLE, TIME, embedders
 from .pairs import Pair, from_comfyui, pairs, to_comfyui
 
@@ -83,6 +83,7 @@ LONGCAT = Family(
         (r"img_in|txt_in|time_in\..+", f"embeds an input; {ONLY_LIGHTX2V}"),
     ),
     lightx2v_also=(r"final_layer\.(linear|adaLN_modulation\.1)|img_in|txt_in|time_in\.(in|out)_layer",),
+    file_names=("longcat",),
 )
 
 FLUX = Family(
@@ -113,5 +114,19 @@ FLUX = Family(
         (r"final_layer\..+", "is an output layer"),
         (r"img_in|txt_in|(time|guidance|vector)_in\..+", "embeds an input"),
         (r"distilled_guidance_layer\..+", "makes the modulation of every block"),
+    ),
+    file_names=("flux", "chroma"),
+    sharing=(
+        # the activation gets gate_proj's output
+        SharingModule("comfy.ldm.flux.layers:YakMLP.forward", (("gate_proj", "up_proj"),), ("115f8c515ec0",)),
+    ),
+    # XLabs', a processor of each attention
+    lora_endings=(
+        (r"\.processor\.qkv_lora1\.(up|down)\.weight$", r".img_attn.qkv.lora_\1.weight"),
+        (r"\.processor\.qkv_lora2\.(up|down)\.weight$", r".txt_attn.qkv.lora_\1.weight"),
+        (r"\.processor\.proj_lora1\.(up|down)\.weight$", r".img_attn.proj.lora_\1.weight"),
+        (r"\.processor\.proj_lora2\.(up|down)\.weight$", r".txt_attn.proj.lora_\1.weight"),
+        (r"\.processor\.qkv_lora\.(up|down)\.weight$", r".linear1_qkv.lora_\1.weight"),
+        (r"\.processor\.proj_lora\.(up|down)\.weight$", r".linear2.lora_\1.weight"),
     ),
 )

@@ -100,4 +100,5 @@ HUNYUAN_VIDEO = Family(
     name="HunyuanVideo",
     takes=BLOCKS,
     keeps=((r"(txt_in|byt5_in)\..+", "prepares the text"), (r"vision_in\..+", "prepares the picture")),
+    file_names=("hunyuan.?video",),
 )

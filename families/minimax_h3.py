@@ -67,6 +67,7 @@ _KEPT = (
     (r"final_layer\..+", "is an output layer"),
     (r"(video|audio)_patch_proj", "embeds an input"),
 )
+_PHASES = ("adaln_proj", "attn", "mlp")
 _WANTED = frozenset({"inv_freq"})
 
 # ComfyUI's edition with a table in place of the time embedder, which LightX2V does not have
@@ -77,6 +78,7 @@ PRUNED = Family(
     takes=(_BLOCK,),
     keeps=(*_KEPT, (r"blocks\.\d+\.adaln_proj\.linear", "has a few inputs, and ComfyUI has it in float32")),
     wanted=_WANTED,
+    phases=_PHASES,
 )
 
 MINIMAX_H3 = Family(
@@ -105,4 +107,6 @@ MINIMAX_H3 = Family(
     takes=(_BLOCK, r"blocks\.\d+\.adaln_proj\.linear"),
     keeps=_KEPT,
     wanted=_WANTED,
+    file_names=("minimax.?h3",),
+    phases=_PHASES,
 )

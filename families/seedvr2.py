@@ -1,6 +1,6 @@
 """SeedVR2, a video upscaler, whose names are the same everywhere."""
 
-from .family import DIT, Companion, Family, Naming, Variant
+from .family import DIT, Companion, Family, Naming, SharingModule, Variant
 
 _SOURCE = "ByteDance-Seed/SeedVR2-3B"
 
@@ -19,4 +19,9 @@ SEEDVR2 = Family(
         Companion("negative_conditioning", "neg_emb.pt", (64, 5120), _SOURCE),
     ),
     wanted=frozenset({"freqs"}),
+    file_names=("seedvr2",),
+    sharing=(
+        # x goes to both in one expression, which multiplies their outputs
+        SharingModule("comfy.ldm.seedvr.model:SwiGLUMLP.forward", (("proj_in_gate", "proj_in"),), ("ea056d6486e3",)),
+    ),
 )

@@ -1,6 +1,6 @@
 """Wan 2.1 and 2.2. The experts of Wan 2.2 t2v have the very same names and shapes as Wan 2.1."""
 
-from .family import DIFFUSERS, DIT, Family, Naming, Variant
+from .family import DIFFUSERS, DIT, Family, Naming, SharingModule, Variant
 from .rules import Rule
 
 # diffusers' names in a block, also of VACE -> Wan's own, which are ComfyUI's
@@ -82,4 +82,20 @@ WAN = Family(
         (r"(music_injector|music_encoder|music_projection)(\..+)?", "is part of the music adapter"),
         (r"(face_adapter|face_encoder)\..+", "is part of the face adapter"),
     ),
+    file_names=("wan", "humo", "chrono_edit", "causal_forcing"),
+    phases=("self_attn", "cross_attn", "ffn"),
+    sharing=(
+        # x goes to q, k and v; norm_q, norm_k and apply_rope1 get q's and k's outputs. x is bound anew after v only
+        SharingModule("comfy.ldm.wan.model:WanSelfAttention.forward", (("q", "k", "v"),), ("61313ae9b46c",)),
+        # k and v get the context, q something else; norm_q and norm_k get outputs
+        SharingModule("comfy.ldm.wan.model:WanT2VCrossAttention.forward", (("k", "v"),), ("25fcc1db0826",)),
+        # two parts of one context, each cut out once, each for two layers; norms get outputs
+        SharingModule(
+            "comfy.ldm.wan.model:WanI2VCrossAttention.forward", (("k", "v"), ("k_img", "v_img")), ("95684632299d",)
+        ),
+        # as Wan's own; the cache is written to after v, and has memory of its own
+        SharingModule("comfy.ldm.wan.ar_model:CausalWanSelfAttention.forward", (("q", "k", "v"),), ("315ea206abd2",)),
+    ),
+    # LightX2V's distilled LoRAs: what is added to a block's modulation
+    lora_endings=((r"\.diff_m$", ".modulation.diff"),),
 )

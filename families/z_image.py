@@ -1,7 +1,7 @@
 """Z-Image and Lumina 2. LightX2V has Z-Image under diffusers' names. comfy.utils.z_image_to_diffusers says the same as
 the table; it needs ComfyUI, which reading headers does not, and leaves out what LoRAs have no names for."""
 
-from .family import DIFFUSERS, DIT, ONLY_LIGHTX2V, Family, LightX2VNames, Naming, Variant
+from .family import DIFFUSERS, DIT, ONLY_LIGHTX2V, Family, LightX2VNames, Naming, SharingModule, Variant
 from .pairs import from_comfyui, pairs, to_comfyui
 
 _NAMES = (
@@ -46,4 +46,10 @@ Z_IMAGE = Family(
     ),
     lightx2v_also=(r"final_layer\.(linear|adaLN_modulation\.1)",),
     idle=frozenset({"norm_final.weight"}),
+    file_names=("z.?image",),
+    phases=("attention", "feed_forward"),
+    sharing=(
+        # x goes to w1 and w3, whose outputs are multiplied after both
+        SharingModule("comfy.ldm.lumina.model:FeedForward.forward", (("w1", "w3"),), ("0b00374e651b",)),
+    ),
 )

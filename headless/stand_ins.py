@@ -6,15 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import PureWindowsPath
 from typing import Any
 
-Values = Mapping[str, Any]
+from ..families import FAMILIES
+from ..families.family import CLIP_VISION, DIT
 
-# beginnings of file names of the families that Load Quantized DiT knows; derived models have other names
-DIT_NAMES = (
-    *("wan", "humo", "chrono_edit", "causal_forcing"),
-    *("qwen.?image", "firered.image", "z.?image", "flux", "hunyuan.?video", "ltx", "longcat", "ernie", "chroma"),
-    *("minimax.?h3", "seedvr2"),
-)
-WAN_CLIP_VISION_NAMES = ("clip.vision.h", r".*open.clip.xlm.roberta")
+Values = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -40,14 +35,16 @@ class StandIn:
         return [name for name in self.widgets if name not in self.renamed]
 
 
-def begins(name: Any, patterns: tuple[str, ...]) -> bool:
-    """Whether a file's name, without folders (separated by \\ or /), begins with one of the patterns."""
-    return re.match("|".join(patterns), PureWindowsPath(str(name)).name, re.IGNORECASE) is not None
+def is_called_like(name: Any, kind: str) -> bool:
+    """Whether a file's name, without folders (separated by \\ or /), begins as those of a family of `kind` do; derived
+    models have other names."""
+    patterns = "|".join(pattern for family in FAMILIES if family.kind == kind for pattern in family.file_names)
+    return re.match(patterns, PureWindowsPath(str(name)).name, re.IGNORECASE) is not None
 
 
 def no_dit(values: Values) -> str:
     name = values.get("unet_name")
-    return "" if begins(name, DIT_NAMES) else f"{name} is not called like a model that Load Quantized DiT knows"
+    return "" if is_called_like(name, DIT) else f"{name} is not called like a model that Load Quantized DiT knows"
 
 
 def no_t5(values: Values) -> str:
@@ -60,7 +57,7 @@ def no_t5(values: Values) -> str:
 
 def no_clip_vision(values: Values) -> str:
     name = values.get("clip_name")
-    return "" if begins(name, WAN_CLIP_VISION_NAMES) else f"{name} is not called like Wan's CLIP vision encoder"
+    return "" if is_called_like(name, CLIP_VISION) else f"{name} is not called like Wan's CLIP vision encoder"
 
 
 STAND_INS = {

@@ -73,6 +73,6 @@ ACTIVE: ContextVar[SharedInputs | None] = ContextVar("x2v_quant.shared_inputs", 
 
 def _marks(input: torch.Tensor) -> tuple:
     """What changes if the tensor is given other memory, or is written to. Tensors made in inference mode do not count
-    how often they were written to: there only modules take part whose code was read (runtime/sharing/families.py)."""
+    how often they were written to: there only modules take part whose code was read (families.family.SharingModule)."""
     version = None if input.is_inference() else input._version
     return input.data_ptr(), input.shape, input.stride(), input.dtype, version

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from ..checkpoints.expert_names import HIGH, LOW
 from ..common.compiled import COMPILED
+from ..families import FAMILIES
 
 # ending of a file's key -> core's; the first row that matches is used
 ENDINGS = (
@@ -14,18 +15,10 @@ ENDINGS = (
     (r"\.lora_(?:[Bb]|up)(?:\.[^.]+)??(?:\.weight)?$", ".lora_up.weight"),
     (r"\.lora_magnitude_vector(?:\.[^.]+)??(?:\.weight)?$", ".dora_scale"),
     (r"\.(?:lora|network)_alpha$", ".alpha"),
-    # XLabs' of Flux, a processor of each attention
-    (r"\.processor\.qkv_lora1\.(up|down)\.weight$", r".img_attn.qkv.lora_\1.weight"),
-    (r"\.processor\.qkv_lora2\.(up|down)\.weight$", r".txt_attn.qkv.lora_\1.weight"),
-    (r"\.processor\.proj_lora1\.(up|down)\.weight$", r".img_attn.proj.lora_\1.weight"),
-    (r"\.processor\.proj_lora2\.(up|down)\.weight$", r".txt_attn.proj.lora_\1.weight"),
-    (r"\.processor\.qkv_lora\.(up|down)\.weight$", r".linear1_qkv.lora_\1.weight"),
-    (r"\.processor\.proj_lora\.(up|down)\.weight$", r".linear2.lora_\1.weight"),
+    *(ending for family in FAMILIES for ending in family.lora_endings),
     # diffusers' older scripts
     (r"[._]lora\.(up|down)\.weight$", r".lora_\1.weight"),
     (r"\.lora_linear_layer\.(up|down)\.weight$", r".lora_\1.weight"),
-    # LightX2V's distilled LoRAs: what is added to a block's modulation
-    (r"\.diff_m$", ".modulation.diff"),
 )
 # keys of a scale of a quantized factor
 SCALE = re.compile(r"\.(?:lora_(?:up|down|[ABab])|hada_w[12]_[ab]|lokr_w[12](?:_[ab])?)(?:\.\w+)?[._]\w*scale\w*$")

@@ -4,14 +4,9 @@ from dataclasses import dataclass
 
 import torch
 
-# children of a block that run one after the other, each called as a module; a block's other children are small
-PHASES = (
-    ("self_attn", "cross_attn", "ffn"),
-    ("attn1", "attn2", "ff"),
-    ("attention", "feed_forward"),
-    ("attn", "img_mlp", "txt_mlp"),
-    ("adaln_proj", "attn", "mlp"),
-)
+from ...families import FAMILIES
+
+PHASES = tuple(family.phases for family in FAMILIES if family.phases)
 # a ModuleList of at least this many modules of one class counts as the model's blocks
 FEWEST = 2
 
@@ -38,7 +33,7 @@ def blocks_of(model: torch.nn.Module) -> list[Block]:
 
 
 def phases_of(block: Block) -> list[Block]:
-    """The phases of a block in running order; [block] if its children match no row of PHASES."""
+    """The phases of a block in running order; [block] if its children are those of no family."""
     children = dict(block.module.named_children())
     known = next((names for names in PHASES if all(name in children for name in names)), ())
     return [Block(f"{block.name}.{name}", children[name]) for name in known] or [block]

@@ -7,10 +7,11 @@ import torch
 from comfy.weight_adapter.bypass import BypassForwardHook
 from torch.utils.weak import WeakIdKeyDictionary
 
+from ...families.family import SharingModule
 from ...kernels.kernel import Steps
 from ...kernels.shared_input import Group
 from ...linear.layers import is_ours
-from .families import SharingModule, is_as_read, row_of
+from .read_code import is_as_read, row_of
 
 PACK = __name__.split(".")[0]
 CORES_ADAPTERS, CORES_LAYERS = "comfy.weight_adapter", "comfy.ops"

@@ -6,7 +6,7 @@ import pytest
 import torch
 from older_comfyui import core_knows_seedvr2
 
-from x2v_quant.runtime.sharing.families import ROWS, digest, is_as_read, row_of
+from x2v_quant.runtime.sharing.read_code import ROWS, digest, is_as_read, row_of
 
 WIDTH, HEADS, TOKENS = 256, 2, 6
 # widths of core's position embeddings, of a head of 128
@@ -84,7 +84,7 @@ def cache():
     return {"end": 0, **{name: torch.zeros(1, TOKENS, HEADS, WIDTH // HEADS) for name in "kv"}}
 
 
-IN_CORE = [pytest.param(row, marks=core_knows_seedvr2) if "seedvr" in row.forward else row for row in ROWS]
+IN_CORE = [pytest.param(row, marks=core_knows_seedvr2) if "seedvr" in row.forward else row for row in ROWS.values()]
 
 
 def class_of(row):
@@ -156,7 +156,7 @@ def test_a_write_would_be_seen():
 
 
 def test_a_module_with_other_code_has_no_row_or_is_not_as_read():
-    row = ROWS[0]
+    row = next(iter(ROWS.values()))
     base = class_of(row)
 
     class Own(base):
