@@ -41,3 +41,13 @@ def subgraph(name, *nodes, links=(), inputs=(), outputs=()):
         "inputs": [{"name": n, "type": t, "linkIds": list(ids)} for n, t, ids in inputs],
         "outputs": [{"name": n, "type": t, "linkIds": list(ids)} for n, t, ids in outputs],
     }
+
+
+def download(name):
+    return {"name": name, "url": f"https://example.org/{name}", "directory": "diffusion_models"}
+
+
+def loader(number, kind, values, **more):
+    """A loader of ComfyUI's as a template has it. values: of its widgets, the file first."""
+    properties = {"Node name for S&R": kind, "cnr_id": "comfy-core", "ver": "0.3.64", "models": [download(values[0])]}
+    return node(number, kind, values, properties=properties, pos=[1, 2], size=[3, 4], title="My loader", **more)

@@ -118,3 +118,16 @@ def lora(layers: Mapping[str, tuple[int, int]]) -> dict[str, torch.Tensor]:
         found[f"{key}.lora_A.weight"] = torch.randn((4, k), generator=generator) * k**-0.5
         found[f"{key}.lora_B.weight"] = torch.randn((n, 4), generator=generator) * 0.5
     return found
+
+
+def saved_by_core(model, path) -> str:
+    """Writes what ComfyUI's ModelSave does."""
+    import comfy.sd
+
+    comfy.sd.save_checkpoint(str(path), model)
+    return str(path)
+
+
+def of_first_block(model, name: str) -> torch.nn.Module:
+    """A module of a MODEL's first block."""
+    return model.model.diffusion_model.blocks[0].get_submodule(name)

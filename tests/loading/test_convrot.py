@@ -9,6 +9,7 @@ import torch
 from comfy_kitchen.tensor import QuantizedTensor
 from older_comfyui import core_rotates_int8
 from rotated_files import marker
+from small_wan import saved_by_core
 
 from x2v_quant.benchmarks.wan import WanSize
 from x2v_quant.checkpoints.encodings import COMFYUI, LIGHTX2V, X2V
@@ -40,14 +41,6 @@ def weights(model):
         for name, module in model.model.diffusion_model.named_modules()
         if isinstance(getattr(module, "weight", None), QuantizedTensor)
     }
-
-
-def saved_by_core(model, path):
-    """What ModelSave writes."""
-    import comfy.sd
-
-    comfy.sd.save_checkpoint(str(path), model)
-    return path
 
 
 @pytest.mark.parametrize("name", NAMES)

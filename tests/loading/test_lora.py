@@ -4,7 +4,7 @@ import pytest
 import torch
 from comfy_kitchen.tensor import QuantizedTensor
 from distance import distance
-from older_comfyui import core_reads_int8
+from small_wan import saved_by_core
 
 from x2v_quant.core.features import requantizes_with_params, rotates_int8
 from x2v_quant.formats import format_of
@@ -116,20 +116,11 @@ def test_bypass_lora_leaves_the_weights_alone(format_name, wan_files, load, load
     assert 0.8 < along(got - sample(model), wanted - plain) < 1.2
 
 
-def save(model, folder):
-    """What ModelSave does."""
-    import comfy.sd
-
-    path = folder / "saved.safetensors"
-    comfy.sd.save_checkpoint(str(path), model)
-    return str(path)
-
-
 @every_format
 def test_lora_saved_and_reloaded_gives_the_same_output(format_name, load, sample, lora, tmp_path):
     patched = apply(load(format_name), lora())
     output = sample(patched)
-    reloaded = load(format_name, save(patched, tmp_path))
+    reloaded = load(format_name, saved_by_core(patched, tmp_path / "saved.safetensors"))
     assert {e.choice.format for e in reloaded.model.x2v_plan.layers.values()} == {format_name}
     assert torch.equal(sample(reloaded), output)
 
@@ -137,32 +128,8 @@ def test_lora_saved_and_reloaded_gives_the_same_output(format_name, load, sample
 @every_format
 def test_saving_before_the_first_run_merges_the_lora_too(format_name, load, sample, lora, tmp_path):
     patched = apply(load(format_name), lora())
-    path = save(patched, tmp_path)
+    path = saved_by_core(patched, tmp_path / "saved.safetensors")
     assert torch.equal(sample(load(format_name, path)), sample(patched))
-
-
-@core_reads_int8
-def test_core_reads_a_saved_int8_file(wan_files, sample, tmp_path):
-    """int8 files leave with the marker of core's own format, so stock ComfyUI reads them."""
-    import json
-
-    import comfy.sd
-    import comfy.utils
-
-    model = load_dit(wan_files["int8-channel"][1])
-    sd = comfy.utils.load_torch_file(save(model, tmp_path))
-    config = json.dumps({"transformer": {"text_dim": 64}})
-    core = comfy.sd.load_diffusion_model_state_dict(sd, metadata={"config": config})
-    assert core.model.model_config.quant_config is not None
-    assert distance(sample(core), sample(model)) < 0.01
-
-
-def test_core_refuses_a_saved_fp8_file_instead_of_giving_noise(wan_files, tmp_path):
-    """Core has no fp8 with a scale per channel: the marker it does not know stops it before it drops the scales."""
-    import comfy.sd
-
-    with pytest.raises(KeyError, match="fp8-channel"):
-        comfy.sd.load_diffusion_model(save(load_dit(wan_files["fp8-channel"][1]), tmp_path))
 
 
 def load_partially(model, share):
@@ -234,7 +201,7 @@ def test_model_merge_nodes_merge_two_quantized_models(format_name, wan_files, lo
     from comfy_extras.nodes_model_merging import ModelMergeSimple
 
     dense_path = wan_files[format_name][0]
-    baked = save(apply(load(format_name), lora()), tmp_path)
+    baked = saved_by_core(apply(load(format_name), lora()), tmp_path / "saved.safetensors")
     (merged,) = ModelMergeSimple().merge(load(format_name), load(format_name, baked), 0.5)
     half = apply(load_dense(dense_path), lora(), 0.5)
     plain = sample(load_dense(dense_path))
