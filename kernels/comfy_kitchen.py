@@ -70,6 +70,7 @@ def int8(x, weight, bias, **rotation):
 
 
 def quantize_mxfp8(x):
+    """As `mxfp8_like`."""
     return comfy_kitchen.quantize_mxfp8(x, pad_32x=True)
 
 
@@ -82,6 +83,7 @@ def mxfp8_mm(quantized, weight, bias, dtype):
 
 
 def quantize_nvfp4(x):
+    """As `nvfp4_like`."""
     scale = tensor_scale(x, NVFP4_MAX)
     return *comfy_kitchen.quantize_nvfp4(x, scale, pad_16x=True), scale
 

@@ -91,7 +91,7 @@ def _kernel(name, stored, activation, summary, requires, computation) -> Kernel:
         return torch.ops.x2v_quant.multiply(quantized, rows, dtype, weight, params.orig_shape, bias, key)
 
     steps = Steps(quantize, multiply, reads) if computation.quantizer else None
-    return Kernel(name, (stored.name,), linear, activation, summary, requires, steps)
+    return Kernel(name, stored.name, linear, activation, summary, requires, steps)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""A kernel: how y = x W^T + b is computed for some formats on some devices, with what it requires as data."""
+"""A kernel: how y = x W^T + b is computed for weights of one format, with what it requires as data."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -116,16 +116,16 @@ class Steps:
 
 @dataclass(frozen=True)
 class Kernel:
-    """What declare.py makes of a declaration.
+    """What declare.py makes of a declaration. Several may have one name: for other formats, devices or variants.
 
     linear: (x [M, K], codes, params, bias [N] or None) -> [M, N] in x.dtype. x is float32, bfloat16 or float16, or what
-    `requires.dtypes` says, and may be strided; codes and params are what the layout of one of `formats` holds.
+    `requires.dtypes` says, and may be strided; codes and params are what the layout of `format` holds.
     activation: what x is multiplied as, a name in activation.SIMULATED.
     steps: the same in two steps; None if x is quantized in the pass that multiplies it, or not at all.
     """
 
     name: str
-    formats: tuple[str, ...]
+    format: str
     linear: Callable[[torch.Tensor, torch.Tensor, Any, torch.Tensor | None], torch.Tensor]
     activation: str
     summary: str

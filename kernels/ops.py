@@ -51,7 +51,7 @@ def _(x, weight, shape, bias, kernel):
 
 @torch.library.custom_op("x2v_quant::quantize", mutates_args=(), schema=QUANTIZE)
 def quantize(x, read, kernel):
-    """Contiguous tensors as the `like` of the kernel's quantizer makes them."""
+    """Tensors of the shapes, strides and dtypes that the `like` of the kernel's quantizer gives."""
     return COMPUTATIONS[kernel].quantize(x, read)
 
 
@@ -137,4 +137,5 @@ def _swizzled_like(x, rows, group, dtype):
 
 
 def rounded_up(number: int, multiple: int) -> int:
+    """The smallest multiple that is not below `number`."""
     return -(-number // multiple) * multiple

@@ -17,32 +17,35 @@ TOLERANCE = 0.04
 
 
 @functools.cache
-def failure(kernel: Kernel, format_name: str, device: torch.device) -> str | None:
-    """Why `kernel` is unusable for weights stored as `format_name` on `device`, or None; asked once in a process.
+def failure(kernel: Kernel, device: torch.device) -> str | None:
+    """Why `kernel` is unusable on `device`, as a sentence without its subject, or None; asked once in a process.
 
     The first token and the first weight row are constant, so that integer codes reach their extremes and an
     accumulator that saturates shows.
     """
     if kernel.name == "reference":
         return None
+    stored_as = FORMATS[kernel.format]
     generator = torch.Generator().manual_seed(0)
     rows = ROWS.get(device.type, ROWS["cpu"])
-    columns = max(K, FORMATS[format_name].settings.get("convrot_groupsize", K))
+    columns = max(K, stored_as.settings.get("convrot_groupsize", K))
     x = torch.randn((max(rows), columns), generator=generator)
     weight = torch.randn((N, columns), generator=generator) / columns**0.5
     x[0], weight[0], weight[1] = 1.0, 0.1, -0.1
     options = {}
-    if FORMATS[format_name].smooth:
+    if stored_as.smooth:
         # powers of two, so that what is constant stays so where it is multiplied
         factor = 2.0 ** (torch.arange(columns) % 5 - 2)
         x, weight, options = x / factor, weight * factor, {"pre_quant_scale": factor}
     dtype = (kernel.requires.dtypes or (torch.bfloat16,))[0]
     x, bias = x.to(dtype), torch.randn(N, generator=generator).to(dtype)
     with torch.inference_mode():
-        stored = FORMATS[format_name].quantize(weight, dtype, **options)
+        stored = stored_as.quantize(weight, dtype, **options)
         on_device, bias_there = stored.to(device), bias.to(device)
         for count in rows:
-            expected = reference(x[:count].float(), format_name, stored._qdata, stored._params, bias, kernel.activation)
+            expected = reference(
+                x[:count].float(), kernel.format, stored._qdata, stored._params, bias, kernel.activation
+            )
             try:
                 y = kernel.linear(x[:count].to(device), on_device._qdata, on_device._params, bias_there).float().cpu()
             except Exception as error:  # whatever a library raises is the reason

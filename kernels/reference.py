@@ -1,4 +1,4 @@
-"""The truth that every kernel is tested against: float32 throughout, quantized activations simulated exactly."""
+"""What every kernel is tested against: float32 throughout, quantized activations simulated exactly."""
 
 from typing import Any
 

@@ -20,12 +20,15 @@ class NoKernelError(PrintableError, RuntimeError):
 
 @dataclass(frozen=True)
 class Choice:
-    """The kernel taken; `format`: what the weight is stored as for it, its own format or another of the family; and a
-    reason in words for every kernel that would have come before it."""
+    """The kernel taken, and for every kernel that would have come before it the reason in words."""
 
     kernel: Kernel
-    format: str
     passed_over: dict[str, str]
+
+    @property
+    def format(self) -> str:
+        """What the weight is stored as for the kernel: its own format or another of the family."""
+        return self.kernel.format
 
 
 def why_not(
@@ -37,7 +40,7 @@ def why_not(
 ) -> str | None:
     """Why the kernel called `name` cannot compute this format here (for a weight of `shape` (N, K) and an x of
     `dtype`), None if it can."""
-    return _verdict(name, repackings(format_name), machine, shape, dtype)[2]
+    return _verdict(name, repackings(format_name), machine, shape, dtype)[1]
 
 
 def choose(
@@ -60,9 +63,9 @@ def choose(
     formats = [format_name] if as_stored else repackings(format_name)
     passed_over = {}
     for name in names:
-        kernel, stored, reason = _verdict(name, formats, machine, shape, dtype)
+        kernel, reason = _verdict(name, formats, machine, shape, dtype)
         if kernel is not None:
-            return Choice(kernel, stored, passed_over)
+            return Choice(kernel, passed_over)
         passed_over[name] = reason
     reasons = "; ".join(f"{name} {reason}" for name, reason in passed_over.items())
     remedy = " Switch strict off to let the next kernel take over." if strict else ""
@@ -75,29 +78,28 @@ def survey(
     """Every kernel for this format, best first -> None if it runs here, else the reason why not (see `why_not`). Those
     that are only taken by name come last."""
     formats = repackings(format_name)
-    others = [kernel.name for kernel in KERNELS if set(kernel.formats) & set(formats)]
+    others = [kernel.name for kernel in KERNELS if kernel.format in formats]
     return {
         name: why_not(name, format_name, machine, shape, dtype)
         for name in dict.fromkeys([*ranking(format_name, machine, shape), *others])
     }
 
 
-def _verdict(name, formats, machine, shape, dtype) -> tuple[Kernel | None, str, str | None]:
-    """A name may stand for several rows (a kind of device, a variant): the first that can run speaks for it."""
+def _verdict(name, formats, machine, shape, dtype) -> tuple[Kernel | None, str | None]:
+    """(the kernel, None) or (None, why not). A name may stand for several kernels (for formats, kinds of device,
+    variants): the first that can run speaks for it. `formats`: what the weight may be stored as, as it is first."""
     known = [k for k in KERNELS if k.name == name]
     if not known:
-        return None, "", "is not part of this version of x2v-quant"
-    rows = [k for k in known if set(formats) & set(k.formats)]
+        return None, "is not part of this version of x2v-quant"
+    rows = [k for k in known if k.format in formats]
     if not rows:
-        computed = sorted({family(f) for k in known for f in k.formats})
-        return None, "", f"computes {', '.join(computed)}, not {formats[0]}"
-    rows.sort(key=lambda k: formats[0] not in k.formats)  # as it is held, if that is possible
+        return None, f"computes {', '.join(sorted({family(k.format) for k in known}))}, not {formats[0]}"
+    rows.sort(key=lambda k: k.format != formats[0])
     reason = None
     for row in [k for k in rows if k.requires.kind in (None, machine.kind)] or rows[:1]:
-        stored = next(f for f in formats if f in row.formats)
         reason = row.requires.unmet(machine, shape, dtype)
         if reason is None and machine.live is not None:
-            reason = failure(row, stored, machine.live)
+            reason = failure(row, machine.live)
         if reason is None:
-            return row, stored, None
-    return None, "", reason
+            return row, None
+    return None, reason

@@ -61,12 +61,14 @@ SGL_BLOCK = register(
 
 
 def quantize_fp8(x):
+    """As `tokens_like` of float8_e4m3fn."""
     quantized, token_scale = tokens_like(x, torch.float8_e4m3fn)
     SGL.loaded().sgl_per_token_quant_fp8(x, quantized, token_scale)
     return quantized, token_scale
 
 
 def quantize_blocks(x):
+    """As `groups_like`, rows of tokens in fours."""
     return per_token_groups_by(SGL_BLOCK.loaded().sgl_per_token_group_quant_8bit, x)
 
 

@@ -35,18 +35,21 @@ VLLM = register(
 
 
 def quantize_fp8(x):
+    """As `tokens_like` of float8_e4m3fn."""
     quantized, token_scale = tokens_like(x, torch.float8_e4m3fn)
     VLLM.loaded().dynamic_per_token_scaled_fp8_quant(quantized, x, token_scale, None)
     return quantized, token_scale
 
 
 def quantize_int8(x):
+    """As `tokens_like` of int8."""
     quantized, token_scale = tokens_like(x, torch.int8)
     VLLM.loaded().dynamic_scaled_int8_quant(quantized, x, token_scale, None)
     return quantized, token_scale
 
 
 def quantize_blocks(x):
+    """As `groups_like`, rows of tokens in fours."""
     return per_token_groups_by(VLLM.loaded().per_token_group_fp8_quant, x)
 
 
@@ -62,6 +65,7 @@ def block_mm(quantized, weight, bias, dtype):
 
 
 def scaled_mm(quantized, token_scale, codes, scale, bias, dtype):
+    """Scales per token and row, or per 128 channels and 128 x 128 block: the operator tells them by their shapes."""
     out = torch.empty((quantized.shape[0], codes.shape[0]), dtype=dtype, device=quantized.device)
     VLLM.loaded().cutlass_scaled_mm(out, quantized, codes.t(), token_scale, scale, bias)
     return out

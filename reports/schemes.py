@@ -41,7 +41,7 @@ def _needs(row: Scheme) -> list[str]:
     """The requirements of the scheme's kernel, a line for each alternative."""
     if row.format is None:
         return []
-    rows = [k for k in KERNELS if k.name == row.kernel and any(family(f) == row.format for f in k.formats)]
+    rows = [k for k in KERNELS if k.name == row.kernel and family(k.format) == row.format]
     return list(dict.fromkeys(kernel.requires.words() for kernel in rows)) or [MISSING]
 
 

@@ -41,7 +41,7 @@ def test_int8_is_the_reference(dtype, with_bias, m):
     """Through comfy-kitchen's eager backend, which takes the same arguments as its others."""
     weight = FORMATS["int8-channel"].quantize(values(48, 64), dtype)
     x, bias = values(m, 64, seed=1).to(dtype), values(48, seed=2).to(dtype) if with_bias else None
-    row = next(row for row in adapter.ROWS if (row.name, row.formats) == ("comfy-kitchen", ("int8-channel",)))
+    row = next(row for row in adapter.ROWS if (row.name, row.format) == ("comfy-kitchen", "int8-channel"))
     y = row.linear(x, weight._qdata, weight._params, bias)
     expected = reference(x.float(), "int8-channel", weight._qdata, weight._params, bias, "int8")
     assert (y.shape, y.dtype) == ((m, 48), dtype)

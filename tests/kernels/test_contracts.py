@@ -42,7 +42,7 @@ def first(*names):
 def kernel(name, format_name, library=None):
     """The kernel; `library`: the one it requires, where several kernels have the name."""
     return next(
-        k for k in KERNELS if (k.name, k.formats) == (name, (format_name,)) and library in (None, k.requires.library)
+        k for k in KERNELS if (k.name, k.format) == (name, format_name) and library in (None, k.requires.library)
     )
 
 
@@ -68,7 +68,7 @@ ADAPTERS = [
 def cases(library, kernel, part, wanted, dtypes):
     """Releases that the kernel can use, oldest first."""
     return [
-        pytest.param(release, kernel, part, dtypes, id=f"{release['release']}-{kernel.formats[0]}".replace(" ", "-"))
+        pytest.param(release, kernel, part, dtypes, id=f"{release['release']}-{kernel.format}".replace(" ", "-"))
         for release in releases(library)
         if has(release, *wanted)
     ]
@@ -109,7 +109,7 @@ def test_the_call_matches_and_multiplies(recorded, install, release, kernel, par
     anything."""
     library = recorded(release)
     install(part(library))
-    (format_name,) = kernel.formats
+    format_name = kernel.format
     for dtype in dtypes:
         codes, params, bias = weight(format_name, dtype)
         for rows, given in ((33, bias), (33, None), (1, bias)):
@@ -140,7 +140,7 @@ def changed(signature: str) -> dict[str, str]:
 @pytest.mark.parametrize("kind", ["one more argument", "one argument less", "another type"])
 @pytest.mark.parametrize("release,kernel,part,dtypes", [c for c in NEWEST if "schema" in str(c.values[0])])
 def test_a_changed_operator_is_noticed(recorded, install, release, kernel, part, dtypes, kind):
-    codes, params, bias = weight(kernel.formats[0], dtypes[0])
+    codes, params, bias = weight(kernel.format, dtypes[0])
     library = recorded(release)
     install(part(library))
     kernel.linear(activations(4, dtypes[0]), codes, params, bias)
@@ -153,7 +153,7 @@ def test_a_changed_operator_is_noticed(recorded, install, release, kernel, part,
 
 @pytest.mark.parametrize("release,kernel,part,dtypes", [c for c in NEWEST if "parameters" in str(c.values[0])])
 def test_a_changed_function_is_noticed(recorded, install, release, kernel, part, dtypes):
-    codes, params, bias = weight(kernel.formats[0], dtypes[0])
+    codes, params, bias = weight(kernel.format, dtypes[0])
     library = recorded(release)
     install(part(library))
     kernel.linear(activations(4, dtypes[0]), codes, params, bias)
@@ -181,7 +181,7 @@ def test_an_operator_that_left_is_missed(recorded, monkeypatch, release, library
 
 def test_every_library_is_under_contract():
     ours = {"triton", "triton 3.5 or newer", "comfy-kitchen", "comfy-kitchen int8", "comfy-kitchen int8_linear", None}
-    adapted = {k for k in KERNELS if k.requires.library not in ours and not FORMATS[k.formats[0]].smooth}
+    adapted = {k for k in KERNELS if k.requires.library not in ours and not FORMATS[k.format].smooth}
     assert adapted == {kernel for _, kernel, *_ in ADAPTERS}
 
 
@@ -190,7 +190,7 @@ def test_every_library_is_under_contract():
 def test_ops_are_well_behaved(recorded, install, release, kernel, part, dtypes):
     """In a graph, with no token at all, and with what is no row-major x: the real library behind a torch op."""
     install(part(recorded(release)))
-    codes, params, bias = weight(kernel.formats[0], torch.bfloat16)
+    codes, params, bias = weight(kernel.format, torch.bfloat16)
     x = activations(6, torch.bfloat16)
     with Calls() as calls:
         expected = kernel.linear(x, codes, params, bias)
@@ -227,7 +227,7 @@ def test_comfy_kitchen_is_called_as_each_release_wants(monkeypatch, release, for
     functions = {name: bound(name, function["parameters"]) for name, function in release["functions"].items()}
     monkeypatch.setattr(comfy_kitchen, "comfy_kitchen", SimpleNamespace(**functions))
     codes, params, bias = weight(format_name, torch.bfloat16)
-    for kernel in (row for row in comfy_kitchen.ROWS if format_name in row.formats):
+    for kernel in (row for row in comfy_kitchen.ROWS if format_name == row.format):
         called.clear()
         assert kernel.linear(activations(33, torch.bfloat16), codes, params, bias).shape == (33, N)
         assert called

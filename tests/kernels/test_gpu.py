@@ -43,10 +43,10 @@ def test_every_runnable_kernel_equals_the_reference(tokens, n, k, format_name, i
         if reason is not None or name == "reference":
             continue
         choice = choose(format_name, machine, (n, k), name, strict=True, dtype=torch.bfloat16)
-        held = FORMATS[choice.format].quantize(weight, torch.bfloat16)
+        stored = FORMATS[choice.format].quantize(weight, torch.bfloat16)
         activation = choice.kernel.activation
-        expected = reference(part.float(), choice.format, held._qdata, held._params, bias, activation)
-        y = choice.kernel.linear(x, held._qdata, held._params, bias)
+        expected = reference(part.float(), choice.format, stored._qdata, stored._params, bias, activation)
+        y = choice.kernel.linear(x, stored._qdata, stored._params, bias)
         assert y.shape == (tokens, n), name
         assert y.dtype == torch.bfloat16, name
         error = ((y[-ROWS_CHECKED:].float() - expected).norm() / expected.norm()).item()

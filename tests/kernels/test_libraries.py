@@ -126,7 +126,7 @@ def test_an_install_line_for_linux_and_none_that_does_not_work(name):
 @pytest.mark.parametrize("kernel", {k.name: k for k in KERNELS if k.requires.library in ADAPTED}.values())
 def test_without_the_libraries_each_kernel_says_what_to_install(kernel):
     bare = machine("a GPU", kernel.requires.min_capability or (9, 0), ())
-    reason = why_not(kernel.name, kernel.formats[0], bare)
+    reason = why_not(kernel.name, kernel.format, bare)
     assert "which is not installed (pip install" in reason
 
 

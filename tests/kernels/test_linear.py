@@ -27,9 +27,8 @@ INPUT_SCALE = 0.1
 PRE_QUANT_SCALES = (1.0, 0.25, 2.0, 0.03125, 0.5)
 
 CASES = [
-    pytest.param(kernel, name, id=f"{kernel.name}-{name}-{i}")
+    pytest.param(kernel, kernel.format, id=f"{kernel.name}-{kernel.format}-{i}")
     for i, kernel in enumerate(KERNELS)
-    for name in kernel.formats
     if kernel.requires.unmet(MACHINE, None) is None
 ]
 
@@ -132,7 +131,7 @@ def test_kernel_takes_strided_activations(kernel, format_name):
     torch.testing.assert_close(y, kernel.linear(x.contiguous(), weight._qdata, weight._params, bias))
 
 
-@pytest.mark.parametrize("kernel,format_name", [(k, name) for k in KERNELS for name in k.formats], ids=str_of)
+@pytest.mark.parametrize("kernel,format_name", [(k, k.format) for k in KERNELS], ids=str_of)
 def test_no_tokens_give_no_rows(kernel, format_name):
     """On any machine: neither a GPU nor a library is asked."""
     k, dtype = width(format_name, 256), usual_dtype(kernel)
@@ -197,7 +196,7 @@ def test_ops_are_well_behaved(kernel, format_name):
         opcheck(*call, test_utils=("test_faketensor",) if float8 else ("test_schema", "test_faketensor"))
 
 
-@pytest.mark.parametrize("kernel,format_name", [(k, name) for k in KERNELS for name in k.formats], ids=str_of)
+@pytest.mark.parametrize("kernel,format_name", [(k, k.format) for k in KERNELS], ids=str_of)
 def test_every_kernel_can_be_traced_anywhere(kernel, format_name):
     """The fake implementations of all ops, those of libraries and GPUs that are not here among them."""
     k = width(format_name, 256)

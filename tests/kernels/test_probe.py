@@ -10,11 +10,11 @@ from x2v_quant.kernels.machine import default_device, describe
 from x2v_quant.kernels.probe import ROWS, failure
 
 DEVICE = default_device()
-GOOD = next(row for row in DEQUANT if row.formats == ("int8-channel",))
+GOOD = next(row for row in DEQUANT if row.format == "int8-channel")
 
 
 def kernel(linear, activation="float"):
-    return Kernel("odd", ("int8-channel",), linear, activation, "for a test")
+    return Kernel("odd", "int8-channel", linear, activation, "for a test")
 
 
 def broken(x, codes, params, bias):
@@ -56,11 +56,11 @@ def saturating(x, codes, params, bias):
     ids=["raises", "scale", "row", "nan", "shape"],
 )
 def test_a_bad_kernel_is_disqualified_with_the_reason(linear, words):
-    assert words in failure(kernel(linear), "int8-channel", DEVICE)
+    assert words in failure(kernel(linear), DEVICE)
 
 
 def test_saturation_shows():
-    assert "wrong numbers" in failure(kernel(saturating, "int8"), "int8-channel", torch.device("cpu"))
+    assert "wrong numbers" in failure(kernel(saturating, "int8"), torch.device("cpu"))
 
 
 def test_a_good_kernel_passes_and_is_asked_once():
@@ -71,8 +71,8 @@ def test_a_good_kernel_passes_and_is_asked_once():
         return GOOD.linear(*args)
 
     row = kernel(counted)
-    assert failure(row, "int8-channel", DEVICE) is None
-    assert failure(row, "int8-channel", DEVICE) is None
+    assert failure(row, DEVICE) is None
+    assert failure(row, DEVICE) is None
     assert len(calls) == len(ROWS[DEVICE.type])
 
 
@@ -88,4 +88,4 @@ def test_every_format_is_probed_with_some_kernel(format_name):
     """The probe's small weight is one that every format can hold."""
     assert why_not("reference", format_name, describe(DEVICE)) is None
     choice = choose(format_name, describe(DEVICE))
-    assert failure(choice.kernel, choice.format, DEVICE) is None
+    assert failure(choice.kernel, DEVICE) is None

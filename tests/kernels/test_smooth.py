@@ -37,8 +37,8 @@ def smoothed_layer(format_name, outliers=0.02, dtype=torch.float32):
     weight[:, ::10] *= outliers
     x = torch.randn((33, K), generator=generator)
     x[:, ::10] /= outliers
-    held = FORMATS[format_name].quantize(weight, dtype, pre_quant_scale=factor)
-    return weight, held, x.to(dtype), torch.randn(N, generator=generator)
+    stored = FORMATS[format_name].quantize(weight, dtype, pre_quant_scale=factor)
+    return weight, stored, x.to(dtype), torch.randn(N, generator=generator)
 
 
 @pytest.mark.parametrize("plain,smooth", SMOOTHED.items())
@@ -46,7 +46,7 @@ def test_what_computes_a_format_computes_it_smoothed(plain, smooth):
     """Under the same name, with the same requirements."""
 
     def rows(name):
-        return [(kernel.name, kernel.requires) for kernel in KERNELS if name in kernel.formats]
+        return [(kernel.name, kernel.requires) for kernel in KERNELS if kernel.format == name]
 
     assert rows(plain) == rows(smooth)
     assert rows(plain)
@@ -78,10 +78,9 @@ def test_a_smoothed_file_has_the_schemes_of_its_family():
 
 
 CASES = [
-    pytest.param(kernel, name, id=f"{kernel.name}-{name}-{i}")
+    pytest.param(kernel, kernel.format, id=f"{kernel.name}-{kernel.format}-{i}")
     for i, kernel in enumerate(KERNELS)
-    for name in kernel.formats
-    if FORMATS[name].smooth and kernel.requires.unmet(describe(DEVICE)) is None
+    if FORMATS[kernel.format].smooth and kernel.requires.unmet(describe(DEVICE)) is None
 ]
 
 
@@ -95,37 +94,37 @@ CASES = [
     ],
 )
 def test_any_factor_is_computed_right(kernel, format_name, dtype):
-    _, held, x, bias = smoothed_layer(format_name, dtype=dtype)
-    held = held.to(DEVICE)
-    y = kernel.linear(x.to(DEVICE), held._qdata, held._params, bias.to(DEVICE)).float().cpu()
-    held = held.to("cpu")
-    expected = reference(x.float(), format_name, held._qdata, held._params, bias, kernel.activation)
+    _, stored, x, bias = smoothed_layer(format_name, dtype=dtype)
+    stored = stored.to(DEVICE)
+    y = kernel.linear(x.to(DEVICE), stored._qdata, stored._params, bias.to(DEVICE)).float().cpu()
+    stored = stored.to("cpu")
+    expected = reference(x.float(), format_name, stored._qdata, stored._params, bias, kernel.activation)
     # a pass of its own rounds x * pre_quant_scale to 16 bits, so that a few codes are their neighbours
     assert (y - expected).norm() <= (1e-5 if dtype == torch.float32 else 0.01) * expected.norm()
 
 
 def test_our_int8_kernel_does_not_round_the_product():
     """In bfloat16 it would be off by 0.2 %, which is a code in two hundred."""
-    _, held, x, bias = smoothed_layer("int8-channel-smooth", dtype=torch.bfloat16)
-    held, x, bias = held.to(DEVICE), x.to(DEVICE), bias.to(DEVICE)
+    _, stored, x, bias = smoothed_layer("int8-channel-smooth", dtype=torch.bfloat16)
+    stored, x, bias = stored.to(DEVICE), x.to(DEVICE), bias.to(DEVICE)
     plain, smooth = (
-        next(k for k in KERNELS if k.name == "torch" and name in k.formats and k.requires.kind == DEVICE.type)
+        next(k for k in KERNELS if k.name == "torch" and k.format == name and k.requires.kind == DEVICE.type)
         for name in ("int8-channel", "int8-channel-smooth")
     )
-    factor = held._params.pre_quant_scale
-    y = smooth.linear(x, held._qdata, held._params, bias)
-    exact = plain.linear(x.float() * factor, held._qdata, held._params, bias)
+    factor = stored._params.pre_quant_scale
+    y = smooth.linear(x, stored._qdata, stored._params, bias)
+    exact = plain.linear(x.float() * factor, stored._qdata, stored._params, bias)
     assert torch.equal(y, exact.to(torch.bfloat16))
-    rounded = plain.linear(smoothed(x, factor), held._qdata, held._params, bias)
+    rounded = plain.linear(smoothed(x, factor), stored._qdata, stored._params, bias)
     assert not torch.equal(rounded, y)
 
 
 @pytest.mark.parametrize("format_name", ["int8-channel-smooth", "fp8-channel-smooth"])
 def test_outliers_cost_less_where_they_are_smoothed(format_name):
-    weight, held, x, _ = smoothed_layer(format_name)
+    weight, stored, x, _ = smoothed_layer(format_name)
     exact = x @ weight.t()
     activation = FORMATS[format_name].activation
-    smooth = reference(x, format_name, held._qdata, held._params, None, activation)
+    smooth = reference(x, format_name, stored._qdata, stored._params, None, activation)
     plain = FORMATS[FORMATS[format_name].family].quantize(weight, torch.float32)
     family = FORMATS[format_name].family
     rough = reference(x, family, plain._qdata, plain._params, None, FORMATS[family].activation)
@@ -144,14 +143,14 @@ def test_outliers_cost_less_where_they_are_smoothed(format_name):
 )
 def test_a_library_gets_activations_that_are_smoothed(recorded, monkeypatch, name, library, format_name):
     """The real library's signatures behind the derived row: what it multiplies is the smoothed layer."""
-    kernels = [k for k in KERNELS if k.name == name and format_name in k.formats]
+    kernels = [k for k in KERNELS if k.name == name and k.format == format_name]
     release = json.loads((RELEASES / f"{library}.json").read_text(encoding="utf-8"))[0]
     functions = recorded(release)
     loaded = functions if name != "torchao" else next(getattr(functions, n) for n in MATMULS if hasattr(functions, n))
     monkeypatch.setattr(Library, "loaded", lambda self: loaded)
-    _, held, x, bias = smoothed_layer(format_name, dtype=torch.bfloat16)
-    y = kernels[0].linear(x, held._qdata, held._params, bias)
-    expected = reference(x.float(), format_name, held._qdata, held._params, bias, kernels[0].activation)
+    _, stored, x, bias = smoothed_layer(format_name, dtype=torch.bfloat16)
+    y = kernels[0].linear(x, stored._qdata, stored._params, bias)
+    expected = reference(x.float(), format_name, stored._qdata, stored._params, bias, kernels[0].activation)
     # the product is rounded to bfloat16 before it is quantized: codes between two are the other one, e4m3's 6 % away
     assert (y.float() - expected).norm() <= (0.01 if "int8" in format_name else 0.03) * expected.norm()
     assert functions.called
@@ -163,10 +162,10 @@ def test_a_kernel_that_forgets_to_smooth_is_found_out():
         return y if bias is None else y + bias
 
     plain, derived = declare("odd", "int8-channel", "for a test", fused=multiply)
-    assert (derived.formats, derived.activation) == (("int8-channel-smooth",), "float")
-    assert failure(derived, "int8-channel-smooth", torch.device("cpu")) is None
+    assert (derived.format, derived.activation) == ("int8-channel-smooth", "float")
+    assert failure(derived, torch.device("cpu")) is None
     wrong = replace(derived, linear=plain.linear)
-    assert "wrong numbers" in failure(wrong, "int8-channel-smooth", torch.device("cpu"))
+    assert "wrong numbers" in failure(wrong, torch.device("cpu"))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)

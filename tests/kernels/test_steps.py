@@ -19,9 +19,8 @@ DEVICE = default_device()
 SIGNATURES = Path(__file__).parent.parent / "data" / "signatures"
 N, K = 256, 384
 TWO_STEPS = [
-    pytest.param(kernel, name, id=f"{kernel.name}-{name}-{index}")
+    pytest.param(kernel, kernel.format, id=f"{kernel.name}-{kernel.format}-{index}")
     for index, kernel in enumerate(KERNELS)
-    for name in kernel.formats
     if kernel.steps is not None
 ]
 RUNNABLE = [
@@ -81,7 +80,7 @@ def test_two_steps_are_one(kernel, format_name, dtype):
 @pytest.mark.parametrize("format_name", ["int8-channel", "int8-channel-smooth"])
 def test_torch_int8_in_two_steps(format_name):
     """It multiplies on any CPU; without VNNI it is only not chosen."""
-    row = next(k for k in KERNELS if k.name == "torch" and format_name in k.formats)
+    row = next(k for k in KERNELS if k.name == "torch" and format_name == k.format)
     codes, params, bias = layer(format_name)
     for dtype in (torch.float32, torch.bfloat16):
         x = activations(40, dtype)
@@ -97,9 +96,8 @@ def test_steps_name_what_they_read(kernel, format_name):
 
 def test_every_kernel_that_quantizes_has_two_steps_or_is_known_to_have_one():
     one = {
-        (kernel.name, name.removesuffix("-smooth"))
+        (kernel.name, kernel.format.removesuffix("-smooth"))
         for kernel in KERNELS
-        for name in kernel.formats
         if kernel.steps is None and kernel.activation != "float"
     }
     assert one == IN_ONE_CALL
@@ -149,7 +147,7 @@ LIBRARIES = {
 def test_libraries_in_two_steps(recorded, monkeypatch, name, format_name):
     """With the signatures and the meaning of a real release behind the ops, three layers quantize once."""
     file, functions = LIBRARIES[name, format_name]
-    kernel = next(k for k in KERNELS if k.name == name and format_name in k.formats)
+    kernel = next(k for k in KERNELS if k.name == name and format_name == k.format)
     release = json.loads((SIGNATURES / f"{file}.json").read_text(encoding="utf-8"))[0]
     library = recorded(release)
     part = library if functions is None else next(getattr(library, f) for f in functions if hasattr(library, f))

@@ -15,7 +15,7 @@ CPU = torch.device("cpu")
 
 
 def rows(format_name):
-    return next(k for k in KERNELS if k.name == "torchao" and format_name in k.formats)
+    return next(k for k in KERNELS if k.name == "torchao" and format_name == k.format)
 
 
 def case(format_name, m, n, k, dtype):

@@ -36,7 +36,7 @@ def offered(format_name, machine):
     """Activation of the row that runs -> or the reason in words."""
     reasons = []
     for row in rows.ROWS:
-        if format_name in row.formats:
+        if format_name == row.format:
             reasons.append(row.requires.unmet(machine, (320, 256), torch.bfloat16))
             if reasons[-1] is None:
                 return row.activation
@@ -100,7 +100,7 @@ def test_every_row_is_registered_and_a_cpu_is_told():
     assert {rows.TRITON.name, rows.TRITON_F16.name} <= set(LIBRARIES)
     cpu = describe(torch.device("cpu"))
     for row in rows.ROWS:
-        assert why_not(row.name, row.formats[0], cpu).startswith("needs a CUDA GPU")
+        assert why_not(row.name, row.format, cpu).startswith("needs a CUDA GPU")
 
 
 @pytest.mark.slow
@@ -174,7 +174,7 @@ def test_a_product_with_the_inverse_would_not_be():
 GPU = default_device()
 QUANTIZERS = {"int8": quantize_int8, "fp8": quantize_fp8, "fp8-reduced": quantize_fp8_reduced}
 RUNNABLE = [
-    pytest.param(row, id=f"{row.name}-{row.formats[0]}-{row.activation}")
+    pytest.param(row, id=f"{row.name}-{row.format}-{row.activation}")
     for row in rows.ROWS
     if GPU.type == "cuda" and row.requires.unmet(describe(GPU)) is None
 ] or [pytest.param(None, id="none")]
@@ -209,11 +209,11 @@ def test_group_quantizer_equals_torch_bit_for_bit(width):
 @pytest.mark.parametrize("n,k", [(512, 1024), (257, 130), (20, 5122)])
 def test_linear_equals_reference_on_a_gpu(row, m, n, k):
     generator = torch.Generator().manual_seed(m)
-    weight = FORMATS[row.formats[0]].quantize(torch.randn((n, k), generator=generator), torch.bfloat16).to(GPU)
+    weight = FORMATS[row.format].quantize(torch.randn((n, k), generator=generator), torch.bfloat16).to(GPU)
     x = torch.randn((m, k), generator=generator).to(torch.bfloat16).to(GPU)
     bias = torch.randn(n, generator=generator).to(GPU)
     y = row.linear(x, weight._qdata, weight._params, bias)
-    expected = reference(x.float(), row.formats[0], weight._qdata, weight._params, bias, row.activation)
+    expected = reference(x.float(), row.format, weight._qdata, weight._params, bias, row.activation)
     assert (y.float() - expected).norm() <= 4e-3 * expected.norm()
 
 

@@ -29,7 +29,7 @@ def test_the_bound():
 
 
 def chunks(values, size):
-    """[..., any] -> [..., pieces, size], padded with zeros."""
+    """[..., any] -> [..., chunks, size], padded with zeros."""
     padded = torch.nn.functional.pad(values, (0, -values.shape[-1] % size))
     return padded.unflatten(-1, (-1, size))
 

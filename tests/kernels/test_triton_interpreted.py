@@ -36,8 +36,8 @@ from x2v_quant.kernels.reference import reference
 
 pytestmark = pytest.mark.slow
 HALF, SINGLE = torch.float16, torch.float32
-EVERY = {f"{row.name} {row.formats[0]} {row.activation}": row for row in rows.ROWS}
-LINEARS = {name: row for name, row in EVERY.items() if not FORMATS[row.formats[0]].smooth}
+EVERY = {f"{row.name} {row.format} {row.activation}": row for row in rows.ROWS}
+LINEARS = {name: row for name, row in EVERY.items() if not FORMATS[row.format].smooth}
 WEIGHT_ONLY = [name for name, row in LINEARS.items() if row.activation == "float"]
 SMOOTHED_LINEARS = {name: row for name, row in EVERY.items() if name not in LINEARS}
 # (M, N, K): one of everything, no multiple of anything, several tiles, the widest tiles with tails
@@ -69,7 +69,7 @@ def activations(m, k, activation, dtype):
 
 def linear_inputs(name, m, n, k, dtype):
     row = LINEARS[name]
-    weight = FORMATS[row.formats[0]].quantize(random(n, k, seed=2) * torch.linspace(0.1, 2, n).view(-1, 1), dtype)
+    weight = FORMATS[row.format].quantize(random(n, k, seed=2) * torch.linspace(0.1, 2, n).view(-1, 1), dtype)
     return row, activations(m, k, row.activation, dtype), weight, random(n, seed=3)
 
 
@@ -122,7 +122,7 @@ def smoothed_inputs(name):
     row = SMOOTHED_LINEARS[name]
     dtype = HALF if row.activation == "float" else SINGLE
     x = activations(9, 130, row.activation.removesuffix("-smooth"), dtype)
-    weight = FORMATS[row.formats[0]].quantize(random(20, 130, seed=2), dtype, pre_quant_scale=factors(130))
+    weight = FORMATS[row.format].quantize(random(20, 130, seed=2), dtype, pre_quant_scale=factors(130))
     return row, x, weight, random(20, seed=3)
 
 
@@ -233,7 +233,7 @@ def test_linear_equals_reference(interpreted, name, m, n, k, dtype, bias_dtype):
     y = interpreted("linear", name, m, n, k, dtype, bias_dtype)
     assert y.shape == (m, n)
     assert y.dtype == dtype
-    expected = reference(x.float(), row.formats[0], weight._qdata, weight._params, bias, row.activation)
+    expected = reference(x.float(), row.format, weight._qdata, weight._params, bias, row.activation)
     if row.name == "triton-f16":
         # each chunk of 64 products is a float16 sum
         bound = 2.0**-9 * (x.float().abs() @ weight.dequantize().float().abs().t()) + 2e-3 * expected.abs().max()
@@ -245,7 +245,7 @@ def test_linear_equals_reference(interpreted, name, m, n, k, dtype, bias_dtype):
 @pytest.mark.parametrize("name,transposed", of("strided"))
 def test_strided_tokens(interpreted, name, transposed):
     row, x, weight, bias = linear_inputs(name, 9, 24, 130, row_dtype(name))
-    expected = reference(x.float(), row.formats[0], weight._qdata, weight._params, bias, row.activation)
+    expected = reference(x.float(), row.format, weight._qdata, weight._params, bias, row.activation)
     y = interpreted("strided", name, transposed).float()
     assert (y - expected).norm() <= 1e-3 * expected.norm()
 
@@ -253,7 +253,7 @@ def test_strided_tokens(interpreted, name, transposed):
 @pytest.mark.parametrize("name", SMOOTHED_LINEARS)
 def test_smoothed_linear_equals_reference(interpreted, name):
     row, x, weight, bias = smoothed_inputs(name)
-    expected = reference(x.float(), row.formats[0], weight._qdata, weight._params, bias, row.activation)
+    expected = reference(x.float(), row.format, weight._qdata, weight._params, bias, row.activation)
     y = interpreted("smoothed", name).float()
     # the interpreter rounds to e4m3 wrongly, and a factor takes values off its grid
     assert (y - expected).norm() <= (0.05 if "fp8" in row.activation else 1e-3) * expected.norm()

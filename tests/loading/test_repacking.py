@@ -29,7 +29,7 @@ def stand_in(name, format_name):
     def linear(x, codes, params, bias):
         return reference(x, format_name, codes, params, bias, activation)
 
-    return Kernel(name, (format_name,), linear, activation, "for a test")
+    return Kernel(name, format_name, linear, activation, "for a test")
 
 
 @pytest.fixture(autouse=True)

@@ -24,7 +24,7 @@ class Layer(torch.nn.Module):
         super().__init__()
         generator = torch.Generator().manual_seed(seed)
         weight = torch.randn((32, WIDTH), generator=generator)
-        self.weight = FORMATS[kernel.formats[0]].quantize(weight, torch.float32)
+        self.weight = FORMATS[kernel.format].quantize(weight, torch.float32)
         self.bias, self.kernel = torch.randn(32, generator=generator), kernel
 
     def plain(self, x):
@@ -39,7 +39,7 @@ def rows(x):
 
 
 def kernel(format_name):
-    return next(k for k in KERNELS if k.name == "reference" and format_name in k.formats)
+    return next(k for k in KERNELS if k.name == "reference" and format_name == k.format)
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +105,7 @@ def test_another_kernel_than_the_layers_own_is_not_shared(layers):
     group = tuple(layers[:2])
     shared.enter(dict.fromkeys(group, group))
     x = torch.randn((1, 5, WIDTH), generator=torch.Generator().manual_seed(1))
-    other = next(k for k in KERNELS if k.name == "dequant" and "int8-channel" in k.formats)
+    other = next(k for k in KERNELS if k.name == "dequant" and k.format == "int8-channel")
     layers[0].shared(shared, x)
     got = shared.linear(layers[1], other, x, rows, layers[1].weight, layers[1].bias)
     expected = other.linear(rows(x), layers[1].weight._qdata, layers[1].weight._params, layers[1].bias)
