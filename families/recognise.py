@@ -75,20 +75,14 @@ def bundled(names: Iterable[str]) -> list[Family]:
 
 
 def one_text(names: Iterable[str]) -> str:
-    """What `begins` looks through, for many signs."""
+    """What `missing_signs` looks through, for many signs."""
     return "".join(f"\n{name}" for name in names)
-
-
-def begins(sign: str, text: str) -> bool:
-    """Whether the pattern is what one of the names of `one_text` begins with. A line end is looked for ten times faster
-    than a pattern."""
-    return re.search(f"\n(?:{sign})", text, re.MULTILINE) is not None
 
 
 def missing_signs(naming: Naming, text: str, before: str = "") -> list[str]:
     """Those of a naming's signs that begin none of the names of `one_text`. before: a pattern for what may stand before
-    the signs."""
-    return [sign for sign in naming.signs if not begins(f"{before}(?:{sign})", text)]
+    the signs. A line end is looked for ten times faster than a pattern."""
+    return [sign for sign in naming.signs if not re.search(f"\n{before}(?:{sign})", text, re.MULTILINE)]
 
 
 def _as(family: Family, naming: Naming | None = None) -> Told:
