@@ -9,13 +9,15 @@ from ..checkpoints.checkpoint import StoredWeight
 from ..checkpoints.encodings import WrongValueError
 from ..checkpoints.errors import CheckpointError, Problem
 from ..checkpoints.stored import StoredLayer
-from ..formats import ROTATED
+from ..checkpoints.weights import STORED_AS
+from ..formats import FORMATS
+from ..formats.format import SCALED
 from .outputs import Output, SourceRows
 from .source import Source
 
 SIXTEEN_BIT = {"bfloat16", "float16"}
 # formats whose rows stand alone in every tensor, so that layers can be cut and joined as they are
-BY_ROW = ("int8-channel", *ROTATED.values(), "fp8-channel", "int4-g128")
+BY_ROW = {name for name, row in STORED_AS.items() if row.rows == 1 and FORMATS[name].tensors == SCALED}
 
 
 class Weights:

@@ -4,7 +4,9 @@ own."""
 
 from .format import SCALED, Format
 
+NVFP4 = (*SCALED, "block_scale")
+# other sizes are padded, and a file does not say how far: it would not be read back as the layer it was
 FORMATS = (
-    Format("mxfp8", "TensorCoreMXFP8Layout", SCALED, "mxfp8", "mxfp8", "mxfp8"),
-    Format("nvfp4", "TensorCoreNVFP4Layout", (*SCALED, "block_scale"), "nvfp4", "nvfp4", "nvfp4"),
+    Format("mxfp8", "TensorCoreMXFP8Layout", SCALED, "mxfp8", "mxfp8", "mxfp8", multiples=(32, 32)),
+    Format("nvfp4", "TensorCoreNVFP4Layout", NVFP4, "nvfp4", "nvfp4", "nvfp4", multiples=(16, 16)),
 )

@@ -18,7 +18,8 @@ class Format:
     format name in a saved layer's `comfy_quant` (core's where core reads the same bytes, else ours, which core
     refuses). `family`: formats that one scheme serves; those of them that are smoothed and set alike hold the same
     numbers in another order and are converted at load for the kernel that wants them. `core_reads`: whether core reads
-    a weight with these Params as `marker` says; None: every one. `settings`: fields of Params that are no tensors and
+    a weight with these Params as `marker` says; None: every one. `multiples`: what N and K have to be multiples of.
+    `settings`: fields of Params that are no tensors and
     the same for every weight of the format, which a marker tells beside its name; `options`: what the layout's
     `quantize` takes beside them."""
 
@@ -29,6 +30,7 @@ class Format:
     marker: str
     family: str
     core_reads: Callable[[Any], bool] | None = None
+    multiples: tuple[int, int] = (1, 1)
     settings: Mapping[str, Any] = field(default_factory=dict, hash=False)
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)
 

@@ -1,4 +1,4 @@
-"""int4-g128: 4-bit codes, two in a byte, one scale per 128 input channels of an output channel.
+"""int4-g128: 4-bit codes, two in a byte, a scale for GROUP input channels of an output channel.
 
 A byte holds the code of an even k in its low nibble and of the next, odd k in its high nibble, each as code + 8 (GPTQ's
 "uint4b8"); a little-endian int32 [N, K/8] of compressed-tensors, seen as bytes, is the same. weight = code * scale.
@@ -20,10 +20,11 @@ class Int4Group128Layout(ScaledLayout):
     NAME = "X2VInt4Group128"
     # a file may hold -8 too; a scale that reached for it would not be symmetric
     MAX = 7.0
+    GROUP = GROUP
 
     @classmethod
     def quantize(cls, tensor, scale=None, stochastic_rounding=None, inplace_ops=False, **_):
-        """[N, K] float weight -> (codes uint8 [N, K/2], Params with scale [N, ceil(K / 128)]), in float32.
+        """[N, K] float weight -> (codes uint8 [N, K/2], Params with scale [N, ceil(K / GROUP)]), in float32.
 
         scale: None or "recalculate" takes each group's absolute maximum / 7; a tensor of that shape, or one value, is
         used as it is. stochastic_rounding: a seed above 0 rounds up or down in proportion to the distance. Raises
@@ -34,7 +35,7 @@ class Int4Group128Layout(ScaledLayout):
             raise ValueError(
                 f"int4-g128 stores two codes in a byte: in_features has to be even, this layer has {columns}"
             )
-        values = grouped(tensor.to(torch.float32, copy=not inplace_ops), GROUP)
+        values = grouped(tensor.to(torch.float32, copy=not inplace_ops), cls.GROUP)
         if fresh(scale):
             scale = scale_for(values.abs().amax(dim=2), cls.MAX)
         scale = torch.as_tensor(scale, dtype=torch.float32, device=values.device)
@@ -46,7 +47,7 @@ class Int4Group128Layout(ScaledLayout):
     @classmethod
     def dequantize(cls, qdata, params):
         """code * the group's scale in float32, rounded once to params.orig_dtype."""
-        codes = grouped(unpacked(qdata), GROUP)
+        codes = grouped(unpacked(qdata), cls.GROUP)
         return ungrouped(scaled(codes, params.scale.unsqueeze(2), params.orig_dtype), params.orig_shape[1])
 
 
@@ -63,4 +64,8 @@ def unpacked(nibbles: torch.Tensor) -> torch.Tensor:
     return wide.bitwise_or_(wide << 4).bitwise_and_(0x0F0F).view(torch.int8).sub_(ZERO)
 
 
-FORMATS = (Format("int4-g128", Int4Group128Layout.NAME, SCALED, "float", "int4-g128", "int4-g128"),)
+def _format(name: str, layout: type[ScaledLayout]) -> Format:
+    return Format(name, layout.NAME, SCALED, "float", name, name, multiples=(1, 2))
+
+
+FORMATS = (_format("int4-g128", Int4Group128Layout),)

@@ -51,7 +51,9 @@ def rotated(values: torch.Tensor, group: int) -> torch.Tensor:
 
 def _format(group: int) -> Format:
     name, rotation = name_of(group), {"convrot": True, "convrot_groupsize": group}
-    return Format(name, LAYOUT, SCALED, name, "int8_tensorwise", NAME, settings=rotation, options={"per_channel": True})
+    # each layer gets the group that divides its K
+    others = {"multiples": (1, min(GROUPS)), "settings": rotation, "options": {"per_channel": True}}
+    return Format(name, LAYOUT, SCALED, name, "int8_tensorwise", NAME, **others)
 
 
 FORMATS = tuple(map(_format, GROUPS)) if rotates_int8() else ()

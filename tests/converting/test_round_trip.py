@@ -13,7 +13,6 @@ from x2v_quant.checkpoints.tensor_info import TensorInfo
 from x2v_quant.converting.dialects import MARKER, layer_tensors, writable
 from x2v_quant.converting.rows import quantize
 from x2v_quant.formats import FORMATS, like, original
-from x2v_quant.layer_rules.shapes import MULTIPLES
 
 Q = "blocks.1.self_attn.q"
 DIT = {"head.modulation": torch.zeros(1, 2, 8), "blocks.0.self_attn.q.weight": torch.zeros(8, 8)}
@@ -28,7 +27,7 @@ def told(row):
 def size(row, least):
     """The smallest (N, K) from `least` on that the row and its format can hold."""
     rotated = (1, FORMATS[row.format].settings.get("convrot_groupsize", 1))
-    steps = map(math.lcm, row.multiples, MULTIPLES.get(row.format, (1, 1)), rotated)
+    steps = map(math.lcm, row.multiples, FORMATS[row.format].multiples, rotated)
     return tuple(math.ceil(count / step) * step for count, step in zip(least, steps, strict=True))
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from x2v_quant.formats import FORMATS
-from x2v_quant.layer_rules.shapes import MULTIPLES, why_not
+from x2v_quant.layer_rules.shapes import why_not
 
 ODD = (33, 35)
 
@@ -27,7 +27,7 @@ def test_int4_needs_pairs():
 @pytest.mark.parametrize("name", ["mxfp8", "nvfp4"])
 @pytest.mark.parametrize("extra", [(0, 0), (1, 0), (0, 1), (8, 8)], ids=str)
 def test_tensor_core_formats_are_held_back_exactly_where_they_would_be_padded(name, extra):
-    rows, columns = MULTIPLES[name]
+    rows, columns = FORMATS[name].multiples
     shape = (2 * rows + extra[0], 2 * columns + extra[1])
     padded = FORMATS[name].layout.get_padded_shape(shape) != shape
     assert padded == (extra != (0, 0))
