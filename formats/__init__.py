@@ -83,3 +83,8 @@ def like(held: str, wanted: str) -> str:
     """The format to convert a weight held as `held` to, if `wanted` is asked for: `wanted` with the smoothing that
     `held` has, where it can have one."""
     return SMOOTHED.get(wanted, wanted) if held in FORMATS and FORMATS[held].smooth else wanted
+
+
+def before_repacking(format_name: str) -> str:
+    """The format that `format_name` repacks, smoothed as it is, or itself."""
+    return like(format_name, original(format_name))

@@ -2,7 +2,7 @@
 
 import torch
 
-from ..formats import FORMATS, like, original
+from ..formats import FORMATS, before_repacking
 from .declare import declare
 from .kernel import Kernel
 
@@ -23,4 +23,4 @@ def _row(format_name: str) -> Kernel:
 # one for every format: weights as they are stored, of which repacked ones are taken too
 OF_FORMAT = {name: _row(name) for name in FORMATS}
 # a repacked format has another that is dequantized faster
-ROWS = tuple(kernel for name, kernel in OF_FORMAT.items() if name == like(name, original(name)))
+ROWS = tuple(kernel for name, kernel in OF_FORMAT.items() if name == before_repacking(name))

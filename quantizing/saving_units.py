@@ -13,7 +13,7 @@ from ..converting.dialects import choices, layer_specs, layer_tensors, writable
 from ..converting.units import Spec, Unit
 from ..families.family import SAME, LightX2VNames
 from ..families.rules import targets
-from ..formats import FORMATS, SMOOTHED, format_of, like, original
+from ..formats import FORMATS, before_repacking, format_of, like, original
 from ..formats.convert import convert
 from ..formats.format import Format
 from ..linear.layers import linear_layers
@@ -117,8 +117,7 @@ class SavedModule:
 
     def _in_files(self, row: Format) -> str:
         """The format in the file: not repacked, and in LightX2V's dialect without the factor, which goes to a norm."""
-        name = original(row.name)
-        return SMOOTHED[name] if row.smooth and self.dialect != LIGHTX2V else name
+        return original(row.name) if self.dialect == LIGHTX2V else before_repacking(row.name)
 
     def _patched(self, name: str) -> torch.Tensor:
         """A tensor with its LoRAs merged, in RAM."""

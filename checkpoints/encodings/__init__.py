@@ -5,7 +5,7 @@ A new encoding is a row in one of the files here; a new file is named in ENCODIN
 
 from collections.abc import Mapping
 
-from ...formats import ROTATED, family, like, original
+from ...formats import ROTATED, before_repacking, family
 from ..tensor_info import TensorInfo
 from . import (
     bitsandbytes,
@@ -49,7 +49,7 @@ for _row in ENCODINGS:
     for _mark in _row.marks:
         MARKS.setdefault(_mark, set()).update(_row.tensors["codes"].dtypes)
     for _dialect in _row.dialects:
-        WRITTEN[_dialect].setdefault(like(_row.format, original(_row.format)), []).append(_row)
+        WRITTEN[_dialect].setdefault(before_repacking(_row.format), []).append(_row)
 
 *_FIRST, _LAST = sorted(
     {row.format for row in ENCODINGS} - set(ROTATED.values()) | {family(name) for name in ROTATED.values()}

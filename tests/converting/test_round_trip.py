@@ -12,7 +12,7 @@ from x2v_quant.checkpoints.encodings import ENCODINGS, LIGHTX2V, find
 from x2v_quant.checkpoints.tensor_info import TensorInfo
 from x2v_quant.converting.dialects import MARKER, layer_tensors, writable
 from x2v_quant.converting.rows import quantize
-from x2v_quant.formats import FORMATS, like, original
+from x2v_quant.formats import FORMATS, before_repacking
 
 Q = "blocks.1.self_attn.q"
 DIT = {"head.modulation": torch.zeros(1, 2, 8), "blocks.0.self_attn.q.weight": torch.zeros(8, 8)}
@@ -35,7 +35,7 @@ def stored(row, shape, input_scale=None):
     """A random weight in the row's format, as the converter makes it."""
     weight = torch.randn(shape, generator=torch.Generator().manual_seed(shape[0]))
     factor = torch.rand(shape[1]) + 0.5 if FORMATS[row.format].smooth else None
-    plain = like(row.format, original(row.format))
+    plain = before_repacking(row.format)
     made = quantize(lambda a, b: weight[a:b].clone(), shape, plain, "here", factor=factor).repacked(row.format)
     if input_scale is not None and "input_scale" in made.tensors:
         made.tensors["input_scale"] = torch.tensor([input_scale])
@@ -77,7 +77,7 @@ def test_a_file_is_read_as_what_was_written(dialect, row, tmp_path):
     # a single block of 128 rows is one scale, which a layer with one for all has as well
     shape = size(row, (130, 200))
     weight = stored(row, shape, input_scale=0.25)
-    layer = layer_tensors(weight.repacked(like(row.format, original(row.format))), dialect)
+    layer = layer_tensors(weight.repacked(before_repacking(row.format)), dialect)
     assert (MARKER in layer) == (dialect != LIGHTX2V)
     save_file({**DIT, **{f"{Q}.{end}": tensor for end, tensor in layer.items()}}, tmp_path / "model.safetensors")
     checkpoint = open_checkpoint(tmp_path / "model.safetensors")
@@ -89,7 +89,7 @@ def test_a_file_is_read_as_what_was_written(dialect, row, tmp_path):
 
 def test_formats_that_are_repacked_for_a_kernel_have_no_name_in_a_dialect():
     for dialect in encodings.DIALECTS:
-        assert all(name == like(name, original(name)) for name in writable(dialect))
+        assert all(name == before_repacking(name) for name in writable(dialect))
 
 
 def found(layer, mark):
