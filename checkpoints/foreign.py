@@ -7,7 +7,7 @@ from ..formats.fp8_block128 import BLOCK
 from .encodings.values import FLOATS
 from .tensor_info import TensorInfo
 
-BLOCKS = (128, 64, 32, 16, 256, 512)
+BLOCKS = (BLOCK, 64, 32, 16, 256, 512)
 SHORT = {"float8_e4m3fn": "fp8", "float8_e5m2": "fp8-e5m2", "int8": "int8"}
 E8M0 = ("float8_e8m0fnu", "uint8")
 # bytes of packed codes per scale of 32 values -> format

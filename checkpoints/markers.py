@@ -4,8 +4,10 @@ import json
 from dataclasses import dataclass
 
 from ..formats import ROTATED
+from ..formats.fp8_block128 import BLOCK
+from ..formats.int4_group128 import GROUP
 from ..formats.int8_convrot import DEFAULT_GROUP, GROUPS, name_of
-from .encodings import MARKS
+from .encodings import MARKS, mxfp8, nvfp4
 
 HEADER_KEY = "_quantization_metadata"
 # ComfyUI's old marker: one for the whole file, also written by LightX2V for int8, so dtypes decide
@@ -19,7 +21,13 @@ HARMLESS = {"format", "params", "full_precision_matrix_mult", "convrot", "convro
 ROTATES, ROTATED_GROUP, ROTATABLE = "convrot", "convrot_groupsize", "int8_tensorwise"
 # entries that are believed, where they say what the format has anyway
 GROUP_SIZE, SHAPE = "group_size", "orig_shape"
-GROUP_SIZES = {"mxfp8": 32, "nvfp4": 16, "int4-g128": 128, "int4-g128-marlin": 128, "fp8-block128": 128}
+GROUP_SIZES = {
+    "mxfp8": mxfp8.BLOCK,
+    "nvfp4": nvfp4.BLOCK,
+    "int4-g128": GROUP,
+    "int4-g128-marlin": GROUP,
+    "fp8-block128": BLOCK,
+}
 # this pack's own names of rotated formats say the group as well
 ROTATED_GROUPS = {name_of(group): group for group in GROUPS}
 GROUP_SIZES |= ROTATED_GROUPS

@@ -16,7 +16,7 @@ from .format import SCALED, Format
 from .int4_group128 import GROUP, Int4Group128Layout
 from .layout import ScaledLayout, fresh, register
 
-N_MULTIPLE, K_MULTIPLE = 64, 128
+N_MULTIPLE, K_MULTIPLE = 64, GROUP
 
 
 @register

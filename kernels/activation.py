@@ -10,6 +10,7 @@ from comfy_kitchen.float_utils import F4_E2M1_MAX, F8_E4M3_MAX
 from comfy_kitchen.tensor import QuantizedTensor
 
 from ..formats import ROTATED
+from ..formats.fp8_block128 import BLOCK
 from ..formats.int8_convrot import rotated
 from ..formats.scaled import grouped
 
@@ -17,7 +18,6 @@ INT8_MAX = 127.0
 FP8_MAX = 448.0
 # with weight codes up to 28 (formats/fp8_reduced.py), 64 products stay within float16
 FP8_REDUCED_MAX = 32.0
-GROUP = 128
 NVFP4_MAX = F8_E4M3_MAX * F4_E2M1_MAX
 # far below any activation, far above the smallest normal float32, so that its reciprocal stays finite
 MIN_SCALE = 1e-30
@@ -49,7 +49,7 @@ def quantize_fp8_reduced(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 def quantize_fp8_group128(x: torch.Tensor, pad_rows: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
     """x [M, K] float -> codes float8_e4m3fn [M', K] and scale float32 [M', ceil(K / 128)], one per token and 128
     channels; M' as in quantize_int8."""
-    return _quantize(x, torch.float8_e4m3fn, FP8_MAX, pad_rows, GROUP)
+    return _quantize(x, torch.float8_e4m3fn, FP8_MAX, pad_rows, BLOCK)
 
 
 def quantize_fp8_static(x: torch.Tensor, input_scale: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -135,7 +135,7 @@ def _static(x, tensors):
 
 def _group128(x, tensors):
     codes, scale = quantize_fp8_group128(x)
-    return codes.to(torch.float32) * scale.repeat_interleave(GROUP, dim=1)[:, : x.shape[1]]
+    return codes.to(torch.float32) * scale.repeat_interleave(BLOCK, dim=1)[:, : x.shape[1]]
 
 
 def _mxfp8(x, tensors):

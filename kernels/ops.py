@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from .activation import GROUP
+from ..formats.fp8_block128 import BLOCK
 
 # x: [M, K] float; weight: the tensors of its format, in their order; shape: the weight's (N, K); bias: [N] float
 LINEAR = "(Tensor x, Tensor[] weight, SymInt[] shape, Tensor? bias, str kernel) -> Tensor"
@@ -99,7 +99,7 @@ def tokens_like(x: torch.Tensor, dtype: torch.dtype, pad_rows: int = 1) -> tuple
 def groups_like(x: torch.Tensor, pad_rows: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
     """A scale per token and 128 channels: codes float8_e4m3fn [M', K], scale float32 [M', ceil(K / 128)] with
     contiguous columns."""
-    rows, groups = rounded_up(x.shape[0], pad_rows), -(-x.shape[1] // GROUP)
+    rows, groups = rounded_up(x.shape[0], pad_rows), -(-x.shape[1] // BLOCK)
     codes = x.new_empty((rows, x.shape[1]), dtype=torch.float8_e4m3fn)
     return codes, x.new_empty((groups, rows), dtype=torch.float32).t()
 

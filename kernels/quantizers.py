@@ -6,6 +6,7 @@ import functools
 import torch
 
 from ..formats import ROTATED
+from ..formats.fp8_block128 import BLOCK
 from . import activation
 from .declare import Quantizer
 from .machine import describe
@@ -91,7 +92,7 @@ def per_token_groups_by(op, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor
     # later releases of vLLM have two more, which only describe the layout of the scales
     more = accepted(op.default, dummy_is_scale_transposed=True, dummy_is_tma_aligned=True)
     largest = activation.FP8_MAX
-    op(x, quantized[:rows], token_scale[:rows], activation.GROUP, GROUP_EPS, -largest, largest, False, **more)
+    op(x, quantized[:rows], token_scale[:rows], BLOCK, GROUP_EPS, -largest, largest, False, **more)
     return quantized, token_scale
 
 

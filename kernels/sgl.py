@@ -3,8 +3,8 @@ blocks. Its op library alone is loaded, never the package."""
 
 import torch
 
+from ..formats.fp8_block128 import BLOCK
 from . import shared_objects
-from .activation import GROUP
 from .declare import Quantizer, declare
 from .kernel import linux_gpu
 from .libraries import LacksError, Library, register
@@ -116,7 +116,7 @@ ROWS = (
         "sgl",
         "fp8-block128",
         "fp8 weights x fp8 activations (per token and 128 channels), sgl-kernel",
-        linux_gpu(SGL_BLOCK, (9, 0), (10, 0), GROUP, GROUP),
+        linux_gpu(SGL_BLOCK, (9, 0), (10, 0), BLOCK, BLOCK),
         quantizer=Quantizer("fp8-group128", quantize_blocks, lambda x: groups_like(x, TOKEN_MULTIPLE)),
         product=block_mm,
         bias_like_x=True,

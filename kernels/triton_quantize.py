@@ -7,7 +7,8 @@ import torch
 import triton
 import triton.language as tl
 
-from .activation import FP8_MAX, FP8_REDUCED_MAX, GROUP, INT8_MAX, MIN_SCALE
+from ..formats.fp8_block128 import BLOCK
+from .activation import FP8_MAX, FP8_REDUCED_MAX, INT8_MAX, MIN_SCALE
 
 # name of an activation -> (dtype of the codes, largest code)
 CODES = {
@@ -139,12 +140,12 @@ def quantize_token_groups(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     dtype, largest = CODES["fp8"]
     x = x if x.stride(1) == 1 else x.contiguous()
     M, K = x.shape
-    count = triton.cdiv(K, GROUP)
+    count = triton.cdiv(K, BLOCK)
     codes = torch.empty((M, K), dtype=dtype, device=x.device)
     scale = torch.empty((count, M), dtype=torch.float32, device=x.device)
-    groups = VALUES // GROUP
+    groups = VALUES // BLOCK
     with torch.cuda.device_of(x):
         quantize_groups[(triton.cdiv(M * count, groups),)](
-            x, codes, scale, M, K, x.stride(0), LARGEST=largest, GROUPS=groups, WIDTH=GROUP, num_warps=8
+            x, codes, scale, M, K, x.stride(0), LARGEST=largest, GROUPS=groups, WIDTH=BLOCK, num_warps=8
         )
     return codes, scale

@@ -7,10 +7,11 @@ import torch
 import triton
 import triton.language as tl
 
+from ..formats import int4_group128
 from .triton_program import programs, store_tile, tile_origin
 from .triton_tiles import tile_for
 
-GROUP = tl.constexpr(128)
+GROUP = tl.constexpr(int4_group128.GROUP)
 # e4m3 bits moved into a float16 keep their meaning but for the exponent's bias: 7 against 15
 E4M3_FROM_HALF = tl.constexpr(256.0)
 

@@ -2,8 +2,8 @@
 
 import torch
 
+from ..formats.fp8_block128 import BLOCK
 from . import shared_objects
-from .activation import GROUP
 from .declare import Quantizer, declare
 from .kernel import linux_gpu
 from .libraries import LacksError, Library, register
@@ -94,7 +94,7 @@ ROWS = (
         "vllm",
         "fp8-block128",
         "fp8 weights x fp8 activations (per token and 128 channels), vLLM's CUTLASS kernel",
-        linux_gpu(VLLM, (9, 0), n_multiple=GROUP, k_multiple=GROUP),
+        linux_gpu(VLLM, (9, 0), n_multiple=BLOCK, k_multiple=BLOCK),
         quantizer=Quantizer("fp8-group128", quantize_blocks, lambda x: groups_like(x, TOKEN_MULTIPLE)),
         product=block_mm,
         bias_like_x=True,

@@ -14,9 +14,10 @@ from recorded import Recorded
 from torch.library import opcheck
 
 from x2v_quant.formats import FORMATS
+from x2v_quant.formats.fp8_block128 import BLOCK
 from x2v_quant.formats.fp8_reduced import Fp8ReducedLayout
 from x2v_quant.kernels import triton as rows
-from x2v_quant.kernels.activation import FP8_MAX, FP8_REDUCED_MAX, GROUP
+from x2v_quant.kernels.activation import FP8_MAX, FP8_REDUCED_MAX
 
 HALF, SINGLE = torch.float16, torch.float32
 EVERY = {f"{row.name} {row.format} {row.activation}": row for row in rows.ROWS}
@@ -45,7 +46,7 @@ def activations(m, k, activation, dtype):
         largest = LARGEST[activation]
         x = (x * 4).clamp(-largest, largest).to(torch.float8_e4m3fn).float()
         # every scale is a power of two, so codes are exact
-        x[:, :: GROUP if activation == "fp8-group128" else k] = largest
+        x[:, :: BLOCK if activation == "fp8-group128" else k] = largest
         x *= 2.0 ** torch.randint(-3, 3, (m, 1), generator=torch.Generator().manual_seed(1))
     return x.to(dtype)
 
