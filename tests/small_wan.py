@@ -98,25 +98,21 @@ def sample(
 
 
 def trained_lora(seed: int) -> dict[str, torch.Tensor]:
-    """What a LoRA file of rank 4 on two layers of each block of the demo's trained model holds."""
+    """What a LoRA file on two layers of each block of the demo's trained model holds."""
+    shapes = {"self_attn.v": (TRAINED.dim, TRAINED.dim), "ffn.2": (TRAINED.dim, TRAINED.ffn)}
+    on = {f"blocks.{block}.{layer}": shape for block in range(TRAINED.blocks) for layer, shape in shapes.items()}
+    return lora(on, seed, strength=1.0)
+
+
+def lora(layers: Mapping[str, tuple[int, int]], seed: int = 5, strength: float = 0.5) -> dict[str, torch.Tensor]:
+    """What a LoRA file of rank 4 holds, in the key style of Wan's. layers: name -> (rows N, columns K); strength: the
+    size of the numbers in the upper halves."""
     generator = torch.Generator().manual_seed(seed)
-    found = {}
-    for block in range(TRAINED.blocks):
-        for layer, n, k in (("self_attn.v", TRAINED.dim, TRAINED.dim), ("ffn.2", TRAINED.dim, TRAINED.ffn)):
-            key = f"diffusion_model.blocks.{block}.{layer}"
-            found[f"{key}.lora_down.weight"] = torch.randn((4, k), generator=generator) * k**-0.5
-            found[f"{key}.lora_up.weight"] = torch.randn((n, 4), generator=generator)
-    return found
-
-
-def lora(layers: Mapping[str, tuple[int, int]]) -> dict[str, torch.Tensor]:
-    """What a LoRA file of rank 4 holds, in the key style of Wan's. layers: name -> (rows N, columns K)."""
-    generator = torch.Generator().manual_seed(5)
     found = {}
     for layer, (n, k) in layers.items():
         key = f"diffusion_model.{layer}"
         found[f"{key}.lora_A.weight"] = torch.randn((4, k), generator=generator) * k**-0.5
-        found[f"{key}.lora_B.weight"] = torch.randn((n, 4), generator=generator) * 0.5
+        found[f"{key}.lora_B.weight"] = torch.randn((n, 4), generator=generator) * strength
     return found
 
 

@@ -9,6 +9,7 @@ import torch
 from family_files import core_model, lightx2vs, quantized_layers, tensors_of
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from small_wan import trained_lora
 
 from x2v_quant.benchmarks.encoders import CLIP_POSITIONS
 from x2v_quant.benchmarks.quantize import KINDS
@@ -55,14 +56,8 @@ def text_and_image_to_video(models: Path, path: Path) -> None:
 
 
 def lora(models: Path, path: Path) -> None:
-    """Rank 4, for two layers of every block of the demo's diffusion model, in LightX2V's key names."""
-    generator, tensors = torch.Generator().manual_seed(9), {}
-    for block in range(SIZE.blocks):
-        for layer, n, k in (("self_attn.v", SIZE.dim, SIZE.dim), ("ffn.2", SIZE.dim, SIZE.ffn)):
-            key = f"diffusion_model.blocks.{block}.{layer}"
-            tensors[f"{key}.lora_A.weight"] = torch.randn((4, k), generator=generator) * k**-0.5
-            tensors[f"{key}.lora_B.weight"] = torch.randn((n, 4), generator=generator)
-    save_file(tensors, path)
+    """For the demo's diffusion model."""
+    save_file(trained_lora(9), path)
 
 
 def scaled_fp8(name: str, text_width: int) -> Write:

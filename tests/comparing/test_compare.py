@@ -4,6 +4,7 @@ import json
 import math
 
 import pytest
+import small_wan
 import torch
 
 from x2v_quant.comparing.errors import CompareError
@@ -72,11 +73,7 @@ def test_a_lora_beside_the_weights_is_the_one_in_them(dense, compare):
 
     name = "blocks.0.self_attn.q"
     k = dense.model.diffusion_model.get_submodule(name).in_features
-    generator = torch.Generator().manual_seed(5)
-    lora = {
-        f"diffusion_model.{name}.lora_A.weight": torch.randn((4, k), generator=generator) * k**-0.5,
-        f"diffusion_model.{name}.lora_B.weight": torch.randn((k, 4), generator=generator),
-    }
+    lora = small_wan.lora({name: (k, k)}, strength=1.0)
     merged, _ = comfy.sd.load_lora_for_models(dense, None, lora, 1.0, 0)
     beside, _ = comfy.sd.load_bypass_lora_for_models(dense, None, lora, 1.0, 0)
     assert by_name(compare(dense, merged))[name].snr < 20

@@ -1,6 +1,7 @@
 """Calibrate, Finish Calibration, Load Calibration and Quantize Model in the real server, and what its cache does."""
 
 import pytest
+import small_wan
 import torch
 from distance import distance
 from safetensors import safe_open
@@ -219,10 +220,7 @@ def test_a_saved_calibration_loads_as_the_same(calibrating, quantized, executed,
 
 
 def test_a_lora_behind_it_works(calibrating, run, server):
-    generator = torch.Generator().manual_seed(11)
-    key = "diffusion_model.blocks.0.cross_attn.q"
-    tensors = {f"{key}.lora_down.weight": torch.randn((4, 128), generator=generator) * 128**-0.5}
-    tensors |= {f"{key}.lora_up.weight": torch.randn((128, 4), generator=generator)}
+    tensors = small_wan.lora({"blocks.0.cross_attn.q": (128, 128)}, seed=11, strength=1.0)
     folder = server.base / "models" / "loras"
     folder.mkdir(exist_ok=True)
     save_file(tensors, folder / "calibrate_lora.safetensors")

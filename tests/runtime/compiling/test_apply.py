@@ -4,6 +4,7 @@ import os
 
 import comfy.sd
 import pytest
+import small_wan
 import torch
 from comfy.patcher_extension import WrappersMP
 from comfy_api.torch_helpers.torch_compile import COMPILE_KEY
@@ -83,12 +84,8 @@ def sample():
 
 
 def with_lora(model, strength, bypass=False):
-    generator = torch.Generator().manual_seed(5)
-    lora = {}
-    for block in range(SIZE.blocks):
-        key = f"diffusion_model.blocks.{block}.self_attn.q"
-        lora[f"{key}.lora_A.weight"] = torch.randn((4, SIZE.dim), generator=generator) / 16
-        lora[f"{key}.lora_B.weight"] = torch.randn((SIZE.dim, 4), generator=generator)
+    on = {f"blocks.{block}.self_attn.q": (SIZE.dim, SIZE.dim) for block in range(SIZE.blocks)}
+    lora = small_wan.lora(on, strength=1.0)
     apply = comfy.sd.load_bypass_lora_for_models if bypass else comfy.sd.load_lora_for_models
     return apply(model, None, lora, strength, 0)[0]
 

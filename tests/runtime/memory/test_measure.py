@@ -4,6 +4,7 @@ import sys
 
 import pytest
 import safetensors.torch
+import small_wan
 import torch
 
 from x2v_quant.runtime.memory import MemoryUse, measure
@@ -21,13 +22,9 @@ def nbytes(tensors):
     return sum(tensor.nbytes for tensor in tensors)
 
 
-def lora(patcher, rank=4):
+def lora(patcher):
     """Down and up of one layer, as a LoRA file has them."""
-    out_features, in_features = patcher.model.diffusion_model.blocks[0].ffn[0].weight.shape
-    return {
-        f"{LAYER}.lora_down.weight": torch.randn(rank, in_features),
-        f"{LAYER}.lora_up.weight": torch.randn(out_features, rank),
-    }
+    return small_wan.lora({LAYER.removeprefix("diffusion_model."): patcher.model.get_submodule(LAYER).weight.shape})
 
 
 @every_kind

@@ -1,6 +1,7 @@
 """Offloaded models sample what they sample on auto."""
 
 import pytest
+import small_wan
 import torch
 from comfy.model_management import module_size
 from comfy.patcher_extension import WrappersMP
@@ -79,12 +80,9 @@ def test_a_lora_is_applied_to_what_streams(mode, model, sample, offload_on_cpu):
     import comfy.sd
 
     original = model("int8")
-    generator = torch.Generator().manual_seed(1)
-    lora = {}
-    for layer in ("blocks.0.self_attn.q", "blocks.2.ffn.0", "head.head"):
-        rows, columns = original.model.get_submodule(f"diffusion_model.{layer}").weight.shape
-        lora[f"diffusion_model.{layer}.lora_up.weight"] = torch.randn(rows, 4, generator=generator) * 0.3
-        lora[f"diffusion_model.{layer}.lora_down.weight"] = torch.randn(4, columns, generator=generator) * 0.3
+    on = ("blocks.0.self_attn.q", "blocks.2.ffn.0", "head.head")
+    layers = original.model.diffusion_model
+    lora = small_wan.lora({name: layers.get_submodule(name).weight.shape for name in on}, strength=1.0)
     plain = sample(original)
     # what stays is the same, what does not is brought by core, which applies a LoRA on the way
     core = offload_on_cpu(original, OffloadSettings(mode))
