@@ -58,6 +58,7 @@ def test_a_new_vae_repeats_what_it_does_to_a_picture(videos):
     assert distance(still, model.decode(model.encode(picture)).expand_as(still)) < ALONE
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_folding_gives_wans_latents_and_changes_no_picture(load, videos):
     import comfy.latent_formats
