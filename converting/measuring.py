@@ -99,8 +99,8 @@ def measure(
         calibration.check_fits({name: layer.shape[1] for name, layer in layers.items()})
     measured: Measured = {}
     for name, layer in layers.items():
-        possible = [fitting(held, layer.shape) for held in formats if why_not(held, layer.shape) is None]
-        smoothed = {held: factors[held][name] for held in possible if name in factors.get(held, {})}
+        possible = [fitting(kind, layer.shape) for kind in formats if why_not(kind, layer.shape) is None]
+        smoothed = {kind: factors[kind][name] for kind in possible if name in factors.get(kind, {})}
         ratios = output_snr(layer, possible, _inputs(name, layer.shape[1], calibration), smoothed)
         measured[name] = {KEEP: Cost(math.inf, stored_bytes(layer.kept))}
         for format_name, snr in ratios.items():
@@ -140,8 +140,8 @@ def output_snr(
             tensors = row.encode(weight, scale=scales.get(name, "recalculate"), **smoothing)
             if name not in inputs:
                 inputs[name] = SIMULATED[row.activation](x, tensors)
-            held = row.wrap(tensors, torch.float32, tuple(weight.shape)).dequantize()
-            errors[name] += _square((inputs[name] @ held.t()).sub_(expected))
+            kept = row.wrap(tensors, torch.float32, tuple(weight.shape)).dequantize()
+            errors[name] += _square((inputs[name] @ kept.t()).sub_(expected))
     if not math.isfinite(signal):
         raise ConvertError(
             f"{layer.place} holds NaN, infinity or values near it. The model is damaged: download it again, or merge "

@@ -79,10 +79,10 @@ def fitting(format_name: str, shape: tuple[int, int]) -> str:
     return int8_convrot.name_of(int8_convrot.widest_group(shape[1]))
 
 
-def like(held: str, wanted: str) -> str:
-    """The format to convert a weight held as `held` to, if `wanted` is asked for: `wanted` with the smoothing that
-    `held` has, where it can have one."""
-    return SMOOTHED.get(wanted, wanted) if held in FORMATS and FORMATS[held].smooth else wanted
+def like(stored: str, wanted: str) -> str:
+    """The format to convert a weight stored as `stored` to, if `wanted` is asked for: `wanted` with the smoothing that
+    `stored` has, where it can have one."""
+    return SMOOTHED.get(wanted, wanted) if stored in FORMATS and FORMATS[stored].smooth else wanted
 
 
 def before_repacking(format_name: str) -> str:

@@ -38,10 +38,10 @@ def added_error(weight: QuantizedTensor, converted: QuantizedTensor) -> float:
     return float((after - before).norm() / before.norm().clamp(min=1e-30))
 
 
-def serves(held: str, target: str) -> bool:
-    """Whether a scheme for `target` fits a file that holds `held`: one family, or the same numbers and activations that
-    are quantized no worse."""
-    return family(held) == family(target) or (held, target) in UNASKED
+def serves(stored: str, target: str) -> bool:
+    """Whether a scheme for `target` fits a file of `stored` weights: one family, or the same numbers and activations
+    that are quantized no worse."""
+    return family(stored) == family(target) or (stored, target) in UNASKED
 
 
 def _same(codes, params):
