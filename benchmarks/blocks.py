@@ -8,11 +8,11 @@ from pathlib import Path
 import comfy.model_management
 import torch
 
+from ..kernels.timing.case import Case, timed
+from ..kernels.timing.clock import FULL, Effort, measure
 from ..loading.clip_vision import load_clip_vision
 from ..loading.dit import load_dit
 from ..loading.t5 import load_t5
-from ..timing.case import Case, timed
-from ..timing.clock import FULL, Effort, measure
 from . import core_loaders, models, shapes
 
 PART = "blocks"

@@ -1,7 +1,7 @@
 """Cases of rates, and of peers that do not run."""
 
-from ..timing.case import Case
-from ..timing.clock import Timing
+from ..kernels.timing.case import Case
+from ..kernels.timing.clock import Timing
 
 
 def throughput(part: str, what: str, peer: str, megabytes: float, ours: Timing, theirs: Timing) -> Case:

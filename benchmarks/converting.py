@@ -12,8 +12,8 @@ from torch.nn import Linear
 from ..formats import FORMATS, ROTATED, fitting
 from ..formats.convert import convert
 from ..kernels.machine import Machine, default_device, describe
-from ..timing.case import Case
-from ..timing.clock import FULL, Effort, measure
+from ..kernels.timing.case import Case
+from ..kernels.timing.clock import FULL, Effort, measure
 from .case import missing, throughput
 from .peers import CORE_FP8, CORE_INT8, lacks_torchao
 from .shapes import WAN_1_3B

@@ -20,8 +20,8 @@ from ..converting.options import Options
 from ..converting.tensor_file import TensorFile
 from ..converting.units import Spec
 from ..core.on_path import use_comfyui
-from ..timing.case import Case, timed
-from ..timing.clock import FULL, Effort, measure
+from ..kernels.timing.case import Case, timed
+from ..kernels.timing.clock import FULL, Effort, measure
 from .case import missing
 from .random_file import dense
 from .shapes import WAN_14B, Model

@@ -9,8 +9,8 @@ import torch
 from ..formats import FORMATS, fitting
 from ..kernels import Choice, choose
 from ..kernels.machine import Machine, default_device, describe
-from ..timing.case import Case, timed
-from ..timing.clock import FULL, Effort, Timing, measure
+from ..kernels.timing.case import Case, timed
+from ..kernels.timing.clock import FULL, Effort, Timing, measure
 from .case import missing
 from .peers import PEERS, Peer, computing_dtype
 from .shapes import CLIP_H, MODELS, Layer, Model

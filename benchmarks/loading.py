@@ -12,8 +12,8 @@ from pathlib import Path
 import comfy.model_management
 import torch
 
-from ..timing.case import Case, timed
-from ..timing.clock import FULL, Effort, measure
+from ..kernels.timing.case import Case, timed
+from ..kernels.timing.clock import FULL, Effort, measure
 from . import models, page_cache
 from .case import missing
 from .reading import T5_MODEL, read

@@ -12,11 +12,11 @@ import comfy.sample
 import torch
 
 from ..kernels.machine import default_device
+from ..kernels.timing.case import Case
+from ..kernels.timing.clock import FULL, Effort
 from ..loading.dit import load_dit
 from ..runtime.offload import BLOCK, OffloadSettings
 from ..runtime.offload.apply import offloaded
-from ..timing.case import Case
-from ..timing.clock import FULL, Effort
 from . import models, random_file
 from .case import missing
 from .shapes import WAN_14B, Model

@@ -5,8 +5,8 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from ..kernels.timing import listing
 from ..reports import schemes as scheme_table
-from ..timing import listing
 from . import tables
 from .fidelity.section import fidelity_section
 from .train_demo.section import training_section

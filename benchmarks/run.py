@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 from ..cli.bench import PARTS
 from ..core.on_path import StartError, use_comfyui
-from ..timing.clock import FULL, QUICK
-from ..timing.report import COMMAND, with_machine
+from ..kernels.timing.clock import FULL, QUICK
+from ..kernels.timing.report import COMMAND, with_machine
 
 
 def report(parts: Sequence[str] = PARTS, quick: bool = False) -> dict:

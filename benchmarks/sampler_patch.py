@@ -8,12 +8,12 @@ from pathlib import Path
 import comfy.model_management
 import torch
 
+from ..kernels.timing.case import Case, timed
+from ..kernels.timing.clock import FULL, Effort, measure
 from ..loading.dit import load_dit
 from ..runtime.sampling import PrecisionSchedule, StepReport, patched
 from ..runtime.sharing import shared_activations
 from ..schemes import SchemeChoice
-from ..timing.case import Case, timed
-from ..timing.clock import FULL, Effort, measure
 from . import models
 from .sampling import BLOCKS, QUICK_LATENT, QUICK_SIZE, STEPS, sample
 from .wan import dit

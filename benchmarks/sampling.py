@@ -9,9 +9,9 @@ import comfy.sample
 import torch
 
 from ..kernels.machine import Machine, default_device, describe
+from ..kernels.timing.case import Case, timed
+from ..kernels.timing.clock import FULL, Effort, measure
 from ..loading.dit import load_dit
-from ..timing.case import Case, timed
-from ..timing.clock import FULL, Effort, measure
 from . import core_loaders, models
 from .case import missing
 from .shapes import WAN_1_3B

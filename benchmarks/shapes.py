@@ -6,7 +6,7 @@ open-clip's ViT-H-14 (width, mlp ratio 4, layers; q, k and v are one layer).
 
 from dataclasses import dataclass
 
-from ..timing.kernels import VIDEO_TOKENS, WIDTHS_1_3B, WIDTHS_14B
+from ..kernels.timing.kernels import VIDEO_TOKENS, WIDTHS_1_3B, WIDTHS_14B
 
 PROMPT_TOKENS = 512
 # 16 x 16 patches of an image and the class

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from ..common import markdown
-from ..timing.listing import ABSENT, number, promise, share, split
+from ..kernels.timing.listing import ABSENT, number, promise, share, split
 
 
 def comparisons(cases: list[dict]) -> list[str]:

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from ..timing.listing import lines
+from ..kernels.timing.listing import lines
 from ..writing import made_folder
 from .checkout import module_of
 
@@ -30,7 +30,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> dict:
     """The report. Raises StartError, and CheckoutError without --kernels where there is no benchmarks/."""
-    from ..timing import report
+    from ..kernels.timing import report
 
     benchmarks = module_of("benchmarks.run", report.COMMAND) if options.kernels is None else None
     if options.results:

@@ -7,7 +7,7 @@ import shlex
 from pathlib import Path
 
 from ...core.on_path import use_comfyui
-from ...timing.report import file_name
+from ...kernels.timing.report import file_name
 from ...writing import made_folder, whole_file
 from .errors import FidelityError
 from .table import lines

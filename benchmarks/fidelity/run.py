@@ -18,9 +18,9 @@ from tqdm import tqdm
 from ...demo import assets, recipe
 from ...formats import FORMATS
 from ...kernels.machine import describe
+from ...kernels.timing.report import with_machine
 from ...loading.common import compute_dtype
 from ...schemes import SchemeChoice
-from ...timing.report import with_machine
 from . import files
 from .cases import Case, pick
 from .contestants import BASELINE, ORIGINAL, Contestant, contestants

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from ...timing import listing
+from ...kernels.timing import listing
 from . import table
 
 ROOT = Path(__file__).parents[2]

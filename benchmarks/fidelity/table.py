@@ -2,7 +2,7 @@
 
 from ...common import markdown
 from ...common.decibels import CEILING
-from ...timing import listing
+from ...kernels.timing import listing
 from .scores import ASPECTS, summary
 
 HEADS = (

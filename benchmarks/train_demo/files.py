@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from ...demo.trained import CLIP, DIT, FOLDER, I2V, RECORD, SPIECE, T5, VAE, Tensors
-from ...timing.report import cpu
+from ...kernels.timing.report import cpu
 
 __all__ = ["CLIP", "DIT", "FOLDER", "I2V", "SPIECE", "T5", "VAE", "load", "made_with", "record", "save", "save_spiece"]
 

@@ -7,9 +7,9 @@ import pytest
 from x2v_quant import cli
 from x2v_quant.benchmarks import readme, tables
 from x2v_quant.benchmarks.case import missing, throughput
-from x2v_quant.timing import listing
-from x2v_quant.timing.case import Case, timed
-from x2v_quant.timing.clock import Timing
+from x2v_quant.kernels.timing import listing
+from x2v_quant.kernels.timing.case import Case, timed
+from x2v_quant.kernels.timing.clock import Timing
 
 
 def test_a_case_of_two_timings():

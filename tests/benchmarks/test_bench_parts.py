@@ -21,9 +21,9 @@ from x2v_quant.benchmarks.wan import WanSize, dit
 from x2v_quant.demo.quantize import SELECTION
 from x2v_quant.formats import FORMATS
 from x2v_quant.kernels.machine import Machine, default_device, describe
+from x2v_quant.kernels.timing.case import Case
+from x2v_quant.kernels.timing.clock import QUICK, Effort
 from x2v_quant.schemes.plan import TRANSCODES
-from x2v_quant.timing.case import Case
-from x2v_quant.timing.clock import QUICK, Effort
 
 HERE = describe(default_device())
 

@@ -8,7 +8,7 @@ import torch
 
 from x2v_quant.benchmarks import file_converting, run, shapes
 from x2v_quant.checkpoints import open_checkpoint
-from x2v_quant.timing.clock import FULL, QUICK
+from x2v_quant.kernels.timing.clock import FULL, QUICK
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import torch
 
 from x2v_quant.benchmarks import offloading, random_file
 from x2v_quant.kernels.machine import default_device
+from x2v_quant.kernels.timing.clock import FULL, QUICK
 from x2v_quant.loading.dit import load_dit
-from x2v_quant.timing.clock import FULL, QUICK
 
 pytestmark = pytest.mark.usefixtures("inference")
 

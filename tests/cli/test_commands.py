@@ -28,7 +28,7 @@ runpy.run_module("x2v_quant", run_name="__main__", alter_sys=True)
 """
 PROJECT = tomllib.loads((PACK / "pyproject.toml").read_text(encoding="utf-8"))
 INSTALLED_PACKAGES = PROJECT["tool"]["setuptools"]["packages"]
-NOT_FOR_INSPECT = ("benchmarks", "timing", "demo", "converting", "headless", "quantizing", "nodes")
+NOT_FOR_INSPECT = ("benchmarks", "kernels.timing", "demo", "converting", "headless", "quantizing", "nodes")
 
 
 def typed(*command, folder=PACK.parent):

@@ -29,7 +29,7 @@ COMMAND_LINE = (
     "headless/",
     "reports/soundness.py",
     "reports/checkpoint.py",
-    "timing/",
+    "kernels/timing/",
 )
 # of those what has tests of every error by itself: beside a file of the pack, or what needs servers and trained models
 TESTED_ELSEWHERE = (
@@ -43,7 +43,7 @@ TESTED_ELSEWHERE = (
     "headless/",
     "reports/soundness.py",
     "reports/checkpoint.py",
-    "timing/",
+    "kernels/timing/",
 )
 
 

@@ -7,7 +7,7 @@ from x2v_quant.formats import FORMATS, SMOOTHED
 from x2v_quant.kernels import choose, survey
 from x2v_quant.kernels.machine import default_device, describe
 from x2v_quant.kernels.reference import reference
-from x2v_quant.timing.kernels import WAN_1_3B, WAN_14B
+from x2v_quant.kernels.timing.kernels import WAN_1_3B, WAN_14B
 
 pytestmark = pytest.mark.gpu
 DEVICE = default_device()

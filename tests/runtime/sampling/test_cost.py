@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from x2v_quant.benchmarks import sampler_patch
-from x2v_quant.timing.clock import QUICK
+from x2v_quant.kernels.timing.clock import QUICK
 
 
 @pytest.mark.usefixtures("inference")

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import torch
 
-from ..checkpoints import open_checkpoint
-from ..formats import FORMATS
-from ..kernels import choose, survey
-from ..kernels.machine import Machine, default_device, describe
-from ..kernels.winners import save
+from ...checkpoints import open_checkpoint
+from ...formats import FORMATS
+from .. import choose, survey
+from ..machine import Machine, default_device, describe
+from ..winners import save
 from .case import Case, timed
 from .clock import FULL, Effort, Timing, measure
 

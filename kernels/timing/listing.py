@@ -1,6 +1,6 @@
 """Results as a Markdown list of every case, with the machine that they are of."""
 
-from ..common.markdown import table
+from ...common.markdown import table
 from .case import MEMORY
 
 ABSENT = "-"

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import torch
 
-from ..core.on_path import use_comfyui
-from ..kernels import LIBRARIES
-from ..kernels.machine import default_device, describe
-from ..writing import whole_file
+from ...core.on_path import use_comfyui
+from ...writing import whole_file
+from .. import LIBRARIES
+from ..machine import default_device, describe
 from .case import Case
 from .clock import FULL, QUICK
 

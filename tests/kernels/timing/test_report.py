@@ -2,7 +2,7 @@
 
 import pytest
 
-from x2v_quant.timing import report
+from x2v_quant.kernels.timing import report
 
 
 @pytest.mark.parametrize(

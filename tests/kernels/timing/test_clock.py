@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from x2v_quant.timing import clock
-from x2v_quant.timing.clock import Effort, Timing
+from x2v_quant.kernels.timing import clock
+from x2v_quant.kernels.timing.clock import Effort, Timing
 
 
 class Clock:

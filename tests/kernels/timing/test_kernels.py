@@ -12,8 +12,8 @@ from x2v_quant.core import features
 from x2v_quant.formats import FORMATS
 from x2v_quant.kernels import choose, survey, winners
 from x2v_quant.kernels.machine import Machine, default_device, describe
-from x2v_quant.timing import kernels
-from x2v_quant.timing.clock import Effort
+from x2v_quant.kernels.timing import kernels
+from x2v_quant.kernels.timing.clock import Effort
 
 HERE = describe(default_device())
 SIZE = WanSize(dim=128, ffn=256, blocks=1)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from x2v_quant.timing.case import Case
+from x2v_quant.kernels.timing.case import Case
 
 
 @pytest.mark.parametrize(
