@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
+from .encodings.scales import FLOATS
 from .encodings.smooth import NORM_BIAS, NORM_WEIGHT, WITH_AFFINE_NORM, affine_factor
-from .encodings.values import FLOATS
 from .errors import Problem
 from .stored import StoredLayer
 from .tensor_info import TensorInfo

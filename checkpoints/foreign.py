@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 
 from ..formats.fp8_block128 import BLOCK
-from .encodings.values import FLOATS
+from .encodings.scales import FLOATS
 from .tensor_info import TensorInfo
 
 BLOCKS = (BLOCK, 64, 32, 16, 256, 512)

@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from . import affine_norm, layer_notes, markers, unscaled
 from .encodings import CODES, INPUT_SCALES, MARKS, SCALES, WHAT_IS_READ, Match, find
 from .encodings.channel import UNSCALED
-from .encodings.values import FLOATS
+from .encodings.scales import FLOATS
 from .errors import Problem
 from .foreign import OTHER_NAME, WEIGHT_SCALE, codes_look_like, meaning, scale_by_another_name, scale_looks_like
 from .plain_values import INTEGERS, is_no_weight
 from .stored import StoredLayer, codes_of
 from .tensor_info import MARKER_SUFFIX, SPIECE, WEIGHT, Contents, TensorInfo
 from .unscaled import FP8
-from .wrapper import layer_names
+from .unwrapping import layer_names
 
 PLAIN_DTYPES = (*FLOATS, *INTEGERS)
 # what a plain tensor of the same name never is

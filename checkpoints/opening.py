@@ -23,8 +23,8 @@ from .stored import StoredLayer
 from .tensor_info import WEIGHT, Contents, TensorInfo
 from .unused import note as unused_note
 from .unused import unused
+from .unwrapping import model_shapes, unwrap
 from .weights import QuantizedLayer
-from .wrapper import model_shapes, unwrap
 
 # settings that newer releases of ComfyUI keep beside a module's weights
 ATTENTION_SETTINGS = re.compile(r"(.*\.)?comfy_attention\..+")

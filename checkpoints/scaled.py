@@ -7,7 +7,7 @@ import torch
 
 from . import silence
 from .encodings import INPUT_SCALES, SCALES, WrongValueError
-from .encodings.values import FLOATS, same_but_ones, scale
+from .encodings.scales import FLOATS, same_but_ones, scale
 from .tensor_info import MARKER_SUFFIX, UPCAST, WEIGHT, TensorInfo
 
 CODES = ("int8", "float8_e4m3fn", "float8_e5m2")

@@ -8,7 +8,7 @@ import torch
 
 from .errors import Problem
 from .tensor_info import TensorInfo
-from .wrapper import choose, is_average, is_counter, is_training, locate
+from .unwrapping import choose, is_average, is_counter, is_training, locate
 
 Table = dict[str, torch.Tensor]
 

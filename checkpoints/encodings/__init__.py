@@ -21,7 +21,7 @@ from . import (
     smooth,
 )
 from .encoding import COMFYUI, DIALECTS, LIGHTX2V, X2V, Encoding, Match, WrongValueError, match
-from .values import INPUT_SCALES, SCALES
+from .scales import INPUT_SCALES, SCALES
 
 ENCODINGS: tuple[Encoding, ...] = (
     *channel.ENCODINGS,

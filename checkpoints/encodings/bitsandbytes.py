@@ -2,7 +2,7 @@
 
 from . import channel
 from .encoding import Encoding, TensorRole, WrongValueError
-from .values import FLOATS, same_but_ones
+from .scales import FLOATS, same_but_ones
 
 LARGEST = 127
 # its row-major order among those that older releases wrote

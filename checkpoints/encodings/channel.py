@@ -9,7 +9,7 @@ import torch
 
 from ...formats import ROTATED
 from .encoding import COMFYUI, LIGHTX2V, X2V, Encoding, TensorRole, WrongValueError, unchanged
-from .values import IGNORED_INPUT, SCALE, is_per_row, scale
+from .scales import IGNORED_INPUT, SCALE, is_per_row, scale
 
 # the largest e4m3 code
 LARGEST = 448.0

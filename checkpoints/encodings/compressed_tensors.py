@@ -5,7 +5,7 @@ import torch
 from . import int4
 from .encoding import Encoding, TensorRole, WrongValueError
 from .groups import check_order
-from .values import FLOATS, signed_scale
+from .scales import FLOATS, signed_scale
 
 PER_WORD = 8
 

@@ -3,7 +3,7 @@
 import math
 
 from .encoding import LIGHTX2V, X2V, Encoding, TensorRole, unchanged
-from .values import BLOCK, IGNORED_INPUT, SCALE, same_but_ones, scale
+from .scales import BLOCK, IGNORED_INPUT, SCALE, same_but_ones, scale
 
 
 def shape(shapes):

@@ -9,7 +9,7 @@ import math
 import torch
 
 from .encoding import COMFYUI, LIGHTX2V, X2V, Encoding, TensorRole
-from .values import FLOATS, IGNORED_OUTPUT, INPUT_SCALES, SCALE, is_per_row, one_scale, scale
+from .scales import FLOATS, IGNORED_OUTPUT, INPUT_SCALES, SCALE, is_per_row, one_scale, scale
 
 CODES = TensorRole(("weight",), ("float8_e4m3fn",))
 UNCALIBRATED = 1.0

@@ -11,7 +11,7 @@ import torch
 
 from .encoding import Encoding, TensorRole, WrongValueError
 from .groups import GROUP, check_order
-from .values import FLOATS, signed_scale
+from .scales import FLOATS, signed_scale
 
 PER_WORD = 8
 # every nibble of a byte of zero points

@@ -5,7 +5,7 @@ from functools import partial
 
 from ...formats.int4_group128 import GROUP
 from .encoding import LIGHTX2V, X2V, Encoding, TensorRole, unchanged
-from .values import SCALE, same_but_ones, signed_scale
+from .scales import SCALE, same_but_ones, signed_scale
 
 PER_BYTE = 2
 

@@ -5,7 +5,7 @@ import torch
 
 from ...formats.int4_marlin import GROUP, K_MULTIPLE, N_MULTIPLE
 from .encoding import LIGHTX2V, Encoding, TensorRole
-from .values import SCALE, signed_scale
+from .scales import SCALE, signed_scale
 
 # a word of codes: 16 input channels of an output channel take two of them
 INPUTS, WORDS = 16, 2

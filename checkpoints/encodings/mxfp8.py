@@ -7,7 +7,7 @@ import torch
 from comfy_kitchen.float_utils import roundup
 
 from .encoding import COMFYUI, LIGHTX2V, X2V, Encoding, TensorRole
-from .values import IGNORED_INPUT, TILE_ROWS, block_scales, padded, tiled, unpadded
+from .scales import IGNORED_INPUT, TILE_ROWS, block_scales, padded, tiled, unpadded
 
 BLOCK = 32
 NOT_A_NUMBER = 0xFF

@@ -10,7 +10,7 @@ import torch
 from comfy_kitchen.float_utils import roundup, swap_nibbles
 
 from .encoding import COMFYUI, LIGHTX2V, X2V, Encoding, TensorRole
-from .values import FLOATS, IGNORED_INPUT, TILE_ROWS, block_scales, one_scale, padded, tiled, unpadded
+from .scales import FLOATS, IGNORED_INPUT, TILE_ROWS, block_scales, one_scale, padded, tiled, unpadded
 
 BLOCK = 16
 PER_BYTE = 2

@@ -11,7 +11,7 @@ import torch
 from ...formats import SMOOTHED
 from . import channel
 from .encoding import X2V, Encoding, Shapes, TensorRole, Tensors, WrongValueError
-from .values import FLOATS
+from .scales import FLOATS
 
 FACTOR = "pre_quant_scale"
 # what stands for the factor in LightCompress's affine_norm: one vector for the norm's scale and one for its shift
