@@ -11,19 +11,19 @@ PER_WORD = 8  # codes in an int32, the first one lowest
 V1_ZEROS = 0x77777777  # GPTQ's first version stores zero points minus one
 
 
-def codes_and_scale(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """weight [N, K] -> (int32 codes of -7 ... 7 [N, K], float16 scale [N, ceil(K / 128)])."""
-    groups = weight.float().split(GROUP, dim=1)
-    scale = torch.stack([group.abs().amax(dim=1).clamp(min=MIN_AMAX) / LARGEST for group in groups], dim=1).to(SCALE)
-    codes = [(group / scale[:, i : i + 1].float()).round() for i, group in enumerate(groups)]
+def codes_and_scale(weight: torch.Tensor, group: int = GROUP) -> tuple[torch.Tensor, torch.Tensor]:
+    """weight [N, K] -> (int32 codes of -7 ... 7 [N, K], float16 scale [N, ceil(K / group)])."""
+    groups = weight.float().split(group, dim=1)
+    scale = torch.stack([one.abs().amax(dim=1).clamp(min=MIN_AMAX) / LARGEST for one in groups], dim=1).to(SCALE)
+    codes = [(one / scale[:, i : i + 1].float()).round() for i, one in enumerate(groups)]
     return torch.cat(codes, dim=1).clamp(-LARGEST, LARGEST).int(), scale
 
 
-def plain(weight: torch.Tensor) -> dict[str, torch.Tensor] | None:
+def plain(weight: torch.Tensor, group: int = GROUP) -> dict[str, torch.Tensor] | None:
     """This pack's own: two columns in a byte. None unless K is even."""
     if weight.shape[1] % 2:
         return None
-    codes, scale = codes_and_scale(weight)
+    codes, scale = codes_and_scale(weight, group)
     nibbles = codes + ZERO
     return {"weight": (nibbles[:, 0::2] | nibbles[:, 1::2] << 4).to(torch.uint8), "weight_scale": scale.float()}
 

@@ -32,9 +32,8 @@ class Int4Group128Layout(ScaledLayout):
         """
         rows, columns = tensor.shape
         if columns % 2:
-            raise ValueError(
-                f"int4-g128 stores two codes in a byte: in_features has to be even, this layer has {columns}"
-            )
+            name = f"int4-g{cls.GROUP}"
+            raise ValueError(f"{name} stores two codes in a byte: in_features has to be even, this layer has {columns}")
         values = grouped(tensor.to(torch.float32, copy=not inplace_ops), cls.GROUP)
         if fresh(scale):
             scale = scale_for(values.abs().amax(dim=2), cls.MAX)

@@ -20,7 +20,8 @@ ROWS = [
     for row in (*ours(HERE, torch.float32), *CORE_ROWS)
     if row.text == "bf16" and not (row.file in FORMATS and FORMATS[row.file].smooth)
 ]
-# dB that 8 or 4 bits, or the original's 16, must at least leave of Gaussian weights
+# part of a format's name -> dB that 8 or 4 bits, or the original's 16, must at least leave of Gaussian weights; the
+# last one that fits
 WEIGHTS = {"bf16": 90, "int8": 38, "fp8": 30, "mxfp8": 28, "int4": 16, "nvfp4": 18}
 LAYER = "blocks.0.ffn.0"
 
@@ -51,7 +52,8 @@ def test_a_file_holds_what_its_row_says(row, original, tmp_path):
     x = torch.randn((32, SIZE.dim), generator=torch.Generator().manual_seed(0)).to(device, dtype)
     found = layers.compare(module, weight, bias, x)
     words = row.dtype.replace("float8_e4m3fn", "fp8") if row.dtype.startswith("float8") else row.file
-    least = next(least for word, least in reversed(WEIGHTS.items()) if word in words)
+    least = next((least for word, least in reversed(WEIGHTS.items()) if word in words), None)
+    assert least is not None, f"WEIGHTS in tests/benchmarks/test_fidelity_files.py wants a row for {words}"
     assert least < found["weight_snr"] < least + 12
     if row.file != "bf16":
         assert file.stat().st_size < original.stat().st_size

@@ -8,7 +8,8 @@ from x2v_quant.benchmarks.quantize_int4 import codes_and_scale
 
 F8, E8, U8, I32 = torch.float8_e4m3fn, torch.float8_e8m0fnu, torch.uint8, torch.int32
 F16, F32, I64 = torch.float16, torch.float32, torch.int64
-# of a bfloat16 weight [192, 256]: end of the name -> dtype, shape
+# of a bfloat16 weight [192, 256] in the kinds that others write: end of the name -> dtype, shape. What every kind
+# means is asked by tests/checkpoints/test_encodings.py
 STORED = {
     "int8": {"weight": (torch.int8, 192, 256), "weight_scale": (torch.bfloat16, 192, 1)},
     "fp8": {"weight": (F8, 192, 256), "weight_scale": (torch.bfloat16, 192, 1)},
@@ -27,7 +28,7 @@ def weight(n, k):
     return torch.randn((n, k), generator=torch.Generator().manual_seed(0)).bfloat16()
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", STORED)
 def test_what_is_stored(kind):
     tensors = {
         "blocks.0.ffn.0.weight": weight(192, 256),

@@ -1,6 +1,8 @@
 """Every encoding is read as the weight that its file means, which is worked out here value by value."""
 
 import math
+from collections.abc import Callable
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -13,21 +15,7 @@ from x2v_quant.formats import FORMATS
 
 from .encoded import Q, dequantized, marker, put, weight
 
-# kind of benchmarks.quantize -> format, error of Gaussian weights, the multiples that N and K have to be of
-READ_AS = {
-    "int8": ("int8-channel", 0.02, 1, 1),
-    "fp8": ("fp8-channel", 0.04, 1, 1),
-    "fp8-tensor": ("fp8-tensor", 0.04, 1, 1),
-    "block128": ("fp8-block128", 0.04, 1, 1),
-    "mxfp8": ("mxfp8", 0.04, 1, 32),
-    "nvfp4": ("nvfp4", 0.15, 1, 16),
-    "int4": ("int4-g128", 0.2, 1, 2),
-    "int4-compressed": ("int4-g128", 0.2, 1, 8),
-    "int4-gptq": ("int4-g128", 0.2, 8, 8),
-    "int4-marlin": ("int4-g128-marlin", 0.2, 64, 128),
-}
 E2M1 = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
-BLOCK = 128
 
 
 def tiled_byte(scale, n, block):
@@ -64,8 +52,8 @@ def nibble(word, place):
     return (int(word) >> 4 * place & 15) - 8
 
 
-def int4(t, n, k):
-    return nibble(t["weight"][n, k // 2], k % 2) * float(t["weight_scale"][n, k // 128])
+def int4(t, n, k, group=128):
+    return nibble(t["weight"][n, k // 2], k % 2) * float(t["weight_scale"][n, k // group])
 
 
 def compressed(t, n, k):
@@ -88,38 +76,53 @@ def marlin(t, n, k):
     return nibble(word, k % 2 * 4 + n % 16 // 8 * 2 + k % 16 // 8) * float(scales[place])
 
 
-MEANS = {
-    "int8": scaled,
-    "fp8": scaled,
-    "fp8-tensor": scaled,
-    "block128": block128,
-    "mxfp8": mxfp8,
-    "nvfp4": nvfp4,
-    "int4": int4,
-    "int4-compressed": compressed,
-    "int4-gptq": gptq,
-    "int4-marlin": marlin,
+class Kind(NamedTuple):
+    """What a kind of benchmarks.quantize is read as. `means`: (its tensors, n, k) -> the value there; `error`: of
+    Gaussian weights; `multiples`: N and K have to be of them; `least`: below it another format has the same tensors."""
+
+    format: str
+    error: float
+    means: Callable
+    multiples: tuple[int, int] = (1, 1)
+    least: tuple[int, int] = (1, 1)
+
+
+READ_AS = {
+    "int8": Kind("int8-channel", 0.02, scaled),
+    "fp8": Kind("fp8-channel", 0.04, scaled),
+    "fp8-tensor": Kind("fp8-tensor", 0.04, scaled),
+    # a single block is a single scale, which a layer of fp8-channel may have as well
+    "block128": Kind("fp8-block128", 0.04, block128, least=(129, 1)),
+    "mxfp8": Kind("mxfp8", 0.04, mxfp8, (1, 32)),
+    "nvfp4": Kind("nvfp4", 0.15, nvfp4, (1, 16)),
+    "int4": Kind("int4-g128", 0.2, int4, (1, 2)),
+    "int4-compressed": Kind("int4-g128", 0.2, compressed, (1, 8)),
+    "int4-gptq": Kind("int4-g128", 0.2, gptq, (8, 8)),
+    "int4-marlin": Kind("int4-g128-marlin", 0.2, marlin, (64, 128)),
 }
 
 
 def test_every_kind_of_file_is_listed():
-    assert READ_AS.keys() == KINDS.keys() == MEANS.keys()
+    wanted = "READ_AS in tests/checkpoints/test_encodings.py wants a row for each of KINDS in benchmarks/quantize.py"
+    assert KINDS.keys() == READ_AS.keys(), wanted
     # tests/checkpoints/test_smooth.py has the smoothed ones, test_convrot.py those that only a marker tells
     plain = {name for name, row in FORMATS.items() if not row.smooth}
-    # tests/converting/test_round_trip.py has every one that is written
-    assert plain - {"fp8-reduced"} <= {row.format for row in ENCODINGS if row.dialects}
-    assert {name for name, *_ in READ_AS.values()} <= plain
+    unmarked = {row.format for row in ENCODINGS if row.unmarked} & plain
+    assert {row.format for row in READ_AS.values()} == unmarked, f"KINDS wants a row for each; {wanted}"
+    # tests/converting/test_round_trip.py has every one that is written; fp8-reduced is made at load alone
+    written = {row.format for row in ENCODINGS if row.dialects}
+    assert plain - {"fp8-reduced"} <= written, "ENCODINGS in checkpoints/encodings wants a row that writes each"
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @settings(max_examples=20, deadline=None)
 @given(data=st.data())
 def test_the_weight_is_what_the_file_means(kind, data, tmp_path_factory):
-    name, error, n_multiple, k_multiple = READ_AS[kind]
-    # a single block is a single scale, which a layer of fp8-channel may have as well
-    least = BLOCK + 1 if kind == "block128" else 1
-    n = n_multiple * data.draw(st.integers(least, max(2, 300 // n_multiple)), "n")
-    k = k_multiple * data.draw(st.integers(1, max(2, 400 // k_multiple)), "k")
+    name, error, means, multiples, least = READ_AS[kind]
+    n, k = (
+        step * data.draw(st.integers(math.ceil(start / step), max(2, 400 // step)), size)
+        for size, step, start in zip("nk", multiples, least, strict=True)
+    )
     original = weight(n, k)
     layer = KINDS[kind](original)
     checkpoint = put(tmp_path_factory.mktemp(kind) / "model.safetensors", layer)
@@ -131,7 +134,7 @@ def test_the_weight_is_what_the_file_means(kind, data, tmp_path_factory):
     assert (got - original).norm() < error * original.norm() + 1e-6
     for _ in range(20):
         row, column = data.draw(st.integers(0, n - 1)), data.draw(st.integers(0, k - 1))
-        assert math.isclose(float(got[row, column]), MEANS[kind](layer, row, column), rel_tol=1e-6, abs_tol=1e-12)
+        assert math.isclose(float(got[row, column]), means(layer, row, column), rel_tol=1e-6, abs_tol=1e-12)
 
 
 @pytest.mark.parametrize("name", FORMATS)

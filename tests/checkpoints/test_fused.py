@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from kinds import encoding_of
 
 from x2v_quant.benchmarks.quantize import KINDS
 from x2v_quant.checkpoints import open_checkpoint
@@ -9,8 +10,6 @@ from x2v_quant.formats import FORMATS
 
 FUSED = "visual.transformer.0.attn.to_qkv"
 LAYER = "vision_model.encoder.layers.0.self_attn.{}_proj"
-# kind -> the least number of rows that each of the three may have
-TOGETHER = dict.fromkeys(KINDS, 1) | {"block128": 128, "mxfp8": 128, "nvfp4": 128, "int4-marlin": 64}
 
 
 def clip(tmp_path, kind, rows):
@@ -25,9 +24,8 @@ def dequantized(loaded):
     return loaded.wrap(torch.float32).dequantize()
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_three_are_the_rows_of_the_whole(kind, tmp_path):
-    checkpoint = clip(tmp_path, kind, 3 * 128)
+def assert_rows_of_the_whole(checkpoint, each):
+    """Every one of the three has its `each` rows of the layer in the file."""
     checkpoint.require("clip_vision")
     assert sum(checkpoint.formats.values()) == 1
     weights = checkpoint.load()
@@ -36,21 +34,25 @@ def test_the_three_are_the_rows_of_the_whole(kind, tmp_path):
     expected = FORMATS[stored.encoding.format].wrap(whole, torch.float32, stored.shape).dequantize()
     for i, name in enumerate("qkv"):
         loaded = weights.quantized[LAYER.format(name)]
-        assert loaded.shape == (128, 128)
-        assert torch.equal(dequantized(loaded), expected[128 * i : 128 * (i + 1)])
+        assert loaded.shape == (each, 128)
+        assert torch.equal(dequantized(loaded), expected[each * i : each * (i + 1)])
         assert all(tensor.is_contiguous() for tensor in loaded.tensors.values())
-        assert weights.plain[f"{LAYER.format(name)}.bias"][0] == 128 * i
+        assert weights.plain[f"{LAYER.format(name)}.bias"][0] == each * i
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_three_are_the_rows_of_the_whole(kind, tmp_path):
+    assert_rows_of_the_whole(clip(tmp_path, kind, 3 * 128), 128)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_rows_that_are_stored_together_stay_together(kind, tmp_path):
     """64 rows each: a block of 128 would belong to two layers."""
-    checkpoint = clip(tmp_path, kind, 3 * 64)
-    if TOGETHER[kind] <= 64:
-        checkpoint.require("clip_vision")
-        assert len(checkpoint.load().quantized) == 3
+    checkpoint, together = clip(tmp_path, kind, 3 * 64), encoding_of(kind).rows
+    if 64 % together == 0:
+        assert_rows_of_the_whole(checkpoint, 64)
         return
     (problem,) = checkpoint.problems
     assert problem.key == f"{FUSED}.weight"
-    assert problem.cause.endswith("rows, which do not make 3 layers of a multiple of 128")
+    assert problem.cause.endswith(f"rows, which do not make 3 layers of a multiple of {together}")
     assert "another format" in problem.remedy

@@ -172,9 +172,9 @@ CHANGES = {
     "scale doubled": ({"scale_weight": ones(8, 1)}, "scale_weight", "second scale"),
     "groups": ({"weight_scale": ones(8, 4)}, "weight_scale", "int8 with groups of 4"),
     "block": (
-        {"weight": ones(256, 384, dtype=I8), "weight_scale": None, "weight_scale_inv": ones(2, 3)},
+        {"weight": ones(256, 384, dtype=I8), "weight_scale": None, "weight_scale_inv": ones(16, 24)},
         "weight_scale_inv",
-        "int8-block128",
+        "int8-block16",
     ),
     "mxfp8": (
         {"weight": ones(8, 64, dtype=F8), "weight_scale": ones(8, 2, dtype=torch.uint8)},
@@ -206,7 +206,8 @@ CHANGES = {
         "weight",
         "mxfp6",
     ),
-    "unknown packing": ({"weight": ones(8, 96, dtype=torch.uint8)}, "weight", "uint8, which is not known"),
+    # 2080 columns, if a byte holds two codes: more than a group of any format
+    "unknown packing": ({"weight": ones(8, 1040, dtype=torch.uint8)}, "weight", "uint8, which is not known"),
     "not a linear layer": (
         {"weight": ones(8, 4, 4, dtype=I8), "weight_scale": ones(3)},
         "weight",

@@ -72,7 +72,7 @@ REFUSED = {
         (4, N): "int8 with groups of 64, turned",
         (K,): "int8 with a scale per input channel",
         (1, K): "int8 with a scale per input channel",
-        (3, 2): "int8-block128",
+        (24, 16): "int8-block16",
         (1, 4): "int8 with groups of 64 for all rows",
     },
     "fp8": {

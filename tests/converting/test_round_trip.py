@@ -4,12 +4,12 @@ import math
 
 import pytest
 import torch
+from kinds import infos
 from safetensors.torch import save_file
 
 from x2v_quant.benchmarks.quantize import KINDS
 from x2v_quant.checkpoints import encodings, open_checkpoint
 from x2v_quant.checkpoints.encodings import ENCODINGS, LIGHTX2V, find
-from x2v_quant.checkpoints.tensor_info import TensorInfo
 from x2v_quant.converting.dialects import MARKER, layer_tensors, writable
 from x2v_quant.converting.rows import quantize
 from x2v_quant.formats import FORMATS, before_repacking
@@ -49,13 +49,6 @@ def same(found, expected):
         assert (found[name].dtype, found[name].shape) == (tensor.dtype, tensor.shape), name
         bits = [one.contiguous().flatten().view(torch.uint8) for one in (found[name], tensor)]
         assert torch.equal(*bits), name
-
-
-def infos(layer, path):
-    return {
-        end: TensorInfo(tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."), tensor.nbytes, path)
-        for end, tensor in layer.items()
-    }
 
 
 @pytest.mark.parametrize("least", [(1, 1), (40, 50), (200, 130), (256, 1024)])
@@ -98,10 +91,10 @@ def found(layer, mark):
     return None if hit is None or hit.missing else (hit.encoding.format, hit.encoding.unpack, hit.ends, hit.shape)
 
 
-def test_the_order_of_the_table_tells_nothing(monkeypatch, tmp_path):
+def test_the_order_of_the_table_tells_nothing(monkeypatch):
     layers = [KINDS[kind](torch.randn(256, 512)) for kind in KINDS]
     layers += [row.named(stored(row, size(row, (130, 200)), 0.25).tensors, size(row, (130, 200))) for row in WRITTEN]
-    layers = [infos(layer, tmp_path) for layer in layers]
+    layers = [infos(layer) for layer in layers]
     marks = [None, *encodings.MARKS]
     before = [found(layer, mark) for layer in layers for mark in marks]
     monkeypatch.setattr(encodings, "ENCODINGS", ENCODINGS[::-1])

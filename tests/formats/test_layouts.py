@@ -1,5 +1,7 @@
 """The layouts: what they store, round and give back, and core's own gather, flatten and copy on them."""
 
+from typing import NamedTuple
+
 import pytest
 import torch
 from comfy_kitchen.tensor import QuantizedTensor
@@ -7,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from x2v_quant.formats import FORMATS, ROTATED, SMOOTHED, format_of
+from x2v_quant.formats.int4_group128 import Int4Group128Layout
 from x2v_quant.formats.int4_marlin import unpack, unpack_scale
 from x2v_quant.formats.layout import MIN_AMAX, ScaledLayout
 from x2v_quant.formats.requantize import requantized
@@ -16,30 +19,41 @@ OURS = [row for row in FORMATS.values() if issubclass(row.layout, ScaledLayout)]
 every_format = pytest.mark.parametrize("row", FORMATS.values(), ids=lambda row: row.name)
 our_formats = pytest.mark.parametrize("row", OURS, ids=lambda row: row.name)
 
-# weights that share a scale: rows x columns, None is all of them
-UNITS = {
-    "fp8-channel": (1, None),
-    "int8-channel": (1, None),
-    "fp8-reduced": (1, None),
-    "fp8-block128": (128, 128),
-    "fp8-tensor": (None, None),
-    "int4-g128": (1, 128),
-    "int4-g128-marlin": (1, 128),
-    "mxfp8": (1, 32),
-    "nvfp4": (1, 16),
+# the dtype that codes are stored in -> the shape of those of a weight [N, K]
+CODES = {
+    torch.float8_e4m3fn: lambda n, k: (n, k),
+    torch.int8: lambda n, k: (n, k),
+    torch.uint8: lambda n, k: (n, k // 2),
+    torch.int32: lambda n, k: (k // 16, 2 * n),
 }
-# half of the largest step, in units of the absolute maximum of a unit; nvfp4's scale may also be 1/16 too small
 E4M3 = 16 / 448
-HALF_STEP = {
-    "int8-channel": 0.5 / 127,
-    "int4-g128": 0.5 / 7,
-    "int4-g128-marlin": 0.5 / 7,
-    "mxfp8": 2 * E4M3,
-    "nvfp4": 1 / 6 + 1 / 16,
+
+
+class Unit(NamedTuple):
+    """The weights that share a scale: `rows` x `columns`, None is all of them. `half_step`: half of the largest step,
+    in units of the absolute maximum of a unit. `codes`: the dtype that ours are stored in."""
+
+    rows: int | None
+    columns: int | None
+    half_step: float = E4M3
+    codes: torch.dtype = torch.float8_e4m3fn
+
+
+UNITS = {
+    "fp8-channel": Unit(1, None),
+    "int8-channel": Unit(1, None, 0.5 / 127, torch.int8),
+    "fp8-reduced": Unit(1, None),
+    "fp8-block128": Unit(128, 128),
+    "fp8-tensor": Unit(None, None),
+    "int4-g128": Unit(1, 128, 0.5 / 7, torch.uint8),
+    "int4-g128-marlin": Unit(1, 128, 0.5 / 7, torch.int32),
+    "mxfp8": Unit(1, 32, 2 * E4M3),
+    # the scale may also be 1/16 too small
+    "nvfp4": Unit(1, 16, 1 / 6 + 1 / 16),
 }
-for _plain, _smooth in SMOOTHED.items():
-    UNITS[_smooth] = UNITS[_plain]
-HALF_STEP["int8-channel-smooth"] = HALF_STEP["int8-channel"]
+UNITS.update((smooth, UNITS[plain]) for plain, smooth in SMOOTHED.items())
+# tests/formats/test_int8_convrot.py has those whose steps are in another basis
+STEPS = FORMATS.keys() - ROTATED.values()
 # smallest weights that the formats with a minimum size can have; the others take odd ones
 SHAPES = {"int4-g128-marlin": (64, 256)}
 SHAPES.update((name, (24, 2 * max(group, 64))) for group, name in ROTATED.items())
@@ -57,10 +71,15 @@ def weight(row, seed=0, decades=7):
     return torch.randn((rows, columns), generator=generator) * scales
 
 
+def unit_of(name, shape):
+    """The rows and columns of a weight of `shape` that share a scale."""
+    return (UNITS[name].rows or shape[0], UNITS[name].columns or shape[1])
+
+
 def maxima(row, w):
     """The absolute maximum of its unit for every weight, block by block."""
     result = torch.empty_like(w)
-    rows, columns = (size or whole for size, whole in zip(UNITS[row.name], w.shape, strict=True))
+    rows, columns = unit_of(row.name, w.shape)
     for i in range(0, w.shape[0], rows):
         for j in range(0, w.shape[1], columns):
             block = (slice(i, i + rows), slice(j, j + columns))
@@ -77,8 +96,12 @@ def codes_and_scales(row, tensor):
         codes, scale = unpack(codes), unpack_scale(scale)
     if codes.dtype == torch.uint8:
         codes = torch.stack((codes % 16, codes // 16), dim=2).flatten(1).float() - 8
-    height, width = (size or whole for size, whole in zip(UNITS[row.name], tensor.shape, strict=True))
+    height, width = unit_of(row.name, tensor.shape)
     return codes.float(), scale.repeat_interleave(height, 0)[:rows].repeat_interleave(width, 1)[:, :columns]
+
+
+def test_every_format_is_listed():
+    assert UNITS.keys() == STEPS, "UNITS in tests/formats/test_layouts.py wants a row for each"
 
 
 @every_format
@@ -99,27 +122,20 @@ def test_codes_scales_and_reported_shape(row):
 @our_formats
 def test_what_is_stored_has_the_stated_shape_and_dtype(row):
     tensor = row.quantize(weight(row), torch.float32)
-    (n, k), (height, width) = tensor.shape, UNITS[row.name]
-    stored = {
-        "int8-channel": (torch.int8, (n, k)),
-        "int8-channel-smooth": (torch.int8, (n, k)),
-        "int4-g128": (torch.uint8, (n, k // 2)),
-        "int4-g128-marlin": (torch.int32, (k // 16, 2 * n)),
-    }.get(row.name, (torch.float8_e4m3fn, (n, k)))
-    assert (tensor._qdata.dtype, tuple(tensor._qdata.shape)) == stored
-    scales = (-(-n // (height or n)), -(-k // (width or k)))
+    (n, k), (height, width), codes = tensor.shape, unit_of(row.name, tensor.shape), UNITS[row.name].codes
+    assert (tensor._qdata.dtype, tuple(tensor._qdata.shape)) == (codes, CODES[codes](n, k))
+    scales = (-(-n // height), -(-k // width))
     assert tuple(tensor._params.scale.shape) == (scales[::-1] if row.name == "int4-g128-marlin" else scales)
     assert tensor._params.scale.dtype == torch.float32
     assert codes_and_scales(row, tensor)[0].abs().max() == row.layout.MAX
 
 
-# tests/formats/test_int8_convrot.py has those whose steps are in another basis
-@pytest.mark.parametrize("row", [row for row in FORMATS.values() if row.name in UNITS], ids=lambda row: row.name)
+@pytest.mark.parametrize("row", [FORMATS[name] for name in FORMATS if name in STEPS], ids=lambda row: row.name)
 def test_quantize_stays_within_half_a_step(row):
     # a block of nvfp4 far below the tensor's maximum has no scale of its own
     w = weight(row, decades=1 if row.name == "nvfp4" else 7)
     error = (row.quantize(w, torch.float32).dequantize() - w).abs()
-    limit = HALF_STEP.get(row.name, E4M3) * maxima(row, w) * 1.0001
+    limit = UNITS[row.name].half_step * maxima(row, w) * 1.0001
     assert (error <= limit).all()
     assert (error > limit / 4).any()
 
@@ -218,6 +234,14 @@ def test_a_shape_that_a_format_cannot_hold_is_refused_in_words(name, shape, word
         FORMATS[name].quantize(torch.zeros(shape), torch.float32)
 
 
+def test_the_refusal_names_the_format_of_the_layout():
+    class Wider(Int4Group128Layout):
+        GROUP = 256
+
+    with pytest.raises(ValueError, match=r"^int4-g256 stores two codes in a byte"):
+        Wider.quantize(torch.zeros(4, 7))
+
+
 def stored_both_ways(row):
     """A weight of the format; of fp8-tensor also one that was calibrated and has a scale per row, of a smoothed format
     one whose factors are not all one."""
@@ -280,5 +304,5 @@ def test_any_finite_weight_survives(row, data):
     w = torch.tensor(values).repeat(rows * columns)[: rows * columns].view(rows, columns)
     back = QuantizedTensor.from_float(w, row.layout_name, stochastic_rounding=seed).dequantize()
     assert back.isfinite().all()
-    step = HALF_STEP.get(row.name, E4M3) * (2 if seed else 1)
+    step = UNITS[row.name].half_step * (2 if seed else 1)
     assert ((back - w).abs() <= step * maxima(row, w).clamp(min=MIN_AMAX) * 1.001).all()

@@ -2,30 +2,19 @@
 
 import pytest
 from distance import distance
+from kinds import encoding_of
 from safetensors.torch import load_file, save_file
 
 from x2v_quant.benchmarks.quantize import KINDS, quantized
 from x2v_quant.demo import assets
 from x2v_quant.demo.graph import unet_loader
+from x2v_quant.formats import before_repacking
 
 pytestmark = pytest.mark.slow
 
 LAYERS = 40
 # of them, those of more than one block of 128 x 128; a single block's one scale makes the layer an fp8-channel one
 MORE_THAN_A_BLOCK = 8
-# what the demo's writer calls the format -> the format
-FORMATS = {
-    "int8": "int8-channel",
-    "fp8": "fp8-channel",
-    "fp8-tensor": "fp8-tensor",
-    "block128": "fp8-block128",
-    "mxfp8": "mxfp8",
-    "nvfp4": "nvfp4",
-    "int4": "int4-g128",
-    "int4-compressed": "int4-g128",
-    "int4-gptq": "int4-g128",
-    "int4-marlin": "int4-g128",
-}
 ORIGINAL = assets.names(assets.ORIGINAL).t2v
 
 
@@ -34,10 +23,6 @@ def unquantized(graph, run):
     prompt, ids = graph()
     prompt[ids["X2VLoadDiT"]] = unet_loader(ORIGINAL)
     return run(prompt)[0]
-
-
-def test_every_kind_is_here(allowed):
-    assert set(FORMATS) == set(KINDS) == set(allowed)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -50,6 +35,7 @@ def test_it_loads_and_samples_in_the_server(kind, unquantized, server, graph, ru
     print(f"{kind}: {error:.4f}")
     assert error < allowed[kind], f"{error:.3%}"
     plan = report.split("DiT:")[1].split("T5:")[0]
-    assert f"{MORE_THAN_A_BLOCK if kind == 'block128' else LAYERS} layers {FORMATS[kind]} -> " in plan
+    count = MORE_THAN_A_BLOCK if kind == "block128" else LAYERS
+    assert f"{count} layers {before_repacking(encoding_of(kind).format)} -> " in plan
     assert ("converted from int4-g128-marlin, which changes no value" in plan) == (kind == "int4-marlin")
     assert "- not " in plan
