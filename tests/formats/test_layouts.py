@@ -71,15 +71,20 @@ def weight(row, seed=0, decades=7):
     return torch.randn((rows, columns), generator=generator) * scales
 
 
-def unit_of(name, shape):
+def unit(name):
+    assert name in UNITS, f"UNITS in tests/formats/test_layouts.py wants a row for {name}"
+    return UNITS[name]
+
+
+def sharing(name, shape):
     """The rows and columns of a weight of `shape` that share a scale."""
-    return (UNITS[name].rows or shape[0], UNITS[name].columns or shape[1])
+    return (unit(name).rows or shape[0], unit(name).columns or shape[1])
 
 
 def maxima(row, w):
     """The absolute maximum of its unit for every weight, block by block."""
     result = torch.empty_like(w)
-    rows, columns = unit_of(row.name, w.shape)
+    rows, columns = sharing(row.name, w.shape)
     for i in range(0, w.shape[0], rows):
         for j in range(0, w.shape[1], columns):
             block = (slice(i, i + rows), slice(j, j + columns))
@@ -96,12 +101,8 @@ def codes_and_scales(row, tensor):
         codes, scale = unpack(codes), unpack_scale(scale)
     if codes.dtype == torch.uint8:
         codes = torch.stack((codes % 16, codes // 16), dim=2).flatten(1).float() - 8
-    height, width = unit_of(row.name, tensor.shape)
+    height, width = sharing(row.name, tensor.shape)
     return codes.float(), scale.repeat_interleave(height, 0)[:rows].repeat_interleave(width, 1)[:, :columns]
-
-
-def test_every_format_is_listed():
-    assert UNITS.keys() == STEPS, "UNITS in tests/formats/test_layouts.py wants a row for each"
 
 
 @every_format
@@ -122,7 +123,7 @@ def test_codes_scales_and_reported_shape(row):
 @our_formats
 def test_what_is_stored_has_the_stated_shape_and_dtype(row):
     tensor = row.quantize(weight(row), torch.float32)
-    (n, k), (height, width), codes = tensor.shape, unit_of(row.name, tensor.shape), UNITS[row.name].codes
+    (n, k), (height, width), codes = tensor.shape, sharing(row.name, tensor.shape), unit(row.name).codes
     assert (tensor._qdata.dtype, tuple(tensor._qdata.shape)) == (codes, CODES[codes](n, k))
     scales = (-(-n // height), -(-k // width))
     assert tuple(tensor._params.scale.shape) == (scales[::-1] if row.name == "int4-g128-marlin" else scales)
@@ -135,7 +136,7 @@ def test_quantize_stays_within_half_a_step(row):
     # a block of nvfp4 far below the tensor's maximum has no scale of its own
     w = weight(row, decades=1 if row.name == "nvfp4" else 7)
     error = (row.quantize(w, torch.float32).dequantize() - w).abs()
-    limit = UNITS[row.name].half_step * maxima(row, w) * 1.0001
+    limit = unit(row.name).half_step * maxima(row, w) * 1.0001
     assert (error <= limit).all()
     assert (error > limit / 4).any()
 
@@ -304,5 +305,5 @@ def test_any_finite_weight_survives(row, data):
     w = torch.tensor(values).repeat(rows * columns)[: rows * columns].view(rows, columns)
     back = QuantizedTensor.from_float(w, row.layout_name, stochastic_rounding=seed).dequantize()
     assert back.isfinite().all()
-    step = UNITS[row.name].half_step * (2 if seed else 1)
+    step = unit(row.name).half_step * (2 if seed else 1)
     assert ((back - w).abs() <= step * maxima(row, w).clamp(min=MIN_AMAX) * 1.001).all()
