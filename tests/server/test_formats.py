@@ -6,6 +6,7 @@ from kinds import encoding_of
 from safetensors.torch import load_file, save_file
 
 from x2v_quant.benchmarks.quantize import KINDS, quantized
+from x2v_quant.checkpoints import open_checkpoint
 from x2v_quant.demo import assets
 from x2v_quant.demo.graph import unet_loader
 from x2v_quant.formats import before_repacking
@@ -13,8 +14,6 @@ from x2v_quant.formats import before_repacking
 pytestmark = pytest.mark.slow
 
 LAYERS = 40
-# of them, those of more than one block of 128 x 128; a single block's one scale makes the layer an fp8-channel one
-MORE_THAN_A_BLOCK = 8
 ORIGINAL = assets.names(assets.ORIGINAL).t2v
 
 
@@ -35,7 +34,10 @@ def test_it_loads_and_samples_in_the_server(kind, unquantized, server, graph, ru
     print(f"{kind}: {error:.4f}")
     assert error < allowed[kind], f"{error:.3%}"
     plan = report.split("DiT:")[1].split("T5:")[0]
-    count = MORE_THAN_A_BLOCK if kind == "block128" else LAYERS
-    assert f"{count} layers {before_repacking(encoding_of(kind).format)} -> " in plan
+    # a layer of a single block or group is what another format has as well
+    formats = open_checkpoint(folder / name).formats
+    assert encoding_of(kind).format in formats and sum(formats.values()) == LAYERS
+    for format_name, count in formats.items():
+        assert f"{count} layers {before_repacking(format_name)} -> " in plan
     assert ("converted from int4-g128-marlin, which changes no value" in plan) == (kind == "int4-marlin")
     assert "- not " in plan
