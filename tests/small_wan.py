@@ -127,3 +127,10 @@ def saved_by_core(model, path) -> str:
 def of_first_block(model, name: str) -> torch.nn.Module:
     """A module of a MODEL's first block."""
     return model.model.diffusion_model.blocks[0].get_submodule(name)
+
+
+def pytorch_attention(_, *args, **kwargs):
+    """Core's default on a CPU asks for the free memory, which no graph can hold."""
+    from comfy.ldm.modules.attention import attention_pytorch
+
+    return attention_pytorch(*args, **kwargs)

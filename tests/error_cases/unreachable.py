@@ -4,11 +4,24 @@ from dataclasses import dataclass
 
 from x2v_quant.core.features import rotates_int8
 
-# files, or folders, that only the command line runs
-COMMAND_LINE = (
+# files, or folders, that only the command line runs and that have tests of every error by themselves: beside a file of
+# the pack, or what needs servers and trained models
+TESTED_ELSEWHERE = (
     "__main__.py",
     "benchmarks/",
     "cli/",
+    "common/ending.py",
+    "core/on_path.py",
+    "demo/",
+    "dev.py",
+    "headless/",
+    "kernels/timing/",
+    "reports/checkpoint.py",
+    "reports/soundness.py",
+)
+# all that only the command line runs
+COMMAND_LINE = (
+    *TESTED_ELSEWHERE,
     "comparing/command.py",
     "comparing/files.py",
     "comparing/synthetic.py",
@@ -22,28 +35,6 @@ COMMAND_LINE = (
     "converting/search.py",
     "converting/source.py",
     "converting/weights.py",
-    "demo/",
-    "common/ending.py",
-    "core/on_path.py",
-    "dev.py",
-    "headless/",
-    "reports/soundness.py",
-    "reports/checkpoint.py",
-    "kernels/timing/",
-)
-# of those what has tests of every error by itself: beside a file of the pack, or what needs servers and trained models
-TESTED_ELSEWHERE = (
-    "__main__.py",
-    "benchmarks/",
-    "cli/",
-    "demo/",
-    "common/ending.py",
-    "core/on_path.py",
-    "dev.py",
-    "headless/",
-    "reports/soundness.py",
-    "reports/checkpoint.py",
-    "kernels/timing/",
 )
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from small_wan import pytorch_attention
 
 from x2v_quant.formats import FORMATS, SMOOTHED
 from x2v_quant.kernels import KERNELS, survey
@@ -32,13 +33,6 @@ def fresh_dynamo():
     torch._dynamo.reset()
     yield
     torch._dynamo.reset()
-
-
-def pytorch_attention(_, *args, **kwargs):
-    """Core's default on a CPU asks for the free memory, which no graph can hold."""
-    from comfy.ldm.modules.attention import attention_pytorch
-
-    return attention_pytorch(*args, **kwargs)
 
 
 @pytest.mark.parametrize("format_name,kernel", CASES)

@@ -9,6 +9,7 @@ import torch
 from comfy.patcher_extension import WrappersMP
 from comfy_api.torch_helpers.torch_compile import COMPILE_KEY
 from distance import distance
+from small_wan import pytorch_attention
 
 from x2v_quant.benchmarks.models import write_pair
 from x2v_quant.benchmarks.wan import WanSize
@@ -34,13 +35,6 @@ def fresh_dynamo():
     torch._dynamo.reset()
     yield
     torch._dynamo.reset()
-
-
-def pytorch_attention(_, *args, **kwargs):
-    """Core's default on a CPU asks for the free memory, which no graph can hold."""
-    from comfy.ldm.modules.attention import attention_pytorch
-
-    return attention_pytorch(*args, **kwargs)
 
 
 @pytest.fixture(scope="session")
