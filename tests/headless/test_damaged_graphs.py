@@ -114,10 +114,10 @@ def test_a_subgraph_inside_itself(graphs):
 
 def test_ten_to_the_sixth_nodes_in_a_small_file():
     graphs = [inside(f"g{depth}", *[f"g{depth + 1}"] * 10) for depth in range(6)]
-    started = time.monotonic()
+    started = time.process_time()
     with pytest.raises(WorkflowError, match=f"more than {limits.GRAPH_NODES} nodes"):
         to_prompt(workflow(node(1, "g0"), subgraphs=[*graphs, inside("g6", *["Loader"] * 10)]), INFO)
-    assert time.monotonic() - started < SECONDS
+    assert time.process_time() - started < SECONDS
 
 
 def test_subgraphs_far_inside_each_other():
@@ -206,10 +206,10 @@ def test_damage_of_any_kind(damage):
                 at[path[-1]] = [at[path[-1]], at[path[-1]]]
         except (KeyError, IndexError, TypeError):
             continue  # it lies in what is gone already
-    started = time.monotonic()
+    started = time.process_time()
     try:
         swap(graph, {"a": "b"})
         to_prompt(graph, INFO)
     except WorkflowError as error:
         assert str(error)
-    assert time.monotonic() - started < SECONDS
+    assert time.process_time() - started < SECONDS
