@@ -16,6 +16,8 @@ from error_cases.unreachable import COMMAND_LINE, UNREACHABLE
 from x2v_quant.headless.client import ServerError
 from x2v_quant.headless.server import PACK_NAME
 
+pytestmark = pytest.mark.slow
+
 LINE = re.compile(rf'File "[^"\n]*[/\\]{PACK_NAME}[/\\]([^"\n]+)", line (\d+), in ')
 LINUX = sys.platform == "linux"
 PATIENCE = 120  # seconds
