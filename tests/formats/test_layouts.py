@@ -1,4 +1,4 @@
-"""The layouts: what they store, round and give back, and core's own gather, flatten and copy on them."""
+"""The layouts: what they store, round and give back."""
 
 from typing import NamedTuple
 
@@ -15,8 +15,9 @@ from x2v_quant.formats.layout import MIN_AMAX, ScaledLayout
 from x2v_quant.formats.requantize import requantized
 from x2v_quant.formats.scaled import scaled
 
+from .weights import SHAPES, every_format, same_bits, weight
+
 OURS = [row for row in FORMATS.values() if issubclass(row.layout, ScaledLayout)]
-every_format = pytest.mark.parametrize("row", FORMATS.values(), ids=lambda row: row.name)
 our_formats = pytest.mark.parametrize("row", OURS, ids=lambda row: row.name)
 
 # the dtype that codes are stored in -> the shape of those of a weight [N, K]
@@ -54,21 +55,7 @@ UNITS = {
 UNITS.update((smooth, UNITS[plain]) for plain, smooth in SMOOTHED.items())
 # tests/formats/test_int8_convrot.py has those whose steps are in another basis
 STEPS = FORMATS.keys() - ROTATED.values()
-# smallest weights that the formats with a minimum size can have; the others take odd ones
-SHAPES = {"int4-g128-marlin": (64, 256)}
 SHAPES.update((name, (24, 2 * max(group, 64))) for group, name in ROTATED.items())
-ODD = (150, 330)
-
-
-def same_bits(a, b):
-    return torch.equal(*(t.contiguous().view(-1).view(torch.uint8) for t in (a, b)))
-
-
-def weight(row, seed=0, decades=7):
-    rows, columns = SHAPES.get(row.name, ODD)
-    generator = torch.Generator().manual_seed(seed)
-    scales = torch.logspace(3 - decades, 3, rows).view(-1, 1)
-    return torch.randn((rows, columns), generator=generator) * scales
 
 
 def unit(name):
@@ -241,58 +228,6 @@ def test_the_refusal_names_the_format_of_the_layout():
 
     with pytest.raises(ValueError, match=r"^int4-g256 stores two codes in a byte"):
         Wider.quantize(torch.zeros(4, 7))
-
-
-def stored_both_ways(row):
-    """A weight of the format; of fp8-tensor also one that was calibrated and has a scale per row, of a smoothed format
-    one whose factors are not all one."""
-    tensors = [row.quantize(weight(row), torch.float32)]
-    if row.name == "fp8-tensor":
-        static = {"input_scale": torch.tensor([0.25]), "per_row": True}
-        tensors.append(QuantizedTensor.from_float(weight(row), row.layout_name, **static))
-    if row.smooth:
-        tensors.append(row.quantize(weight(row), torch.float32, pre_quant_scale=torch.logspace(-2, 0, ODD[1])))
-    return tensors
-
-
-@every_format
-def test_core_gathers_and_flattens_it_without_loss(row):
-    from comfy.memory_management import interpret_gathered_like, vram_aligned_size
-    from comfy.model_management import cast_to_gathered
-
-    for tensor in stored_both_ways(row):
-        bias = torch.randn(33)
-        buffer = torch.zeros(vram_aligned_size([tensor, bias]), dtype=torch.uint8)
-        cast_to_gathered([tensor, bias], buffer)
-        back, bias_back = interpret_gathered_like([tensor, bias], buffer)
-        for one, other in zip(
-            row.parts(back._qdata, back._params), row.parts(tensor._qdata, tensor._params), strict=True
-        ):
-            assert same_bits(one, other)
-            assert one.dtype == other.dtype
-        assert torch.equal(bias_back, bias)
-        names, context = tensor.__tensor_flatten__()
-        assert len(names) == len(row.tensors)
-        rebuilt = QuantizedTensor.__tensor_unflatten__({n: getattr(tensor, n) for n in names}, context, None, None)
-        assert torch.equal(rebuilt.dequantize(), tensor.dequantize())
-
-
-@every_format
-def test_moves_clones_and_copies_take_every_tensor_along(row):
-    for tensor in stored_both_ways(row):
-        other = requantized(tensor, weight(row, seed=1) * 3, scale="recalculate", stochastic_rounding=0)
-        clone = tensor.clone()
-        clone.copy_(other)
-        assert torch.equal(clone.dequantize(), other.dequantize())
-        assert not torch.equal(tensor.dequantize(), other.dequantize())
-        moved = tensor.to("meta")
-        assert {part.device.type for part in row.parts(moved._qdata, moved._params)} == {"meta"}
-
-
-@every_format
-def test_it_is_saved_under_names_that_start_with_weight(row):
-    names = {"nvfp4": ["weight", "weight_scale", "weight_scale_2"]}.get(row.name, ["weight", "weight_scale"])
-    assert list(row.quantize(weight(row), torch.float32).state_dict("weight")) == names
 
 
 @our_formats
