@@ -7,7 +7,9 @@ from ..headless.workflow import Prompt, override, to_prompt
 from . import assets
 
 WORKFLOWS = PACK / "workflows"
-TASKS = ("t2v", "i2v")
+# task -> its template
+TEMPLATES = {"t2v": "1 Try it, no download", "i2v": "1 Try picture to video, no download"}
+TASKS = tuple(TEMPLATES)
 
 
 def workflow(name: str) -> dict:
@@ -35,7 +37,7 @@ def prompt(kind: str, task: str, info: dict, changes: dict[str, object]) -> Prom
     int8.
     """
     loaded = settings(assets.INT8 if kind == assets.ORIGINAL else kind, task)
-    made = override(to_prompt(workflow(f"demo_{task}"), info), {**loaded, **changes}, info)
+    made = override(to_prompt(workflow(TEMPLATES[task]), info), {**loaded, **changes}, info)
     if kind == assets.ORIGINAL:
         made[node_of(made, "X2VLoadDiT")] = unet_loader(getattr(assets.names(kind), task))
     return made

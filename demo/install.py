@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ..writing import whole_file
 from . import assets
+from .graph import TEMPLATES
 from .prompts import DEFAULT
 from .video import start_image
 
@@ -42,7 +43,7 @@ def lines(found: dict) -> list[str]:
         *found["files"],
         "",
         f"{len(found['files'])} files, {size / 1e6:.0f} MB. In ComfyUI: press R, then Browse templates > x2v-quant > "
-        "demo_t2v.",
+        f"{TEMPLATES['t2v']}.",
     ]
 
 

@@ -25,7 +25,7 @@ class LoadDiT(io.ComfyNode):
     def define_schema(cls):
         return io.Schema(
             node_id="X2VLoadDiT",
-            display_name="Load Quantized DiT",
+            display_name="Load Quantized DiT (Diffusion Model)",
             category=LOADERS,
             description="Loads a quantized diffusion model (fp8, int8, int4, mxfp8 or nvfp4) as an ordinary MODEL.",
             search_aliases=[
@@ -65,7 +65,7 @@ class LoadT5(io.ComfyNode):
     def define_schema(cls):
         return io.Schema(
             node_id="X2VLoadT5",
-            display_name="Load Quantized T5",
+            display_name="Load Quantized T5 (Text Encoder)",
             category=LOADERS,
             description="Loads a quantized umt5 text encoder (LightX2V fp8 or int8) as an ordinary CLIP.",
             search_aliases=["lightx2v", "umt5", "clip loader", "text encoder", "int8", "fp8", "quantized"],
@@ -107,7 +107,7 @@ class LoadCLIPVision(io.ComfyNode):
     def define_schema(cls):
         return io.Schema(
             node_id="X2VLoadCLIPVision",
-            display_name="Load Quantized CLIP",
+            display_name="Load Quantized CLIP (Vision)",
             category=LOADERS,
             description="Loads Wan's quantized open-clip vision encoder (LightX2V fp8 or int8) as a CLIP_VISION.",
             search_aliases=["lightx2v", "clip vision", "open-clip", "xlm-roberta", "int8", "fp8", "quantized"],

@@ -112,7 +112,7 @@ class QuantizeCLIP(io.ComfyNode):
     def define_schema(cls):
         return io.Schema(
             node_id="X2VQuantizeCLIP",
-            display_name="Quantize CLIP",
+            display_name="Quantize CLIP (Text Encoder)",
             category=CATEGORY,
             description="Quantizes the linear layers of any loaded text encoder. LoRAs in front of it are baked in; "
             "the text encoder that comes in stays as it is.",

@@ -100,7 +100,7 @@ class SaveQuantizedCLIP(io.ComfyNode):
     def define_schema(cls):
         return io.Schema(
             node_id="X2VSaveCLIP",
-            display_name="Save Quantized CLIP",
+            display_name="Save Quantized CLIP (Text Encoder)",
             category=CATEGORY,
             description="Writes a text encoder, with its LoRAs, to the output folder, layer by layer.",
             search_aliases=[*ALIASES, "save clip", "text encoder", "t5", "umt5"],

@@ -11,7 +11,7 @@ DOCS = ROOT / "web" / "docs"
 # language -> a node's page; any other language gets the English one
 PAGES = {"en": "{}.md", "zh": "{}/zh.md"}
 # in italics too: what a widget or a text shows, an input, a template
-NOT_NODES = {"fall back", "error", "identical", "layers", "wan22_i2v_4step"}
+NOT_NODES = {"fall back", "error", "identical", "layers"} | {path.stem for path in (ROOT / "workflows").glob("*.json")}
 OF_CORES_EXTRAS = {"ModelSamplingSD3", "LoraLoaderBypass", "LoraLoaderBypassModelOnly", "Preview as Text"}
 every_language = pytest.mark.parametrize("language", PAGES)
 
@@ -50,7 +50,9 @@ def test_a_page_names_nodes_as_they_are_called(infos, language):
     """Names of ours and of core's stand in italics; core's are its classes, or what it displays in English."""
     from nodes import NODE_CLASS_MAPPINGS, NODE_DISPLAY_NAME_MAPPINGS
 
-    known = {words["display_name"] for words in read(language).values()} | NOT_NODES
+    names = {words["display_name"] for words in read(language).values()}
+    # a name may be given without what it says in brackets
+    known = names | {re.split("[(\uff08]", name)[0].strip() for name in names} | NOT_NODES
     known |= {*NODE_CLASS_MAPPINGS, *NODE_DISPLAY_NAME_MAPPINGS.values(), *OF_CORES_EXTRAS}
     for node in infos:
         prose = re.sub(r"```.*?```|`[^`\n]*`", "", page(node, language), flags=re.DOTALL)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from x2v_quant.demo import assets, install
-from x2v_quant.demo.graph import TASKS, workflow
+from x2v_quant.demo.graph import TASKS, TEMPLATES, workflow
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def test_the_templates_find_all_that_they_name(models):
     (models.parent / "input").mkdir()
     found = install.install(models)
     for task in TASKS:
-        values = [value for node in workflow(f"demo_{task}")["nodes"] for value in node.get("widgets_values", [])]
+        values = [value for node in workflow(TEMPLATES[task])["nodes"] for value in node.get("widgets_values", [])]
         named = {value for value in values if isinstance(value, str) and Path(value).suffix and "\n" not in value}
         assert named
         assert named <= offered(models)

@@ -19,6 +19,7 @@ from x2v_quant.headless.server import serve
 from x2v_quant.headless.workflow import override, to_prompt
 
 REFERENCE = Path(__file__).parent / "reference_pack"
+PUBLISHED = {"t2v": "2 Wan 2.1 text to video, 4 steps", "i2v": "2 Wan 2.1 picture to video, 4 steps"}
 COPIED = ("X2VLoadDiT", "X2VLoadCLIPVision", "VAELoader")  # of the text encoder, see bare_text_encoder
 # The furthest that a format's latents may lie from the unquantized model's, |difference| / |latents|. Measured with
 # `pytest -rP tests/server`, which prints every distance, on the trained model and a CPU that dequantizes; at most twice
@@ -97,7 +98,7 @@ def published(server, bare_text_encoder):
     under the names that the workflow has, as after LightX2V's downloads."""
 
     def make(task):
-        saved = workflow(f"wan_{task}_quantized")
+        saved = workflow(PUBLISHED[task])
         ours = {place.split(".")[0]: name for place, name in settings("int8", task).items()}
         for node in saved["nodes"]:
             if node["type"] in COPIED:

@@ -176,7 +176,7 @@ def test_the_template(server, bare_text_encoder):
         "VAELoader.vae_name": ORIGINAL.vae,
     }
     steps = {"X2VCompare.steps": STEPS, "KSampler.steps": STEPS}
-    prompt = override(to_prompt(workflow("compare"), info), {**size, **files, **steps}, info)
+    prompt = override(to_prompt(workflow("5 Compare quality"), info), {**size, **files, **steps}, info)
     result = server.client.run(prompt)
     (report,) = result.outputs[node_of(prompt, "X2VCompare")]["compare"]
     assert report["keep"]

@@ -18,7 +18,7 @@ from x2v_quant.kernels.machine import cpu_has_bf16
 
 pytestmark = pytest.mark.slow
 
-TEMPLATE = "wan22_i2v_4step"
+TEMPLATE = "2 Wan 2.2 picture to video, 4 steps"
 INT8, DENSE = assets.names("int8"), assets.names(assets.ORIGINAL)
 FOLDER = "Wan2.2-demo"
 CONFIG = {

@@ -8,14 +8,14 @@ import pytest
 from PIL import Image
 
 from x2v_quant.cli import main
-from x2v_quant.demo.graph import WORKFLOWS, prompt, settings
+from x2v_quant.demo.graph import TEMPLATES, WORKFLOWS, prompt, settings
 from x2v_quant.demo.install import START_IMAGE, START_SEED
 from x2v_quant.demo.prompts import DEFAULT
 from x2v_quant.demo.video import start_image
 
 pytestmark = pytest.mark.slow
 
-DEMO = WORKFLOWS / "demo_t2v.json"
+DEMO = WORKFLOWS / f"{TEMPLATES['t2v']}.json"
 QUICK = ("KSampler.steps=1", "SaveVideo.filename_prefix=run/quick")
 
 

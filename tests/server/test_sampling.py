@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 
 from x2v_quant.demo import assets
 from x2v_quant.demo import graph as demo_graph
-from x2v_quant.demo.graph import TASKS, node_of, workflow
+from x2v_quant.demo.graph import TASKS, TEMPLATES, node_of, workflow
 from x2v_quant.demo.run import saved_video
 from x2v_quant.demo.scenes import FRAMES, SIDE
 from x2v_quant.demo.video import frames
@@ -92,7 +92,7 @@ MODELS = {"t2v": {"DiT", "T5"}, "i2v": {"DiT", "T5", "CLIP"}}
 
 @pytest.mark.parametrize("task", TASKS)
 def test_the_demos_workflow_runs_as_it_is(server, object_info, task):
-    prompt = to_prompt(workflow(f"demo_{task}"), object_info)
+    prompt = to_prompt(workflow(TEMPLATES[task]), object_info)
     video = check_run(server, prompt, MODELS[task], "int8-channel")
     times = prompt[node_of(prompt, "ImageScaleBy")]["inputs"]["scale_by"]
     assert video.shape == (FRAMES, times * SIDE, times * SIDE, 3)
@@ -121,7 +121,7 @@ def test_a_name_that_is_not_in_the_list_is_refused(server, object_info, place, n
 
 def test_templates_are_served_with_their_thumbnails(server):
     names = {path.stem for path in demo_graph.WORKFLOWS.glob("*.json")}
-    assert names >= {f"demo_{task}" for task in TASKS}
+    assert names >= set(TEMPLATES.values())
     assert set(server.client.get("/workflow_templates")["x2v-quant"]) == names
     for name in names:
         place = f"/api/workflow_templates/x2v-quant/{name}"

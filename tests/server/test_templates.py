@@ -55,22 +55,25 @@ class Case:
     scheme: str = ""
 
 
-# a new template is a row; wan_t2v_quantized and wan_i2v_quantized are in test_sampling, wan22_i2v_4step in
-# test_lightx2v_config, compare in test_compare
+# a new template is a row; the others are in test_sampling, test_lightx2v_config and test_compare
 CASES = {
-    "wan_flf2v": Case("48 layers int8-channel ->", pictures=("First Frame", "Last Frame"), scheme="int8-reference"),
-    "wan22_t2v_4step": Case("fp8-channel ->", samplers=()),
-    "wan22_5b": Case(f"{LAYERS} layers int8-channel ->"),
-    "qwen_image": Case("fp8-channel ->", ("Image Size",), replaced={"CLIPTextEncode": random_text(3584)}, steps=1),
-    "z_image": Case("int8-channel ->", ("Image Size",), replaced={"CLIPTextEncode": random_text(256)}, steps=1),
-    "flux": Case("fp8-channel ->", ("Image Size",), replaced={"DualCLIPLoader": demos_text_encoder}),
-    "quantize_and_save": Case(f"{LAYERS} layers int8-channel ->", replaced={"CLIPLoader": demos_text_encoder}),
-    "calibrate": Case(
+    "2 Wan 2.1 first and last frame": Case(
+        "48 layers int8-channel ->", pictures=("First Frame", "Last Frame"), scheme="int8-reference"
+    ),
+    "2 Wan 2.2 text to video, 4 steps": Case("fp8-channel ->", samplers=()),
+    "2 Wan 2.2 5B, text or picture to video": Case(f"{LAYERS} layers int8-channel ->"),
+    "3 Qwen-Image, 4 steps": Case(
+        "fp8-channel ->", ("Image Size",), replaced={"CLIPTextEncode": random_text(3584)}, steps=1
+    ),
+    "3 Z-Image Turbo": Case("int8-channel ->", ("Image Size",), replaced={"CLIPTextEncode": random_text(256)}, steps=1),
+    "3 Flux.1 Krea": Case("fp8-channel ->", ("Image Size",), replaced={"DualCLIPLoader": demos_text_encoder}),
+    "4 Quantize your own model": Case(f"{LAYERS} layers int8-channel ->", replaced={"CLIPLoader": demos_text_encoder}),
+    "4 Quantize better, step 1": Case(
         "int8-channel-smooth ->", ("Calibration Size", "Video Size"), ("Calibration Sampler", "Video Sampler")
     ),
-    "quantize_calibrated": Case("int8-channel-smooth ->"),
-    "low_vram": Case(f"{LAYERS} layers int8-channel ->", ("EmptyHunyuanLatentVideo",)),
-    "lightx2v_config": Case(f"{LAYERS} layers int8-channel ->", samplers=()),
+    "4 Quantize better, step 2": Case("int8-channel-smooth ->"),
+    "2 Wan 2.1 with little VRAM": Case(f"{LAYERS} layers int8-channel ->", ("EmptyHunyuanLatentVideo",)),
+    "5 LightX2V configuration": Case(f"{LAYERS} layers int8-channel ->", samplers=()),
 }
 
 
@@ -147,7 +150,7 @@ def check_output(server, prompt, result):
 
 @pytest.mark.parametrize(
     "name",
-    ["wan22_5b", "flux", "qwen_image", "z_image"],
+    ["2 Wan 2.2 5B, text or picture to video", "3 Flux.1 Krea", "3 Qwen-Image, 4 steps", "3 Z-Image Turbo"],
 )
 def test_it_runs(ran, name):
     ran(name)
@@ -155,19 +158,19 @@ def test_it_runs(ran, name):
 
 def test_first_and_last_frame(ran):
     """What Quantized Sampler Patch is for: the first steps and the last in high precision, a report of each."""
-    prompt, result, _ = ran("wan_flf2v")
+    prompt, result, _ = ran("2 Wan 2.1 first and last frame")
     (sampler,) = result.outputs[node_of(prompt, "X2VStepReport")]["samplers"]
     assert [step["quantized"] > 0 for step in sampler["steps"]] == [False, False, True, False]
 
 
 def test_wan22_text_to_video(ran):
-    prompt, result, _ = ran("wan22_t2v_4step")
+    prompt, result, _ = ran("2 Wan 2.2 text to video, 4 steps")
     (report,) = result.outputs[node_of(prompt, "PreviewAny")]["text"]
     assert f"{4 * SIZE.blocks} of {4 * SIZE.blocks} keys" in report
 
 
 def test_quantize_and_save(ran, server):
-    prompt, result, _ = ran("quantize_and_save")
+    prompt, result, _ = ran("4 Quantize your own model")
     for saver, place, layers in (
         ("X2VSaveModel", "diffusion_models/wan2.1_t2v_1.3B_int8_", LAYERS),
         ("X2VSaveCLIP", "text_encoders/umt5_xxl_int8_", None),
@@ -182,13 +185,13 @@ def test_quantize_and_save(ran, server):
 
 
 def test_calibrate_and_then_with_what_was_saved(ran, server):
-    prompt, result, report = ran("calibrate")
+    prompt, result, report = ran("4 Quantize better, step 1")
     assert "layers are smoothed" in report
     (file,) = result.outputs[node_of(prompt, "X2VFinishCalibration")]["calibrations"]
     calibration = Calibration.load(server.base / "output" / file["subfolder"] / file["filename"])
     assert len(calibration.maxima) >= LAYERS
     assert calibration.calls >= STEPS
-    prompt, result, again = ran("quantize_calibrated")
+    prompt, result, again = ran("4 Quantize better, step 2")
     assert prompt[node_of(prompt, "X2VLoadCalibration")]["inputs"]["calibration_name"].startswith(
         f"{file['subfolder']}/{file['filename']}"
     )
@@ -200,7 +203,7 @@ def test_calibrate_and_then_with_what_was_saved(ran, server):
 
 
 def test_low_vram(ran, server):
-    prompt, result, _ = ran("low_vram")
+    prompt, result, _ = ran("2 Wan 2.1 with little VRAM")
     (memory,) = result.outputs[node_of(prompt, "X2VMemoryReport")]["memory"]
     assert [component["name"].split(",")[0] for component in memory["components"]] == ["MODEL 1", "CLIP", "VAE"]
     assert "where block has nothing to move: it runs on auto" in server.log.read_text()
@@ -208,7 +211,7 @@ def test_low_vram(ran, server):
 
 def test_lightx2v_config(ran):
     """The report names what loads, and the settings that other nodes of the template have."""
-    prompt, result, _ = ran("lightx2v_config")
+    prompt, result, _ = ran("5 LightX2V configuration")
     (report,) = result.outputs[node_of(prompt, "PreviewAny")]["text"]
     config = json.loads(prompt[node_of(prompt, "X2VLoadConfig")]["inputs"]["text"])
     sigmas = prompt[node_of(prompt, "X2VDistilledSigmas")]["inputs"]

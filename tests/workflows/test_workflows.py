@@ -10,6 +10,7 @@ from PIL import Image
 
 from x2v_quant.demo import recipe
 from x2v_quant.demo.assets import names
+from x2v_quant.demo.graph import TEMPLATES
 from x2v_quant.demo.scenes import FRAMES, SIDE
 from x2v_quant.headless.server import REQUIRED_NODES
 
@@ -44,23 +45,23 @@ EXPERTS = ["X2VLoadExperts", "X2VLoadT5", "VAELoader"]
 DENSE = ["UNETLoader", "X2VLoadT5", "VAELoader"]
 # template -> what loads its models; a new one is a row
 PUBLISHED = {
-    "wan_t2v_quantized": T2V,
-    "wan_i2v_quantized": I2V,
-    "wan_flf2v": [*DENSE, "X2VLoadCLIPVision"],
-    "wan22_t2v_4step": [*EXPERTS, "X2VLoadLoRA", "X2VLoadLoRA"],
-    "wan22_i2v_4step": EXPERTS,
-    "wan22_5b": DENSE,
-    "qwen_image": ["X2VLoadDiT", "CLIPLoader", "VAELoader"],
-    "z_image": ["X2VLoadDiT", "CLIPLoader", "VAELoader"],
-    "flux": ["X2VLoadDiT", "DualCLIPLoader", "VAELoader"],
-    "quantize_and_save": ["UNETLoader", "CLIPLoader", "VAELoader"],
-    "calibrate": DENSE,
-    "quantize_calibrated": DENSE,
-    "compare": DENSE,
-    "low_vram": T2V,
-    "lightx2v_config": ["VAELoader"],
+    "2 Wan 2.1 text to video, 4 steps": T2V,
+    "2 Wan 2.1 picture to video, 4 steps": I2V,
+    "2 Wan 2.1 first and last frame": [*DENSE, "X2VLoadCLIPVision"],
+    "2 Wan 2.2 text to video, 4 steps": [*EXPERTS, "X2VLoadLoRA", "X2VLoadLoRA"],
+    "2 Wan 2.2 picture to video, 4 steps": EXPERTS,
+    "2 Wan 2.2 5B, text or picture to video": DENSE,
+    "3 Qwen-Image, 4 steps": ["X2VLoadDiT", "CLIPLoader", "VAELoader"],
+    "3 Z-Image Turbo": ["X2VLoadDiT", "CLIPLoader", "VAELoader"],
+    "3 Flux.1 Krea": ["X2VLoadDiT", "DualCLIPLoader", "VAELoader"],
+    "4 Quantize your own model": ["UNETLoader", "CLIPLoader", "VAELoader"],
+    "4 Quantize better, step 1": DENSE,
+    "4 Quantize better, step 2": DENSE,
+    "5 Compare quality": DENSE,
+    "2 Wan 2.1 with little VRAM": T2V,
+    "5 LightX2V configuration": ["VAELoader"],
 }
-DEMO = {"demo_i2v": I2V, "demo_t2v": T2V}
+DEMO = {"1 Try picture to video, no download": I2V, "1 Try it, no download": T2V}
 
 
 def named(names):
@@ -125,7 +126,7 @@ def test_each_loader_carries_its_model(path):
 
 
 def test_the_configuration_names_the_files_that_it_carries():
-    (path,) = (path for path in WORKFLOWS if path.stem == "lightx2v_config")
+    (path,) = (path for path in WORKFLOWS if path.stem == "5 LightX2V configuration")
     (node,) = (node for node in load(path)["nodes"] if node["type"] == CONFIG)
     config = json.loads(node["widgets_values"][-1])
     named_files = {value for key, value in config.items() if key.endswith("_ckpt")}
@@ -185,7 +186,8 @@ def test_the_demos_files_have_no_download_and_the_note_says_who_writes_them(path
 def test_the_demos_defaults_are_what_the_model_was_trained_for(path):
     nodes = {node.get("title") or node["type"]: node.get("widgets_values") for node in load(path)["nodes"]}
     files = names("int8")
-    assert nodes["X2VLoadDiT"] == [getattr(files, path.stem.removeprefix("demo_"))]
+    (task,) = (task for task, name in TEMPLATES.items() if name == path.stem)
+    assert nodes["X2VLoadDiT"] == [getattr(files, task)]
     assert nodes["X2VLoadT5"][0] == files.t5
     assert nodes["VAELoader"] == [files.vae]
     assert nodes["Positive Prompt"] == [recipe.PROMPT]

@@ -16,9 +16,9 @@ def titled(page, title):
 
 def test_text_to_video_with_another_scheme(opened):
     with opened(**{"Comfy.VueNodes.Enabled": True}) as frontend:
-        frontend.open_template("demo_t2v")
+        frontend.open_template("1 Try it, no download")
         page = frontend.page
-        page.locator("[data-node-id]").nth(len(workflow("demo_t2v")["nodes"]) - 1).wait_for()
+        page.locator("[data-node-id]").nth(len(workflow("1 Try it, no download")["nodes"]) - 1).wait_for()
         titled(page, "Quantization Scheme").get_by_test_id("widget-select-default-trigger").first.click()
         page.get_by_test_id("widget-select-default-search-input").fill(SCHEME)
         page.get_by_role("option", name=SCHEME, exact=True).click()

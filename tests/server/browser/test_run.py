@@ -55,7 +55,7 @@ SMALL = {"Compare Size": SIZE, "Video Size": SIZE, "X2VCompare": {"steps": 8}, "
 
 
 def test_text_to_video_with_another_scheme(frontend):
-    frontend.open_template("demo_t2v")
+    frontend.open_template("1 Try it, no download")
     page = frontend.page
     assert frontend.value("X2VScheme", "dit") == "auto"
     frontend.choose("X2VScheme", "dit", SCHEME)
@@ -83,7 +83,7 @@ def test_text_to_video_with_another_scheme(frontend):
 
 
 def test_compare_shows_its_verdict_heat_map_and_plot(frontend):
-    frontend.open_template("compare")
+    frontend.open_template("5 Compare quality")
     for (node, widget), file in FILES.items():
         frontend.choose(node, widget, file)
         assert frontend.value(node, widget) == file
