@@ -8,6 +8,8 @@ from write_locales import ENGLISH, LOCALES, english, node_infos, read
 CHINESE = "zh"
 # of vue-i18n, which reads every text: interpolation, links to other texts and plurals
 SPECIAL = set("{}@|")
+# types of inputs that the frontend draws a widget for
+WIDGETS = {"BOOLEAN", "COMBO", "FLOAT", "INT", "STRING"}
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +61,15 @@ def test_the_words_of_a_choice_are_those_of_the_widget(infos):
                 for choice in spec[1].get("options") or ():
                     if f"'{choice}'" in tooltip or f"{choice}: " in tooltip:
                         assert choice in chinese[node]["inputs"][name]["tooltip"], (node, name, choice)
+
+
+def test_only_widgets_have_labels_in_the_schema(infos):
+    """The frontend shows the label of an input without a widget in place of its translation."""
+    for node, info in infos.items():
+        for group in ("required", "optional"):
+            specs = info["input"].get(group, {})
+            labelled = {name: spec[0] for name, spec in specs.items() if "display_name" in spec[1]}
+            assert [name for name, kind in labelled.items() if kind not in WIDGETS] == [], node
 
 
 def test_every_node_has_a_description_tooltips_and_words_to_find_it_by(infos):

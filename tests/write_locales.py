@@ -22,7 +22,9 @@ def english(info: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "display_name": info["display_name"],
         "description": info["description"],
-        "inputs": {key(name): _words(name, spec[1].get("tooltip")) for name, spec in specs.items()},
+        "inputs": {
+            key(name): _words(spec[1].get("display_name", name), spec[1].get("tooltip")) for name, spec in specs.items()
+        },
         "outputs": {
             str(number): _words(name, tooltip)
             for number, (name, tooltip) in enumerate(zip(info["output_name"], tooltips, strict=True))
