@@ -3,13 +3,11 @@
 import json
 
 import pytest
-from write_locales import ENGLISH, LOCALES, english, node_infos, read
+from write_locales import ENGLISH, LOCALES, WIDGETS, english, node_infos, read
 
 CHINESE = "zh"
 # of vue-i18n, which reads every text: interpolation, links to other texts and plurals
 SPECIAL = set("{}@|")
-# types of inputs that the frontend draws a widget for
-WIDGETS = {"BOOLEAN", "COMBO", "FLOAT", "INT", "STRING"}
 
 
 @pytest.fixture(scope="module")

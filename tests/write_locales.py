@@ -13,23 +13,33 @@ from x2v_quant.core.on_path import PACK
 LOCALES = PACK / "locales"
 NODES = "nodeDefs.json"
 ENGLISH = "en"
+# types of inputs that the frontend draws a widget for; others only take a link
+WIDGETS = {"BOOLEAN", "COMBO", "FLOAT", "INT", "STRING"}
 
 
 def english(info: Mapping[str, Any]) -> dict[str, Any]:
     """A node's entry in nodeDefs.json, from its entry in /object_info. Outputs go by their number."""
-    specs = {name: spec for group in ("required", "optional") for name, spec in info["input"].get(group, {}).items()}
+    inputs = info["input"]
+    specs = inputs.get("required", {}) | inputs.get("optional", {})
+    labels = {name: label(name, spec, name in inputs.get("optional", {})) for name, spec in specs.items()}
     tooltips = info["output_tooltips"] or [None] * len(info["output"])
     return {
         "display_name": info["display_name"],
         "description": info["description"],
-        "inputs": {
-            key(name): _words(spec[1].get("display_name", name), spec[1].get("tooltip")) for name, spec in specs.items()
-        },
+        "inputs": {key(name): _words(labels[name], spec[1].get("tooltip")) for name, spec in specs.items()},
         "outputs": {
             str(number): _words(name, tooltip)
             for number, (name, tooltip) in enumerate(zip(info["output_name"], tooltips, strict=True))
         },
     }
+
+
+def label(name: str, spec: list, optional: bool) -> str:
+    """What an input is called on its node. One without a widget gets its label here and none in the schema: the
+    frontend would show a schema's in every language, and save it in workflows."""
+    if spec[0] in WIDGETS:
+        return spec[1].get("display_name", name)
+    return f"{name.replace('_', ' ')} (optional)" if optional else name
 
 
 def key(name: str) -> str:
