@@ -21,16 +21,20 @@ def _inputs():
             "format",
             options=[AUTO, *CHOICES],
             default=AUTO,
-            tooltip="'auto' is fp8-channel where this machine multiplies fp8, else int8-channel.",
+            tooltip="auto: fp8 on RTX 40 and 50, else int8. Right for almost everybody.",
         ),
         io.String.Input(
             "layers",
+            display_name="layers (optional)",
             multiline=True,
             default="",
             optional=True,
-            tooltip="One line per exception: 'pattern = format' or 'pattern = keep', for instance 'ffn.2 = keep'.",
+            placeholder="layers (optional), e.g. ffn.2 = keep",
+            tooltip="Optional. One exception per line, e.g. ffn.2 = keep (not quantized) or blocks.0 = int8-channel.",
         ),
-        SchemeType.Input("scheme", optional=True, tooltip="From Quantization Scheme: which kernels are preferred."),
+        SchemeType.Input(
+            "scheme", optional=True, tooltip="Optional. From Quantization Scheme. Not connected: automatic."
+        ),
     ]
 
 
@@ -39,8 +43,7 @@ def _smoothing_inputs():
         CalibrationType.Input(
             "calibration",
             optional=True,
-            tooltip="From Finish Calibration or Load Calibration: int8-channel and fp8-channel layers are smoothed "
-            "(SmoothQuant) where that lowers their error.",
+            tooltip="Optional, for better int8. From Finish Calibration or Load Calibration.",
         ),
         io.Combo.Input(
             "smoothing",
@@ -48,18 +51,19 @@ def _smoothing_inputs():
             default=SEARCH,
             optional=True,
             advanced=True,
-            tooltip="With a calibration: 'search' finds the best strength for each layer, 'alpha' takes the one below, "
-            "'lightx2v' finds one for the layers behind each norm: what can be saved in LightX2V's dialect.",
+            tooltip="Only with a calibration. search: best for each layer; alpha: one strength for all; lightx2v: to "
+            "save for LightX2V.",
         ),
         io.Float.Input(
             "alpha",
+            display_name="smoothing strength",
             default=DEFAULT_ALPHA,
             min=0.0,
             max=1.0,
             step=0.05,
             optional=True,
             advanced=True,
-            tooltip="SmoothQuant's alpha: how much of the activations' outliers goes into the weights.",
+            tooltip=f"Only for smoothing = alpha. Default {DEFAULT_ALPHA}; typical 0.5 to 0.85.",
         ),
     ]
 
@@ -80,11 +84,13 @@ class QuantizeModel(io.ComfyNode):
             node_id="X2VQuantizeModel",
             display_name="Quantize Model",
             category=CATEGORY,
-            description="Quantizes the linear layers of any loaded diffusion model. LoRAs in front of it are baked in; "
-            "the model that comes in stays as it is.",
+            description="Makes a loaded diffusion model smaller (int8, fp8 or 4 bit), so that it needs less VRAM. "
+            "LoRAs connected before it are merged into the result.",
             search_aliases=ALIASES,
             inputs=[
-                io.Model.Input("model", tooltip="From any loader, with the LoRAs that are to be baked in."),
+                io.Model.Input(
+                    "model", tooltip="From any loader; best from a 16-bit file. LoRAs before it are merged in."
+                ),
                 *_inputs(),
                 *_smoothing_inputs(),
             ],
@@ -114,11 +120,13 @@ class QuantizeCLIP(io.ComfyNode):
             node_id="X2VQuantizeCLIP",
             display_name="Quantize CLIP (Text Encoder)",
             category=CATEGORY,
-            description="Quantizes the linear layers of any loaded text encoder. LoRAs in front of it are baked in; "
-            "the text encoder that comes in stays as it is.",
+            description="Makes a loaded text encoder smaller (int8, fp8 or 4 bit), so that it needs less VRAM. "
+            "LoRAs connected before it are merged into the result.",
             search_aliases=[*ALIASES, "text encoder", "t5", "umt5"],
             inputs=[
-                io.Clip.Input("clip", tooltip="From any loader, with the LoRAs that are to be baked in."),
+                io.Clip.Input(
+                    "clip", tooltip="From any loader; best from a 16-bit file. LoRAs before it are merged in."
+                ),
                 *_inputs(),
             ],
             outputs=[io.Clip.Output()],

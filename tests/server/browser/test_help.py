@@ -15,7 +15,8 @@ NODES = ("X2VLoadDiT", "X2VScheme", "X2VSamplerPatch", "X2VQuantizeModel", "X2VK
 
 def written(page: str) -> tuple[str, str]:
     """A help page's heading and the first words of its first paragraph, without Markdown's marks."""
-    heading, paragraph = (DOCS / page).read_text(encoding="utf-8").split("\n\n")[:2]
+    heading, *blocks = (DOCS / page).read_text(encoding="utf-8").split("\n\n")
+    paragraph = next(block for block in blocks if not block.startswith("#"))
     return heading.removeprefix("# "), re.split("[*`_]", paragraph)[0].strip()
 
 
