@@ -19,17 +19,19 @@ from .scheme import CATEGORY
 log = logging.getLogger("x2v-quant")
 
 ALIASES = ["x2v", "lightx2v", "export", "convert", "int8", "fp8"]
-READERS = (
-    "'x2v' has every format and smoothing and is for this pack's loaders, 'comfyui' is for ComfyUI's own, 'lightx2v' "
-    "for LightX2V; this pack reads all three."
-)
+READERS = "x2v: this pack, every format; comfyui: ComfyUI's own loaders; lightx2v: LightX2V. This pack loads all three."
 SAFETENSORS = ".safetensors"
 
 
 def _where_inputs(prefix: str):
     return [
-        io.String.Input("filename_prefix", default=prefix, tooltip="In ComfyUI's output folder; a number is added."),
-        io.Combo.Input("dialect", options=list(DIALECTS), default=X2V, tooltip=READERS),
+        io.String.Input(
+            "filename_prefix",
+            display_name="file name",
+            default=prefix,
+            tooltip="In ComfyUI's output folder; a number is added. Move the file to models, then press R.",
+        ),
+        io.Combo.Input("dialect", display_name="load with", options=list(DIALECTS), default=X2V, tooltip=READERS),
     ]
 
 
@@ -67,18 +69,19 @@ class SaveQuantizedModel(io.ComfyNode):
             node_id="X2VSaveModel",
             display_name="Save Quantized Model",
             category=CATEGORY,
-            description="Writes a diffusion model, with its LoRAs, to the output folder, layer by layer.",
+            description="Saves a diffusion model with its LoRAs as a file in the output folder, to load it next time.",
             search_aliases=[*ALIASES, "save model"],
             inputs=[
                 io.Model.Input(
-                    "model", tooltip="From any loader or Quantize Model; its LoRAs are saved in the weights."
+                    "model", tooltip="From Quantize Model or any loader. LoRAs before it are saved in the weights."
                 ),
                 *_where_inputs("diffusion_models/x2v"),
                 io.Combo.Input(
                     "package",
+                    display_name="save as",
                     options=list(packages.PACKAGES),
                     default=packages.FILE,
-                    tooltip="One file, a folder of shards of 5 GB, or a folder with a file per block.",
+                    tooltip="file: one file, right for most; shards: pieces of 5 GB; blocks: one file per block.",
                 ),
             ],
             outputs=[],
@@ -102,10 +105,12 @@ class SaveQuantizedCLIP(io.ComfyNode):
             node_id="X2VSaveCLIP",
             display_name="Save Quantized CLIP (Text Encoder)",
             category=CATEGORY,
-            description="Writes a text encoder, with its LoRAs, to the output folder, layer by layer.",
+            description="Saves a text encoder with its LoRAs as a file in the output folder, to load it next time.",
             search_aliases=[*ALIASES, "save clip", "text encoder", "t5", "umt5"],
             inputs=[
-                io.Clip.Input("clip", tooltip="From any loader or Quantize CLIP; its LoRAs are saved in the weights."),
+                io.Clip.Input(
+                    "clip", tooltip="From Quantize CLIP or any loader. LoRAs before it are saved in the weights."
+                ),
                 *_where_inputs("text_encoders/x2v"),
             ],
             outputs=[],
