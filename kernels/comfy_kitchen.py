@@ -15,6 +15,7 @@ from .activation import NVFP4_MAX, tensor_scale
 from .declare import Quantizer, declare
 from .kernel import SIXTEEN_BIT, Kernel, Requirements
 from .libraries import LIBRARIES, LacksError, Library
+from .machine import Machine
 from .ops import mxfp8_like, nvfp4_like
 
 # what `auto` takes int8_linear on; "eager" is torch, which kernels/torch_int8.py does better
@@ -53,8 +54,15 @@ def _with_int8_linear():
     return comfy_kitchen
 
 
+class Imported(Library):
+    """What ComfyUI has imported already, so that asking it costs nothing."""
+
+    def expected(self, machine: Machine) -> bool:
+        return self.problem(machine) is None
+
+
 def _library(load) -> Library:
-    return Library("comfy-kitchen", ("comfy-kitchen",), ("comfy_kitchen",), load, {"": "pip install comfy-kitchen"})
+    return Imported("comfy-kitchen", ("comfy-kitchen",), ("comfy_kitchen",), load, {"": "pip install comfy-kitchen"})
 
 
 KITCHEN, WITH_INT8 = _library(lambda: comfy_kitchen), _library(_with_int8_backend)

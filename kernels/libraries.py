@@ -28,8 +28,7 @@ class Library:
 
     def problem(self, machine: Machine) -> str | None:
         """Why it cannot be used, with what to install, or None."""
-        found = self.found() if machine.libraries is None else self.name in machine.libraries
-        if not found:
+        if not self._there(machine):
             advice = self.advice(machine)
             return f"needs {self.name}, which is not installed" + (f" ({advice})" if advice else "")
         return None if machine.libraries is not None else self.broken()
@@ -37,6 +36,13 @@ class Library:
     def found(self) -> bool:
         """Whether one of the modules is there; nothing is imported."""
         return any(_found(module) for module in self.modules)
+
+    def expected(self, machine: Machine) -> bool:
+        """Whether it should be usable, as far as that can be said without importing it."""
+        return self._there(machine)
+
+    def _there(self, machine: Machine) -> bool:
+        return self.found() if machine.libraries is None else self.name in machine.libraries
 
     def broken(self) -> str | None:
         """What is wrong with the install that is there, or None. Imports it, once in a process."""

@@ -10,6 +10,7 @@ import torch
 from .declare import Fused, Product, Quantizer, declare
 from .kernel import SIXTEEN_BIT, Requirements
 from .libraries import LIBRARIES, Library
+from .machine import Machine
 from .ops import groups_like, tokens_like
 
 INSTALL = {"Linux": "pip install triton", "Windows": "pip install triton-windows"}
@@ -33,11 +34,17 @@ def _load() -> SimpleNamespace:
 class NewerTriton(Library):
     """Triton, but not before F16_RELEASE."""
 
+    def expected(self, machine: Machine) -> bool:
+        return super().expected(machine) and (machine.libraries is not None or self._too_old() is None)
+
     def broken(self) -> str | None:
+        return self._too_old() or super().broken()
+
+    def _too_old(self) -> str | None:
         version = self.version()
         if version is not None and tuple(int(part) for part in version.split(".")[:2]) < F16_RELEASE:
             return f"needs {self.name}, {version} is installed"
-        return super().broken()
+        return None
 
 
 TRITON = Library("triton", PACKAGES, ("triton",), _load, INSTALL)

@@ -1,11 +1,22 @@
 """Quantization Scheme: which kernels the loaders prefer."""
 
+import comfy.model_management
+import torch
 from comfy_api.latest import io
 
-from ..schemes import AUTO, CLIP, DIT, T5, SchemeChoice, UnknownSchemeError, names, resolve
+from ..kernels.machine import describe
+from ..schemes import AUTO, CLIP, DIT, T5, SchemeChoice, UnknownSchemeError, resolve
+from ..schemes.offered import offered
 
 CATEGORY = "X2V Quant"
 SchemeType = io.Custom("X2V_SCHEME")
+
+
+def _scheme_input(component: str, label: str, tooltip: str):
+    machine = describe(torch.device(comfy.model_management.get_torch_device()))
+    return io.Combo.Input(
+        component, display_name=label, options=list(offered(component, machine)), default=AUTO, tooltip=tooltip
+    )
 
 
 class QuantizationScheme(io.ComfyNode):
@@ -15,31 +26,42 @@ class QuantizationScheme(io.ComfyNode):
             node_id="X2VScheme",
             display_name="Quantization Scheme",
             category=CATEGORY,
-            description="Which kernels the quantized loaders prefer. 'auto' takes the format from the file and the "
-            "fastest kernel that this machine has.",
+            description="How the quantized loaders compute. You seldom need it: without this node, or with everything "
+            "on auto, they use the format of the file and the fastest method that this computer has.",
             search_aliases=["x2v", "lightx2v", "quant scheme", "mm_type", "fp8", "int8", "int4", "nvfp4", "mxfp8"],
             inputs=[
-                io.Combo.Input("dit", options=names(DIT), default=AUTO, tooltip="Scheme of the diffusion model."),
-                io.Combo.Input("t5", options=names(T5), default=AUTO, tooltip="Scheme of the umt5 text encoder."),
-                io.Combo.Input("clip", options=names(CLIP), default=AUTO, tooltip="Scheme of the CLIP vision encoder."),
+                _scheme_input(
+                    DIT,
+                    "diffusion model",
+                    "Leave on auto. The others are for tests: those that can run here. Old graphs keep theirs.",
+                ),
+                _scheme_input(T5, "text encoder", "Leave on auto. The others are for tests."),
+                _scheme_input(
+                    CLIP,
+                    "CLIP vision",
+                    "Leave on auto. The others are for tests. Only Wan 2.1 picture to video uses it.",
+                ),
                 io.Combo.Input(
                     "compute_dtype",
+                    display_name="precision while computing",
                     options=[AUTO, "bf16", "fp16", "fp32"],
                     default=AUTO,
-                    tooltip="Type of the activations between layers. 'auto' is bf16 where the hardware has it.",
+                    tooltip="Leave on auto: bf16 if your GPU or CPU is fast with it. fp32 is slow, for tests.",
                 ),
                 io.Boolean.Input(
                     "strict",
+                    display_name="strict",
                     default=False,
-                    label_on="error",
-                    label_off="fall back",
-                    tooltip="If the scheme's own kernel cannot run here: an error, or the next best kernel.",
+                    label_on="stop",
+                    label_off="use next best",
+                    tooltip="If the kernel of the scheme cannot run here: use the next best, or stop with an error.",
                 ),
                 io.Boolean.Input(
                     "transcode",
+                    display_name="transcode at load",
                     default=False,
-                    tooltip="Convert the weights at load if the scheme is for another format than the file's, and with "
-                    "'auto' where this machine multiplies int8 but not fp8. The report states the cost in accuracy.",
+                    tooltip="RTX 20/30: run fp8 files as int8, with a small quality loss. Also needed for a scheme of "
+                    "another format.",
                 ),
             ],
             outputs=[SchemeType.Output(display_name="scheme")],

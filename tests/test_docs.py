@@ -11,7 +11,8 @@ DOCS = ROOT / "web" / "docs"
 # language -> a node's page; any other language gets the English one
 PAGES = {"en": "{}.md", "zh": "{}/zh.md"}
 # in italics too: what a widget or a text shows, an input, a template
-NOT_NODES = {"fall back", "error", "identical", "layers"} | {path.stem for path in (ROOT / "workflows").glob("*.json")}
+NOT_NODES = {"stop", "use next best", "identical", "layers"}
+NOT_NODES |= {path.stem for path in (ROOT / "workflows").glob("*.json")}
 OF_CORES_EXTRAS = {"ModelSamplingSD3", "LoraLoaderBypass", "LoraLoaderBypassModelOnly", "Preview as Text"}
 every_language = pytest.mark.parametrize("language", PAGES)
 

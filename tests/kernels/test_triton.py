@@ -91,8 +91,10 @@ def test_what_to_install(system, package):
 )
 def test_float16_sums_need_a_release_that_has_them(monkeypatch, version, words):
     monkeypatch.setattr(type(rows.TRITON_F16), "version", lambda self: version)
+    monkeypatch.setattr(type(rows.TRITON_F16), "found", lambda self: True)
     monkeypatch.setattr("x2v_quant.kernels.libraries._loaded", lambda library: (None, None))
     assert rows.TRITON_F16.broken() == words
+    assert rows.TRITON_F16.expected(Machine("cuda", "RTX 4090", (8, 9))) is (words is None)
 
 
 def test_every_row_is_registered_and_a_cpu_is_told():
