@@ -27,12 +27,14 @@ class Calibrate(io.ComfyNode):
             node_id="X2VCalibrate",
             display_name="Calibrate",
             category=CALIBRATION,
-            description="Records what the linear layers of a diffusion model get to see while samplers run with the "
-            "MODEL that comes out: the largest activation of every channel.",
+            description="Records the largest values of each layer while a sampler runs. Quantize Model makes a better "
+            "int8 model with them.",
             search_aliases=ALIASES,
-            inputs=[io.Model.Input("model", tooltip="From any loader, with the LoRAs that it will be used with.")],
+            inputs=[
+                io.Model.Input("model", tooltip="A 16-bit model from any loader, with the LoRAs that you will use.")
+            ],
             outputs=[
-                io.Model.Output(tooltip="For the sampler. It samples what the model samples."),
+                io.Model.Output(tooltip="For the sampler. The video stays the same."),
                 RecordingType.Output(display_name="recording", tooltip="For Finish Calibration."),
             ],
             hidden=[io.Hidden.unique_id],
@@ -55,15 +57,16 @@ class FinishCalibration(io.ComfyNode):
             node_id="X2VFinishCalibration",
             display_name="Finish Calibration",
             category=CALIBRATION,
-            description="Takes what Calibrate has recorded once the sampler is through, and saves it.",
+            description="Waits until the sampler is done, then saves what Calibrate recorded.",
             search_aliases=[*ALIASES, "save calibration"],
             inputs=[
                 RecordingType.Input("recording", tooltip="From Calibrate."),
-                io.Latent.Input("latent", tooltip="From the sampler that runs with Calibrate's MODEL: to wait for it."),
+                io.Latent.Input("latent", tooltip="From the sampler that runs Calibrate's model. Only to wait for it."),
                 io.String.Input(
                     "filename_prefix",
+                    display_name="file name",
                     default=f"{FOLDER}/ComfyUI",
-                    tooltip="Where in ComfyUI's output folder it is saved for Load Calibration. Empty: not saved.",
+                    tooltip="In ComfyUI's output folder, for Load Calibration. Empty: not saved.",
                 ),
             ],
             outputs=[CalibrationType.Output(display_name="calibration", tooltip="For Quantize Model.")],
@@ -110,13 +113,14 @@ class LoadCalibration(io.ComfyNode):
             node_id="X2VLoadCalibration",
             display_name="Load Calibration",
             category=CALIBRATION,
-            description="Loads what Finish Calibration has saved.",
+            description="Loads a calibration that Finish Calibration saved, for Quantize Model.",
             search_aliases=ALIASES,
             inputs=[
                 io.Combo.Input(
                     "calibration_name",
+                    display_name="calibration file",
                     options=calibration_names(),
-                    tooltip="From the folder calibration in ComfyUI's output folder, or in its input folder.",
+                    tooltip="From output/calibration (marked [output]) or input/calibration. Press R to see new files.",
                 )
             ],
             outputs=[CalibrationType.Output(display_name="calibration", tooltip="For Quantize Model.")],
