@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ..common.printable import printable
+from ..common.printable import SHOWN_AS, printable
 
 MOST = 2000  # characters of one text
 LINES = 100  # of one report
+OWN_CHECK = "custom_validation_failed"  # its details: INPUT - SENTENCE
 
 
 def refusal(answer: Mapping[str, Any]) -> str:
@@ -17,9 +18,9 @@ def refusal(answer: Mapping[str, Any]) -> str:
     for node, report in _mapping(answer.get("node_errors")).items():
         complaints = _mapping(report).get("errors")
         for complaint in complaints if isinstance(complaints, list) else ():
-            text = f"{_text(complaint, 'message')}: {_text(complaint, 'details')}".rstrip(": ")
-            lines.append(f"node {node} ({_text(report, 'class_type')}): {text}")
-    return "\n".join(_short(printable(line)) for line in lines[:LINES])
+            lines.append(f"node {node} ({_text(report, 'class_type')}): {_complaint(complaint)}")
+    # what a node's own check says is there once for each of its inputs
+    return "\n".join(_short(printable(line)) for line in list(dict.fromkeys(lines))[:LINES])
 
 
 def failure(kind: str, data: Mapping[str, Any]) -> str:
@@ -29,7 +30,17 @@ def failure(kind: str, data: Mapping[str, Any]) -> str:
         return f"interrupted in {where}"
     # a node may say more than one line; none of them looks like one of ours
     said = _text(data, "exception_message").strip().split("\n")
-    return f"{where} failed with {_line(data, 'exception_type')}: " + "\n  ".join(map(_short, said[:LINES]))
+    # the name of the class alone, of ours none
+    kind = _line(data, "exception_type").rpartition(".")[2]
+    failed = where if kind == SHOWN_AS else f"{where} failed with {kind}"
+    return f"{failed}: " + "\n  ".join(map(_short, said[:LINES]))
+
+
+def _complaint(complaint: Any) -> str:
+    details = _text(complaint, "details")
+    if _text(complaint, "type") == OWN_CHECK:
+        return details.partition(" - ")[2] or details
+    return f"{_text(complaint, 'message')}: {details}".rstrip(": ")
 
 
 def _line(data: Any, key: str) -> str:

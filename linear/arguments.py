@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch.nn.functional import gelu, rms_norm, silu
 
+from .errors import CallError
+
 REMEDY = "Update x2v-quant, or run a ComfyUI that its README says it was tested with."
 
 
@@ -64,14 +66,14 @@ class Fused:
 
     @classmethod
     def of(cls, args: Sequence, kwargs: Mapping) -> "Fused":
-        """Parse a call's arguments after the input. Raises TypeError for one that is unknown or would be ignored."""
+        """Parse a call's arguments after the input. Raises CallError for one that is unknown or would be ignored."""
         # releases whose norm is a module have no act_eps
         without_eps = len(args) > 2 and isinstance(args[2], torch.Tensor)
         order = [name for name in ARGUMENTS if not (without_eps and name == "act_eps")]
         unknown = [name for name in kwargs if name not in ARGUMENTS]
         unknown += [f"a positional argument {1 + number}" for number in range(len(order), len(args))][:1]
         if unknown:
-            raise TypeError(f"This ComfyUI calls a linear layer with {unknown[0]}, which is not known here. {REMEDY}")
+            raise CallError(f"This ComfyUI calls a linear layer with {unknown[0]}, which is not known here. {REMEDY}")
         given = cls(**dict(zip(order, args, strict=False)), **kwargs)
         given._check()
         return given
@@ -79,16 +81,16 @@ class Fused:
     def _check(self) -> None:
         if self.input_act is not None and self.input_act not in ACTIVATIONS:
             known = ", ".join(ACTIVATIONS)
-            raise TypeError(
+            raise CallError(
                 f"This ComfyUI calls a linear layer with input_act {self.input_act!r}, known here are {known}. {REMEDY}"
             )
         given = self.given()
         for name, (other, wanted) in BESIDE.items():
             lacking = other not in given or (other == "input_act" and given[other] != wanted)
             if name in given and lacking:
-                raise TypeError(f"A linear layer was called with {name}, but {other} is not {wanted}. {REMEDY}")
+                raise CallError(f"A linear layer was called with {name}, but {other} is not {wanted}. {REMEDY}")
         if "residual_scale" in given and "gate" in given:
-            raise TypeError(f"A linear layer was called with residual_scale and with gate, which are one. {REMEDY}")
+            raise CallError(f"A linear layer was called with residual_scale and with gate, which are one. {REMEDY}")
 
     def given(self) -> dict:
         """The arguments that differ from core's defaults, by name."""

@@ -19,6 +19,7 @@ from ..formats.requantize import kept_beside, requantized
 from ..kernels.shared_input import ACTIVE
 from ..schemes.plan import Plan
 from .arguments import Fused, named_by
+from .errors import PatchError
 from .parameters import LastingParameters, lasting
 
 # tensors of a layer outside the state dict of its weight
@@ -177,10 +178,10 @@ class QuantLinear(LastingParameters):
         ).to(self.weight.dtype)
 
     def _check_core_requantizes(self):
-        """Raises RuntimeError if core would lose parameters of the weight when it writes a patched one back."""
+        """Raises PatchError if core would lose parameters of the weight when it writes a patched one back."""
         if requantizes_with_params() or not kept_beside(self.weight):
             return
-        raise RuntimeError(
+        raise PatchError(
             f"This ComfyUI cannot patch {self.format} weights under dynamic VRAM: it would lose what they hold beside "
             "their codes. Update to ComfyUI 0.27 or newer, set Load LoRA (any format) to bypass, or start ComfyUI "
             "with --disable-dynamic-vram."
@@ -189,11 +190,11 @@ class QuantLinear(LastingParameters):
     def set_weight(self, weight, inplace_update=False, seed=None, return_weight=False, **_):
         """Core's call after a LoRA: quantize float [N, K] with fresh scales and stochastic rounding, and store it.
 
-        Raises RuntimeError for inplace_update of a quantized weight. Core's scheduled LoRAs use it, and restore the old
+        Raises PatchError for inplace_update of a quantized weight. Core's scheduled LoRAs use it, and restore the old
         weight by a copy without its scales.
         """
         if self.kernel is not None and inplace_update:
-            raise RuntimeError(
+            raise PatchError(
                 "A scheduled LoRA (hook) cannot patch quantized weights: restoring them would lose their scales. "
                 "Use LoraLoaderBypassModelOnly, or LoraLoaderModelOnly without a schedule."
             )

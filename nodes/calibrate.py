@@ -10,6 +10,7 @@ from ..calibration import Calibration
 from ..calibration.recorder import calibrated
 from ..calibration.recordings import record, token
 from .annotated_files import annotated_path, inside
+from .missing import MissingFileError, problem
 from .output_files import below_output, numbered
 from .scheme import CATEGORY
 
@@ -127,12 +128,9 @@ class LoadCalibration(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, calibration_name):
-        """Accepts files that are not in the list too, but in those folders: core does not check an input that this
-        method takes. The value is None if the input has a link."""
-        if calibration_name is None or annotated_path(calibration_name):
-            return True
-        return _missing(calibration_name)
+    def validate_inputs(cls, calibration_name=None):
+        """Accepts files that are not in the list too, but in those folders."""
+        return problem((_path, calibration_name))
 
     @classmethod
     def fingerprint_inputs(cls, calibration_name):
@@ -147,9 +145,8 @@ class LoadCalibration(io.ComfyNode):
 def _path(name: str) -> Path:
     path = annotated_path(name)
     if path is None:
-        raise FileNotFoundError(_missing(name))
+        raise MissingFileError(
+            f"The calibration {name} is not in ComfyUI's output or input folder. Pick one from the list, or make one "
+            "with Calibrate and Finish Calibration."
+        )
     return path
-
-
-def _missing(name: str) -> str:
-    return f"There is no calibration {name!r} in ComfyUI's input or output folder: pick one."

@@ -10,6 +10,7 @@ from ..runtime.offload.apply import offloaded
 from ..schemes import AUTO
 from .files import fingerprint, model_names, model_path
 from .loaders import LOADERS, SCHEME_TOOLTIP
+from .missing import MissingFileError, missing, problem, same_name
 from .offload import offload_input
 from .scheme import SchemeType
 
@@ -28,18 +29,27 @@ def pair_folders() -> list[str]:
 
 
 def expert_names(high_noise: str, low_noise: str) -> tuple[str, str]:
-    """(high, low): names from `model_names` for the node's values. Raises FileNotFoundError."""
+    """(high, low): names from `model_names` for the node's values. Raises MissingFileError."""
     if high_noise in pair_folders():
         return _in_folder(high_noise, HIGH), _in_folder(high_noise, LOW) if low_noise == AUTO else low_noise
     if low_noise != AUTO:
         return high_noise, low_noise
+    names = model_names(KIND)
+    if same_name(high_noise, names) is None:
+        raise missing(high_noise, KIND)
     other = counterpart(high_noise)
-    if other not in model_names(KIND):
-        looked_for = f": there is no {other!r} in ComfyUI's {KIND} folder" if other else ""
-        raise FileNotFoundError(
-            f"The low-noise expert of {high_noise!r} is not found{looked_for}. Pick it as low_noise."
+    if same_name(other, names) is None:
+        expected = f"{other} is not in models/{KIND}" if other else "no file in the list has such a name"
+        raise MissingFileError(
+            f"The low-noise expert of {high_noise} is not found: {expected}. Download it there and press R, or pick it "
+            "as low_noise."
         )
     return high_noise, other
+
+
+def expert_paths(high_noise: str, low_noise: str) -> list[str]:
+    """The full paths of both. Raises MissingFileError."""
+    return [model_path(KIND, name) for name in expert_names(high_noise, low_noise)]
 
 
 def _in_folder(folder: str, expert: str) -> str:
@@ -48,8 +58,8 @@ def _in_folder(folder: str, expert: str) -> str:
     found = [name for name in model_names(KIND) if PurePath(name) == place or PurePath(name).parent == place]
     if len(found) != 1:
         several = ", ".join(PurePath(name).name for name in found)
-        raise FileNotFoundError(
-            f"{place.as_posix()}/ has to hold one model and holds {len(found)} ({several}). Pick two files instead."
+        raise MissingFileError(
+            f"{place.as_posix()}/ has {len(found)} models ({several}), but should have one. Pick two files instead."
         )
     return found[0]
 
@@ -95,12 +105,16 @@ class LoadExperts(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(cls, high_noise=None, low_noise=None):
+        return problem((expert_paths, high_noise, low_noise))
+
+    @classmethod
     def fingerprint_inputs(cls, high_noise, low_noise, scheme=None, offload=None):
         return "|".join(fingerprint(KIND, name) for name in expert_names(high_noise, low_noise))
 
     @classmethod
     def execute(cls, high_noise, low_noise, scheme=None, offload=None):
-        high, low = (model_path(KIND, name) for name in expert_names(high_noise, low_noise))
+        high, low = expert_paths(high_noise, low_noise)
         models = load_experts(high, low, scheme)
         if offload is not None:
             models = [offloaded(model, offload) for model in models]

@@ -7,6 +7,8 @@ import folder_paths
 
 from ..checkpoints import part_names
 from ..loading.tokenizer import SPIECE
+from ..schemes import AUTO
+from .missing import missing, same_name
 
 
 def model_names(kind: str) -> list[str]:
@@ -27,14 +29,13 @@ def model_names(kind: str) -> list[str]:
 
 
 def model_path(kind: str, name: str) -> str:
-    """The full path of a name from `model_names`. Raises FileNotFoundError for any other name."""
-    if name not in model_names(kind):
-        raise FileNotFoundError(
-            f"There is no model {name!r} in ComfyUI's {kind} folder. Refresh the node and pick one."
-        )
-    if not name.endswith("/"):
-        return folder_paths.get_full_path_or_raise(kind, name)
-    folders = (os.path.join(root, name.rstrip("/")) for root in folder_paths.get_folder_paths(kind))
+    """The full path of a name from `model_names`. Raises MissingFileError for any other name."""
+    known = same_name(name, model_names(kind))
+    if known is None:
+        raise missing(name, kind)
+    if not known.endswith("/"):
+        return folder_paths.get_full_path_or_raise(kind, known)
+    folders = (os.path.join(root, known.rstrip("/")) for root in folder_paths.get_folder_paths(kind))
     return next(folder for folder in folders if os.path.isdir(folder))
 
 
@@ -58,12 +59,13 @@ def tokenizer_names() -> list[str]:
     return [*found, *carriers]
 
 
-def tokenizer_path(name: str) -> str:
-    """The full path of a name from `tokenizer_names`. Raises FileNotFoundError for any other name."""
-    if name not in tokenizer_names():
-        raise FileNotFoundError(
-            f"There is no tokenizer {name!r} in ComfyUI's text_encoders folder. Refresh and pick one."
-        )
+def tokenizer_path(name: str) -> str | None:
+    """The full path of a name from `tokenizer_names`; None for AUTO. Raises MissingFileError for any other name."""
+    if name == AUTO:
+        return None
+    known = same_name(name, tokenizer_names())
+    if known is None:
+        raise missing(name, "text_encoders")
     roots = folder_paths.get_folder_paths("text_encoders")
     # core lists broken links too; the loader refuses them
-    return next(path for path in (os.path.join(root, name) for root in roots) if os.path.lexists(path))
+    return next(path for path in (os.path.join(root, known) for root in roots) if os.path.lexists(path))

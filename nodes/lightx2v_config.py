@@ -11,6 +11,7 @@ from ..lightx2v_config.loading import load_models
 from .annotated_files import inside
 from .files import model_names
 from .loaders import LOADERS
+from .missing import MissingFileError, problem, same_name
 from .offload import OffloadType
 from .scheme import SchemeType
 
@@ -36,11 +37,12 @@ def folder_path(name: str) -> Path | None:
     """The full path of a name from `model_folders`; None for NO_FOLDER."""
     if name == NO_FOLDER:
         return None
-    if name not in model_folders():
-        raise FileNotFoundError(
-            f"There is no folder {name!r} in ComfyUI's {DIFFUSION_MODELS} folder. Refresh the node."
+    known = same_name(name, model_folders())
+    if known is None:
+        raise MissingFileError(
+            f"The folder {name} is not in models/{DIFFUSION_MODELS}. Put it there as it was downloaded and press R."
         )
-    return _existing(name)
+    return _existing(known)
 
 
 def _existing(name: str) -> Path:
@@ -72,13 +74,24 @@ def search_paths(model_folder: str) -> SearchPaths:
 
 
 def config_of(config: str, text: str):
-    """The configuration for the node's values. Raises ConfigError or FileNotFoundError."""
-    if config == PASTED:
+    """The configuration for the node's values. Raises ConfigError or MissingFileError."""
+    path = config_path(config)
+    if path is None:
         return read_config(text, "The pasted configuration")
+    return read_config(path.read_text(encoding="utf-8"), config)
+
+
+def config_path(name: str) -> Path | None:
+    """The file of a name from `config_files`; None for PASTED."""
+    if name == PASTED:
+        return None
     files = config_files()
-    if config not in files:
-        raise FileNotFoundError(f"There is no configuration {config!r}. Refresh the node and pick one.")
-    return read_config(files[config].read_text(encoding="utf-8"), config)
+    known = same_name(name, list(files))
+    if known is None:
+        raise MissingFileError(
+            f"The configuration {name} is not here. Put the .json into ComfyUI's input folder, press R and pick it."
+        )
+    return files[known]
 
 
 class LoadConfig(io.ComfyNode):
@@ -123,6 +136,10 @@ class LoadConfig(io.ComfyNode):
                 io.String.Output(display_name="report"),
             ],
         )
+
+    @classmethod
+    def validate_inputs(cls, config=None, model_folder=None):
+        return problem((config_path, config), (folder_path, model_folder))
 
     @classmethod
     def fingerprint_inputs(cls, config, model_folder, text_encoder, vision_encoder, text=""):

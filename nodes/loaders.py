@@ -9,6 +9,7 @@ from ..loading.t5 import load_t5
 from ..runtime.offload.apply import offloaded, offloaded_encoder
 from ..schemes import AUTO
 from .files import fingerprint, model_names, model_path, tokenizer_names, tokenizer_path
+from .missing import problem
 from .offload import offload_input
 from .scheme import CATEGORY, SchemeType
 
@@ -51,6 +52,10 @@ class LoadDiT(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(cls, model_name=None):
+        return problem((model_path, "diffusion_models", model_name))
+
+    @classmethod
     def fingerprint_inputs(cls, model_name, scheme=None, offload=None):
         return fingerprint("diffusion_models", model_name)
 
@@ -86,6 +91,10 @@ class LoadT5(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(cls, text_encoder_name=None, tokenizer=None):
+        return problem((model_path, "text_encoders", text_encoder_name), (tokenizer_path, tokenizer))
+
+    @classmethod
     def fingerprint_inputs(cls, text_encoder_name, tokenizer, scheme=None, offload=None):
         return fingerprint("text_encoders", text_encoder_name)
 
@@ -94,7 +103,7 @@ class LoadT5(io.ComfyNode):
         clip = load_t5(
             model_path("text_encoders", text_encoder_name),
             scheme,
-            None if tokenizer == AUTO else tokenizer_path(tokenizer),
+            tokenizer_path(tokenizer),
             folder_paths.get_folder_paths("embeddings"),
         )
         if offload is not None:
@@ -118,6 +127,10 @@ class LoadCLIPVision(io.ComfyNode):
             ],
             outputs=[io.ClipVision.Output()],
         )
+
+    @classmethod
+    def validate_inputs(cls, clip_name=None):
+        return problem((model_path, "clip_vision", clip_name))
 
     @classmethod
     def fingerprint_inputs(cls, clip_name, scheme=None, offload=None):

@@ -6,6 +6,7 @@ import folder_paths
 from comfy_api.latest import io
 
 from ..loras import AUTO, EXPERT_CHOICES, MODES, apply_lora, read_lora
+from .missing import missing, problem, same_name
 from .scheme import CATEGORY
 
 KIND = "loras"
@@ -52,6 +53,10 @@ class LoadLoRA(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(cls, lora_name=None):
+        return problem((_path, lora_name))
+
+    @classmethod
     def fingerprint_inputs(cls, lora_name, **_):
         stat = _path(lora_name).stat()
         return f"{lora_name}:{stat.st_size}:{stat.st_mtime_ns}"
@@ -63,4 +68,7 @@ class LoadLoRA(io.ComfyNode):
 
 
 def _path(name: str) -> Path:
-    return Path(folder_paths.get_full_path_or_raise(KIND, name))
+    known = same_name(name, folder_paths.get_filename_list(KIND))
+    if known is None:
+        raise missing(name, KIND)
+    return Path(folder_paths.get_full_path_or_raise(KIND, known))

@@ -44,6 +44,11 @@ def named(pattern):
     return {(path, name) for path, text in texts() for name in pattern.findall(text)}
 
 
+def names_of(display_name):
+    """As it is shown, and without what stands in brackets behind it."""
+    return display_name, re.sub(r" \([^()]+\)$", "", display_name)
+
+
 def cores():
     """Source of core's nodes."""
     import nodes
@@ -55,7 +60,8 @@ def cores():
 @core_has_all_names
 def test_nodes():
     found = named(SHOWN) | named(CLASS)
-    source, ours = cores(), {name for node, words in read("en").items() for name in (node, words["display_name"])}
+    source = cores()
+    ours = {name for node, words in read("en").items() for name in (node, *names_of(words["display_name"]))}
     unknown = {(path, name) for path, name in found if name not in ours and f'"{name}"' not in source}
     assert len(found) > 20 and not unknown
 

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from ...common.printable import PrintableError
+
 AUTO, MODEL, BLOCK, PHASE, DISK = "auto", "model", "block", "phase", "disk"
 
 # mode -> what it does, in words for the node
@@ -16,11 +18,15 @@ MODES = {
 ENCODER_MODES = (AUTO, MODEL, DISK)
 
 
+class OffloadError(PrintableError, ValueError):
+    """A setting of Offload Control that is not possible."""
+
+
 @dataclass(frozen=True)
 class OffloadSettings:
     """`mode`: a key of MODES. `budget_gb`: limit in GB (1e9 bytes) of VRAM for weights, None for no limit. `prefetch`:
     number of blocks that are fetched ahead. `pinned`: whether offloaded weights lie in page-locked RAM. `t5`, `clip`:
-    modes of the encoders, from ENCODER_MODES. Raises ValueError for other values."""
+    modes of the encoders, from ENCODER_MODES. Raises OffloadError for other values."""
 
     mode: str = AUTO
     budget_gb: float | None = None
@@ -34,9 +40,11 @@ class OffloadSettings:
         _require(self.t5, ENCODER_MODES, "t5")
         _require(self.clip, ENCODER_MODES, "clip")
         if self.budget_gb is not None and not self.budget_gb > 0:
-            raise ValueError(f"A VRAM budget of {self.budget_gb} GB holds nothing: leave it out for no limit.")
+            raise OffloadError(f"A VRAM budget of {self.budget_gb} GB is too small. Set it to 0 for no limit.")
         if self.prefetch < 0:
-            raise ValueError(f"prefetch is {self.prefetch}: it counts blocks, 0 fetches none ahead.")
+            raise OffloadError(
+                f"prefetch is {self.prefetch}, but it is a number of blocks. Set it to 1, or to 0 to fetch none ahead."
+            )
 
     @property
     def budget(self) -> int | None:
@@ -55,4 +63,4 @@ class OffloadSettings:
 
 def _require(value: str, known, field: str) -> None:
     if value not in known:
-        raise ValueError(f"There is no offload {field} {value!r}: choose one of {', '.join(known)}.")
+        raise OffloadError(f"There is no offload {field} {value!r}. Choose one of {', '.join(known)}.")

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from x2v_quant.calibration import Calibration
+from x2v_quant.common.printable import printable
 
 
 @pytest.fixture
@@ -86,7 +87,10 @@ def links(tmp_path, node):
 
 def test_nothing_else_is_opened_or_told_from_what_is_not_there(node, links, tmp_path):
     for name in outside(tmp_path):
-        words = f"There is no calibration {name!r} in ComfyUI's input or output folder: pick one."
+        words = (
+            f"The calibration {printable(name)} is not in ComfyUI's output or input folder. Pick one from the list, or "
+            "make one with Calibrate and Finish Calibration."
+        )
         assert node.validate_inputs(calibration_name=name) == words
         for ask in (node.fingerprint_inputs, node.execute):
             with pytest.raises(FileNotFoundError) as caught:

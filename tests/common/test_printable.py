@@ -1,8 +1,20 @@
 """What would move a cursor, forge a line or hide is seen instead."""
 
+import ast
+import copy
+import pickle
+import traceback
+
 import pytest
 
-from x2v_quant.common.printable import printable
+from x2v_quant.checkpoints import CheckpointError, Problem
+from x2v_quant.common.printable import SHOWN_AS, PrintableError, printable
+from x2v_quant.core.on_path import PACK
+
+# always caught: only their words go on
+CAUGHT = {"LacksError", "WrongValueError"}
+# no part of what ComfyUI runs
+OUTSIDE = ("benchmarks", "tests", "dev.py")
 
 
 @pytest.mark.parametrize(
@@ -29,3 +41,42 @@ def test_what_is_not_seen_is_written_out(text, seen):
 )
 def test_what_is_seen_stays(text):
     assert printable(text) == text
+
+
+@pytest.fixture
+def error():
+    problem = Problem("a.safetensors", "blocks.0", "has no scale", "Download it again.")
+    with pytest.raises(CheckpointError) as caught:
+        raise problem.error()
+    return caught.value
+
+
+def test_a_traceback_has_the_sentence_without_the_path_of_its_class(error):
+    last = traceback.format_exception(error)[-1]
+    assert last == f"{SHOWN_AS}: a.safetensors: blocks.0 has no scale. Download it again.\n"
+
+
+@pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda error: pickle.loads(pickle.dumps(error))])
+def test_a_copy_is_the_same(again, error):
+    made = again(error)
+    assert type(made) is CheckpointError and type(made).__name__ == "CheckpointError"
+    assert (str(made), made.problem) == (str(error), error.problem)
+
+
+def classes():
+    """Every class of the pack that is named an error: (name, its bases)."""
+    for file in sorted(PACK.rglob("*.py")):
+        top = file.relative_to(PACK).parts[0]
+        if top not in OUTSIDE and not top.startswith("."):
+            for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+                if isinstance(node, ast.ClassDef) and node.name.endswith("Error"):
+                    yield node.name, {base.id for base in node.bases}
+
+
+def test_every_error_is_shown_so():
+    found = dict(classes())
+    ours = {PrintableError.__name__}
+    while more := {name for name, bases in found.items() if name not in ours and bases & ours}:
+        ours |= more
+    assert "MissingFileError" in ours
+    assert set(found) - ours == CAUGHT

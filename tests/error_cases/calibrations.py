@@ -13,7 +13,10 @@ HEADER = {"format": FORMAT, "calls": "1"}
 OTHER_MODEL = "it was recorded on another model. Calibrate this one."
 LAYER = "blocks.0.ffn.0"
 GONE = "calibration/gone.safetensors"
-THERE_IS_NO = f"There is no calibration {GONE!r} in ComfyUI's input or output folder: pick one."
+THERE_IS_NO = (
+    f"The calibration {GONE} is not in ComfyUI's output or input folder. Pick one from the list, or make one with "
+    "Calibrate and Finish Calibration."
+)
 
 
 def maxima(**layers: int) -> tuple:

@@ -3,7 +3,7 @@
 from x2v_quant.checkpoints.expert_names import HIGH, LOW, SUBFOLDERS
 from x2v_quant.demo import assets
 
-from .case import ErrorCase, node
+from .case import ErrorCase, linked, node
 from .place import Place, demo
 
 INT8 = assets.names("int8").t2v
@@ -30,14 +30,19 @@ def pair(high: str, low: str, *words: str, other: str = "t2v") -> ErrorCase:
 
 
 def without_other(place: Place):
-    return experts(place.put("diffusion_models", HIGH_FILE, demo("t2v")))
+    return by_link(experts(place.put("diffusion_models", HIGH_FILE, demo("t2v"))))
 
 
 def crowded(place: Place):
     for expert, names in ((HIGH, ("a", "b")), (LOW, ("a",))):
         for name in names:
             place.put("diffusion_models", f"{SUBFOLDERS[expert]}/{name}.safetensors", demo("t2v"))
-    return experts(place.named(""))
+    return by_link(experts(place.named("")))
+
+
+def by_link(prompt):
+    """low_noise comes over a link: the pair is looked for when the node runs."""
+    return linked(prompt, "load", "low_noise", "auto")
 
 
 CASES = {
@@ -56,16 +61,17 @@ CASES = {
     "alone": ErrorCase(
         NODE,
         lambda place: experts(INT8),
-        (f"The low-noise expert of '{INT8}' is not found. Pick it as low_noise.",),
+        (f"The low-noise expert of {INT8} is not found: no file in the list has such a name. Download it there",),
+        early=True,
     ),
     "without its other": ErrorCase(
         NODE,
         without_other,
-        (f"{HIGH_FILE}' is not found: there is no '", f"{LOW_FILE}' in ComfyUI's diffusion_models folder. Pick it as"),
+        (f"{HIGH_FILE} is not found: ", f"{LOW_FILE} is not in models/diffusion_models. Download it there and press R"),
     ),
     "two in a folder": ErrorCase(
         NODE,
         crowded,
-        ("high_noise_model/ has to hold one model and holds 2 (a.safetensors, b.safetensors). Pick two files",),
+        ("high_noise_model/ has 2 models (a.safetensors, b.safetensors), but should have one. Pick two files",),
     ),
 }

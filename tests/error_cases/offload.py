@@ -22,9 +22,11 @@ def control(key: str, value: object, *words: str) -> ErrorCase:
 
 CASES = {
     "mode": control(
-        "mode", "blocks", "There is no offload mode 'blocks': choose one of auto, model, block, phase, disk."
+        "mode", "blocks", "There is no offload mode 'blocks'. Choose one of auto, model, block, phase, disk."
     ),
-    "encoder's mode": control("t5", "block", "There is no offload t5 'block': choose one of auto, model, disk."),
-    "budget": control("vram_budget_gb", -1.0, "A VRAM budget of -1.0 GB holds nothing: leave it out for no limit."),
-    "prefetch": control("prefetch", -1, "prefetch is -1: it counts blocks, 0 fetches none ahead."),
+    "encoder's mode": control("t5", "block", "There is no offload t5 'block'. Choose one of auto, model, disk."),
+    "budget": control("vram_budget_gb", -1.0, "A VRAM budget of -1.0 GB is too small. Set it to 0 for no limit."),
+    "prefetch": control(
+        "prefetch", -1, "prefetch is -1, but it is a number of blocks. Set it to 1, or to 0 to fetch none ahead."
+    ),
 }

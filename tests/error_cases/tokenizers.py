@@ -95,6 +95,6 @@ CASES = {
     "gone": ErrorCase(
         "X2VLoadT5",
         gone,
-        ("There is no tokenizer 'gone/spiece.model' in ComfyUI's text_encoders folder. Refresh and pick one.",),
+        ("gone/spiece.model is not in models/text_encoders. Download it there",),
     ),
 }

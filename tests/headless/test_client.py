@@ -48,10 +48,21 @@ def test_refusal_names_node_type_and_reason():
     ]
 
 
+def test_what_a_node_itself_refuses_is_said_once_and_alone():
+    same = {"type": "custom_validation_failed", "message": "Custom validation failed for node"}
+    errors = [{**same, "details": f"{name} - x is not in models/vae."} for name in ("dit", "t5")]
+    text = refusal({"node_errors": {"3": {"class_type": "X2VLoadDiT", "errors": errors}}})
+    assert text.splitlines()[1:] == ["node 3 (X2VLoadDiT): x is not in models/vae."]
+
+
 def test_failure_names_node_type_and_message():
     data = {"node_id": "3", "node_type": "X2VLoadDiT", "exception_type": "ValueError"}
     data["exception_message"] = "no scale\n"
     assert failure("execution_error", data) == "node 3 (X2VLoadDiT) failed with ValueError: no scale"
+    data["exception_type"] = "torch.cuda.SomeError"
+    assert failure("execution_error", data) == "node 3 (X2VLoadDiT) failed with SomeError: no scale"
+    data["exception_type"] = "x2v-quant"
+    assert failure("execution_error", data) == "node 3 (X2VLoadDiT): no scale"
 
 
 def test_an_interruption_names_the_node():

@@ -13,6 +13,7 @@ from error_cases.raise_sites import is_covered, raise_sites_of_nodes, said
 from error_cases.reachable import modules_of_nodes
 from error_cases.unreachable import COMMAND_LINE, UNREACHABLE
 
+from x2v_quant.common.printable import SHOWN_AS
 from x2v_quant.headless.client import ServerError
 from x2v_quant.headless.server import PACK_NAME
 
@@ -26,11 +27,12 @@ PATIENCE = 120  # seconds
 @dataclass(frozen=True)
 class Refusal:
     """`lines`: (file of the pack, line) of every traceback in the history and in the log, which has those of the errors
-    behind it too. `early`: the prompt was not queued."""
+    behind it too. `early`: the prompt was not queued. `kind`: what the error panel shows before the message."""
 
     node: str
     message: str
     early: bool
+    kind: str = ""
     lines: frozenset[tuple[str, int]] = frozenset()
 
 
@@ -71,7 +73,8 @@ def refusal(server, prompt) -> Refusal:
         text = log.read().decode("utf-8", errors="replace")
     traces = "".join([*told[0]["traceback"], text])
     lines = frozenset((file.replace("\\", "/"), int(line)) for file, line in LINE.findall(traces))
-    return Refusal(told[0]["node_type"], told[0]["exception_message"].strip(), False, lines)
+    said = told[0]["exception_message"].strip()
+    return Refusal(told[0]["node_type"], said, False, told[0]["exception_type"], lines)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -83,6 +86,7 @@ def test_the_message_says_what_and_what_to_do(name, refusal_of):
     assert (told.node, told.early) == (case.node, case.early), told.message
     assert said(case.words, told.message), told.message
     assert told.early or told.message.endswith((".", ".)", "?")), "no sentence"
+    assert told.early or told.kind == SHOWN_AS
 
 
 @pytest.mark.skipif(not LINUX, reason="some take Linux's links and files")

@@ -109,7 +109,7 @@ def test_a_node_that_fails_ends_the_command_with_its_sentence(x2v_run, server):
     finally:
         broken.unlink()
     assert status == 1
-    assert "(X2VLoadDiT) failed with" in err
+    assert "(X2VLoadDiT): " in err
     assert broken.name in err
 
 

@@ -8,11 +8,11 @@ from x2v_quant.runtime.offload import MODES, OffloadSettings
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"mode": "blocks"}, "There is no offload mode 'blocks': choose one of auto, model, block, phase, disk."),
+        ({"mode": "blocks"}, "There is no offload mode 'blocks'. Choose one of auto, model, block, phase, disk."),
         ({"t5": "block"}, "There is no offload t5 'block'"),
         ({"clip": "phase"}, "There is no offload clip 'phase'"),
-        ({"budget_gb": 0.0}, "holds nothing"),
-        ({"budget_gb": float("nan")}, "holds nothing"),
+        ({"budget_gb": 0.0}, "is too small"),
+        ({"budget_gb": float("nan")}, "is too small"),
         ({"prefetch": -1}, "prefetch is -1"),
     ],
 )
