@@ -1,4 +1,4 @@
-"""Tables for README, with a column per peer."""
+"""Tables of what was measured, with a column per peer."""
 
 from collections.abc import Iterable
 

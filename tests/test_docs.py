@@ -78,11 +78,25 @@ def test_both_languages_have_the_same_tables_and_code(infos):
         assert missing == set(), node
 
 
-def test_both_readmes_explain_the_same_messages_commands_and_options():
-    """Rows of tables that begin with what a program says or takes."""
-    rows = {}
-    for name in ("README.md", "README.zh.md"):
-        text = re.sub(r"<!-- (\w+):begin -->.*?<!-- \1:end -->", "", (ROOT / name).read_text("utf-8"), flags=re.DOTALL)
-        first = re.findall(r"^\| (`[^|]*) \|", text, re.MULTILINE)
-        rows[name] = {cell.replace("`\u3001`", "`, `") for cell in first}
-    assert rows["README.zh.md"] == rows["README.md"]
+def in_both_languages() -> list[Path]:
+    """README and the pages under docs/ that have a Chinese one beside them."""
+    files = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    return [file for file in files if file.with_suffix(".zh.md").exists()]
+
+
+def outline(file: Path) -> dict[str, list[str]]:
+    """What is not translated: levels of headings, code, and the cells in which a program's words stand."""
+    text = file.read_text(encoding="utf-8")
+    prose = re.sub(r"<!-- (\w+):begin -->.*?<!-- \1:end -->", "", text, flags=re.DOTALL)
+    cells = re.findall(r"^\| (`[^|]*) \|", prose, re.MULTILINE)
+    return {
+        "headings": re.findall(r"^(#+) ", text, re.MULTILINE),
+        "code": re.findall(r"```.*?```", text, re.DOTALL),
+        "rows": re.findall(r"^\|(?:[^|\n]*(\|))+$", prose, re.MULTILINE),
+        "messages, commands and options": [cell.replace("`\u3001`", "`, `") for cell in cells],
+    }
+
+
+@pytest.mark.parametrize("file", in_both_languages(), ids=lambda file: file.stem)
+def test_a_page_is_built_alike_in_both_languages(file):
+    assert outline(file.with_suffix(".zh.md")) == outline(file)

@@ -1,4 +1,4 @@
-"""README's part: the tables and pictures of the results that are kept."""
+"""The part of docs/figures.md: the tables and pictures of the results that are kept."""
 
 import json
 from pathlib import Path
@@ -29,7 +29,7 @@ def _block(file: Path) -> str:
     blocks += [table.table(report), *table.notes(report)]
     for name, words in PICTURES.items():
         picture = file.with_name(f"{file.stem}-{name}.png")
-        blocks.append(f"![{words}]({picture.relative_to(ROOT).as_posix()})")
+        blocks.append(f"![{words}](../{picture.relative_to(ROOT).as_posix()})")
     return "\n\n".join(blocks)
 
 

@@ -14,7 +14,7 @@ HEADS = (
     "PSNR dB",
     "SSIM",
     "prompts right",
-    "held out",
+    "never trained, right",
     "load ms",
     "peak MB",
     "step ms",

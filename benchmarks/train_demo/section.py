@@ -1,4 +1,4 @@
-"""README's table of the training: from the record that lies beside the trained files."""
+"""The table of the training in docs/figures.md: from the record that lies beside the trained files."""
 
 import json
 

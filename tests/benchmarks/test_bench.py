@@ -1,11 +1,11 @@
-"""x2v-quant bench: its arithmetic, its command, and that README shows the figures that are kept."""
+"""x2v-quant bench: its arithmetic, its command, and that the pages show the figures that are kept."""
 
 import json
 
 import pytest
 
 from x2v_quant import cli
-from x2v_quant.benchmarks import readme, tables
+from x2v_quant.benchmarks import pages, tables
 from x2v_quant.benchmarks.case import missing, throughput
 from x2v_quant.kernels.timing import listing
 from x2v_quant.kernels.timing.case import Case, timed
@@ -85,15 +85,15 @@ def test_the_command_measures_and_keeps_what_it_measured(capsys, tmp_path):
     assert listing.about(report) in listing.lines(report)
 
 
-def test_readme_shows_the_figures_that_are_kept():
-    again = "python -m x2v_quant.benchmarks.readme writes the tables anew"
-    for file, sections in readme.READMES.items():
+def test_the_pages_show_the_figures_that_are_kept():
+    again = "python -m x2v_quant.benchmarks.pages writes the tables again"
+    for file, sections in pages.PAGES.items():
         text = file.read_text(encoding="utf-8")
-        assert readme.updated(text, sections) == text, again
-    assert readme.page() == readme.PAGE.read_text(encoding="utf-8"), again
+        assert pages.updated(text, sections) == text, again
+    assert pages.every_figure() == pages.EVERY_FIGURE.read_text(encoding="utf-8"), again
 
 
-def test_readme_is_written_from_the_results(monkeypatch, tmp_path):
+def test_a_page_is_written_from_the_results(monkeypatch, tmp_path):
     (tmp_path / "a.json").write_text(
         json.dumps(
             {
@@ -107,19 +107,19 @@ def test_readme_is_written_from_the_results(monkeypatch, tmp_path):
             }
         )
     )
-    monkeypatch.setattr(readme, "RESULTS", tmp_path)
-    monkeypatch.setattr(readme, "SECTIONS", {"bench": readme.bench_section})
-    text = readme.updated("before\n<!-- bench:begin -->\nold\n<!-- bench:end -->\nafter\n", ["bench"])
+    monkeypatch.setattr(pages, "RESULTS", tmp_path)
+    monkeypatch.setattr(pages, "SECTIONS", {"bench": pages.bench_section})
+    text = pages.updated("before\n<!-- bench:begin -->\nold\n<!-- bench:end -->\nafter\n", ["bench"])
     assert text.startswith("before\n<!-- bench:begin -->\n**NVIDIA H200 (compute capability 9.0), EPYC with 4 threads")
     assert "python dev.py exec x2v-quant bench --part linear --results benchmarks/results\n" in text
     linear, loading = tables.comparisons(CASES)
     assert loading in text
     assert linear not in text
-    page = readme.page()
+    page = pages.every_figure()
     assert linear in page
     assert loading in page
     assert "- torchao needs torchao (layer)" in page
     assert text.endswith("<!-- bench:end -->\nafter\n")
     assert "old" not in text
     with pytest.raises(ValueError, match="<!-- bench:begin -->"):
-        readme.updated("no markers", ["bench"])
+        pages.updated("no markers", ["bench"])

@@ -1,4 +1,4 @@
-"""Scores, promises, the table, the pictures, and that README shows what is kept."""
+"""Scores, promises, the table, the pictures, and that docs/figures.md shows what is kept."""
 
 import json
 
@@ -146,11 +146,11 @@ def test_the_section_shows_every_kept_result(tmp_path, monkeypatch):
     text = section.fidelity_section()
     assert text.count(table.table(report(ROWS))) == 2
     assert "python dev.py exec x2v-quant fidelity --cases 6 --results results" in text
-    assert "(results/fidelity-b-videos.png)" in text
+    assert "(../results/fidelity-b-videos.png)" in text
 
 
-def test_readme_shows_the_results_that_are_kept():
-    text = (section.ROOT / "README.md").read_text(encoding="utf-8")
+def test_the_page_shows_the_results_that_are_kept():
+    text = (section.ROOT / "docs" / "figures.md").read_text(encoding="utf-8")
     shown = text.split("<!-- fidelity:begin -->")[1].split("<!-- fidelity:end -->")[0].strip()
     assert shown == section.fidelity_section()
     for file in section.RESULTS.glob("*.json"):

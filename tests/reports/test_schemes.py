@@ -49,7 +49,7 @@ def test_the_command_says_what_runs_here(capsys):
 
 
 @core_rotates_int8
-def test_the_readme_shows_the_table():
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+def test_the_page_shows_the_table():
+    text = (ROOT / "docs" / "formats-and-schemes.md").read_text(encoding="utf-8")
     shown = text.split("<!-- schemes:begin -->")[1].split("<!-- schemes:end -->")[0].strip()
     assert shown == scheme_table.markdown(scheme_table.table()["schemes"])

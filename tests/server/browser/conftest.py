@@ -1,7 +1,7 @@
 """One browser for all tests of a file.
 
 X2V_SCREENSHOTS=FOLDER keeps a picture of every stage, which else lies in pytest's temporary folder.
-X2V_README_PICTURES=docs/images renews those that the README shows.
+X2V_README_PICTURES=docs/images renews those that README and the pages under docs/ show.
 """
 
 import os
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-IN_README = ("templates", "demo_t2v", "kernel_report", "compare", "help_X2VScheme")
+IN_PAGES = ("templates", "demo_t2v", "kernel_report", "compare", "help_X2VScheme")
 
 
 @pytest.fixture(scope="session")
@@ -21,7 +21,7 @@ def screenshots(tmp_path_factory):
     yield folder
     readme = os.environ.get("X2V_README_PICTURES")
     if readme:
-        for name in IN_README:
+        for name in IN_PAGES:
             if (folder / f"{name}.jpg").exists():  # a run of some tests renews theirs
                 shutil.copy(folder / f"{name}.jpg", readme)
 

@@ -1,4 +1,4 @@
-"""Tables from the results that are kept: run as a module, it writes the READMEs' between their markers, and the page
+"""Tables from the results that are kept: run as a module, it writes those of docs/ between their markers, and the page
 with every figure."""
 
 import json
@@ -12,11 +12,11 @@ from .fidelity.section import fidelity_section
 from .train_demo.section import training_section
 
 ROOT = Path(__file__).parents[1]
-README, RESULTS = ROOT / "README.md", ROOT / "benchmarks" / "results"
-PAGE = RESULTS / "README.md"
+DOCS, RESULTS = ROOT / "docs", ROOT / "benchmarks" / "results"
+EVERY_FIGURE = RESULTS / "README.md"
 # the command of results that were written before they named it
 COMMAND = "x2v-quant bench"
-# one layer, one block, one matrix: what these parts measure is for the page, not for README
+# one layer, one block, one matrix: what these parts measure is for the page with every figure only
 DETAILS = ("linear", "blocks", "converting")
 
 
@@ -26,9 +26,9 @@ def bench_section() -> str:
     return "\n\n".join(_machine(report, cases) for report, cases in shown if cases)
 
 
-def page() -> str:
+def every_figure() -> str:
     """The page with every figure that is kept, and why others are missing."""
-    blocks = ["# Every figure", "Written by `python -m x2v_quant.benchmarks.readme`; quartiles are in the JSON files."]
+    blocks = ["# Every figure", "Written by `python -m x2v_quant.benchmarks.pages`; quartiles are in the JSON files."]
     for report in _reports():
         blocks.append(_machine(report, report["cases"]))
         absent = listing.absences(report["cases"])
@@ -48,8 +48,12 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "fidelity": fidelity_section,
     "training": training_section,
 }
-# file -> the sections that it has
-READMES = {README: tuple(SECTIONS), ROOT / "README.zh.md": ("schemes", "bench", "fidelity")}
+# page -> the sections that it has
+PAGES = {
+    DOCS / "formats-and-schemes.md": ("schemes",),
+    DOCS / "formats-and-schemes.zh.md": ("schemes",),
+    DOCS / "figures.md": ("bench", "fidelity", "training"),
+}
 
 
 def updated(text: str, sections: Sequence[str]) -> str:
@@ -59,7 +63,7 @@ def updated(text: str, sections: Sequence[str]) -> str:
         before, opened, rest = text.partition(begin)
         _, closed, after = rest.partition(end)
         if not opened or not closed:
-            raise ValueError(f"A README has no {begin} ... {end}: add the two comments where the {name} tables belong")
+            raise ValueError(f"A page has no {begin} ... {end}: add the two comments where the {name} tables belong")
         text = f"{before}{begin}\n{SECTIONS[name]()}\n{end}{after}"
     return text
 
@@ -75,9 +79,9 @@ def _machine(report: dict, cases: list[dict]) -> str:
 
 
 def main() -> None:
-    for file, sections in READMES.items():
+    for file, sections in PAGES.items():
         file.write_text(updated(file.read_text(encoding="utf-8"), sections), encoding="utf-8", newline="\n")
-    PAGE.write_text(page(), encoding="utf-8", newline="\n")
+    EVERY_FIGURE.write_text(every_figure(), encoding="utf-8", newline="\n")
 
 
 if __name__ == "__main__":
