@@ -72,8 +72,8 @@ class LoadExperts(io.ComfyNode):
             node_id="X2VLoadExperts",
             display_name="Load Wan 2.2 Experts",
             category=LOADERS,
-            description="Loads the high- and the low-noise expert of Wan 2.2 A14B as two MODELs. When VRAM is "
-            "short, the one that is not sampling leaves it before anything else does.",
+            description="Loads the two models of Wan 2.2 14B, high noise and low noise, for two samplers. When VRAM is "
+            "short, the one that waits makes room first.",
             search_aliases=[
                 "lightx2v",
                 "wan 2.2",
@@ -88,15 +88,18 @@ class LoadExperts(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "high_noise",
+                    display_name="high-noise file",
                     options=[*pair_folders(), *names],
-                    tooltip="From models/diffusion_models: the high-noise expert, or a folder that has both as "
-                    "high_noise_model and low_noise_model.",
+                    tooltip="The high-noise model in models/diffusion_models, or a folder (name ends in /) that has "
+                    "both models.",
                 ),
                 io.Combo.Input(
                     "low_noise",
+                    display_name="low-noise file",
                     options=[AUTO, *names],
                     default=AUTO,
-                    tooltip="'auto' takes the other one of the folder, or the file whose name has low for high.",
+                    tooltip="auto: the file whose name has low where the other has high, or the second model of the "
+                    "folder.",
                 ),
                 SchemeType.Input("scheme", optional=True, tooltip=SCHEME_TOOLTIP),
                 offload_input(),

@@ -14,7 +14,7 @@ from .offload import offload_input
 from .scheme import CATEGORY, SchemeType
 
 LOADERS = f"{CATEGORY}/loaders"
-SCHEME_TOOLTIP = "From Quantization Scheme. Left open: the file's format on the fastest kernel here."
+SCHEME_TOOLTIP = "Optional, from Quantization Scheme. Not connected: automatic, which is right for almost everybody."
 
 
 def _scheme_input():
@@ -28,7 +28,8 @@ class LoadDiT(io.ComfyNode):
             node_id="X2VLoadDiT",
             display_name="Load Quantized DiT (Diffusion Model)",
             category=LOADERS,
-            description="Loads a quantized diffusion model (fp8, int8, int4, mxfp8 or nvfp4) as an ordinary MODEL.",
+            description="Loads a quantized diffusion model, such as LightX2V's int8 and fp8 files for Wan, as an "
+            "ordinary MODEL. Also int4, mxfp8 and nvfp4.",
             search_aliases=[
                 "lightx2v",
                 "wan",
@@ -42,8 +43,10 @@ class LoadDiT(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "model_name",
+                    display_name="model file",
                     options=model_names("diffusion_models"),
-                    tooltip="From models/diffusion_models. A model split over a folder is picked as the folder.",
+                    tooltip="A file in models/diffusion_models. A name that ends in / is a folder: one model in "
+                    "several files.",
                 ),
                 _scheme_input(),
                 offload_input(),
@@ -72,17 +75,22 @@ class LoadT5(io.ComfyNode):
             node_id="X2VLoadT5",
             display_name="Load Quantized T5 (Text Encoder)",
             category=LOADERS,
-            description="Loads a quantized umt5 text encoder (LightX2V fp8 or int8) as an ordinary CLIP.",
+            description="Loads Wan's quantized text encoder (LightX2V's umt5 in int8 or fp8) as an ordinary CLIP, "
+            "which CLIP Text Encode takes.",
             search_aliases=["lightx2v", "umt5", "clip loader", "text encoder", "int8", "fp8", "quantized"],
             inputs=[
                 io.Combo.Input(
-                    "text_encoder_name", options=model_names("text_encoders"), tooltip="From models/text_encoders."
+                    "text_encoder_name",
+                    display_name="text encoder file",
+                    options=model_names("text_encoders"),
+                    tooltip="A file in models/text_encoders, such as models_t5_umt5-xxl-enc-int8.pth.",
                 ),
                 io.Combo.Input(
                     "tokenizer",
                     options=[AUTO, *tokenizer_names()],
                     default=AUTO,
-                    tooltip="'auto' takes the checkpoint's own, else google/umt5-xxl/spiece.model beside it.",
+                    tooltip="Needed to read prompts. auto finds it. For LightX2V's .pth files save spiece.model in "
+                    "models/text_encoders.",
                 ),
                 _scheme_input(),
                 offload_input(),
@@ -118,10 +126,16 @@ class LoadCLIPVision(io.ComfyNode):
             node_id="X2VLoadCLIPVision",
             display_name="Load Quantized CLIP (Vision)",
             category=LOADERS,
-            description="Loads Wan's quantized open-clip vision encoder (LightX2V fp8 or int8) as a CLIP_VISION.",
+            description="Loads Wan 2.1's quantized CLIP vision encoder (LightX2V's int8 or fp8) as an ordinary "
+            "CLIP_VISION, for start pictures. It reads no prompts.",
             search_aliases=["lightx2v", "clip vision", "open-clip", "xlm-roberta", "int8", "fp8", "quantized"],
             inputs=[
-                io.Combo.Input("clip_name", options=model_names("clip_vision"), tooltip="From models/clip_vision."),
+                io.Combo.Input(
+                    "clip_name",
+                    display_name="CLIP vision file",
+                    options=model_names("clip_vision"),
+                    tooltip="A file in models/clip_vision. Only Wan 2.1 with a start picture needs it.",
+                ),
                 _scheme_input(),
                 offload_input(),
             ],

@@ -13,7 +13,9 @@ NO_BUDGET = 0.0
 
 def offload_input():
     """The loaders' input for the settings."""
-    return OffloadType.Input("offload", optional=True, tooltip="From Offload Control. Left open: ComfyUI decides.")
+    return OffloadType.Input(
+        "offload", optional=True, tooltip="Optional, from Offload Control. Not connected: ComfyUI decides."
+    )
 
 
 class OffloadControl(io.ComfyNode):
