@@ -85,3 +85,18 @@ def test_options_and_commands():
     assert {(path, name) for path, name in named(OPTION) if name not in known} == set()
     names = {command.name for command in COMMANDS}
     assert {(path, name) for path, name in named(COMMAND) if name not in names} == set()
+
+
+def test_messages_that_the_page_explains_are_said():
+    """Of each, a part of a few words is in a literal of the pack; what is between comes from the file."""
+    page = (PACK / "docs" / "when-something-is-refused.md").read_text(encoding="utf-8")
+    messages = [text for row in re.findall(r"^\| (`.*?) \|", page, re.MULTILINE) for text in re.findall("`(.*?)`", row)]
+    literals = {text.strip() for _, text in texts()}
+    long = {text for text in literals if len(text) >= 12 and " " in text}
+
+    def said(message):
+        parts = [part.strip() for part in re.split(r"\.\.\.|\[|\]", message) if len(part.strip()) >= 12]
+        return any(part in text for part in parts for text in literals) or any(text in message for text in long)
+
+    assert len(messages) > 15
+    assert [message for message in messages if not said(message)] == []
