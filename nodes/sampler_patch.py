@@ -21,64 +21,78 @@ class SamplerPatch(io.ComfyNode):
             node_id="X2VSamplerPatch",
             display_name="Quantized Sampler Patch",
             category=CATEGORY,
-            description="Switches on, for the samplers behind it: high precision for some steps or layers, a guard "
-            "against NaN, a report of every step. With everything off the MODEL goes through as it is.",
+            description="Options for the samplers after it: some steps or layers more exact, a stop at NaN (black "
+            "video), a report of every step. All off: no effect.",
             search_aliases=ALIASES,
             inputs=[
-                io.Model.Input("model", tooltip="From Load Quantized DiT, Quantize Model or behind them."),
+                io.Model.Input(
+                    "model", tooltip="From Load Quantized DiT, Quantize Model, or a LoRA loader after them."
+                ),
                 io.Int.Input(
                     "high_first_steps",
+                    display_name="first steps in high precision",
                     default=0,
                     min=0,
                     max=MOST_STEPS,
-                    tooltip="So many steps at the beginning of each sampler run in high precision: weights are "
-                    "dequantized, activations not quantized.",
+                    tooltip="First N steps more exact, but slower. 0 = off; typical: 1 or 2.",
                 ),
                 io.Int.Input(
-                    "high_last_steps", default=0, min=0, max=MOST_STEPS, tooltip="The same at the end of each sampler."
+                    "high_last_steps",
+                    display_name="last steps in high precision",
+                    default=0,
+                    min=0,
+                    max=MOST_STEPS,
+                    tooltip="Last N steps more exact, but slower. 0 = off; typical: 1 or 2.",
                 ),
                 io.Float.Input(
                     "high_start_percent",
+                    display_name="high precision from",
                     default=0.0,
                     min=0.0,
                     max=1.0,
                     step=0.001,
-                    tooltip="Steps whose noise level lies between start and end are in high precision too: 0 is all "
-                    "noise, 1 is none. No steps where end is not above start.",
+                    tooltip="More exact in a part of the noise schedule: 0 = start, 1 = end. Both values 0 = off.",
                 ),
                 io.Float.Input(
-                    "high_end_percent", default=0.0, min=0.0, max=1.0, step=0.001, tooltip="See high_start_percent."
+                    "high_end_percent",
+                    display_name="high precision to",
+                    default=0.0,
+                    min=0.0,
+                    max=1.0,
+                    step=0.001,
+                    tooltip="End of that part, e.g. from 0 to 0.2. 0 = off; it must be above the value before.",
                 ),
                 io.String.Input(
                     "high_precision_layers",
+                    display_name="layers in high precision (optional)",
                     default="",
                     multiline=True,
-                    tooltip="Layers that are in high precision in every step, one pattern per line: blocks.0, ffn.2, "
-                    "blocks.*.cross_attn.k",
+                    placeholder="layers in high precision (optional), e.g. ffn.2",
+                    tooltip="Optional. Layers that are more exact in every step, one per line, e.g. blocks.0 or ffn.2",
                 ),
                 io.Boolean.Input(
                     "nan_guard",
+                    display_name="stop at NaN (black video)",
                     default=True,
-                    tooltip="Stops at the first step whose output is not finite, and says which layer began it and "
-                    "what to try.",
+                    tooltip="Stops at the first broken step and says which layer broke and what to try. Leave on.",
                 ),
                 io.Boolean.Input(
                     "step_report",
+                    display_name="step report",
                     default=True,
-                    tooltip="Shows time, precision and kernels of every step here while a sampler runs, and in Step "
-                    "Report.",
+                    tooltip="Shows the seconds of every step here while sampling. Step Report needs it. Leave on.",
                 ),
                 io.Boolean.Input(
                     "shared_activations",
+                    display_name="share work of q, k, v",
                     default=False,
-                    tooltip="Layers with a common input (q, k and v) quantize it once, where that is proved to be "
-                    "safe. The same latents, bit for bit.",
+                    tooltip="Same video, less work: layers with the same input (q, k, v) convert it once.",
                 ),
                 io.Boolean.Input(
                     "compile_blocks",
+                    display_name="torch.compile",
                     default=False,
-                    tooltip="torch.compile for each block of the model. The first step takes longer, and layers do not "
-                    "share their inputs.",
+                    tooltip="First step much slower, later steps should be faster. A GPU needs Triton for it.",
                 ),
             ],
             outputs=[
@@ -133,15 +147,14 @@ class StepReportNode(io.ComfyNode):
             node_id="X2VStepReport",
             display_name="Step Report",
             category=CATEGORY,
-            description="What Quantized Sampler Patch has seen of the samplers that ran with its MODEL: seconds, share "
-            "of quantized multiplications and tokens per second of every step, and the kernels.",
+            description="After sampling: the seconds of every step, how much was computed in int8 or fp8, the kernels.",
             search_aliases=[*ALIASES, "benchmark", "speed", "tokens per second"],
             inputs=[
-                StepsType.Input("steps", tooltip="From Quantized Sampler Patch."),
+                StepsType.Input("steps", tooltip="From Quantized Sampler Patch, with step report on."),
                 io.MatchType.Input(
                     "after",
                     template=anything,
-                    tooltip="Reports once this is there: the sampler's latent, or what is made of it. It is passed on.",
+                    tooltip="The sampler's latent, or what is made of it. The report waits for it and passes it on.",
                 ),
             ],
             outputs=[
