@@ -25,49 +25,77 @@ class Compare(io.ComfyNode):
             node_id="X2VCompare",
             display_name="Compare Models",
             category=CATEGORY,
-            description="Samples two forms of a model with the same noise and conditioning and tells what the second "
-            "one loses: at every step, in every layer and in the result; and which layers to keep in high precision.",
+            description="Samples two versions of a model with the same noise. Says how different the results look and "
+            "which layers to keep in high precision.",
             search_aliases=["x2v", "compare", "quality", "psnr", "ssim", "snr", "quantization error", "sensitivity"],
             inputs=[
-                io.Model.Input("reference", tooltip="The model as it should be, usually the unquantized one."),
-                io.Model.Input("candidate", tooltip="The same model in another form, from any loader."),
-                io.Conditioning.Input("positive", tooltip="For both models."),
-                io.Conditioning.Input("negative", tooltip="For both models."),
-                io.Latent.Input("latent_image", tooltip="What both begin with; its size decides how long this takes."),
+                io.Model.Input("reference", tooltip="The model as it should be, usually the 16-bit one."),
+                io.Model.Input("candidate", tooltip="The same model in another form, e.g. int8, from any loader."),
+                io.Conditioning.Input("positive", tooltip="The prompt, for both models."),
+                io.Conditioning.Input("negative", tooltip="The negative prompt, for both models."),
+                io.Latent.Input(
+                    "latent_image", tooltip="Size and length of the video, for both. A small one is enough, and faster."
+                ),
                 io.Int.Input(
                     "seed",
                     default=0,
                     min=0,
                     max=MOST_SEED,
                     control_after_generate=True,
-                    tooltip="Of the noise, which is the same for both.",
+                    tooltip="Of the noise, the same for both. Any number will do; default 0.",
                 ),
-                io.Int.Input("steps", default=20, min=1, max=10000, tooltip="Each model makes as many."),
-                io.Float.Input("cfg", default=6.0, min=0.0, max=100.0, step=0.1, tooltip="As in KSampler."),
+                io.Int.Input(
+                    "steps", default=20, min=1, max=10000, tooltip="Steps of each model. Default 20; 4-step models: 4."
+                ),
+                io.Float.Input(
+                    "cfg",
+                    default=6.0,
+                    min=0.0,
+                    max=100.0,
+                    step=0.1,
+                    tooltip="As in KSampler. Default 6; 4-step models: 1.",
+                ),
                 io.Combo.Input(
-                    "sampler_name", options=comfy.samplers.KSampler.SAMPLERS, default="euler", tooltip="As in KSampler."
+                    "sampler_name",
+                    options=comfy.samplers.KSampler.SAMPLERS,
+                    default="euler",
+                    tooltip="As in KSampler. euler is right for most; dpm_adaptive does not work here.",
                 ),
                 io.Combo.Input(
                     "scheduler",
                     options=comfy.samplers.KSampler.SCHEDULERS,
                     default="simple",
-                    tooltip="As in KSampler.",
+                    tooltip="As in KSampler. simple is right for most.",
                 ),
                 io.Float.Input(
-                    "denoise", default=1.0, min=0.0, max=1.0, step=0.01, tooltip="As in KSampler: 1 for a new video."
+                    "denoise",
+                    default=1.0,
+                    min=0.0,
+                    max=1.0,
+                    step=0.01,
+                    tooltip="As in KSampler. Default 1: a new video.",
                 ),
-                io.Vae.Input("vae", optional=True, tooltip="Decodes both results for PSNR and SSIM."),
+                io.Vae.Input(
+                    "vae",
+                    optional=True,
+                    tooltip="Optional. Decodes both results, to say how much is visible. Recommended.",
+                ),
             ],
             outputs=[
-                io.String.Output(display_name="verdict", tooltip="What the candidate loses, in a few sentences."),
                 io.String.Output(
-                    display_name="layers", tooltip="Layers to keep in high precision, for Quantize Model's layers."
+                    display_name="verdict", tooltip="How much is visible and what to do, in a few sentences."
                 ),
-                io.String.Output(display_name="report", tooltip="All figures, as Markdown."),
-                io.Image.Output(display_name="heat map", tooltip="Signal to noise by block and kind of layer."),
-                io.Image.Output(display_name="error plot", tooltip="The error of the latents over the steps."),
-                io.Latent.Output(display_name="reference", tooltip="What the reference sampled."),
-                io.Latent.Output(display_name="candidate", tooltip="What the candidate sampled."),
+                io.String.Output(
+                    display_name="layers",
+                    tooltip="Layers to keep in high precision: connect it to Quantize Model's layers.",
+                ),
+                io.String.Output(display_name="report", tooltip="All figures, in tables."),
+                io.Image.Output(
+                    display_name="heat map", tooltip="One column per block, one row per kind of layer. Dark is bad."
+                ),
+                io.Image.Output(display_name="error plot", tooltip="How far the latents are off at each step."),
+                io.Latent.Output(display_name="reference", tooltip="Result of the reference, for VAE Decode."),
+                io.Latent.Output(display_name="candidate", tooltip="Result of the candidate, for VAE Decode."),
             ],
             hidden=[io.Hidden.unique_id],
             is_output_node=True,

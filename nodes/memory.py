@@ -19,28 +19,32 @@ class MemoryReport(io.ComfyNode):
     @classmethod
     def define_schema(cls):
         models = io.Autogrow.TemplatePrefix(
-            io.Model.Input("model", optional=True, tooltip="From any loader."), prefix="model", min=0, max=MOST_MODELS
+            io.Model.Input("model", optional=True, tooltip="Optional. From any loader."),
+            prefix="model",
+            min=0,
+            max=MOST_MODELS,
         )
         anything = io.MatchType.Template("after")
         return io.Schema(
             node_id="X2VMemoryReport",
             display_name="Memory Report",
             category=CATEGORY,
-            description="Where the weights of each model are (on the device, in pinned RAM, in RAM, in the file), what "
-            "they would take in bf16, and the peaks of the run.",
+            description="Says whether the run fits into VRAM and RAM, and where the weights of each model are.",
             search_aliases=["x2v", "vram", "ram", "memory usage", "offload", "peak", "out of memory"],
             inputs=[
                 io.Autogrow.Input(
-                    "models", template=models, tooltip="From any loader: one input more for each that is connected."
+                    "models",
+                    template=models,
+                    tooltip="Optional. From any loader. Connect one and an input for the next appears.",
                 ),
-                io.Clip.Input("clip", optional=True, tooltip="From any loader."),
-                io.ClipVision.Input("clip_vision", optional=True, tooltip="From any loader."),
-                io.Vae.Input("vae", optional=True, tooltip="From any loader."),
+                io.Clip.Input("clip", optional=True, tooltip="Optional. From any loader."),
+                io.ClipVision.Input("clip_vision", optional=True, tooltip="Optional. From any loader."),
+                io.Vae.Input("vae", optional=True, tooltip="Optional. From any loader."),
                 io.MatchType.Input(
                     "after",
                     template=anything,
                     optional=True,
-                    tooltip="Reports once this is there: a sampler's latent, a decoder's images. It is passed on.",
+                    tooltip="Optional. The sampler's latent or the decoder's images: the report waits for it.",
                 ),
             ],
             outputs=[
@@ -49,7 +53,7 @@ class MemoryReport(io.ComfyNode):
                 io.MatchType.Output(
                     template=anything,
                     display_name="after",
-                    tooltip="What came in. The report is new in every run, so what is connected here runs again too.",
+                    tooltip="The same as the input. What is connected here runs again in every run.",
                 ),
             ],
             hidden=[io.Hidden.unique_id],

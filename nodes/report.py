@@ -14,12 +14,13 @@ class KernelReport(io.ComfyNode):
             node_id="X2VKernelReport",
             display_name="Kernel Report",
             category=CATEGORY,
-            description="What this machine can run, why not the rest, and which kernel each loaded model uses.",
+            description="Says what is fast on this computer (int8, fp8, int4), what to install, and how each model is "
+            "computed.",
             search_aliases=["x2v", "kernel", "diagnose", "why slow", "gpu support"],
             inputs=[
-                io.Model.Input("model", optional=True, tooltip="From Load Quantized DiT or Quantize Model."),
-                io.Clip.Input("clip", optional=True, tooltip="From Load Quantized T5 or Quantize CLIP."),
-                io.ClipVision.Input("clip_vision", optional=True, tooltip="From Load Quantized CLIP."),
+                io.Model.Input("model", optional=True, tooltip="Optional. From Load Quantized DiT or Quantize Model."),
+                io.Clip.Input("clip", optional=True, tooltip="Optional. From Load Quantized T5 or Quantize CLIP."),
+                io.ClipVision.Input("clip_vision", optional=True, tooltip="Optional. From Load Quantized CLIP."),
             ],
             outputs=[io.String.Output(display_name="report")],
             hidden=[io.Hidden.unique_id],
