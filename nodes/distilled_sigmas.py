@@ -13,37 +13,42 @@ class DistilledSigmas(io.ComfyNode):
             node_id="X2VDistilledSigmas",
             display_name="Distilled Sigmas",
             category=CATEGORY,
-            description="The noise levels that LightX2V's 4-step models are sampled with, as LightX2V computes them.",
+            description="The noise levels (sigmas) for LightX2V's 4-step models and LoRAs, the same as in LightX2V. "
+            "For SamplerCustom, instead of a scheduler.",
             search_aliases=["x2v", "lightx2v", "4 step", "distill", "denoising_step_list", "boundary", "sigmas"],
             inputs=[
                 io.String.Input(
                     "denoising_step_list",
+                    display_name="step list",
                     default="1000, 750, 500, 250",
-                    tooltip="Training steps, falling, from 1000 to 1: denoising_step_list of a LightX2V config.",
+                    tooltip="4-step models: 1000, 750, 500, 250. Falling numbers from 1000 to 1, one for each step.",
                 ),
                 io.Float.Input(
                     "shift",
+                    display_name="shift",
                     default=5.0,
                     min=0.01,
                     max=100.0,
                     step=0.01,
-                    tooltip="The config's sample_shift: 5 for most 4-step models, 12 for Wan 2.2 text to video that is "
-                    "not distilled, 16 for first and last frame.",
+                    tooltip="4-step models: 5. Wan 2.2 first and last frame: 16. Wan 2.2 text to video, not "
+                    "distilled: 12.",
                 ),
                 io.Int.Input(
                     "boundary_step_index",
+                    display_name="high-noise steps",
                     default=2,
                     min=1,
                     max=1000,
-                    tooltip="Wan 2.2: with which step, counted from 0, the low-noise expert takes over.",
+                    tooltip="Wan 2.2 only: steps of the high-noise expert, before the other takes over. Typical: 2 of "
+                    "4.",
                 ),
             ],
             outputs=[
-                io.Sigmas.Output(display_name="sigmas", tooltip="For a model of one part."),
+                io.Sigmas.Output(display_name="sigmas", tooltip="All steps, for a model that is one file."),
                 io.Sigmas.Output(display_name="high_sigmas", tooltip="For the sampler with the high-noise expert."),
                 io.Sigmas.Output(
                     display_name="low_sigmas",
-                    tooltip="For the sampler with the low-noise expert, which adds no noise of its own.",
+                    tooltip="For the sampler with the low-noise expert. Switch its add_noise off.",
                 ),
             ],
         )

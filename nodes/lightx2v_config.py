@@ -101,34 +101,55 @@ class LoadConfig(io.ComfyNode):
             node_id="X2VLoadConfig",
             display_name="Load LightX2V Config",
             category=LOADERS,
-            description="Loads what a LightX2V configuration (JSON) asks for from its model folder. The report says "
-            "which settings belong into which of ComfyUI's nodes.",
+            description="Loads the models that a LightX2V config file (JSON) asks for. The report says which of its "
+            "settings to put into which nodes.",
             search_aliases=["lightx2v", "json", "mm_config", "wan", "wan 2.2", "import config"],
             inputs=[
                 io.Combo.Input(
                     "config",
+                    display_name="config file",
                     options=[PASTED, *config_files()],
                     default=PASTED,
-                    tooltip="A .json of ComfyUI's input folder or of a model folder, or the text in the box.",
+                    tooltip="A .json file in ComfyUI's input folder or in a model folder, or the text in the box "
+                    "below.",
                 ),
                 io.Combo.Input(
                     "model_folder",
+                    display_name="model folder",
                     options=[NO_FOLDER, *model_folders()],
                     default=NO_FOLDER,
-                    tooltip="LightX2V's model folder, put below models/diffusion_models as it was downloaded. Without "
-                    "one the configuration has to name its files. These, and encoders, may lie in ComfyUI's folders.",
+                    tooltip="LightX2V's folder, as downloaded, in models/diffusion_models. Without it the config has "
+                    "to name its files.",
                 ),
-                io.Boolean.Input("text_encoder", default=True, tooltip="Load the text encoder, or leave CLIP empty."),
                 io.Boolean.Input(
-                    "vision_encoder", default=True, tooltip="Load the vision encoder if the model takes pictures by it."
+                    "text_encoder",
+                    display_name="load text encoder",
+                    default=True,
+                    tooltip="Off: the text encoder is not loaded, and the output clip stays empty.",
+                ),
+                io.Boolean.Input(
+                    "vision_encoder",
+                    display_name="load CLIP vision",
+                    default=True,
+                    tooltip="Off: CLIP vision is not loaded. Only Wan 2.1 with a start picture needs it.",
                 ),
                 io.String.Input(
-                    "text", default="", multiline=True, optional=True, tooltip="The JSON, if none is picked above."
+                    "text",
+                    display_name="config text",
+                    default="",
+                    multiline=True,
+                    optional=True,
+                    placeholder="optional: the JSON of a config",
+                    tooltip="The JSON of a config, if no file is picked above.",
                 ),
             ],
             outputs=[
-                io.Model.Output(display_name="high_noise", tooltip="The high-noise expert, or the only model."),
-                io.Model.Output(display_name="low_noise", tooltip="The low-noise expert, or the only model once more."),
+                io.Model.Output(
+                    display_name="high_noise", tooltip="The high-noise expert of Wan 2.2, or the only model."
+                ),
+                io.Model.Output(
+                    display_name="low_noise", tooltip="The low-noise expert of Wan 2.2, or the only model again."
+                ),
                 io.Clip.Output(display_name="clip"),
                 io.ClipVision.Output(display_name="clip_vision"),
                 SchemeType.Output(display_name="scheme"),

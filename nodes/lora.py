@@ -19,34 +19,42 @@ class LoadLoRA(io.ComfyNode):
             node_id="X2VLoadLoRA",
             display_name="Load LoRA (any format)",
             category=f"{CATEGORY}/loaders",
-            description="A LoRA on a diffusion model, quantized or not, with the key names of LightX2V, diffusers, "
-            "peft or ComfyUI. Put several in a row to stack them.",
+            description="Adds a LoRA to a diffusion model, quantized or not, whatever program made the LoRA. For "
+            "several, connect one node after another.",
             search_aliases=["x2v", "lightx2v", "lora", "lora loader", "distill lora", "bypass lora", "lycoris"],
             inputs=[
-                io.Model.Input("model", tooltip="From any loader, quantized or not. It stays as it is."),
-                io.Combo.Input("lora_name", options=folder_paths.get_filename_list(KIND), tooltip="From models/loras."),
+                io.Model.Input("model", tooltip="From any loader, quantized or not. It is not changed."),
+                io.Combo.Input(
+                    "lora_name",
+                    display_name="LoRA file",
+                    options=folder_paths.get_filename_list(KIND),
+                    tooltip="A file in models/loras, made for LightX2V, diffusers, peft, kohya or ComfyUI.",
+                ),
                 io.Float.Input(
                     "strength",
+                    display_name="strength",
                     default=1.0,
                     min=-100.0,
                     max=100.0,
                     step=0.01,
-                    tooltip="1 is what the LoRA was made for, 0 has no effect, negative turns it round.",
+                    tooltip="1 = as the LoRA was made, 0 = no effect, negative = the opposite effect.",
                 ),
                 io.Combo.Input(
                     "mode",
+                    display_name="mode",
                     options=list(MODES),
                     default=AUTO,
-                    tooltip="'merge' adds to the weights and quantizes them anew; 'bypass' leaves quantized weights as "
-                    "they are, at a little time per step; 'auto' bypasses weights of 4 bits and merges the others.",
+                    tooltip="auto is right for almost everybody. merge: faster. bypass: exact, each step a little "
+                    "slower.",
                 ),
                 io.Combo.Input(
                     "expert",
+                    display_name="Wan 2.2 expert",
                     options=list(EXPERT_CHOICES),
                     default=AUTO,
                     optional=True,
                     advanced=True,
-                    tooltip="Whose part of a LoRA for both experts of Wan 2.2 is used; 'auto': the model's own.",
+                    tooltip="Leave on auto. Only for a file with LoRAs for both experts of Wan 2.2: which one is used.",
                 ),
             ],
             outputs=[io.Model.Output(), io.String.Output(display_name="report")],

@@ -25,39 +25,59 @@ class OffloadControl(io.ComfyNode):
             node_id="X2VOffloadControl",
             display_name="Offload Control",
             category=CATEGORY,
-            description="Where weights wait: for the loaders of this pack, or for any MODEL that goes through it.",
+            description="For models that do not fit into VRAM or RAM: where their weights wait until they are needed. "
+            "For the loaders of this pack, or for any MODEL that goes through it.",
             search_aliases=["block swap", "low vram", "offload", "cpu_offload", "lazy_load", "vram budget", "lightx2v"],
             inputs=[
                 io.Model.Input(
-                    "model", optional=True, tooltip="Of any loader. What comes out is offloaded as said here."
+                    "model", optional=True, tooltip="Optional: a MODEL of any loader. It comes out with these settings."
                 ),
                 io.Combo.Input(
                     "mode",
+                    display_name="offload mode",
                     options=list(MODES),
                     default=AUTO,
-                    tooltip="\n".join(f"{name}: {words}" for name, words in MODES.items()),
+                    tooltip="Try auto first. block: little VRAM. phase: even less. disk: little RAM. model: leaves "
+                    "VRAM after sampling.",
                 ),
                 io.Float.Input(
                     "vram_budget_gb",
+                    display_name="VRAM budget (GB)",
                     default=NO_BUDGET,
                     min=0.0,
                     max=1000.0,
                     step=0.1,
-                    tooltip="Most GB of VRAM for the weights of the diffusion model. 0: as much as there is.",
+                    tooltip="GB of VRAM for the weights of the diffusion model. 0 = no limit. Example: 4 on a card "
+                    "with 8 GB.",
                 ),
                 io.Int.Input(
-                    "prefetch", default=1, min=0, max=8, tooltip="Blocks or phases that are fetched before their turn."
+                    "prefetch",
+                    display_name="prefetch",
+                    default=1,
+                    min=0,
+                    max=8,
+                    tooltip="Leave on 1: blocks that are fetched before their turn. 0 = none: least VRAM, slower.",
                 ),
                 io.Boolean.Input(
                     "pinned_memory",
+                    display_name="pinned RAM",
                     default=True,
-                    tooltip="Page-lock the RAM that waits for the GPU: faster, but other programs cannot have it.",
+                    tooltip="On: faster, but other programs cannot use this RAM. Off: frees RAM, slower.",
                 ),
                 io.Combo.Input(
-                    "t5", options=list(ENCODER_MODES), default=AUTO, tooltip="Mode of the text encoder (loaders only)."
+                    "t5",
+                    display_name="text encoder mode",
+                    options=list(ENCODER_MODES),
+                    default=AUTO,
+                    tooltip="Leave on auto. model: leaves VRAM before sampling. disk: little RAM. Only with the "
+                    "offload output.",
                 ),
                 io.Combo.Input(
-                    "clip", options=list(ENCODER_MODES), default=AUTO, tooltip="Mode of CLIP vision (loaders only)."
+                    "clip",
+                    display_name="CLIP vision mode",
+                    options=list(ENCODER_MODES),
+                    default=AUTO,
+                    tooltip="The same for CLIP vision. Leave on auto. Only with the offload output.",
                 ),
             ],
             outputs=[OffloadType.Output(display_name="offload"), io.Model.Output(display_name="model")],

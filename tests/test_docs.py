@@ -13,7 +13,10 @@ PAGES = {"en": "{}.md", "zh": "{}/zh.md"}
 # in italics too: what a widget or a text shows, an input, a template
 NOT_NODES = {"stop", "use next best", "identical", "layers"}
 NOT_NODES |= {path.stem for path in (ROOT / "workflows").glob("*.json")}
-OF_CORES_EXTRAS = {"ModelSamplingSD3", "LoraLoaderBypass", "LoraLoaderBypassModelOnly", "Preview as Text"}
+OF_CORES_EXTRAS = {
+    *("ModelSamplingSD3", "LoraLoaderBypass", "LoraLoaderBypassModelOnly", "Preview as Text"),
+    *("SamplerCustom", "SamplerCustomAdvanced"),
+}
 every_language = pytest.mark.parametrize("language", PAGES)
 
 

@@ -6,14 +6,9 @@ from ...common.printable import PrintableError
 
 AUTO, MODEL, BLOCK, PHASE, DISK = "auto", "model", "block", "phase", "disk"
 
-# mode -> what it does, in words for the node
-MODES = {
-    AUTO: "ComfyUI decides (dynamic VRAM where the GPU has it)",
-    MODEL: "the whole model on the GPU while it samples, off it afterwards",
-    BLOCK: "the next block is fetched while one computes",
-    PHASE: "like block, in smaller steps: self-attention, cross-attention, feed-forward",
-    DISK: "weights stay in the file and are read from there",
-}
+# auto: ComfyUI decides; model: the whole model on the GPU while it samples; block, phase: the next block, or phase of a
+# block, is fetched while one computes; disk: weights stay in the file
+MODES = (AUTO, MODEL, BLOCK, PHASE, DISK)
 # modes of text and vision encoders: they run once, so there is nothing to fetch ahead
 ENCODER_MODES = (AUTO, MODEL, DISK)
 
@@ -24,7 +19,7 @@ class OffloadError(PrintableError, ValueError):
 
 @dataclass(frozen=True)
 class OffloadSettings:
-    """`mode`: a key of MODES. `budget_gb`: limit in GB (1e9 bytes) of VRAM for weights, None for no limit. `prefetch`:
+    """`mode`: one of MODES. `budget_gb`: limit in GB (1e9 bytes) of VRAM for weights, None for no limit. `prefetch`:
     number of blocks that are fetched ahead. `pinned`: whether offloaded weights lie in page-locked RAM. `t5`, `clip`:
     modes of the encoders, from ENCODER_MODES. Raises OffloadError for other values."""
 
