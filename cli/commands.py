@@ -7,62 +7,77 @@ from dataclasses import dataclass
 class Command:
     """`module`, below the pack, is imported when the command is the one. It has run(options) -> the report, one object
     for --json, and lines(report) -> the report for a person; where there is something to say, arguments(parser), which
-    adds to the subcommand's parser, and ok(report), which decides the exit status."""
+    adds to the subcommand's parser, and ok(report), which decides the exit status. `help`: what it is for, in a
+    sentence. `examples`: what one types behind x2v-quant."""
 
     name: str
     help: str
     module: str
+    examples: tuple[str, ...]
 
 
 COMMANDS = (
     Command(
         "inspect",
-        "say what a model file or folder is, and what is wrong with it, without loading its weights",
+        "Say what a model file is, whether it is complete and which node loads it.",
         "reports.checkpoint",
+        ("inspect wan2.1_t2v_int8.safetensors",),
     ),
     Command(
         "convert",
-        "quantize a model's file, or change the format or dialect of a quantized one",
+        "Make a smaller, quantized file of a model, or write a quantized one for another program.",
         "converting.command",
+        (
+            "convert wan_bf16.safetensors wan_int8.safetensors --format int8",
+            "convert wan_bf16.safetensors wan_small.safetensors --target-size 9.5",
+        ),
     ),
     Command(
         "compare",
-        "sample two forms of a model with the same noise: what each step and each layer of the second one loses",
+        "Sample two files of one model with the same noise and say how much the second one differs.",
         "comparing.command",
+        ("compare wan_bf16.safetensors wan_int8.safetensors --vae wan_2.1_vae.safetensors",),
     ),
     Command(
         "doctor",
-        "say which kernels this machine can run, and why not the rest",
+        "Say which formats are fast on this computer, and what to install for the others.",
         "reports.machine",
+        ("doctor",),
     ),
     Command(
         "schemes",
-        "every scheme, its format, what its own kernel needs and whether it runs here",
+        "List every scheme: its format, what it needs, and whether it runs on this computer.",
         "reports.schemes",
+        ("schemes",),
     ),
     Command(
         "run",
-        "run a saved workflow without a browser, on a server of its own or on one that runs already",
+        "Run a saved workflow without a browser, on a ComfyUI of its own or on one that runs already.",
         "headless.run",
+        ("run workflow.json --set KSampler.seed=7", "run workflow.json --server http://127.0.0.1:8188"),
     ),
     Command(
         "swap",
-        "put this pack's loaders into a workflow in place of ComfyUI's, where they can stand in",
+        "Replace ComfyUI's loaders in a workflow by this pack's, in a copy of the file.",
         "headless.swap",
+        ("swap workflow.json --file wan_fp16.safetensors=wan_int8.safetensors",),
     ),
     Command(
         "bench",
-        "measure speed and memory against what ComfyUI and torch do by themselves",
+        "Measure speed and memory on this computer.",
         "cli.bench",
+        ("bench --kernels wan2.1_t2v_int8.safetensors --save", "bench --part linear --quick"),
     ),
     Command(
         "fidelity",
-        "measure what each format and kernel costs in quality, on the demo's model, against ComfyUI's bf16",
+        "Measure how much quality each format costs, on the small model of the demo.",
         "benchmarks.fidelity.command",
+        ("fidelity --cases 4 --results results",),
     ),
     Command(
         "demo-models",
-        "write the demo's small models into the models folder of a ComfyUI",
+        "Write the small models of the demo into the models folder of a ComfyUI.",
         "demo.install",
+        ("demo-models ComfyUI/models",),
     ),
 )

@@ -1,6 +1,5 @@
 """x2v-quant: the command line."""
 
-import argparse
 import atexit
 import gc
 import json
@@ -11,25 +10,32 @@ from ..common.importing import quick_imports
 from ..common.printable import PrintableError, printable
 from .checkout import CheckoutError, module_of
 from .commands import COMMANDS
-
-NAME = "x2v-quant"
+from .parser import NAME, WHAT, Parser, examples, exits, filled, first_words
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Exit status: 0 if all is well, 1 if the report says otherwise, 2 for a wrong command line, 130 after Ctrl-C, 141
-    if nobody reads on."""
+    """Exit status: one of EXITS in parser.py. arguments: default: the program's."""
     if arguments is None:
         arguments = sys.argv[1:]
+        ending.open_closed_streams()
         # at its end the interpreter would look for garbage among all that was imported, for half a second
         atexit.register(gc.freeze)
     chosen = next((word for word in arguments if not word.startswith("-")), None)
     module = None
     with ending.quiet(NAME):
-        parser = argparse.ArgumentParser(NAME, description="LightX2V's quantized checkpoints in ComfyUI.")
+        if not arguments:
+            ending.write(NAME, first_words())
+            return 0
+        parser = Parser(NAME, description=WHAT, epilog=exits())
         subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
         for command in COMMANDS:
-            subparser = subparsers.add_parser(command.name, help=command.help, description=command.help)
-            subparser.add_argument("--json", action="store_true", help="one JSON object on standard output")
+            subparser = subparsers.add_parser(
+                command.name,
+                help=command.help,
+                description=filled(command.help),
+                epilog=examples(command.examples),
+            )
+            subparser.add_argument("--json", action="store_true", help="print one JSON object, for programs")
             if command.name == chosen:
                 with ending.at_once(NAME), quick_imports():
                     # here, for torch takes seconds in which Ctrl-C has to be answered

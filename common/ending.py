@@ -22,10 +22,21 @@ GONE = (errno.EPIPE, errno.EINVAL)
 ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name))
 
 
+def open_closed_streams() -> None:
+    """Lead standard streams that whoever started the program has closed to nothing: what is printed is dropped, and no
+    file that is opened later gets their numbers and with them what a library prints."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest free number
+    for stream in ("stdout", "stderr"):
+        if getattr(sys, stream) is None:
+            setattr(sys, stream, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115  (to the program's end)
+
+
 def write(name: str, lines: Iterable[str]) -> None:
     """Print each of `lines` to standard output as one line; control characters in it are escaped."""
-    if sys.stdout is None:  # closed by who started the program
-        return
     # a console may lack the characters of a file's name
     if isinstance(sys.stdout, io.TextIOWrapper):  # a caller may have put something else there
         sys.stdout.reconfigure(errors="backslashreplace")

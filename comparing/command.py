@@ -2,11 +2,12 @@
 
 import argparse
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from tqdm import tqdm
 
+from ..common.typed_numbers import between
 from ..core.on_path import use_comfyui
 from ..writing import made_folder, whole_file
 from .errors import CompareError
@@ -21,46 +22,68 @@ SIDES = 32, 16384
 MOST_STEPS, MOST_CFG, SHIFTS = 10000, 100.0, (0.01, 100.0)  # as the nodes take them
 
 
-def _between(kind: Callable[[str], float], least: float, most: float) -> Callable[[str], float]:
-    def read(text: str) -> float:
-        value = kind(text)
-        if not least <= value <= most:
-            raise argparse.ArgumentTypeError(f"{text} is not between {least} and {most}")
-        return value
-
-    read.__name__ = kind.__name__  # argparse says it of what is no number
-    return read
-
-
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("reference", type=Path, help="the diffusion model as it should be: a file or a folder of parts")
-    parser.add_argument("candidate", type=Path, help="the same model in another form")
+    parser.add_argument("candidate", type=Path, help="the same model in another form, for instance quantized")
     parser.add_argument(
-        "--seed",
-        type=_between(int, 0, MOST_SEED),
-        default=0,
-        help="of the noise, and of the prompt without --t5; default: 0",
-    )
-    parser.add_argument("--steps", type=_between(int, 1, MOST_STEPS), default=8, help="default: 8")
-    parser.add_argument(
-        "--cfg", type=_between(float, 0.0, MOST_CFG), default=1.0, help="default: 1, without a negative prompt"
-    )
-    parser.add_argument("--sampler", default="euler", metavar="NAME", help="default: euler")
-    parser.add_argument("--scheduler", default="simple", metavar="NAME", help="default: simple")
-    parser.add_argument(
-        "--shift", type=_between(float, *SHIFTS), help="as ModelSamplingSD3 sets it; default: the model's own"
+        "--vae", type=Path, metavar="FILE", help="decode both results and compare the pictures; default: latents only"
     )
     parser.add_argument(
-        "--size", type=_between(int, *SIDES), nargs=2, default=SIZE, metavar=("WIDTH", "HEIGHT"), help="in pixels"
+        "--pictures",
+        type=Path,
+        metavar="FOLDER",
+        help="write heat_map.png (each layer) and error_plot.png (each step) there; default: no pictures",
     )
-    parser.add_argument(
-        "--frames", type=_between(int, 1, SIDES[1]), default=FRAMES, help=f"of a video; default: {FRAMES}"
+    sampling = parser.add_argument_group("what is sampled", "Small sizes are enough: both models get the same noise.")
+    sampling.add_argument(
+        "--size",
+        type=between(int, *SIDES),
+        nargs=2,
+        default=SIZE,
+        metavar=("WIDTH", "HEIGHT"),
+        help=f"in pixels; default: {SIZE[0]} {SIZE[1]}",
     )
-    parser.add_argument("--t5", type=Path, metavar="FILE", help="text encoder (umt5) for the prompts; else random ones")
-    parser.add_argument("--prompt", default="", metavar="TEXT", help="with --t5")
-    parser.add_argument("--negative", default="", metavar="TEXT", help="with --t5")
-    parser.add_argument("--vae", type=Path, metavar="FILE", help="decode both results, for PSNR and SSIM")
-    parser.add_argument("--pictures", type=Path, metavar="FOLDER", help="write heat_map.png and error_plot.png there")
+    sampling.add_argument(
+        "--frames",
+        type=between(int, 1, SIDES[1]),
+        default=FRAMES,
+        metavar="N",
+        help=f"of a video; default: {FRAMES}, typical: 9 to 81",
+    )
+    sampling.add_argument(
+        "--steps",
+        type=between(int, 1, MOST_STEPS),
+        default=8,
+        metavar="N",
+        help="default: 8; 4 for models that are distilled to 4 steps",
+    )
+    sampling.add_argument(
+        "--seed", type=between(int, 0, MOST_SEED), default=0, metavar="N", help="of the noise; default: 0"
+    )
+    sampling.add_argument(
+        "--t5",
+        type=Path,
+        metavar="FILE",
+        help="umt5 text encoder, for prompts; default: random numbers in place of a prompt",
+    )
+    sampling.add_argument("--prompt", default="", metavar="TEXT", help="needs --t5; default: empty")
+    sampling.add_argument("--negative", default="", metavar="TEXT", help="negative prompt, needs --t5; default: empty")
+    experts = parser.add_argument_group("for experts")
+    experts.add_argument(
+        "--cfg",
+        type=between(float, 0.0, MOST_CFG),
+        default=1.0,
+        metavar="X",
+        help="default: 1, which uses no negative prompt; typical: 1 to 6",
+    )
+    experts.add_argument("--sampler", default="euler", metavar="NAME", help="as in KSampler; default: euler")
+    experts.add_argument("--scheduler", default="simple", metavar="NAME", help="as in KSampler; default: simple")
+    experts.add_argument(
+        "--shift",
+        type=between(float, *SHIFTS),
+        metavar="X",
+        help="as in ModelSamplingSD3, typical: 5 to 8; default: the model's own",
+    )
 
 
 def run(options: argparse.Namespace) -> dict:
@@ -82,8 +105,9 @@ def run(options: argparse.Namespace) -> dict:
 
 
 def lines(found: dict) -> list[str]:
-    """The report as text."""
-    return [f"{found['candidate']} against {found['reference']}", "", *found["markdown"].splitlines()]
+    """The report as text, the verdict first."""
+    first, *rest = found["markdown"].splitlines()
+    return [first, f"({found['candidate']} compared with {found['reference']})", *rest]
 
 
 def ok(found: dict) -> bool:

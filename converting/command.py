@@ -9,9 +9,11 @@ from pathlib import Path
 from tqdm import tqdm
 
 from ..calibration import Calibration
-from ..checkpoints.encodings import DIALECTS, LIGHTX2V
+from ..checkpoints.checkpoint import LOADERS
+from ..checkpoints.encodings import COMFYUI, DIALECTS, LIGHTX2V, X2V
 from ..common import limits
 from ..common.sizes import amount
+from ..common.typed_numbers import between
 from ..core.on_path import use_comfyui
 from ..layer_rules import Override, parse_overrides
 from ..writing import beside
@@ -22,58 +24,114 @@ from .options import KEPT, Options
 from .writer import JOURNAL, PARTIAL
 
 GB = 1e9
+GIGABYTES = 1e-6, 1e6
+DECIBELS = -100.0, 1000.0
+# dialect -> what reads it
+READERS = {
+    X2V: ("this pack",),
+    COMFYUI: ("ComfyUI's own loaders", "this pack"),
+    LIGHTX2V: ("LightX2V", "this pack"),
+}
 # kept layers of one reason that are named; the rest are counted
 NAMED = 3
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", type=Path, help="a .safetensors or .pth file, or the folder of a model in parts")
-    parser.add_argument("target", type=Path, help="a .safetensors file, or with --package a new folder")
+    parser.add_argument("target", type=Path, help="a new .safetensors file; with --package the name of a new folder")
     parser.add_argument(
-        "--format", help="of the layers: int8-channel, fp8-channel, ... or a scheme; default: a quantized source's own"
+        "--format",
+        metavar="NAME",
+        help="int8, fp8, nvfp4, mxfp8, int4-g128 or another one of x2v-quant schemes. Default: a quantized source "
+        "keeps its own; any other becomes fp8 if this computer computes in fp8 (RTX 40 and 50), else int8",
     )
-    parser.add_argument("--dialect", choices=DIALECTS, default=LIGHTX2V, help=f"default: {LIGHTX2V}")
-    parser.add_argument("--package", choices=packages.PACKAGES, default=packages.FILE, help="default: one file")
-    parser.add_argument("--shard-size", type=float, metavar="GB", default=packages.SHARD_BYTES / GB)
     parser.add_argument(
-        "--layer",
-        action="append",
-        default=[],
-        metavar="'PATTERN = FORMAT'",
-        help="another format for some layers, or 'PATTERN = keep'; may be given several times, the last one counts",
+        "--dialect",
+        choices=DIALECTS,
+        default=X2V,
+        help=f"who reads the file. {_readers()}. Default: {X2V}, which has every format",
     )
-    parser.add_argument("--layers", type=Path, metavar="FILE", help="such lines in a file, '#' begins a comment")
     parser.add_argument(
         "--lora",
         action="append",
         default=[],
         metavar="FILE[:STRENGTH]",
-        help="merged into the weights first; may be given several times",
+        help="merge a LoRA into the weights first, for instance speed.safetensors:0.8; strength by default: 1. May be "
+        "given several times",
     )
-    parser.add_argument(
-        "--calibration", type=Path, metavar="FILE", help="of Finish Calibration: smooth layers that are better off so"
-    )
-    parser.add_argument(
-        "--alpha", type=_share, help="of SmoothQuant, 0 to 1, for all layers; default: searched for each"
-    )
-    targets = parser.add_mutually_exclusive_group()
+    parser.add_argument("--resume", action="store_true", help="continue a run that was stopped; default: begin again")
+    parser.add_argument("--overwrite", action="store_true", help="replace the target if it exists; default: refuse")
+    _target_arguments(parser.add_argument_group("formats by quality or by size", "In place of --format."))
+    _expert_arguments(parser.add_argument_group("for experts"))
+
+
+def _target_arguments(group: argparse._ArgumentGroup) -> None:
+    targets = group.add_mutually_exclusive_group()
     targets.add_argument(
-        "--target-snr", type=float, metavar="DB", help="the cheapest format for each layer whose output is this exact"
+        "--target-snr",
+        type=between(float, *DECIBELS),
+        metavar="DB",
+        help="aim at this quality, e.g. 30: each layer gets the smallest format that reaches it. Higher dB is better, "
+        "6 dB more is half the error",
     )
     targets.add_argument(
-        "--target-size", type=float, metavar="GB", help="the most exact formats with which the model has this size"
+        "--target-size",
+        type=between(float, *GIGABYTES),
+        metavar="GB",
+        help="aim at this size of the whole model, e.g. 9.5: the most exact formats that fit",
     )
-    parser.add_argument(
+    group.add_argument(
         "--candidates",
         type=lambda text: tuple(filter(None, map(str.strip, text.split(",")))),
         default=(),
-        metavar="FORMAT,FORMAT",
-        help="what a target chooses from; default: all that the dialect has, some 15 seconds for each GB of the source "
-        "on one core, 25 with a calibration",
+        metavar="NAME,NAME",
+        help="the formats to choose from, e.g. int8,int4-g128. Default: all of the dialect, which takes about 15 "
+        "seconds for each GB of the source on one core, 25 with a calibration",
     )
-    parser.add_argument("--keep-as", choices=KEPT, help="type of what is not quantized; default: the source's")
-    parser.add_argument("--resume", action="store_true", help="go on where an interrupted run stopped")
-    parser.add_argument("--overwrite", action="store_true", help="replace a file of that name")
+
+
+def _expert_arguments(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--layer",
+        action="append",
+        default=[],
+        metavar="'PATTERN = NAME'",
+        help="another format for some layers, e.g. 'blocks.0.* = fp8' or 'ffn.2 = keep'. May be given several times; "
+        "the last one that fits counts",
+    )
+    group.add_argument("--layers", type=Path, metavar="FILE", help="a text file of such lines; # begins a comment")
+    group.add_argument(
+        "--calibration",
+        type=Path,
+        metavar="FILE",
+        help="saved by Finish Calibration: smooth the layers that get more exact by it; default: smooth none",
+    )
+    group.add_argument(
+        "--alpha",
+        type=between(float, 0, 1),
+        metavar="X",
+        help="strength of the smoothing in all layers, typical: 0.5; default: the best one for each layer",
+    )
+    group.add_argument(
+        "--package",
+        choices=packages.PACKAGES,
+        default=packages.FILE,
+        help="one file, a folder of shards, or a folder with a file for each block; default: file",
+    )
+    group.add_argument(
+        "--shard-size",
+        type=between(float, *GIGABYTES),
+        metavar="GB",
+        default=packages.SHARD_BYTES / GB,
+        help=f"the most that a shard has; default: {packages.SHARD_BYTES / GB:g}",
+    )
+    group.add_argument(
+        "--keep-as", choices=KEPT, help="type of the tensors that are not quantized; default: as in the source"
+    )
+
+
+def _readers() -> str:
+    return "; ".join(f"{dialect}: {' and '.join(readers)}" for dialect, readers in READERS.items())
 
 
 def run(options: argparse.Namespace) -> dict:
@@ -144,27 +202,31 @@ def _calibration(path: Path | None) -> Calibration | None:
     return Calibration.load(path)
 
 
-def _share(text: str) -> float:
-    value = float(text)
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
-    return value
-
-
 def lines(report: dict) -> list[str]:
-    """The report for a person."""
+    """The report for a person: what was saved and what to do with it, then its layers."""
     formats = ", ".join(f"{count} layer{'s' * (count > 1)} {name}" for name, count in report["formats"].items())
-    rate = amount(report["bytes"] / max(report["seconds"], 1e-9))
-    head = f"{report['target']}: {amount(report['bytes'])} in {report['seconds']:.1f} s ({rate}/s)"
-    found = [head, f"{report['model']}, rules for {report['family']}, dialect {report['dialect']}: {formats}"]
+    found = [_saved(report), f"{report['model']}: {formats}; {report['seconds']:.1f} s."]
     reasons: dict[str, list[str]] = {}
     for layer, reason in report["kept"].items():
         reasons.setdefault(reason, []).append(layer)
     for reason, layers in reasons.items():
         more = f" and {len(layers) - NAMED} more" if len(layers) > NAMED else ""
-        found.append(f"- kept: {', '.join(layers[:NAMED])}{more}: {reason}")
+        found.append(f"- not quantized: {', '.join(layers[:NAMED])}{more}: {reason}")
     found += search.lines(report["chosen"]) if report["chosen"] else []
     return found + [f"note: {note}" for note in report["notes"]]
+
+
+def _saved(report: dict) -> str:
+    """The name, the size, and the next step."""
+    target = Path(report["target"])
+    saved = f"Saved {target.name}, {amount(report['bytes'])}."
+    if report["kind"] not in LOADERS:
+        return saved
+    ours, cores, _, folder = LOADERS[report["kind"]]
+    loaders = f"{cores} or {ours}" if report["dialect"] == COMFYUI else ours
+    if folder in target.absolute().parent.parts:
+        return f"{saved} In ComfyUI, press R and pick it in {loaders}."
+    return f"{saved} Put it into models/{folder} and pick it in {loaders}."
 
 
 def _overrides(options: argparse.Namespace) -> list[Override]:

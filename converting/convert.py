@@ -30,8 +30,8 @@ Progress = Callable[[int, int], None]
 def convert(source: Path, target: Path, options: Options, progress: Progress = lambda done, total: None) -> dict:
     """Write the model at `source` to `target`; the source is only read. progress(bytes done, bytes in all).
 
-    Returns {"source", "target", "model", "family", "dialect", "formats": {format: layers}, "layers": {layer: format},
-    "kept": {layer: reason}, "chosen": what search.described says, "notes", "bytes", "seconds"}. A search or a
+    Returns {"source", "target", "kind", "model", "family", "dialect", "formats": {format: layers}, "layers": {layer:
+    format}, "kept": {layer: reason}, "chosen": what search.described says, "notes", "bytes", "seconds"}. A search or a
     calibration first tells progress the bytes that are measured, up to the last, then those that are written. Raises
     CheckpointError for a source that cannot be read, RuleError for overrides, WriteError for a target that has no name
     or another writer, ConvertError for everything else that stands in the way.
@@ -70,6 +70,7 @@ def convert(source: Path, target: Path, options: Options, progress: Progress = l
     return {
         "source": str(source),
         "target": str(target),
+        "kind": checkpoint.kind,
         "model": checkpoint.model,
         "family": job.selection.family,
         "dialect": options.dialect,

@@ -14,6 +14,8 @@ from ..checkpoints.layers import CODES_ONLY
 from ..checkpoints.markers import HEADER_KEY
 from ..families.family import DIT
 from ..formats import FORMATS, SMOOTHED, family, original, repackings
+from ..kernels.machine import default_device, describe
+from ..kernels.native import native_format
 from ..layer_rules import select
 from ..layer_rules.overrides import KEEP
 from . import search, smooth
@@ -57,7 +59,7 @@ class Job:
         weights = [output for output in self._outputs.values() if self._is_layer(output)]
         self._layers = {output.name.removesuffix(WEIGHT): output for output in weights}
         self._shapes = {name: output.shape for name, output in self._layers.items()}
-        wanted = ANY_SHAPE if options.searches else options.format or self._source_format()
+        wanted = ANY_SHAPE if options.searches else options.format or self._usual_format()
         rules = (*needed(options.dialect, self._shapes, self._outputs, wanted), *options.overrides)
         self.selection = select(self._shapes, self._outputs, wanted, rules)
         self.formats = self._formats()
@@ -109,13 +111,11 @@ class Job:
         key = output.sources[0].key
         return self._weights.format(output) is not None or self._source.info(key).dtype in FLOATS
 
-    def _source_format(self) -> str:
-        """What most layers are already."""
+    def _usual_format(self) -> str:
+        """What most layers are already; of an unquantized source what this machine computes in and the dialect has."""
         stored = Counter(filter(None, map(self._weights.format, self._layers.values())))
         if not stored:
-            raise ConvertError(
-                f"{self._checkpoint.path.name} is not quantized: say which format it is to have, like --format int8."
-            )
+            return native_format(describe(default_device()), writable(self._options.dialect))
         return family(stored.most_common(1)[0][0])
 
     def _formats(self) -> dict[str, str]:

@@ -15,7 +15,8 @@ KEPT = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
 @dataclass(frozen=True)
 class Options:
-    """`format`: of every layer that the rules take, None leaves a quantized source's as it is. `overrides`: see
+    """`format`: of every layer that the rules take; None leaves a quantized source's as it is, and is what this machine
+    computes in for any other. `overrides`: see
     layer_rules. `loras`: (file, strength), merged before anything is quantized. `calibration`: layers are smoothed
     where that lowers the error of their output, with SmoothQuant's `alpha`, None searches it. `package`: one of
     packages.PACKAGES, shards of at most `shard_bytes`. `kept`: a key of KEPT, the type of unquantized tensors, None for

@@ -144,7 +144,7 @@ class Client:
         if isinstance(answer, dict) and (not response.ok or answer.get("node_errors")):
             if response.ok and queued:
                 self._request("POST", "/queue", json={"delete": [queued]})
-            raise ServerError(refusal(answer))
+            raise ServerError(refusal(answer, prompt, workflow))
         if not isinstance(queued, str) or not ID.fullmatch(queued):
             raise ServerError(f"{self.url} is no ComfyUI: it took a prompt without giving it an id")
         return queued

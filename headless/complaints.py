@@ -4,21 +4,26 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..common.printable import SHOWN_AS, printable
+from .missing import OWN_CHECK, downloads_in, explained
 
 MOST = 2000  # characters of one text
 LINES = 100  # of one report
-OWN_CHECK = "custom_validation_failed"  # its details: INPUT - SENTENCE
 
 
-def refusal(answer: Mapping[str, Any]) -> str:
-    """The message for a refused prompt: one line per complaint, with node id and type."""
+def refusal(answer: Mapping[str, Any], prompt: Mapping[str, Any], workflow: Any = None) -> str:
+    """The message for a refused prompt: one line per complaint, with node id and type. workflow: the saved graph, which
+    lists where its models are found."""
     error = answer.get("error") or {}
     summary = error if isinstance(error, str) else f"{_text(error, 'message')} {_text(error, 'details')}".strip()
-    lines = [f"the server refused the prompt: {summary}" if summary else "the server refused part of the prompt"]
-    for node, report in _mapping(answer.get("node_errors")).items():
+    reports, downloads = _mapping(answer.get("node_errors")), downloads_in(workflow)
+    lines = [f"the server refused the workflow{'' if reports or not summary else f': {summary}'}"]
+    for node, report in reports.items():
         complaints = _mapping(report).get("errors")
+        kind, inputs = _text(report, "class_type"), _mapping(_mapping(prompt.get(node)).get("inputs"))
         for complaint in complaints if isinstance(complaints, list) else ():
-            lines.append(f"node {node} ({_text(report, 'class_type')}): {_complaint(complaint)}")
+            name = _text(_mapping(complaint).get("extra_info"), "input_name")
+            said = explained(kind, _mapping(complaint), inputs.get(name), downloads) or _complaint(complaint)
+            lines.append(f"node {node} ({kind}): {said}")
     # what a node's own check says is there once for each of its inputs
     return "\n".join(_short(printable(line)) for line in list(dict.fromkeys(lines))[:LINES])
 
@@ -30,9 +35,10 @@ def failure(kind: str, data: Mapping[str, Any]) -> str:
         return f"interrupted in {where}"
     # a node may say more than one line; none of them looks like one of ours
     said = _text(data, "exception_message").strip().split("\n")
-    # the name of the class alone, of ours none
-    kind = _line(data, "exception_type").rpartition(".")[2]
-    failed = where if kind == SHOWN_AS else f"{where} failed with {kind}"
+    # the name of the class alone, and only where it is all that there is
+    if said == [""]:
+        said = [_line(data, "exception_type").rpartition(".")[2]]
+    failed = where if _text(data, "exception_type") == SHOWN_AS else f"{where} failed"
     return f"{failed}: " + "\n  ".join(map(_short, said[:LINES]))
 
 

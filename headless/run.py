@@ -18,6 +18,7 @@ from tqdm import tqdm
 from ..common import limits
 from ..common.ending import signals_as_exits
 from ..common.printable import printable
+from ..common.sizes import amount
 from ..core.features import takes_models_directory
 from ..core.on_path import find_comfyui
 from ..writing import made_folder, unfit, whole_file
@@ -39,7 +40,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "workflow",
         type=Path,
-        help="a .json, as the frontend saves it or exported for the API, or a picture or video that carries it",
+        help="a workflow that ComfyUI saved or exported (API), as .json; or a picture or video that was made by one",
     )
     parser.add_argument(
         "--set",
@@ -47,30 +48,38 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         dest="settings",
         metavar="NODE.INPUT=VALUE",
-        help="NODE is an id, a title or a class: 3.seed=7, KSampler.seed=7. A picture on this machine is uploaded. "
-        "May be given several times",
+        help="change a value of the workflow, e.g. KSampler.seed=7 or 3.steps=4. NODE is a node's number, title or "
+        "class. A picture of this computer is uploaded: LoadImage.image=cat.png. May be given several times",
+    )
+    parser.add_argument(
+        "--output", type=Path, default=Path("output"), metavar="FOLDER", help="for what is saved; default: output"
+    )
+    parser.add_argument(
+        "--server",
+        metavar="URL",
+        help="use the ComfyUI that runs there, e.g. http://127.0.0.1:8188; default: start one and stop it at the end",
     )
     parser.add_argument(
         "--prompt-seed",
         type=int,
         default=random.randrange(SEEDS),
         metavar="N",
-        help="of the choices in texts like {red|blue}; default: a new one each time",
+        help="makes the choice in prompts like {red|blue} repeatable; default: another choice each time",
     )
-    parser.add_argument("--output", type=Path, default=Path("output"), metavar="FOLDER", help="default: output")
-    parser.add_argument("--server", metavar="URL", help="use this ComfyUI; default: start one and stop it again")
-    started = parser.add_argument_group("the server that is started", "COMFYUI_PATH names a ComfyUI elsewhere")
+    started = parser.add_argument_group(
+        "the ComfyUI that is started", "Without --server. The variable COMFYUI_PATH names its folder."
+    )
     started.add_argument("--models", type=Path, metavar="FOLDER", help="default: models of this ComfyUI")
-    started.add_argument("--input", type=Path, metavar="FOLDER", help="of pictures; default: input of this ComfyUI")
+    started.add_argument("--input", type=Path, metavar="FOLDER", help="for pictures; default: input of this ComfyUI")
     started.add_argument(
         "--pack",
         type=Path,
         action="append",
         default=[],
         metavar="FOLDER",
-        help="another node pack that the workflow needs; may be given several times",
+        help="another node pack that the workflow needs; default: this pack only. May be given several times",
     )
-    started.add_argument("--cpu", action="store_true", help="do without the GPU")
+    started.add_argument("--cpu", action="store_true", help="do not use the GPU, slow; default: use it if there is one")
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
@@ -119,11 +128,18 @@ def say(text: str) -> None:
 
 
 def lines(report: dict[str, Any]) -> list[str]:
-    """The report as text."""
-    shown = [
-        line for node, found in report["texts"].items() for text in found for line in (f"{node}:", *text.split("\n"))
+    """The report as text: that it worked, the files with their sizes, then what nodes showed."""
+    files = report["files"]
+    count = f"{len(files)} file{'s' * (len(files) != 1)}"
+    found = [f"{report['workflow']} finished in {report['seconds']:.1f} s, {count} saved."]
+    found += [f"{file}{_size(Path(file))}" for file in files]
+    return found + [
+        line for node, shown in report["texts"].items() for text in shown for line in (f"{node}:", *text.split("\n"))
     ]
-    return [*shown, *report["files"], f"{report['workflow']} finished in {report['seconds']:.1f} s"]
+
+
+def _size(file: Path) -> str:
+    return f", {amount(file.stat().st_size)}" if file.is_file() else ""
 
 
 @contextmanager

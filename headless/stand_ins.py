@@ -44,20 +44,20 @@ def is_called_like(name: Any, kind: str) -> bool:
 
 def no_dit(values: Values) -> str:
     name = values.get("unet_name")
-    return "" if is_called_like(name, DIT) else f"{name} is not called like a model that Load Quantized DiT knows"
+    return "" if is_called_like(name, DIT) else f"the name {name} is none of a model that Load Quantized DiT reads"
 
 
 def no_t5(values: Values) -> str:
     if values.get("type") != "wan":
-        return f"type {values.get('type')}: Load Quantized T5 reads umt5, Wan's text encoder, only"
+        return f"its type is {values.get('type')}, and Load Quantized T5 reads only wan (umt5)"
     if values.get("device", "default") != "default":
-        return f"device {values['device']}: Load Quantized T5 runs where ComfyUI puts it"
+        return f"its device is {values['device']}, and Load Quantized T5 lets ComfyUI choose"
     return ""
 
 
 def no_clip_vision(values: Values) -> str:
     name = values.get("clip_name")
-    return "" if is_called_like(name, CLIP_VISION) else f"{name} is not called like Wan's CLIP vision encoder"
+    return "" if is_called_like(name, CLIP_VISION) else f"the name {name} is not that of Wan's CLIP vision encoder"
 
 
 STAND_INS = {
@@ -78,7 +78,20 @@ STAND_INS = {
 # loaders that none of ours can replace
 OTHERS = {
     "CheckpointLoaderSimple": "it loads model, text encoder and VAE from one file",
-    "DualCLIPLoader": "no quantized encoder of ours is one of two",
-    "TripleCLIPLoader": "no quantized encoder of ours is one of three",
-    "QuadrupleCLIPLoader": "no quantized encoder of ours is one of four",
+    "DualCLIPLoader": "it loads two text encoders, ours load one",
+    "TripleCLIPLoader": "it loads three text encoders, ours load one",
+    "QuadrupleCLIPLoader": "it loads four text encoders, ours load one",
+}
+# class -> what ComfyUI displays
+NAMES = {
+    "UNETLoader": "Load Diffusion Model",
+    "CLIPLoader": "Load CLIP",
+    "CLIPVisionLoader": "Load CLIP Vision",
+    "CheckpointLoaderSimple": "Load Checkpoint",
+    "DualCLIPLoader": "DualCLIPLoader",
+    "TripleCLIPLoader": "TripleCLIPLoader",
+    "QuadrupleCLIPLoader": "QuadrupleCLIPLoader",
+    "X2VLoadDiT": "Load Quantized DiT",
+    "X2VLoadT5": "Load Quantized T5",
+    "X2VLoadCLIPVision": "Load Quantized CLIP",
 }

@@ -13,7 +13,7 @@ from ..writing import check_path, whole_file
 from .reading import read_workflow
 from .saved import check, is_pair
 from .server import PACK_NAME
-from .stand_ins import OTHERS, STAND_INS, StandIn
+from .stand_ins import NAMES, OTHERS, STAND_INS, StandIn
 from .workflow import WorkflowError
 
 PROXIES = "proxyWidgets"
@@ -64,6 +64,15 @@ def loaders_of(graph: Json) -> Iterator[Json]:
     return (node for node in graph["nodes"] if node["type"] in STAND_INS or node["type"] in OTHERS)
 
 
+def count_ours(workflow: Mapping[str, Any]) -> int:
+    """How many of a workflow's nodes are those that stand in for others."""
+    ours = {stand_in.ours for stand_in in STAND_INS.values()}
+    graphs = (workflow, *((workflow.get("definitions") or {}).get("subgraphs") or []))
+    kinds = [node["type"] for graph in graphs for node in graph.get("nodes", [])]
+    kinds += [entry.get("class_type") for entry in workflow.values() if isinstance(entry, dict)]
+    return sum(isinstance(kind, str) and kind in ours for kind in kinds)
+
+
 def swap_entry(number: str, entry: Json, files: Mapping[str, str]) -> Loader:
     """Change one node of an API prompt."""
     was, values = entry["class_type"], entry["inputs"]
@@ -72,7 +81,7 @@ def swap_entry(number: str, entry: Json, files: Mapping[str, str]) -> Loader:
     stand_in = STAND_INS[was]
     file = values.get(stand_in.file)
     linked = [name for name in stand_in.dropped if isinstance(values.get(name), list)]
-    why = told_from_elsewhere(linked) or stand_in.why_not(values)
+    why = set_elsewhere(linked) or stand_in.why_not(values)
     if why:
         return Loader(number, "", was, str(file), why=why)
     entry["class_type"] = stand_in.ours
@@ -92,7 +101,7 @@ def swap_node(node: Json, graph: Json, promoted: set[tuple[str, str]]) -> Loader
     slots = node.get("inputs", [])
     linked = [slot["name"] for slot in slots if slot["name"] in stand_in.dropped and slot.get("link") is not None]
     linked += [name for name in stand_in.dropped if (str(node["id"]), name) in promoted]
-    why = told_from_elsewhere(linked) or stand_in.why_not(values)
+    why = set_elsewhere(linked) or stand_in.why_not(values)
     if why:
         return Loader(**where, file=str(values.get(stand_in.file)), why=why)
     node["type"] = stand_in.ours
@@ -105,8 +114,8 @@ def swap_node(node: Json, graph: Json, promoted: set[tuple[str, str]]) -> Loader
     return Loader(**where, file=str(values.get(stand_in.file)), now=stand_in.ours)
 
 
-def told_from_elsewhere(names: list[str]) -> str:
-    return f"its {names[0]} is set by another node, which ours does not have" if names else ""
+def set_elsewhere(names: list[str]) -> str:
+    return f"another node sets its {names[0]}, which our loader does not have" if names else ""
 
 
 def renamed_slot(slot: Json, stand_in: StandIn) -> Json:
@@ -171,21 +180,34 @@ def names_one(model: Any, files: Mapping[str, str]) -> bool:
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("workflow", type=Path, help="a .json, as the frontend saves it or exported for the API")
-    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="default: WORKFLOW_quantized.json beside it")
+    parser.add_argument(
+        "workflow",
+        type=Path,
+        help="a workflow that ComfyUI saved or exported (API), as .json; or a picture or video that was made by one",
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="the changed copy; default: WORKFLOW_quantized.json beside the workflow",
+    )
     parser.add_argument(
         "--file",
         action="append",
         default=[],
         dest="files",
         metavar="OLD=NEW",
-        help="a quantized file in place of one that the workflow names. May be given several times",
+        help="also replace a model's file, e.g. wan_fp16.safetensors=wan_int8.safetensors; default: files stay. May be "
+        "given several times",
     )
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
-    """{workflow, output, loaders}. Raises WorkflowError for a file without a workflow, and for an output that exists
-    or cannot be written."""
+    """{workflow, output, loaders, ours: how many of our loaders were there before}.
+
+    Raises WorkflowError for a file without a workflow, and for an output that exists or cannot be written.
+    """
     output = options.output or options.workflow.with_name(f"{options.workflow.stem}_quantized.json")
     check_path(output)
     if os.path.lexists(output):
@@ -202,19 +224,35 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         "workflow": str(options.workflow),
         "output": str(output),
         "loaders": [asdict(loader) for loader in loaders],
+        "ours": count_ours(changed) - sum(bool(loader.now) for loader in loaders),
     }
 
 
 def lines(report: dict[str, Any]) -> list[str]:
-    """The report as text."""
-    shown = []
-    for loader in report["loaders"]:
-        where = f"node {loader['node']}" + (f" in {loader['graph']}" if loader["graph"] else "")
-        done = f"-> {loader['now']}" if loader["now"] else f"left alone: {loader['why']}"
-        shown.append(f"{where}, {loader['was']} {loader['file']}".rstrip() + f" {done}")
-    if ok(report):
-        shown.append("Pick a quantized file in each of ours, they refuse others; x2v-quant convert makes one.")
-    return [*(shown or ["no loader in this workflow"]), report["output"]]
+    """The report as text: what was replaced and where it is saved, then each loader."""
+    loaders = report["loaders"]
+    replaced = sum(bool(loader["now"]) for loader in loaders)
+    if replaced:
+        first = f"{replaced} of {len(loaders)} loaders replaced. Saved {report['output']}."
+    else:
+        cause = "no loader of models in this workflow"
+        if loaders:
+            cause = "none of these loaders has one of this pack's that fits"
+        elif report["ours"]:
+            cause = "already this pack's loaders"
+        first = f"Nothing to replace: {cause}. Saved {report['output']} all the same."
+    shown = [first, *map(_line, loaders)]
+    if replaced:
+        shown.append("Next: open it in ComfyUI and pick a quantized file in each new loader.")
+        shown.append("No quantized file yet? x2v-quant convert makes one.")
+    return shown
+
+
+def _line(loader: Mapping[str, str]) -> str:
+    where = f"node {loader['node']}" + (f" in {loader['graph']}" if loader["graph"] else "")
+    file = f" ({loader['file']})" if loader["file"] else ""
+    done = f"is now {NAMES[loader['now']]}" if loader["now"] else f"stays: {loader['why']}"
+    return f"- {where}, {NAMES[loader['was']]}{file} {done}"
 
 
 def ok(report: dict[str, Any]) -> bool:

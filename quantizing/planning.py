@@ -3,13 +3,10 @@
 import torch
 
 from ..formats import FORMATS, family
-from ..kernels import choose
-from ..kernels.machine import Machine, describe
+from ..kernels.machine import describe
+from ..kernels.native import native_format
 from ..schemes import AUTO, SchemeChoice, resolve, schemes_for
 from ..schemes.plan import Plan, SchemeMismatchError
-
-# in order of preference: fp8 represents outliers among activations better than int8, at the same speed
-PREFERRED = ("fp8-channel", "int8-channel")
 
 
 def format_for(name: str, component: str, choice: SchemeChoice, device: torch.device) -> str:
@@ -18,13 +15,6 @@ def format_for(name: str, component: str, choice: SchemeChoice, device: torch.de
         return name
     wanted = resolve(getattr(choice, component), component).format
     return wanted if wanted in FORMATS else native_format(describe(torch.device(device)))
-
-
-def native_format(machine: Machine) -> str:
-    """The first of PREFERRED that `machine` multiplies without dequantizing; else the last, whose weights have the
-    smaller error."""
-    native = [name for name in PREFERRED if choose(name, machine).kernel.activation != "float"]
-    return [*native, PREFERRED[-1]][0]
 
 
 def plan_for(title: str, formats, component: str, choice: SchemeChoice, device, dtype: torch.dtype) -> Plan:

@@ -41,7 +41,9 @@ def test_files_are_compared_and_pictures_written(file, tmp_path):
     assert all(Image.open(tmp_path / "new" / f"{name}.png").width > 300 for name in command.PICTURES)
     assert command.ok(found)
     assert found["keep"][0] in command.lines(found)
-    assert command.lines(found)[0] == "x2v_demo_t2v_int8.safetensors against x2v_demo_t2v_bf16.safetensors"
+    first, second, *_ = command.lines(found)
+    assert found["markdown"].startswith(first)
+    assert second == "(x2v_demo_t2v_int8.safetensors compared with x2v_demo_t2v_bf16.safetensors)"
 
 
 def test_a_prompt_and_the_decoded_result(file):

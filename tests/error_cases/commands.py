@@ -129,11 +129,6 @@ CLI_CASES = {
         f"{MODEL} has no layer to quantize: all of its ",
         "linear layers are kept. Say which ones with lines like",
     ),
-    "convert: no format": convert(
-        None,
-        "--keep-as|bf16",
-        f"{ORIGINAL.t2v} is not quantized: say which format it is to have, like --format int8.",
-    ),
     "convert: a dialect": convert(
         None,
         "--format|fp8-channel|--dialect|comfyui",
@@ -162,7 +157,7 @@ CLI_CASES = {
     ),
     "convert: an embedding": convert(
         demo("t5", kind="bf16"),
-        "--format|int8|--layer|token_embedding = int8",
+        "--format|int8|--dialect|lightx2v|--layer|token_embedding = int8",
         "Layer rule 'token_embedding = int8-channel': token_embedding is an embedding, a table that is looked up, and ",
         "stays as it is. Remove the line.",
         name="model.pth",
@@ -258,7 +253,7 @@ CLI_CASES = {
             "noise_refiner.0.attention.qkv.weight": torch.ones(640, 256),
             "layers.0.adaLN_modulation.1.bias": torch.zeros(3),
         },
-        "--format|int8",
+        "--format|int8|--dialect|lightx2v",
         f"{MODEL}: {JOINED}.weight has shape [640, 256], which is not the 3 equal parts that LightX2V has of it.",
         "Convert this model to the dialect comfyui or x2v.",
     ),

@@ -11,6 +11,7 @@ TESTED_ELSEWHERE = (
     "benchmarks/",
     "cli/",
     "common/ending.py",
+    "common/typed_numbers.py",
     "core/on_path.py",
     "demo/",
     "dev.py",

@@ -80,7 +80,7 @@ def test_a_failure_is_told_though_nobody_heard_of_it(fake):
         await asyncio.sleep(20)
 
     fake.follow = silence
-    with pytest.raises(ServerError, match=r"node 1 \(Save\) failed with ValueError: no disk"):
+    with pytest.raises(ServerError, match=r"node 1 \(Save\) failed: no disk"):
         Client(fake.url).run(PROMPT)
 
 

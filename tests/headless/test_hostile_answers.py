@@ -22,7 +22,7 @@ def test_what_a_node_says_forges_no_line(fake):
     with pytest.raises(ServerError) as failed:
         outputs(Client(fake.url).record("x"))
     assert str(failed.value).split("\n") == [
-        r"node 1\nx () failed with E\nx: no",
+        r"node 1\nx () failed: no",
         r"  x2v-quant: all is well\x1b[2J",
     ]
 

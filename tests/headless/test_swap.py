@@ -50,15 +50,15 @@ def test_a_loader_is_swapped(made, ours, values):
 @pytest.mark.parametrize(
     ("made", "why"),
     [
-        (loader(3, "UNETLoader", ["hidream_i1.safetensors", "default"]), "hidream_i1.safetensors is not called like"),
-        (loader(3, "UNETLoader", ["wan/hidream.safetensors", "default"]), "is not called like"),
-        (loader(3, "CLIPLoader", [UMT5, "ltxv", "default"]), "type ltxv: Load Quantized T5 reads umt5"),
-        (loader(3, "CLIPLoader", [UMT5, "wan", "cpu"]), "device cpu: Load Quantized T5 runs where"),
+        (loader(3, "UNETLoader", ["hidream_i1.safetensors", "default"]), "the name hidream_i1.safetensors is none of"),
+        (loader(3, "UNETLoader", ["wan/hidream.safetensors", "default"]), "is none of a model"),
+        (loader(3, "CLIPLoader", [UMT5, "ltxv", "default"]), "its type is ltxv, and Load Quantized T5 reads only wan"),
+        (loader(3, "CLIPLoader", [UMT5, "wan", "cpu"]), "its device is cpu, and Load Quantized T5 lets"),
         (
             loader(3, "CLIPVisionLoader", ["sigclip_vision.safetensors"]),
-            "sigclip_vision.safetensors is not called like",
+            "the name sigclip_vision.safetensors is not that of",
         ),
-        (loader(3, "DualCLIPLoader", ["a", "b", "flux"]), "one of two"),
+        (loader(3, "DualCLIPLoader", ["a", "b", "flux"]), "two text encoders"),
         (loader(3, "CheckpointLoaderSimple", ["a"]), "from one file"),
     ],
 )
@@ -105,7 +105,7 @@ def test_what_ours_does_not_have_is_not_taken_from_elsewhere(told):
     saved = workflow(host, subgraphs=[subgraph("inner", made, links=[(8, -10, 0, 3)])])
     changed, (found,) = swap(saved, {})
     assert changed == saved
-    assert found.why == "its weight_dtype is set by another node, which ours does not have"
+    assert found.why == "another node sets its weight_dtype, which our loader does not have"
 
 
 def test_what_shows_a_widget_elsewhere_names_it_as_ours():

@@ -41,10 +41,11 @@ def test_the_command_writes_another_file(saved_file, tmp_path):
     changed = json.loads(output.read_text(encoding="utf-8"))
     assert changed["nodes"][0]["widgets_values"] == ["wan_int8.safetensors"]
     assert lines(report) == [
-        f"node 3, UNETLoader {WAN} -> X2VLoadDiT",
-        "node 4, CheckpointLoaderSimple left alone: it loads model, text encoder and VAE from one file",
-        "Pick a quantized file in each of ours, they refuse others; x2v-quant convert makes one.",
-        str(output),
+        f"1 of 2 loaders replaced. Saved {output}.",
+        f"- node 3, Load Diffusion Model ({WAN}) is now Load Quantized DiT",
+        "- node 4, Load Checkpoint stays: it loads model, text encoder and VAE from one file",
+        "Next: open it in ComfyUI and pick a quantized file in each new loader.",
+        "No quantized file yet? x2v-quant convert makes one.",
     ]
     assert ok(report)
 
@@ -53,6 +54,28 @@ def test_the_command_fails_when_it_swaps_nothing(saved_file):
     saved = json.loads(saved_file.read_text(encoding="utf-8"))
     saved_file.write_text(json.dumps({**saved, "nodes": saved["nodes"][1:]}), encoding="utf-8")
     assert not ok(run(options(saved_file)))
+
+
+@pytest.mark.parametrize(
+    ("nodes", "cause"),
+    [
+        ([loader(4, "CheckpointLoaderSimple", ["sdxl.safetensors"])], "none of these loaders has one of this pack's"),
+        ([loader(3, "X2VLoadDiT", ["wan_int8.safetensors"])], "already this pack's loaders"),
+        ([node(3, "Note", ["mine"])], "no loader of models in this workflow"),
+    ],
+)
+def test_nothing_to_replace_says_why(nodes, cause, tmp_path):
+    file = tmp_path / "saved.json"
+    file.write_text(json.dumps(workflow(*nodes)))
+    report = run(options(file))
+    assert lines(report)[0] == f"Nothing to replace: {cause}{lines(report)[0].partition(cause)[2]}"
+    assert not ok(report)
+
+
+def test_our_loaders_in_a_prompt_are_counted(tmp_path):
+    file = tmp_path / "api.json"
+    file.write_text(json.dumps({"3": {"class_type": "X2VLoadDiT", "inputs": {"model_name": "wan.safetensors"}}}))
+    assert run(options(file))["ours"] == 1
 
 
 @pytest.mark.parametrize(

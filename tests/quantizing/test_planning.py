@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from x2v_quant.kernels.machine import Machine
-from x2v_quant.quantizing.planning import format_for, native_format, plan_for
+from x2v_quant.kernels.native import native_format
+from x2v_quant.quantizing.planning import format_for, plan_for
 from x2v_quant.schemes import SchemeChoice
 from x2v_quant.schemes.plan import SchemeMismatchError
 

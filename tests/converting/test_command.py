@@ -1,0 +1,66 @@
+"""What the command takes by default, and what it says of what it wrote."""
+
+import argparse
+
+import pytest
+
+from x2v_quant.checkpoints.encodings import COMFYUI, DIALECTS, LIGHTX2V, X2V
+from x2v_quant.cli import main
+from x2v_quant.converting import command
+from x2v_quant.kernels.machine import default_device, describe
+from x2v_quant.kernels.native import native_format
+from x2v_quant.nodes.save import SaveQuantizedModel
+
+
+@pytest.fixture
+def parsed():
+    parser = argparse.ArgumentParser()
+    command.arguments(parser)
+    return lambda *words: parser.parse_args(["source", "target", *words])
+
+
+def test_defaults_are_those_of_the_node(parsed):
+    defaults = {
+        entry.id: entry.default for entry in SaveQuantizedModel.define_schema().inputs if hasattr(entry, "default")
+    }
+    assert parsed().dialect == defaults["dialect"]
+    assert parsed().package == defaults["package"]
+
+
+def test_every_dialect_has_its_readers():
+    assert set(command.READERS) == set(DIALECTS)
+
+
+def test_an_unquantized_source_becomes_what_this_machine_computes_in(source, parsed, tmp_path):
+    options = parsed()
+    options.source, options.target = source, tmp_path / "out.safetensors"
+    assert set(command.run(options)["formats"]) == {native_format(describe(default_device()))}
+
+
+@pytest.mark.parametrize(
+    "dialect,loaders",
+    [
+        (X2V, "Load Quantized DiT"),
+        (LIGHTX2V, "Load Quantized DiT"),
+        (COMFYUI, "Load Diffusion Model or Load Quantized DiT"),
+    ],
+)
+@pytest.mark.parametrize("folder", ["", "models/diffusion_models/wan"])
+def test_it_says_what_to_do_with_the_file(dialect, loaders, folder, source, tmp_path, capsys):
+    target = tmp_path / folder / "out.safetensors"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    assert main(["convert", str(source), str(target), "--format", "int8", "--dialect", dialect]) == 0
+    first = capsys.readouterr().out.splitlines()[0]
+    size = f"{target.stat().st_size / 1e6:.2f} MB"
+    step = "In ComfyUI, press R and" if folder else "Put it into models/diffusion_models and"
+    assert first == f"Saved out.safetensors, {size}. {step} pick it in {loaders}."
+
+
+@pytest.mark.parametrize("option", ["--target-snr", "--target-size", "--shard-size"])
+@pytest.mark.parametrize("value", ["nan", "inf", "-1e9", "much"])
+def test_a_number_that_is_none_is_refused(option, value, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["convert", "source", "target", f"{option}={value}"])
+    assert stopped.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"x2v-quant convert: argument {option}: ") and said.count("\n") == 1
