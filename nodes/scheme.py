@@ -53,7 +53,7 @@ class QuantizationScheme(io.ComfyNode):
                     display_name="strict",
                     default=False,
                     label_on="stop",
-                    label_off="use next best",
+                    label_off="next best",
                     tooltip="If the kernel of the scheme cannot run here: use the next best, or stop with an error.",
                 ),
                 io.Boolean.Input(

@@ -11,7 +11,7 @@ DOCS = ROOT / "web" / "docs"
 # language -> a node's page; any other language gets the English one
 PAGES = {"en": "{}.md", "zh": "{}/zh.md"}
 # in italics too: what a widget or a text shows, an input, a template
-NOT_NODES = {"stop", "use next best", "identical", "layers"}
+NOT_NODES = {"stop", "next best", "identical", "layers"}
 NOT_NODES |= {path.stem for path in (ROOT / "workflows").glob("*.json")}
 OF_CORES_EXTRAS = {
     *("ModelSamplingSD3", "LoraLoaderBypass", "LoraLoaderBypassModelOnly", "Preview as Text"),
