@@ -17,9 +17,10 @@ from . import (
     triton,
     vllm,
 )
-from .kernel import Kernel, Requirements
+from .kernel import FAST, MEMORY, TESTS, Kernel, Requirements
 from .libraries import LIBRARIES
-from .registry import KERNELS, Choice, NoKernelError, choose, survey, why_not
+from .outlook import Outlook, ever_fast, missing_library, outlook
+from .registry import KERNELS, Choice, NoKernelError, choose, running, survey, why_not
 
 for _file in (
     vllm,
@@ -37,4 +38,22 @@ for _file in (
 ):
     KERNELS.extend(_file.ROWS)
 
-__all__ = ["KERNELS", "LIBRARIES", "Choice", "Kernel", "NoKernelError", "Requirements", "choose", "survey", "why_not"]
+__all__ = [
+    "FAST",
+    "KERNELS",
+    "LIBRARIES",
+    "MEMORY",
+    "TESTS",
+    "Choice",
+    "Kernel",
+    "NoKernelError",
+    "Outlook",
+    "Requirements",
+    "choose",
+    "ever_fast",
+    "missing_library",
+    "outlook",
+    "running",
+    "survey",
+    "why_not",
+]

@@ -122,7 +122,7 @@ def _gpu(capability: tuple[int, int], library: str, n_multiple: int, k_multiple:
     )
 
 
-def _int8_rows(name: str, how: str, requires: Requirements) -> Iterator[Kernel]:
+def _int8_rows(name: str, how: str, requires: Requirements, for_tests: bool = False) -> Iterator[Kernel]:
     for format_name, rotation in ROTATIONS.items():
         yield from declare(
             name,
@@ -132,6 +132,7 @@ def _int8_rows(name: str, how: str, requires: Requirements) -> Iterator[Kernel]:
             fused=partial(int8, **rotation),
             activation=FORMATS[format_name].activation,
             bias_like_x=True,
+            for_tests=for_tests,
         )
 
 
@@ -144,6 +145,7 @@ ROWS = (
         "comfyui",
         "bit for bit what ComfyUI's own layers compute on a CPU, slow",
         Requirements(kind="cpu", library="comfy-kitchen int8_linear", dtypes=(torch.float32,)),
+        for_tests=True,
     ),
     *declare(
         "comfy-kitchen",

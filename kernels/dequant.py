@@ -6,7 +6,7 @@ from ..formats import FORMATS, before_repacking
 from .declare import declare
 from .kernel import Kernel
 
-SUMMARY = "weights dequantized for each call, float matmul: memory is saved, time is not"
+SUMMARY = "weights are turned back to 16 or 32 bits for each call: saves memory, not time"
 
 
 def _row(format_name: str) -> Kernel:

@@ -13,6 +13,8 @@ KINDS = {"cuda": "needs a CUDA GPU", "cpu": "runs on the CPU only"}
 SIXTEEN_BIT = (torch.bfloat16, torch.float16)
 # in the order in which a kernel is probed with them: not every GPU has bfloat16
 FLOAT16_FIRST = (torch.float16, torch.bfloat16)
+# what a kernel is good for, in words: by what it multiplies, nothing is timed
+FAST, MEMORY, TESTS = "fast", "saves memory only", "slow, for tests"
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,7 @@ class Kernel:
     `requires.dtypes` says, and may be strided; codes and params are what the layout of `format` holds.
     activation: what x is multiplied as, a name in activation.SIMULATED.
     steps: the same in two steps; None if x is quantized in the pass that multiplies it, or not at all.
+    for_tests: simulates the products of quantized values instead of multiplying them.
     """
 
     name: str
@@ -131,6 +134,14 @@ class Kernel:
     summary: str
     requires: Requirements = ANYWHERE
     steps: Steps | None = None
+    for_tests: bool = False
+
+    @property
+    def good_for(self) -> str:
+        """FAST if it multiplies quantized values, MEMORY if it multiplies in 16 or 32 bits, TESTS if it simulates."""
+        if self.for_tests:
+            return TESTS
+        return MEMORY if self.activation == "float" else FAST
 
 
 def _dotted(capability: tuple[int, int]) -> str:

@@ -10,9 +10,10 @@ from .declare import Quantizer, declare
 from .kernel import Kernel
 from .ops import values_like
 
-SUMMARY = "float32, the yardstick of the tests"
+SUMMARY = "everything in float32: slow, for tests"
 # tensors of a weight that activations are quantized with
 READ_BY_ACTIVATIONS = ("input_scale", "pre_quant_scale")
+OPTIONS = {"with_smoothed": False, "for_tests": True}
 
 
 def reference(
@@ -46,12 +47,10 @@ def _row(format_name: str) -> Kernel:
         return multiply(quantize(x), weight, bias, x.dtype)
 
     if activation == "float":
-        (kernel,) = declare("reference", format_name, SUMMARY, fused=linear, with_smoothed=False)
+        (kernel,) = declare("reference", format_name, SUMMARY, fused=linear, **OPTIONS)
     else:
         quantizer = Quantizer(activation, quantize, values_like, reads)
-        (kernel,) = declare(
-            "reference", format_name, SUMMARY, quantizer=quantizer, product=multiply, with_smoothed=False
-        )
+        (kernel,) = declare("reference", format_name, SUMMARY, quantizer=quantizer, product=multiply, **OPTIONS)
     return kernel
 
 

@@ -43,6 +43,11 @@ def why_not(
     return _verdict(name, repackings(format_name), machine, shape, dtype)[1]
 
 
+def running(name: str, format_name: str, machine: Machine) -> Kernel | None:
+    """The kernel called `name` that computes this format here; None if `why_not` has a reason."""
+    return _verdict(name, repackings(format_name), machine, None, None)[0]
+
+
 def choose(
     format_name: str,
     machine: Machine,

@@ -4,7 +4,12 @@ from comfy_api.latest import io, ui
 from server import PromptServer
 
 from ..reports import machine
+from ..schemes.verdict import verdict
 from .scheme import CATEGORY
+
+# a model of other loaders has no plan
+FOREIGN = "not loaded by this pack, so this report says nothing about it."
+MORE = "All about this machine: connect report to Preview as Text."
 
 
 class KernelReport(io.ComfyNode):
@@ -34,16 +39,14 @@ class KernelReport(io.ComfyNode):
             "T5": clip.cond_stage_model if clip is not None else None,
             "CLIP": clip_vision.model if clip_vision is not None else None,
         }
-        # models first: the node shows only a dozen lines without scrolling
-        lines = []
-        for name, module in models.items():
-            if module is not None:
-                plan = getattr(module, "x2v_plan", None)
-                lines += [
-                    f"{name}:",
-                    *(plan.lines() if plan else ["- not loaded by a quantized loader of this pack"]),
-                    "",
-                ]
-        report = "\n".join([*lines, machine.MACHINE, *machine.lines(machine.machine_report())])
-        PromptServer.instance.send_progress_text(report, cls.hidden.unique_id)
+        plans = {name: getattr(module, "x2v_plan", None) for name, module in models.items() if module is not None}
+        # what to do first: the node shows only a dozen lines without scrolling
+        lines = [f"{name}: {verdict(plan) if plan else FOREIGN}" for name, plan in plans.items()]
+        for name, plan in plans.items():
+            lines += ["", f"{name}:", *plan.lines()] if plan else []
+        lines += ["", machine.MACHINE] if lines else [machine.MACHINE]
+        found = machine.machine_report()
+        report = "\n".join([*lines, *machine.lines(found)])
+        shown = "\n".join([*lines, *machine.summary(found), MORE])
+        PromptServer.instance.send_progress_text(shown, cls.hidden.unique_id)
         return io.NodeOutput(report, ui=ui.PreviewText(report))

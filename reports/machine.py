@@ -1,15 +1,15 @@
-"""x2v-quant doctor: which kernels this machine can run, and why not the others."""
+"""x2v-quant doctor: what is fast on this machine, which kernels it can run, and why not the others."""
 
 import argparse
 
 import torch
 
 from ..formats import FORMATS
-from ..kernels import LIBRARIES, survey
+from ..kernels import LIBRARIES, missing_library, outlook, running, survey
 from ..kernels.machine import Machine, default_device, describe
+from .machine_text import MACHINE, lines, summary
 
-# heading of the machine's part in Kernel Report, after the models'
-MACHINE = "This machine:"
+__all__ = ["MACHINE", "lines", "machine_report", "run", "summary"]
 
 
 def run(options: argparse.Namespace) -> dict:
@@ -17,23 +17,52 @@ def run(options: argparse.Namespace) -> dict:
 
 
 def machine_report(machine: Machine | None = None) -> dict:
-    """{"machine", "torch", "kernels": {format: {kernel: None or the reason why not}}, "libraries": {name: {"version",
-    "problem", "install"}}} for a machine, by default the GPU if there is one. Repacked formats are not listed: their
-    kernels are among those of their family. `problem`: None for a library that is installed and loads. `install`: one
-    line for this operating system, empty if there is nothing to install."""
+    """{"machine", "system", "torch", "formats": {format: {"kernel", "good_for", "reason", "install"}}, "kernels":
+    {format: {kernel: None or the reason why not}}, "good_for": {format: {kernel that runs: what for}}, "lacks":
+    {format: {kernel: the library with which it would run}}, "libraries": {name: {"version", "installed", "problem",
+    "install", "optional"}}} for a machine, by default the GPU if there is one. `formats`: see Outlook.
+
+    Repacked formats are not listed: their kernels are among those of their family. `problem`: None for a library that
+    is installed and loads. `install`: one line for this operating system, empty if there is nothing to install.
+    """
     machine = machine or describe(default_device())
+    formats = [name for name, row in FORMATS.items() if row.family == name]
+    outlooks = {name: outlook(name, machine) for name in formats}
+    kernels = {name: survey(name, machine) for name in formats}
+    needed = {found.install for found in outlooks.values()} - {""}
     return {
         "machine": str(machine),
         "system": machine.system,
         "torch": torch.__version__,
-        "kernels": {name: survey(name, machine) for name, row in FORMATS.items() if row.family == name},
-        "libraries": _libraries(machine),
+        "formats": {
+            name: {
+                "kernel": found.kernel.name,
+                "good_for": found.kernel.good_for,
+                "reason": found.reason,
+                "install": found.install,
+            }
+            for name, found in outlooks.items()
+        },
+        "kernels": kernels,
+        "good_for": {
+            name: {kernel: running(kernel, name, machine).good_for for kernel, reason in rows.items() if reason is None}
+            for name, rows in kernels.items()
+        },
+        "lacks": {
+            name: {
+                kernel: library
+                for kernel, reason in rows.items()
+                if reason is not None and (library := missing_library(kernel, name, machine))
+            }
+            for name, rows in kernels.items()
+        },
+        "libraries": _libraries(machine, needed),
     }
 
 
-def _libraries(machine: Machine) -> dict[str, dict]:
+def _libraries(machine: Machine, needed: set[str]) -> dict[str, dict]:
     """An entry per library. Of libraries that are releases of one package only the first that works is listed, with
-    the ones that do not."""
+    the ones that do not. needed: what to install to have a format fast; every other library is optional."""
     rows, serving = {}, set()
     for name, library in LIBRARIES.items():
         problem = library.problem(machine)
@@ -41,19 +70,12 @@ def _libraries(machine: Machine) -> dict[str, dict]:
             continue
         if problem is None:
             serving.add(library.packages)
-        rows[name] = {"version": library.version(), "problem": problem, "install": library.advice(machine)}
+        advice = library.advice(machine)
+        rows[name] = {
+            "version": library.version(),
+            "installed": library.found() if machine.libraries is None else problem is None,
+            "problem": problem,
+            "install": advice,
+            "optional": advice not in needed,
+        }
     return rows
-
-
-def lines(report: dict) -> list[str]:
-    """`machine_report` in words: a line per format and per kernel, best first, then one per library. No indentation: a
-    node draws none."""
-    found = [f"{report['machine']}, {report['system']}, torch {report['torch']}"]
-    for format_name, kernels in report["kernels"].items():
-        found.append(f"{format_name}:")
-        found += [f"- {name}: {'yes' if reason is None else f'no, {reason}'}" for name, reason in kernels.items()]
-    found.append("libraries:")
-    for name, library in report["libraries"].items():
-        version = f" {library['version']}" if library["version"] else ""
-        found.append(f"- {name}{version}: {'found' if library['problem'] is None else library['problem']}")
-    return found

@@ -7,7 +7,7 @@ import torch
 
 from ..common.printable import PrintableError
 from ..formats import SMOOTHED, family, fitting, like
-from ..kernels import Choice, Kernel, NoKernelError, choose
+from ..kernels import FAST, Choice, Kernel, NoKernelError, choose, missing_library
 from ..kernels.machine import Machine, describe
 from . import AUTO, Scheme
 
@@ -97,7 +97,8 @@ class Plan:
 
     def summary(self) -> list[dict]:
         """One entry per (file format, format, kernel), most layers first: held (the file format), format, kernel,
-        layers (count), activation, summary, added_error (mean), passed_over ({kernel: reason} of the first layer)."""
+        layers (count), activation, summary, added_error (mean), passed_over ({kernel: reason} of the first layer),
+        good_for (see Kernel)."""
         groups: dict[tuple[str, str, Kernel], list[LayerPlan]] = {}
         for entry in self.layers.values():
             groups.setdefault((entry.file_format, entry.choice.format, entry.choice.kernel), []).append(entry)
@@ -111,13 +112,14 @@ class Plan:
                 "summary": kernel.summary,
                 "added_error": sum(e.added_error for e in entries) / len(entries),
                 "passed_over": dict(entries[0].choice.passed_over),
+                "good_for": kernel.good_for,
             }
             for (file_format, format_name, kernel), entries in groups.items()
         ]
         return sorted(result, key=lambda group: -group["layers"])
 
     def lines(self) -> list[str]:
-        """The plan as text: a head line, then a line per group and one per kernel that was passed over."""
+        """The plan as text: a head line, then a line per group and one per reason why kernels were passed over."""
         dtype = str(self.compute_dtype).removeprefix("torch.")
         lines = [f"{self.title}: scheme {self.scheme.name} on {self.machine}, compute dtype {dtype}"]
         for group in self.summary():
@@ -125,22 +127,31 @@ class Plan:
             lines.append(f"- {count} {group['format']} -> {group['kernel']}: {group['summary']}")
             if group["held"] != group["format"]:
                 lines.append(f"- converted from {group['held']}, {_cost(group['added_error'])}")
-            lines += [f"- not {name}: {reason}" for name, reason in group["passed_over"].items()]
+            lines += self._passed_over(group)
         lines += [f"- {note}" for note in self.notes]
         if self.advice():
             lines.append(f"- tip: {self.advice()}")
         return lines
 
+    def _passed_over(self, group: dict) -> list[str]:
+        """A line per reason, with the kernels that it is for. A library that nobody needs is optional."""
+        words: dict[tuple[str, str], list[str]] = {}
+        for name, reason in group["passed_over"].items():
+            lacks = group["good_for"] == FAST and name != self.scheme.kernel
+            lacks = lacks and missing_library(name, group["format"], self.machine) is not None
+            words.setdefault(("optional," if lacks else "not", reason), []).append(name)
+        return [f"- {how} {', '.join(names)}: {reason}" for (how, reason), names in words.items()]
+
     def advice(self) -> str | None:
-        """A tip to switch transcode on, if that would multiply in low precision what is dequantized now; else None."""
+        """A tip to switch transcode on, if that would make fast what only saves memory now; else None."""
         if self.scheme.name != AUTO or self.transcode:
             return None
         for file_format in {entry.file_format: None for entry in self.layers.values()}:
             other = self._better(file_format, None)
             if other is not None:
                 return (
-                    f"with transcode on the weights become {other}, which multiplies in low precision on this machine, "
-                    f"for {TRANSCODES[file_format][1]} more error in the weights"
+                    f"switch transcode on: the weights become {other}, which is fast on this machine, for "
+                    f"{TRANSCODES[file_format][1]} more error in the weights"
                 )
         return None
 

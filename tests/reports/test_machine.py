@@ -8,60 +8,100 @@ from x2v_quant import cli
 from x2v_quant.formats import FORMATS
 from x2v_quant.kernels import LIBRARIES
 from x2v_quant.kernels.machine import Machine
-from x2v_quant.reports.machine import lines, machine_report
+from x2v_quant.reports.machine import lines, machine_report, summary
 
 BARE = Machine("cuda", "RTX 4090", (8, 9), libraries=frozenset())
 WINDOWS = Machine("cuda", "RTX 5090", (12, 0), system="Windows", libraries=frozenset())
+RTX3060 = Machine("cuda", "RTX 3060", (8, 6), libraries=frozenset())
+OLD_CPU = Machine("cpu", "CPU", libraries=frozenset())
 FULL = Machine("cuda", "H200", (9, 0), libraries=frozenset(LIBRARIES))
 
 
 def section(machine, title):
-    """The lines below a title, up to the next one."""
+    """The lines below the line that begins with a title, up to the next one."""
     found = lines(machine_report(machine))
-    start = found.index(f"{title}:") + 1
+    start = next(i for i, line in enumerate(found) if line.startswith(title)) + 1
     end = next((i for i in range(start, len(found)) if not found[i].startswith("- ")), len(found))
     return found[start:end]
 
 
 def test_every_format_and_library_has_its_section():
     report = machine_report(BARE)
-    assert set(report["kernels"]) == {name for name, row in FORMATS.items() if row.family == name}
+    assert set(report["kernels"]) == set(report["formats"]) == {n for n, row in FORMATS.items() if row.family == n}
     assert set(report["libraries"]) == set(LIBRARIES)
-    assert lines(report)[0].startswith("RTX 4090 (compute capability 8.9), Linux, torch 2.")
+    assert any(line.startswith("RTX 4090 (compute capability 8.9), Linux, torch 2.") for line in lines(report))
+
+
+@pytest.mark.parametrize(
+    "machine,words",
+    [
+        (BARE, ["int8: fast. fp8: fast. int4: saves memory only. Nothing to install."]),
+        (
+            RTX3060,
+            [
+                "int8: fast. fp8: saves memory only. int4: saves memory only. Nothing to install.",
+                "Pick int8 files on this machine; for fp8 files switch transcode on.",
+            ],
+        ),
+        (
+            OLD_CPU,
+            [
+                "int8: saves memory only. fp8: saves memory only. int4: saves memory only. Nothing to install.",
+                "Why int8 is not fast: this CPU has no int8 dot-product instructions (VNNI), int8 would be slower than "
+                "float.",
+            ],
+        ),
+    ],
+    ids=["rtx-40", "rtx-30", "old-cpu"],
+)
+def test_it_begins_with_what_is_fast(machine, words):
+    report = machine_report(machine)
+    assert summary(report) == words
+    assert lines(report)[: len(words)] == words
 
 
 def test_every_line_is_one_line_without_indentation():
-    for machine in (BARE, WINDOWS, FULL):
+    for machine in (BARE, WINDOWS, FULL, RTX3060, OLD_CPU):
         assert all(line == line.strip() and "\n" not in line for line in lines(machine_report(machine)))
 
 
 @pytest.mark.parametrize(
     "machine,title,line",
     [
-        (BARE, "fp8-channel", "- torch: yes"),
+        (BARE, "fp8-channel: fast", "- torch: yes, fast"),
+        (BARE, "fp8-channel:", "- sgl: optional, needs sgl-kernel"),
+        (BARE, "int8-channel:", "- triton: optional, needs triton"),
+        (BARE, "Not here (needs compute capability 10.0 or newer", "- mxfp8: comfy-kitchen"),
+        (BARE, "every format:", "- dequant: yes, saves memory only"),
+        (BARE, "every format:", "- reference: yes, slow, for tests"),
+        (BARE, "Not here (needs compute capability 9.0 or newer", "- fp8-block128: deepgemm, sgl, vllm, torch"),
+        (WINDOWS, "Not here (exists for Linux only, this is Windows):", "- fp8-channel: sgl, vllm"),
         (
-            BARE,
-            "fp8-channel",
-            "- sgl: no, needs sgl-kernel, which is not installed (pip install --no-deps",
+            WINDOWS,
+            "fp8-block128: saves memory only. To make it fast: pip install triton-windows",
+            "- triton: no, needs triton, which is not installed (pip install triton-windows)",
         ),
-        (BARE, "fp8-block128", "- deepgemm: no, needs compute capability 9.0 or newer"),
-        (BARE, "mxfp8", "- comfy-kitchen: no, needs compute capability 10.0 or newer"),
-        (WINDOWS, "fp8-channel", "- vllm: no, exists for Linux only, this is Windows"),
-        (WINDOWS, "int8-channel", "- triton: no, needs triton, which is not installed (pip install triton-windows)"),
-        (FULL, "int4-g128", "- marlin: yes"),
-        (FULL, "fp8-block128", "- deepgemm: yes"),
-        (FULL, "fp8-channel", "- q8f: no, has no code for compute capabilities above 8.9"),
+        (FULL, "int4-g128:", "- marlin: yes, saves memory only"),
+        (FULL, "fp8-block128: fast", "- deepgemm: yes, fast"),
+        (FULL, "Not here (has no code for compute capabilities above 8.9", "- fp8-channel: q8f"),
+        (OLD_CPU, "Not here (needs a CUDA GPU", "- int4-g128: marlin, triton"),
     ],
 )
 def test_a_kernel_has_yes_or_why_not(machine, title, line):
     assert any(found.startswith(line) for found in section(machine, title)), section(machine, title)
 
 
+def test_a_common_cause_is_said_once():
+    text = "\n".join(lines(machine_report(OLD_CPU)))
+    assert text.count("needs a CUDA GPU") == 1
+
+
 @pytest.mark.parametrize(
     "machine,line",
     [
-        (BARE, "- vllm: needs vllm, which is not installed (pip install --no-deps vllm"),
+        (BARE, "- vllm: optional, pip install --no-deps vllm"),
         (WINDOWS, "- triton: needs triton, which is not installed (pip install triton-windows)"),
+        (WINDOWS, "- deep-gemm: optional, not for this system"),
         (FULL, "- deep-gemm: found"),
     ],
 )
@@ -69,7 +109,7 @@ def test_a_library_has_its_line(machine, line):
     name, rest = line.removeprefix("- ").split(":", 1)
     version = LIBRARIES[name].version()
     expected = f"- {name}{f' {version}' if version else ''}:{rest}"
-    assert any(found.startswith(expected) for found in section(machine, "libraries")), section(machine, "libraries")
+    assert any(found.startswith(expected) for found in section(machine, "libraries:")), section(machine, "libraries:")
 
 
 def test_a_package_that_serves_is_named_once():

@@ -11,6 +11,7 @@ NOTHING = frozenset()
 RTX3060 = Machine("cuda", "RTX 3060", (8, 6), libraries=NOTHING)
 RTX4090 = Machine("cuda", "RTX 4090", (8, 9), libraries=NOTHING)
 GTX1080 = Machine("cuda", "GTX 1080", (6, 1), libraries=NOTHING)
+CPU = Machine("cpu", "CPU", vnni=True, libraries=NOTHING)
 
 
 def plan(machine, format_name, scheme="auto", shapes=((1536, 1536),)):
@@ -30,12 +31,12 @@ def test_a_plan_that_needs_no_excuse():
 def test_auto_names_what_would_have_come_first_and_what_to_install():
     lines = "\n".join(plan(RTX4090, "fp8-channel").lines())
     assert "fp8-channel -> torch" in lines
-    assert "- not sgl: needs sgl-kernel, which is not installed (pip install" in lines
+    assert "- optional, sgl: needs sgl-kernel, which is not installed (pip install" in lines
 
 
 def test_fp8_on_a_gpu_without_fp8_says_what_would_be_faster():
     lines = "\n".join(plan(RTX3060, "fp8-channel").lines())
-    assert "tip: with transcode on the weights become int8-channel, which multiplies in low precision" in lines
+    assert "tip: switch transcode on: the weights become int8-channel, which is fast on this machine" in lines
     assert "not torch: needs compute capability 8.9 or newer, this is RTX 3060" in lines
 
 
@@ -58,6 +59,16 @@ def test_fallback_is_one_line_with_the_reason():
     line = plan(RTX3060, "int8-channel", "int8-vllm").fallback()
     assert line.startswith("int8-vllm falls back to torch for 1 of 1 layers: vllm needs vllm, which is not installed")
     assert plan(RTX3060, "int8-channel", "int8-torch").fallback() is None
+
+
+def test_kernels_that_are_not_here_for_one_reason_share_a_line():
+    lines = plan(CPU, "int8-channel").lines()
+    assert "- not sgl, vllm, comfy-kitchen: needs a CUDA GPU, this is CPU" in lines
+
+
+def test_what_was_asked_for_by_name_is_not_optional():
+    lines = "\n".join(plan(RTX4090, "fp8-channel", "fp8-sgl").lines())
+    assert "- not sgl: needs sgl-kernel" in lines
 
 
 def test_the_report_ends_with_what_whoever_made_the_plan_notes():

@@ -1,0 +1,76 @@
+"""A plan in one line: fast or not, and what to do about it."""
+
+import pytest
+import torch
+
+from x2v_quant.formats import FORMATS, family
+from x2v_quant.kernels import FAST, KERNELS, MEMORY, TESTS
+from x2v_quant.kernels.machine import Machine
+from x2v_quant.schemes import resolve
+from x2v_quant.schemes.plan import Plan
+from x2v_quant.schemes.verdict import verdict
+
+NOTHING = frozenset()
+RTX3060 = Machine("cuda", "RTX 3060", (8, 6), libraries=NOTHING)
+WINDOWS = Machine("cuda", "RTX 4090", (8, 9), system="Windows", libraries=NOTHING)
+CPU = Machine("cpu", "CPU", vnni=True, libraries=NOTHING)
+OLD_CPU = Machine("cpu", "CPU", libraries=NOTHING)
+SIZE, NARROW = (1536, 1536), (20, 1536)
+LAST = "Nothing to install."
+
+
+def said(machine, formats, scheme="auto", transcode=False, shapes=(SIZE,)):
+    plan = Plan("model", resolve(scheme), machine, torch.bfloat16, transcode=transcode)
+    for number, (name, shape) in enumerate((name, shape) for name in formats.split() for shape in shapes):
+        plan.assign(f"blocks.{number}", name, shape)
+    return verdict(plan)
+
+
+@pytest.mark.parametrize(
+    "machine,formats,words",
+    [
+        (WINDOWS, "int8-channel", f"int8, fast here. {LAST}"),
+        (WINDOWS, "fp8-channel int8-channel", f"fp8 and int8, fast here. {LAST}"),
+        (CPU, "int8-channel", f"int8, fast here. {LAST}"),
+        (RTX3060, "fp8-channel", "fp8, saves memory only on RTX 3060. Pick the int8 file, or switch transcode on."),
+        (WINDOWS, "fp8-block128", "fp8, saves memory only on RTX 4090. To make it fast: pip install triton-windows."),
+        (OLD_CPU, "int8-channel", f"int8, saves memory only on CPU. {LAST} Reason: this CPU has no int8 dot-product"),
+        (WINDOWS, "int4-g128", f"int4, saves memory only on RTX 4090. {LAST} This format is small, but not fast"),
+    ],
+    ids=["fast", "two-formats", "cpu", "fp8-on-rtx-30", "a-library-helps", "no-vnni", "int4"],
+)
+def test_auto(machine, formats, words):
+    assert said(machine, formats).startswith(words)
+
+
+def test_transcoded():
+    assert said(RTX3060, "fp8-channel", transcode=True) == f"fp8 loaded as int8, fast here. {LAST}"
+
+
+def test_some_layers():
+    words = said(WINDOWS, "int8-channel", shapes=(SIZE, SIZE, NARROW))
+    assert words == f"int8, fast here in 2 of 3 layers. {LAST}"
+
+
+@pytest.mark.parametrize(
+    "scheme,words",
+    [
+        ("int8-reference", "int8, slow: the scheme int8-reference is for tests. Set it to auto."),
+        ("dequant", "int8, saves memory only on CPU. Set the scheme to auto, which is fast here."),
+    ],
+)
+def test_a_scheme_that_is_slower_than_auto(scheme, words):
+    assert said(CPU, "int8-channel", scheme) == words
+
+
+def test_a_model_without_quantized_layers():
+    assert said(CPU, "") == "not quantized."
+
+
+@pytest.mark.parametrize("kernel", KERNELS, ids=lambda kernel: f"{kernel.name}-{kernel.format}-{kernel.requires.kind}")
+def test_what_a_kernel_is_good_for(kernel):
+    """By what it multiplies; the format alone is fast nowhere if all of its kernels multiply floats."""
+    assert kernel.good_for in (FAST, MEMORY, TESTS)
+    assert (kernel.good_for == MEMORY) == (kernel.activation == "float" and kernel.name != "reference")
+    assert (kernel.good_for == TESTS) == (kernel.name in ("reference", "comfyui"))
+    assert family(kernel.format) in FORMATS
