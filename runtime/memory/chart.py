@@ -5,6 +5,7 @@ from PIL import Image, ImageDraw, ImageFont
 from ...common.sizes import amount
 from .report import RESIDENCIES, MemoryReport, MemoryUse
 from .text import peaks
+from .verdict import verdict
 
 WIDTH = 640
 MARGIN = 16
@@ -19,14 +20,15 @@ COLOURS = {"device": "#3b75af", "pinned": "#ef8636", "ram": "#519e3e", "disk": "
 
 
 def chart(report: MemoryReport) -> Image.Image:
-    """An RGB picture. All bars have the same scale; below them are the legend and the peaks."""
+    """An RGB picture. Above the bars, which have the same scale, is the verdict; below are the legend and the peaks."""
     lines = peaks(report)
-    rows = len(report.components) * (LINE + BAR + THIN_BAR + GAP)
+    rows = LINE + GAP + len(report.components) * (LINE + BAR + THIN_BAR + GAP)
     image = Image.new("RGB", (WIDTH, 2 * MARGIN + rows + LINE + GAP + len(lines) * LINE), PAPER)
     draw = ImageDraw.Draw(image)
     font = ImageFont.load_default(FONT_SIZE)
     longest = max((max(part.everything.total, part.bf16) for part in report.components), default=0)
-    y = MARGIN
+    draw.text((MARGIN, MARGIN), verdict(report)[0], INK, font)
+    y = MARGIN + LINE + GAP
     for component in report.components:
         draw.text((MARGIN, y), component.name, INK, font)
         y += LINE

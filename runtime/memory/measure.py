@@ -9,9 +9,8 @@ import torch
 from .mappings import file_mappings
 from .report import Component, MemoryReport, MemoryUse, Peak
 from .residency import plain_tensors, residency_of
-from .tensor_owners import OWNERS, WEIGHTS
+from .tensor_owners import OWNERS, STREAMED, WEIGHTS
 
-STREAMED = "weights on the move"  # copies that core's dynamic VRAM has made, beside the weights themselves
 BF16_BYTES = 2
 
 

@@ -1,6 +1,7 @@
 """Memory peaks of a run: reset when it begins, read when it is reported."""
 
 import comfy.model_management
+import psutil
 import torch
 
 from ...common.resident_memory import reset_peak, resident
@@ -32,7 +33,7 @@ class PeakCounter:
         """The peaks since `begin(run)`, or since ComfyUI was started if another run or none was begun."""
         begun = run == self._run
         peak, own, files = resident()
-        process = ProcessPeak(peak, self._process_since if begun else EVER, own, files)
+        process = ProcessPeak(peak, self._process_since if begun else EVER, own, files, psutil.virtual_memory().total)
         return Peak(THIS_RUN if begun else EVER, tuple(_peak(device) for device in _devices()), process)
 
 
@@ -43,4 +44,5 @@ def _devices() -> list[torch.device]:
 def _peak(device: torch.device) -> DevicePeak:
     stats = getattr(torch, device.type).memory_stats(device)  # empty before the first allocation
     allocated, reserved = (stats.get(f"{kind}_bytes.all.peak", 0) for kind in ("allocated", "reserved"))
-    return DevicePeak(str(device), allocated, reserved)
+    total = comfy.model_management.get_total_memory(device)
+    return DevicePeak(str(device), allocated, reserved, total, int(comfy.model_management.extra_reserved_memory()))

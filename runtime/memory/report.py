@@ -46,22 +46,26 @@ class Component:
 
 @dataclass(frozen=True)
 class DevicePeak:
-    """Peak bytes of PyTorch's allocator on a device: given out to tensors, and reserved from the driver."""
+    """Peak bytes of PyTorch's allocator on a device: given out to tensors, and reserved from the driver. `total`: of
+    the device. `spare`: bytes of it that ComfyUI leaves to other programs."""
 
     device: str
     allocated: int
     reserved: int
+    total: int
+    spare: int
 
 
 @dataclass(frozen=True)
 class ProcessPeak:
     """Resident bytes of the process. `peak`: the most since `since` (in words). `own`, `files`: own memory and pages
-    of mapped files that are resident now; None where the system does not tell them apart."""
+    of mapped files that are resident now; None where the system does not tell them apart. `total`: of the machine."""
 
     peak: int
     since: str
     own: int | None
     files: int | None
+    total: int
 
 
 @dataclass(frozen=True)

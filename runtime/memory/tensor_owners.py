@@ -7,7 +7,9 @@ import torch
 
 from ...core.private import bypass_manager
 
-WEIGHTS = "weights"
+WEIGHTS, ORIGINALS, PATCHES = "weights", "originals to put back", "LoRA and other patches"
+# not tensors of a ModelPatcher: copies that core's dynamic VRAM has made, beside the weights themselves
+STREAMED = "weights on the move"
 
 
 def weights(patcher) -> Iterator[torch.Tensor]:
@@ -31,7 +33,7 @@ def patches(patcher) -> Iterator[torch.Tensor]:
 
 
 # owner -> function patcher -> its tensors; a tensor counts for the first owner that yields it
-OWNERS = {WEIGHTS: weights, "originals to put back": originals, "LoRA and other patches": patches}
+OWNERS = {WEIGHTS: weights, ORIGINALS: originals, PATCHES: patches}
 
 
 def tensors_in(value: Any) -> Iterator[torch.Tensor]:

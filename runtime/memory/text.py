@@ -2,17 +2,21 @@
 
 from ...common.sizes import amount
 from .report import RESIDENCIES, Component, MemoryReport, MemoryUse
-from .tensor_owners import WEIGHTS
+from .tensor_owners import ORIGINALS, STREAMED, WEIGHTS
+from .verdict import verdict
 
 STREAMING = (
-    "ComfyUI's dynamic VRAM copies weights and leaves them where they were: they count in both places. Its pages on "
-    "the device are not PyTorch's and come on top of the peak there."
+    "ComfyUI's dynamic VRAM copies weights and keeps the originals: both are counted. Its copies on the device are not "
+    "PyTorch's and come on top of the peak there."
 )
+# owners whose names in the data say too little
+NAMES = {ORIGINALS: "copies for removing a LoRA", STREAMED: "copies made by dynamic VRAM"}
 
 
 def describe(report: MemoryReport) -> str:
-    """The whole report; GB, MB and kB are powers of 1000 bytes."""
-    lines = [line for component in report.components for line in (*_component(component), "")]
+    """The verdict, then the whole report; GB, MB and kB are powers of 1000 bytes."""
+    lines = [" ".join(filter(None, verdict(report))), ""]
+    lines += [line for component in report.components for line in (*_component(component), "")]
     if len(report.components) > 1:
         lines += ["Together:", f"- {amounts(report.everything)}", ""]
     if any(component.streamed for component in report.components):
@@ -30,13 +34,13 @@ def _component(component: Component) -> list[str]:
     share = f"{component.size / component.bf16:.0%} of" if component.bf16 else "of"
     lines = [
         f"{component.name}:",
-        f"- {amount(component.size)} of weights, {share} the {amount(component.bf16)} that it would have in bf16",
+        f"- {amount(component.size)} of weights, {share} the {amount(component.bf16)} that it would take in bf16",
     ]
     if component.elsewhere:
         lines.append(f"- {amount(component.elsewhere)} of them are shared and counted above")
     for owner, held in component.held.items():
         if held.total:
-            lines.append(f"- {amounts(held)}" if owner == WEIGHTS else f"- {owner}: {amounts(held)}")
+            lines.append(f"- {amounts(held)}" if owner == WEIGHTS else f"- {NAMES.get(owner, owner)}: {amounts(held)}")
     return lines
 
 

@@ -8,7 +8,7 @@ from x2v_quant.runtime.memory import Component, MemoryReport, MemoryUse, chart
 from x2v_quant.runtime.memory.chart import BAR_WIDTH, BF16_COLOUR, COLOURS
 from x2v_quant.runtime.memory.report import RESIDENCIES, Peak, ProcessPeak
 
-PEAK = Peak("since this run began", (), ProcessPeak(10**9, "since this run began", 10**8, 10**8))
+PEAK = Peak("since this run began", (), ProcessPeak(10**9, "since this run began", 10**8, 10**8, 10**10))
 LEGEND = 10  # pixels that a colour has in a row of the legend
 
 

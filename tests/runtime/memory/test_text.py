@@ -1,10 +1,14 @@
 """A report in words."""
 
+import pytest
+
+from x2v_quant.common.sizes import amount
 from x2v_quant.runtime.memory import Component, MemoryReport, MemoryUse, describe
 from x2v_quant.runtime.memory.report import RESIDENCIES, DevicePeak, Peak, ProcessPeak
 
-PROCESS = ProcessPeak(3_210_000_000, "since this run began", 2_000_000_000, 900_000_000)
-PEAK = Peak("since this run began", (DevicePeak("cuda:0", 5_120_000_000, 6_000_000_000),), PROCESS)
+PROCESS = ProcessPeak(3_210_000_000, "since this run began", 2_000_000_000, 900_000_000, 24_000_000_000)
+GPU = DevicePeak("cuda:0", 5_120_000_000, 6_000_000_000, 12_900_000_000, 400_000_000)
+PEAK = Peak("since this run began", (GPU,), PROCESS)
 WEIGHTS = {"weights": MemoryUse(ram=200_000_000, disk=13_800_000_000)}
 
 
@@ -17,8 +21,10 @@ def test_one_model():
         "MODEL", {**WEIGHTS, "LoRA and other patches": MemoryUse(ram=300_000_000)}, 14 * 10**9, 28 * 10**9
     )
     assert describe(MemoryReport((model,), PEAK)).splitlines() == [
+        "Fits: 6.00 GB of 12.9 GB VRAM, 3.21 GB of 24.0 GB RAM at the peak.",
+        "",
         "MODEL:",
-        "- 14.0 GB of weights, 50% of the 28.0 GB that it would have in bf16",
+        "- 14.0 GB of weights, 50% of the 28.0 GB that it would take in bf16",
         "- 200 MB RAM, 13.8 GB in the file",
         "- LoRA and other patches: 300 MB RAM",
         "",
@@ -34,13 +40,35 @@ def test_two_models_are_summed_and_dynamic_vram_is_explained():
     )
     low = Component("low", {"weights": MemoryUse()}, 14 * 10**9, 28 * 10**9, 14 * 10**9)
     text = describe(MemoryReport((high, low), PEAK))
-    assert "- weights on the move: 4.00 GB on the device\n" in text
+    assert "- copies made by dynamic VRAM: 4.00 GB on the device\n" in text
     assert "- 14.0 GB of them are shared and counted above\n" in text
     assert "Together:\n- 4.00 GB on the device, 200 MB RAM, 13.8 GB in the file\n" in text
     assert "dynamic VRAM" in text
 
 
 def test_a_system_that_tells_little():
-    peak = Peak("since ComfyUI was started", (), ProcessPeak(3_210_000_000, "since ComfyUI was started", None, None))
-    text = describe(MemoryReport((), peak))
-    assert text == "Peaks:\n- process: 3.21 GB resident, since ComfyUI was started"
+    peak = Peak(
+        "since ComfyUI was started", (), ProcessPeak(3_210_000_000, "since ComfyUI was started", None, None, 24 * 10**9)
+    )
+    assert describe(MemoryReport((), peak)).splitlines() == [
+        "RAM: 3.21 GB of 24.0 GB at the peak.",
+        "",
+        "Peaks:",
+        "- process: 3.21 GB resident, since ComfyUI was started",
+    ]
+
+
+@pytest.mark.parametrize("pages,fits", [(0, True), (6_400_000_000, True), (6_600_000_000, False), (10**12, False)])
+def test_a_run_fits_while_what_comfyui_leaves_to_others_is_free(pages, fits):
+    """The pages of dynamic VRAM are not PyTorch's: they come on top."""
+    model = Component("m", {"weights": MemoryUse(), "weights on the move": MemoryUse(device=pages)}, 1, 2, 0, True)
+    line = describe(MemoryReport((model,), PEAK)).splitlines()[0]
+    shown = amount(min(6_000_000_000 + pages, GPU.total))
+    assert line.startswith(f"{'Fits' if fits else 'Full'}: {shown} of 12.9 GB VRAM, ")
+    assert ("Offload Control" in line) == (not fits)
+
+
+def test_the_fullest_device_counts():
+    small = DevicePeak("cuda:1", 7_000_000_000, 7_900_000_000, 8_000_000_000, 400_000_000)
+    peak = Peak("since this run began", (GPU, small), PROCESS)
+    assert describe(MemoryReport((), peak)).startswith("Full: 7.90 GB of 8.00 GB VRAM")
