@@ -27,7 +27,7 @@ def test_a_model_is_identical_to_itself(dense, compare, sampler):
     assert len(report.layers) == LAYERS
     assert all(layer.snr == math.inf for layer in report.layers)
     assert report.verdict.identical and report.verdict.lines == ()
-    assert "identical" in report.verdict.words
+    assert report.verdict.words.startswith("Identical: ")
 
 
 def test_identical_to_another_load_and_in_its_pictures(dense, dense_file, vae, compare):
@@ -111,7 +111,7 @@ def test_what_is_no_number_is_said(dense, compare):
     name = "diffusion_model.blocks.2.ffn.2.weight"
     candidate.add_patches({name: (torch.full((128, 512), math.nan),)})
     report = compare(dense, candidate)
-    assert "From step 1 on the latents are infinite or not a number." in report.verdict.words
+    assert "Broken: from step 1 on the latents are infinite or not a number." in report.verdict.words
     assert report.verdict.lines == ("blocks.2.ffn.2 = keep",)
     assert by_name(report)["blocks.2.ffn.2"].snr == -math.inf
     json.dumps(report.as_dict(), allow_nan=False)

@@ -94,7 +94,7 @@ def test_a_model_is_identical_to_itself(comparing, outcome):
     prompt["compare"]["inputs"]["candidate"] = prompt["compare"]["inputs"]["reference"]
     del prompt["candidate"]
     verdict, lines, report, _ = outcome(prompt)
-    assert verdict.startswith("The two models are identical here")
+    assert verdict.startswith("Identical: all")
     assert report["identical"] and report["latent_error"] == 0 and lines == ""
     assert report["steps"] == [0] * STEPS and report["psnr_db"] is None
     assert all(layer["identical"] for layer in report["layers"])
