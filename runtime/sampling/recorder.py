@@ -12,7 +12,8 @@ from comfy_execution.utils import get_executing_context
 from ...linear.layers import hooked, linear_layers
 from .clock import StepClock
 from .run import Follower
-from .step_report import RunReport, StepReport
+from .run_report import RunReport
+from .step_report import StepReport
 
 SHOW_EVERY = 0.5  # seconds
 # positions of arguments of BaseModel.apply_model

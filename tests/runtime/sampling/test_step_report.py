@@ -1,5 +1,6 @@
 """What is reported of a run: counted against an independent count, and nothing changed by it."""
 
+import re
 import time
 
 import comfy.model_management
@@ -155,6 +156,22 @@ def test_a_run_that_was_interrupted_is_not_in_the_next_runs_report(load, sample)
     assert len(run.steps()) == 4 and [at for at, _ in run.evaluations] == [0, 1, 2, 3]
 
 
+@pytest.mark.parametrize(
+    "scheme,words",
+    [("reference", r"\d\d% in int8"), ("dequant", "all in 16 or 32 bits: the weights save memory only")],
+)
+def test_it_begins_with_steps_seconds_and_precision(scheme, words, load, reported):
+    report, _ = reported(load(scheme=scheme))
+    head, blank, run = report.text().splitlines()[:3]
+    assert re.fullmatch(rf"4 steps, [\d.e-]+ s each, {words}\.", head) and blank == ""
+    assert run == report.runs[0].lines()[0]
+
+
+def test_a_model_of_core_begins_with_steps_and_seconds(core_model, reported):
+    report, _ = reported(core_model, steps=1)
+    assert re.match(r"1 steps?, [\d.e-]+ s each\.\n", report.text())
+
+
 def test_nothing_was_sampled():
     assert StepReport().text() == NOTHING
     counts = iter(["1 graph", "2 graphs"])
@@ -166,8 +183,8 @@ def test_nothing_was_sampled():
 def test_it_is_shown_while_the_sampler_runs_and_at_the_end(load, sample):
     shown = []
     sample(patched(load(), report=StepReport(shown.append)))
-    assert "1 of 4 steps" in shown[0]
-    assert "4 of 4 steps" in shown[-1]
+    assert shown[0].startswith("1 of 4 steps, ")
+    assert shown[-1].startswith("4 steps, ")
 
 
 def test_it_is_not_shown_too_often():
