@@ -6,16 +6,16 @@ from dataclasses import asdict
 from pathlib import Path
 
 from ..checkpoints import Checkpoint, CheckpointError, Problem, open_checkpoint
-from ..common.sizes import amount
 from ..formats import family
 from ..kernels import why_not
 from ..kernels.machine import Machine, default_device, describe
 from ..schemes import CLIP, DIT, T5, resolve, schemes_for
+from .checkpoint_text import lines, verdict
 from .soundness import outline_of
 
+__all__ = ["arguments", "inspect", "lines", "ok", "run"]
+
 COMPONENTS = {"dit": DIT, "t5": T5, "clip_vision": CLIP}
-# most problems in the text; the JSON has all
-MOST_PROBLEMS = 20
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,15 +31,20 @@ def ok(report: dict) -> bool:
 
 
 def inspect(path: str | Path) -> dict:
-    """{"path", "kind", "model", "formats": {format: layers}, "schemes", "fallbacks": {scheme: reason}, "problems":
-    [{file, key, cause, remedy}], "notes", "files": [{name, bytes}], "bytes": {total, quantized, kept}, "unread":
-    {tensors, bytes}, "layer_groups", "kept"}. Never raises for a bad file: that is kind "unknown" with one problem.
+    """{"verdict", "path", "kind", "model", "formats": {format: layers}, "schemes", "fallbacks": {scheme: reason},
+    "problems": [{file, key, cause, remedy}], "notes", "files": [{name, bytes}], "bytes": {total, quantized, kept},
+    "unread": {tensors, bytes}, "layer_groups", "kept"}. Never raises for a bad file: that is kind "unknown" with one problem.
 
     `formats`: number of layers of each format in the file. `schemes`: those for this file's formats, first those whose
     own kernel runs on this machine; `fallbacks`: why another kernel replaces that of the rest. Both are empty if there
     is a problem. `unread`: unquantized tensors too large to check their values; codes are never checked. Names in
     `layer_groups` and `kept` have "*" for block numbers.
     """
+    report = _inspected(path)
+    return {"verdict": verdict(report), **report}
+
+
+def _inspected(path: str | Path) -> dict:
     try:
         return _report(open_checkpoint(path))
     except CheckpointError as error:
@@ -134,44 +139,3 @@ def _group(checkpoint: Checkpoint, key: str) -> str:
     """ "blocks.7.ffn.2.weight" -> "blocks.*.ffn.2"."""
     module = re.sub(r"\.(weight|bias)$", "", key.removeprefix(checkpoint.prefix))
     return re.sub(r"\.\d+\.", ".*.", module, count=1)
-
-
-def lines(report: dict) -> list[str]:
-    """The report as text."""
-    problems = report["problems"]
-    head = [f"{report['path']}: {report['model']} ({report['kind']})"]
-    if report["files"]:
-        sizes = {name: amount(value) for name, value in report["bytes"].items()}
-        count = len(report["files"])
-        head.append(
-            f"{count} file{'s' * (count > 1)}, {sizes['total']} of weights: "
-            f"{sizes['quantized']} quantized, {sizes['kept']} kept as they are"
-        )
-    table = _table(("quantized layers", "format", "layers"), report["layer_groups"])
-    table += _table(("kept as they are", "dtype", "tensors"), report["kept"])
-    tail = [f"note: {note}" for note in report["notes"]]
-    if report["schemes"]:
-        own = [name for name in report["schemes"] if name not in report["fallbacks"]]
-        tail.append(f"schemes that fit here: {', '.join(own)}")
-    if report["fallbacks"]:
-        tail.append(f"schemes that fit the file, computed by another kernel here: {', '.join(report['fallbacks'])}")
-    if report["unread"]["tensors"]:
-        unread = report["unread"]
-        tail.append(
-            f"not looked at: the codes, and the values of {unread['tensors']} large tensors ({amount(unread['bytes'])})"
-        )
-    if not problems:
-        tail.append("problems: none" if report["layer_groups"] else "problems: none, but nothing is quantized")
-    tail += [f"problem: {Problem(**problem)}" for problem in problems[:MOST_PROBLEMS]]
-    if len(problems) > MOST_PROBLEMS:
-        tail.append(f"and {len(problems) - MOST_PROBLEMS} more problems (--json lists all)")
-    return [*head, *table, "", *tail]
-
-
-def _table(titles: tuple[str, str, str], groups: list[dict]) -> list[str]:
-    if not groups:
-        return []
-    rows = [(*titles, "size")]
-    rows += [(g["group"], g[titles[1]], str(g[titles[2]]), amount(g["bytes"])) for g in groups]
-    widths = [max(len(row[column]) for row in rows) for column in range(4)]
-    return ["", *(f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}  {d:>{widths[3]}}" for a, b, c, d in rows)]

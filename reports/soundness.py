@@ -6,8 +6,8 @@ from ..common.importing import quick_imports
 from ..core.on_path import StartError, use_comfyui
 from ..families import UNKNOWN_DIT, UNRECOGNISED
 
-UNTRIED = "not held against ComfyUI's models, as there is no ComfyUI here: set COMFYUI_PATH to one"
-PERHAPS = "ComfyUI may know it all the same: set COMFYUI_PATH to one, and this looks there too."
+UNTRIED = "not checked with ComfyUI's models, because there is no ComfyUI here: set COMFYUI_PATH to its folder"
+PERHAPS = "ComfyUI may know it: set COMFYUI_PATH to its folder, and this looks there too."
 
 
 def outline_of(checkpoint: Checkpoint) -> Outline:

@@ -133,7 +133,7 @@ def test_without_comfyui_it_says_what_was_not_looked_at(source, tmp_path, untrie
 def test_without_comfyui_nobody_knows_an_unknown_model(tmp_path, untried):
     path = tmp_path / "model.safetensors"
     save_file({f"stage.{block}.mix.weight": torch.randn(2048, 2048) for block in range(2)}, path)
-    words = r"model\.safetensors is not a model that is known here.*set COMFYUI_PATH to one"
+    words = r"model\.safetensors is not a model that is known here.*set COMFYUI_PATH to its folder"
     with pytest.raises(CheckpointError, match=words):
         convert(path, tmp_path / "out.safetensors", INT8)
 

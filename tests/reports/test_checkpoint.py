@@ -148,6 +148,30 @@ def test_an_unquantized_file_is_no_problem(whole, inspect):
     assert (status, report["kind"], report["formats"], report["schemes"]) == (0, "dit", {}, [])
 
 
+@pytest.mark.parametrize(
+    "path,words",
+    [
+        (T5.format("int8"), "OK. umt5 encoder int8. Use Load Quantized T5. Read the note below."),
+        (CLIP.format("fp8"), "OK. CLIP ViT vision encoder (XLM-R) fp8. Use Load Quantized CLIP."),
+        ("wan_t2v_int8_blocks", "Not OK: wan_t2v_int8_blocks: text_embedding.0.weight is missing (and 4 more). The"),
+    ],
+)
+def test_it_begins_with_a_verdict(path, words, capsys, inspect):
+    _, report = inspect(FIXTURES / path)
+    assert report["verdict"].startswith(words)
+    main(["inspect", str(FIXTURES / path)])
+    assert capsys.readouterr().out.splitlines()[:2] == [report["verdict"], ""]
+
+
+def test_the_verdict_on_a_diffusion_model(whole, inspect):
+    assert inspect(whole("int8"))[1]["verdict"] == "OK. Wan 2.1 t2v int8. Use Load Quantized DiT."
+    plain = inspect(whole("int8").parent / "dense.safetensors")[1]["verdict"]
+    assert plain == (
+        "Not quantized: Wan 2.1 t2v. Use Load Diffusion Model, or quantize it with Quantize Model and Save Quantized "
+        "Model or x2v-quant convert."
+    )
+
+
 def test_the_table_for_people(whole, capsys):
     assert main(["inspect", str(whole("fp8"))]) == 0
     text = capsys.readouterr().out
@@ -155,7 +179,7 @@ def test_the_table_for_people(whole, capsys):
         "Wan 2.1 t2v (dit)",
         "blocks.*.ffn.2",
         "fp8-channel",
-        "schemes that fit here: auto",
+        "schemes that run here: auto",
         "problems: none",
     ):
         assert words in text

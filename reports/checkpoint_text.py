@@ -1,0 +1,70 @@
+"""The report on a checkpoint in words."""
+
+from ..checkpoints import Problem
+from ..checkpoints.checkpoint import LOADERS
+from ..common.sizes import amount
+from ..schemes.verdict import short
+
+# kind -> the nodes that quantize and save such a model; a command does it for every kind
+QUANTIZERS = {
+    "dit": "Quantize Model and Save Quantized Model",
+    "t5": "Quantize CLIP and Save Quantized CLIP",
+}
+COMMAND = "x2v-quant convert"
+# most problems in the text; the JSON has all
+MOST_PROBLEMS = 20
+
+
+def verdict(report: dict) -> str:
+    """Whether the file is good, and the node to use, in one line."""
+    problems = report["problems"]
+    if problems:
+        more = f" And {len(problems) - 1} more problems." if len(problems) > 1 else ""
+        return f"Not OK: {Problem(**problems[0])}{more}"
+    ours, cores, _, _ = LOADERS[report["kind"]]
+    if not report["formats"]:
+        how = " or ".join(filter(None, (QUANTIZERS.get(report["kind"]), COMMAND)))
+        return f"Not quantized: {report['model']}. Use {cores}, or quantize it with {how}."
+    formats = " and ".join(dict.fromkeys(map(short, report["formats"])))
+    return f"OK. {report['model']} {formats}. Use {ours}.{' Read the note below.' if report['notes'] else ''}"
+
+
+def lines(report: dict) -> list[str]:
+    """The verdict, then the report as text."""
+    problems = report["problems"]
+    head = [verdict(report), "", f"{report['path']}: {report['model']} ({report['kind']})"]
+    if report["files"]:
+        sizes = {name: amount(value) for name, value in report["bytes"].items()}
+        count = len(report["files"])
+        head.append(
+            f"{count} file{'s' * (count > 1)}, {sizes['total']} of weights: "
+            f"{sizes['quantized']} quantized, {sizes['kept']} kept as they are"
+        )
+    table = _table(("quantized layers", "format", "layers"), report["layer_groups"])
+    table += _table(("kept as they are", "dtype", "tensors"), report["kept"])
+    tail = [f"note: {note}" for note in report["notes"]]
+    if report["schemes"]:
+        own = [name for name in report["schemes"] if name not in report["fallbacks"]]
+        tail.append(f"schemes that run here: {', '.join(own)}")
+    if report["fallbacks"]:
+        tail.append(f"schemes that another kernel would compute here: {', '.join(report['fallbacks'])}")
+    if report["unread"]["tensors"]:
+        unread = report["unread"]
+        tail.append(
+            f"not checked: the codes, and the values of {unread['tensors']} large tensors ({amount(unread['bytes'])})"
+        )
+    if not problems:
+        tail.append("problems: none")
+    tail += [f"problem: {Problem(**problem)}" for problem in problems[:MOST_PROBLEMS]]
+    if len(problems) > MOST_PROBLEMS:
+        tail.append(f"and {len(problems) - MOST_PROBLEMS} more problems (--json lists all)")
+    return [*head, *table, "", *tail]
+
+
+def _table(titles: tuple[str, str, str], groups: list[dict]) -> list[str]:
+    if not groups:
+        return []
+    rows = [(*titles, "size")]
+    rows += [(g["group"], g[titles[1]], str(g[titles[2]]), amount(g["bytes"])) for g in groups]
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    return ["", *(f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}  {d:>{widths[3]}}" for a, b, c, d in rows)]
