@@ -33,7 +33,8 @@ def ok(report: dict) -> bool:
 def inspect(path: str | Path) -> dict:
     """{"verdict", "path", "kind", "model", "formats": {format: layers}, "schemes", "fallbacks": {scheme: reason},
     "problems": [{file, key, cause, remedy}], "notes", "files": [{name, bytes}], "bytes": {total, quantized, kept},
-    "unread": {tensors, bytes}, "layer_groups", "kept"}. Never raises for a bad file: that is kind "unknown" with one problem.
+    "unread": {tensors, bytes}, "layer_groups", "kept"}. Never raises for a bad file: that is kind "unknown" with one
+    problem.
 
     `formats`: number of layers of each format in the file. `schemes`: those for this file's formats, first those whose
     own kernel runs on this machine; `fallbacks`: why another kernel replaces that of the rest. Both are empty if there
