@@ -44,5 +44,5 @@ def _remedy(plan: Plan, layer: LayerPlan) -> str:
     if plan.advice():
         return "Pick the int8 file, or switch transcode on."
     if not ever_fast(layer.choice.format):
-        return f"{NOTHING} This format is small, but not fast, on every machine."
+        return f"{NOTHING} This format is small, not fast, on every machine."
     return f"{NOTHING} Reason: {best.reason}." if best.reason else NOTHING

@@ -35,7 +35,7 @@ def said(machine, formats, scheme="auto", transcode=False, shapes=(SIZE,)):
         (RTX3060, "fp8-channel", "fp8, saves memory only on RTX 3060. Pick the int8 file, or switch transcode on."),
         (WINDOWS, "fp8-block128", "fp8, saves memory only on RTX 4090. To make it fast: pip install triton-windows."),
         (OLD_CPU, "int8-channel", f"int8, saves memory only on CPU. {LAST} Reason: this CPU has no int8 dot-product"),
-        (WINDOWS, "int4-g128", f"int4, saves memory only on RTX 4090. {LAST} This format is small, but not fast"),
+        (WINDOWS, "int4-g128", f"int4, saves memory only on RTX 4090. {LAST} This format is small, not fast"),
     ],
     ids=["fast", "two-formats", "cpu", "fp8-on-rtx-30", "a-library-helps", "no-vnni", "int4"],
 )

@@ -86,12 +86,14 @@ def test_switching_the_scheme_really_reloads(graph, run, best):
     assert torch.equal(latents[0], latents[2])
 
 
-def test_the_report_names_what_was_asked_for_and_what_runs(graph, run):
+def test_the_report_names_what_was_asked_for_and_what_runs(graph, run, best):
     _, report = run(graph(**{"X2VScheme.dit": "int8-vllm", "X2VScheme.t5": "int8-vllm"})[0])
-    assert "not vllm: needs a" in report
+    fast = "fast" if best("int8-channel").good_for == "fast" else "saves memory only"
+    assert re.match(rf"DiT: int8, {fast} [^\n]+\nT5: int8, {fast} [^\n]+\n\nDiT:\n", report)
+    assert re.search(r"^- not vllm\b.*: needs a", report, re.MULTILINE)
     assert "fp8-channel:" in report
     assert re.search(r"^libraries:$", report, re.MULTILINE)
-    assert re.search(r"^- vllm.*: (found|needs vllm, which is not installed)", report, re.MULTILINE)
+    assert re.search(r"^- vllm.*: (found|optional, )", report, re.MULTILINE)
     assert "needs a CUDA GPU" in report
 
 
