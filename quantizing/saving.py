@@ -111,8 +111,8 @@ def _check_encoder(module: SavedModule) -> None:
     name = module.path.removesuffix(f".{TRANSFORMER}")
     if module.dialect != COMFYUI and identify(shapes, quantized=True).kind != T5:
         raise QuantizeError(
-            f"{name} is no umt5, the only text encoder that the dialect {module.dialect} is read of. Save it in the "
-            f"dialect {COMFYUI}."
+            f"{name} is no umt5, the only text encoder that files for {module.dialect} can have. Set load with "
+            f"(dialect) to {COMFYUI}."
         )
     if module.dialect == COMFYUI and not re.search(READ_QUANTIZED, "\n".join(shapes)):
         raise QuantizeError(

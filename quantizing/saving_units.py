@@ -63,7 +63,7 @@ class SavedModule:
         if not self.names.can_cut(tuple(tensor.shape), found):
             raise QuantizeError(
                 f"{name} has shape {list(tensor.shape)}, which is not the {found[0].source.count} equal parts that "
-                "LightX2V has of it. Save this model in another dialect."
+                "LightX2V has of it. Set load with (dialect) to x2v or comfyui."
             )
         slices: dict[str, list[RowSlice]] = {}
         for target in sorted(found, key=lambda target: target.place):
@@ -95,8 +95,8 @@ class SavedModule:
         format_name = self._in_files(format_of(weight))
         if format_name not in writable(self.dialect):
             raise QuantizeError(
-                f"Layer {name} is {format_name}, which the dialect {self.dialect} does not have. Save it in the "
-                f"dialect x2v, or quantize it to one of {', '.join(choices(self.dialect))}."
+                f"Layer {name} is {format_name}, which files for {self.dialect} do not have. Set load with (dialect) "
+                f"to x2v, or quantize it to one of {', '.join(choices(self.dialect))}."
             )
         static = format_name == "fp8-tensor" and weight._params.input_scale.numel() > 0
         specs = layer_specs(format_name, shape_of(tuple(layer.weight.shape), slices), self.dialect, static=static)

@@ -67,8 +67,8 @@ def affine_norms(layers: Mapping[str, torch.nn.Module]) -> list[Unit]:
     wrong = next((name for name in factors_of if name not in placed), None)
     if wrong is not None:
         raise QuantizeError(
-            f"Layer {wrong} is smoothed by itself; the dialect {LIGHTX2V} has one factor for all layers behind a norm. "
-            f"Save it in the dialect x2v, or choose the smoothing '{SHARED}' in Quantize Model."
+            f"Layer {wrong} is smoothed by itself; files for {LIGHTX2V} have one factor for all layers after a norm. "
+            f"Set load with (dialect) to x2v, or smoothing to {SHARED} in Quantize Model."
         )
     log.info("%s.", NEEDS_CONFIG)
     exact = all(torch.equal(factor, factor.to(torch.bfloat16).float()) for factor in factors_of.values())

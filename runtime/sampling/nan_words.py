@@ -26,7 +26,10 @@ TRY = {
     "Scheme, or take off patches of attention.",
     ELSEWHERE: "It arises in guidance or in compiled code: lower cfg, or take off torch.compile and other patches.",
 }
-QUANTIZED = "Write {layer} into high_precision_layers of Quantized Sampler Patch, or pick scheme dequant"
+QUANTIZED = (
+    "Write {layer} into layers in high precision (high_precision_layers) of Quantized Sampler Patch, or pick scheme "
+    "dequant"
+)
 FP16 = "set compute dtype bf16 or fp32 in Quantization Scheme"
 PLAIN = f"Lower the strength of LoRAs, or {FP16}"
 

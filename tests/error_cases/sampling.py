@@ -136,7 +136,8 @@ CASES = {
         spoilt(scale),
         f"layer {LAYER} is the first whose output is not finite; its input is, up to",
         "in float32. In model.safetensors",
-        f"Write {LAYER} into high_precision_layers of Quantized Sampler Patch, or pick scheme dequant",
+        f"Write {LAYER} into layers in high precision (high_precision_layers) of Quantized Sampler Patch, or "
+        "pick scheme dequant",
     ),
     "between layers": guarded(
         spoilt(modulation),

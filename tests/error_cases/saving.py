@@ -82,19 +82,19 @@ CASES = {
     "format": saved(
         quantized("fp8-channel"),
         "Layer blocks.0.",
-        "is fp8-channel, which the dialect comfyui does not have. Save it in the dialect x2v, or quantize it to one of",
+        "is fp8-channel, which files for comfyui do not have. Set load with (dialect) to x2v, or quantize it to one of",
         dialect="comfyui",
     ),
     "smoothing": saved(
         smoothed_alone,
-        f"Layer {OUTLIER} is smoothed by itself; the dialect lightx2v has one factor for all layers behind a norm.",
-        "Save it in the dialect x2v, or choose the smoothing 'lightx2v' in Quantize Model.",
+        f"Layer {OUTLIER} is smoothed by itself; files for lightx2v have one factor for all layers after a norm.",
+        "Set load with (dialect) to x2v, or smoothing to lightx2v in Quantize Model.",
         dialect="lightx2v",
     ),
     "parts": saved(
         uneven,
         "single_blocks.0.linear1.weight has shape [2816, 256], which is not the 7 equal parts that LightX2V has of it.",
-        "Save this model in another dialect.",
+        "Set load with (dialect) to x2v or comfyui.",
         dialect="lightx2v",
     ),
     "blocks": saved(
@@ -129,7 +129,7 @@ CASES = {
     ),
     "another encoder": encoders(
         "x2v",
-        "clip_l is no umt5, the only text encoder that the dialect x2v is read of. Save it in the dialect comfyui.",
+        "clip_l is no umt5, the only text encoder that files for x2v can have. Set load with (dialect) to comfyui.",
     ),
     "another encoder for ComfyUI": encoders(
         "comfyui",

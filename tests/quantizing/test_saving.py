@@ -98,7 +98,7 @@ def test_a_file_that_is_there_is_replaced_only_whole(dense, quantize, tmp_path, 
 
 
 def test_a_format_that_the_dialect_does_not_have_is_refused(dense, quantize, tmp_path):
-    with pytest.raises(QuantizeError, match="is fp8-channel, which the dialect comfyui does not have"):
+    with pytest.raises(QuantizeError, match="is fp8-channel, which files for comfyui do not have"):
         save_model(quantize(dense(), "fp8-channel"), tmp_path / "model.safetensors", COMFYUI)
 
 
