@@ -10,6 +10,9 @@ SUBFOLDERS = {HIGH: "high_noise_model", LOW: "low_noise_model"}
 # a word of its own in a file's name: wan2.2_i2v_A14b_high_noise_int8, Wan2_2-T2V-A14B_HIGH_fp8, HighNoise
 WORD = re.compile(r"(?<![a-z])(?:high|low)(?=noise|[^a-z]|$)", re.IGNORECASE)
 
+# names that can mean nothing else
+WITH_NOISE = re.compile(r"(?<![a-z])(?:high|low)[ _-]?noise", re.IGNORECASE)
+
 
 def expert_of(path: str) -> str | None:
     """HIGH or LOW if the last part of a path that names one names just one, else None."""

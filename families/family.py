@@ -40,7 +40,8 @@ SAME = LightX2VNames()
 
 @dataclass(frozen=True)
 class Variant:
-    """One model of a family. `model`: its name in words. It is told by the presence of the tensor `name`, or by the
+    """One model of a family. `model`: its name in words. `use`: what it makes of what, and the node of ComfyUI's that
+    gives it that, as sentences; "" where nothing is certain. It is told by the presence of the tensor `name`, or by the
     `size` of one `axis` of its shape; without a `name` it is what no other variant is. `lora_names`: tables that rename
     ComfyUI's names to others that LoRAs have, beside LightX2V's and its own."""
 
@@ -50,6 +51,7 @@ class Variant:
     size: int | None = None
     lightx2v: LightX2VNames = SAME
     lora_names: tuple[tuple[Rule, ...], ...] = ()
+    use: str = ""
 
     def is_told(self, shapes: Mapping[str, tuple[int, ...]]) -> bool:
         """shapes: of the tensors of a file, by name."""

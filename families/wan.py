@@ -36,32 +36,68 @@ FROM_DIFFUSERS = (
     *(Rule(rf"((?:vace_)?blocks\.\d+)\.{theirs}", (rf"\1.{wans}",)) for theirs, wans in _BLOCK.items()),
 )
 
+_VACE = "Makes video from a control video or pictures: use WanVaceToVideo."
+_TEXT = "Makes video from text. It takes no start picture."
+_PICTURE = "Makes video from a picture: use WanImageToVideo with a start picture"
+
 WAN = Family(
     DIT,
     (
         Naming(
             (r"head\.modulation$", r"blocks\.\d+\.self_attn\.q\.weight$"),
             (
-                Variant("Wan 2.1 VACE", "vace_patch_embedding.weight"),
-                Variant("Wan camera control", "control_adapter.conv.weight"),
-                Variant("Wan 2.2 s2v", "casual_audio_encoder.encoder.final_linear.weight"),
-                Variant("Wan HuMo", "audio_proj.audio_proj_glob_1.layer.bias"),
-                Variant("Wan 2.2 animate", "face_adapter.fuser_blocks.0.k_norm.weight"),
+                Variant("Wan 2.1 VACE", "vace_patch_embedding.weight", use=_VACE),
+                Variant(
+                    "Wan camera control",
+                    "control_adapter.conv.weight",
+                    use="Makes video from a picture and a camera path: use WanCameraImageToVideo.",
+                ),
+                Variant(
+                    "Wan 2.2 s2v",
+                    "casual_audio_encoder.encoder.final_linear.weight",
+                    use="Makes video from a picture and sound: use WanSoundImageToVideo.",
+                ),
+                Variant(
+                    "Wan HuMo",
+                    "audio_proj.audio_proj_glob_1.layer.bias",
+                    use="Makes video from a picture and sound: use WanHuMoImageToVideo.",
+                ),
+                Variant(
+                    "Wan 2.2 animate",
+                    "face_adapter.fuser_blocks.0.k_norm.weight",
+                    use="Makes video from a picture and the motion of another video: use WanAnimateToVideo.",
+                ),
                 Variant("Wan SCAIL 2", "patch_embedding_mask.weight"),
                 Variant("Wan SCAIL", "patch_embedding_pose.weight"),
                 Variant("WanDancer", "patch_embedding_global.weight"),
-                Variant("Wan 2.1 flf2v", "img_emb.emb_pos"),
-                Variant("Wan 2.1 i2v", "img_emb.proj.0.bias"),
-                Variant("Wan 2.2 5B", "head.head.weight", 0, 4 * 48),
-                Variant("Wan 2.2 i2v", "patch_embedding.weight", 1, 36),
+                Variant(
+                    "Wan 2.1 flf2v",
+                    "img_emb.emb_pos",
+                    use="Makes video from a first and a last picture: use WanFirstLastFrameToVideo.",
+                ),
+                Variant("Wan 2.1 i2v", "img_emb.proj.0.bias", use=f"{_PICTURE} and CLIP Vision."),
+                Variant(
+                    "Wan 2.2 5B",
+                    "head.head.weight",
+                    0,
+                    4 * 48,
+                    use="Makes video from text or a picture: use Wan22ImageToVideoLatent and the Wan 2.2 VAE.",
+                ),
+                Variant("Wan 2.2 i2v", "patch_embedding.weight", 1, 36, use=f"{_PICTURE}."),
+                Variant("Wan 2.1 t2v", "patch_embedding.weight", 1, 16, use=_TEXT),
                 Variant("Wan 2.1 t2v"),
             ),
         ),
         Naming(
             (r"blocks\.\d+\.attn1\.to_q\.weight$", r"condition_embedder\.", r"scale_shift_table$"),
             (
-                Variant(f"Wan 2.1 VACE{DIFFUSERS}", "vace_patch_embedding.weight"),
-                Variant(f"Wan 2.1 i2v{DIFFUSERS}", "condition_embedder.image_embedder.norm1.weight"),
+                Variant(f"Wan 2.1 VACE{DIFFUSERS}", "vace_patch_embedding.weight", use=_VACE),
+                Variant(
+                    f"Wan 2.1 i2v{DIFFUSERS}",
+                    "condition_embedder.image_embedder.norm1.weight",
+                    use=f"{_PICTURE} and CLIP Vision.",
+                ),
+                Variant(f"Wan 2.1 t2v{DIFFUSERS}", "patch_embedding.weight", 1, 16, use=_TEXT),
                 Variant(f"Wan 2.1 t2v{DIFFUSERS}"),
             ),
             FROM_DIFFUSERS,

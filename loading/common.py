@@ -179,8 +179,10 @@ def wanted(sd: dict[str, torch.Tensor], name: str, file: str) -> torch.Tensor:
 
 
 def announce(plan: Plan) -> None:
-    """Log the plan: a line, and one for the fallback if there is one."""
+    """Log what the model is, if that is known, the plan in a line, and its fallback if there is one."""
     groups = ", ".join(f"{g['layers']} layers {g['format']} on {g['kernel']}" for g in plan.summary())
+    if plan.about:
+        log.info("%s: %s", plan.title, plan.about)
     log.info("%s: %s", plan.title, groups)
     if plan.fallback():
         log.warning("%s: %s", plan.title, plan.fallback())

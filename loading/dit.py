@@ -13,6 +13,7 @@ from ..linear import operations
 from ..loras import stackable
 from ..schemes import DIT, SchemeChoice
 from ..schemes.plan import Plan
+from .about import about
 from .common import (
     INCOMPLETE,
     UNBUILT,
@@ -45,6 +46,7 @@ def load_dit(path: str, choice: SchemeChoice | None = None, unquantized: bool = 
     device = comfy.model_management.get_torch_device()
     dtype = compute_dtype(choice, device)
     plan = make_plan(checkpoint, DIT, choice, device, dtype)
+    plan.tell(about(checkpoint))
     weights = checkpoint.load(read_file)
     patcher = build_dit(state_dict(weights, plan), weights, plan, Path(path).name, disable_dynamic=disable_dynamic)
     patcher.model.manual_cast_dtype = dtype

@@ -11,6 +11,7 @@ from ..calibration.recorder import calibrated
 from ..calibration.recordings import record, token
 from .annotated_files import annotated_path, inside
 from .missing import MissingFileError, problem
+from .on_node import error_on_node
 from .output_files import below_output, numbered
 from .scheme import CATEGORY
 
@@ -46,6 +47,7 @@ class Calibrate(io.ComfyNode):
         return token(cls.hidden.unique_id)
 
     @classmethod
+    @error_on_node
     def execute(cls, model):
         patched, calibration = calibrated(model)
         return io.NodeOutput(patched, record(cls.hidden.unique_id, calibration))
@@ -76,6 +78,7 @@ class FinishCalibration(io.ComfyNode):
         )
 
     @classmethod
+    @error_on_node
     def execute(cls, recording, latent, filename_prefix):
         recording.calibration.check()
         calibration = recording.calibration.on_cpu()
@@ -138,6 +141,7 @@ class LoadCalibration(io.ComfyNode):
         return f"{file.st_size}:{file.st_mtime_ns}"
 
     @classmethod
+    @error_on_node
     def execute(cls, calibration_name):
         return io.NodeOutput(Calibration.load(_path(calibration_name)))
 

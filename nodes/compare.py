@@ -12,6 +12,7 @@ from ..comparing.error_plot import error_plot
 from ..comparing.heat_map import heat_map
 from ..comparing.sampling import Job, Settings
 from ..comparing.text import describe
+from .on_node import error_on_node
 from .scheme import CATEGORY
 
 MOST_SEED = 2**64 - 1
@@ -102,6 +103,7 @@ class Compare(io.ComfyNode):
         )
 
     @classmethod
+    @error_on_node
     def execute(
         cls,
         reference,

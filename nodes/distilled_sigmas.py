@@ -3,6 +3,7 @@
 from comfy_api.latest import io
 
 from ..lightx2v_config.sigmas import distilled, parse_steps, split
+from .on_node import error_on_node
 from .scheme import CATEGORY
 
 
@@ -54,6 +55,7 @@ class DistilledSigmas(io.ComfyNode):
         )
 
     @classmethod
+    @error_on_node
     def execute(cls, denoising_step_list, shift, boundary_step_index):
         sigmas = distilled(parse_steps(denoising_step_list), shift)
         return io.NodeOutput(sigmas, *split(sigmas, boundary_step_index))

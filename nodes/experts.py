@@ -5,6 +5,7 @@ from pathlib import PurePath
 from comfy_api.latest import io
 
 from ..checkpoints.expert_names import HIGH, LOW, SUBFOLDERS, counterpart
+from ..loading.about import about_both
 from ..loading.experts import load_experts
 from ..runtime.offload.apply import offloaded
 from ..schemes import AUTO
@@ -12,6 +13,7 @@ from .files import fingerprint, model_names, model_path
 from .loaders import LOADERS, SCHEME_TOOLTIP
 from .missing import MissingFileError, missing, problem, same_name
 from .offload import offload_input
+from .on_node import error_on_node, show
 from .scheme import SchemeType
 
 KIND = "diffusion_models"
@@ -116,9 +118,11 @@ class LoadExperts(io.ComfyNode):
         return "|".join(fingerprint(KIND, name) for name in expert_names(high_noise, low_noise))
 
     @classmethod
+    @error_on_node
     def execute(cls, high_noise, low_noise, scheme=None, offload=None):
         high, low = expert_paths(high_noise, low_noise)
         models = load_experts(high, low, scheme)
+        show(about_both(models[0].model.x2v_plan.about))
         if offload is not None:
             models = [offloaded(model, offload) for model in models]
         return io.NodeOutput(*models)

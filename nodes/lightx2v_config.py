@@ -13,6 +13,7 @@ from .files import model_names
 from .loaders import LOADERS
 from .missing import MissingFileError, problem, same_name
 from .offload import OffloadType
+from .on_node import error_on_node
 from .scheme import SchemeType
 
 DIFFUSION_MODELS = "diffusion_models"
@@ -170,6 +171,7 @@ class LoadConfig(io.ComfyNode):
         return str(parsed.values) + "|".join(f"{f}:{f.stat().st_size}:{f.stat().st_mtime_ns}" for f in files)
 
     @classmethod
+    @error_on_node
     def execute(cls, config, model_folder, text_encoder, vision_encoder, text=""):
         parsed = config_of(config, text)
         models = find_models(parsed, search_paths(model_folder), text_encoder, vision_encoder)

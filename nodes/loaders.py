@@ -11,6 +11,7 @@ from ..schemes import AUTO
 from .files import fingerprint, model_names, model_path, tokenizer_names, tokenizer_path
 from .missing import problem
 from .offload import offload_input
+from .on_node import error_on_node, show
 from .scheme import CATEGORY, SchemeType
 
 LOADERS = f"{CATEGORY}/loaders"
@@ -63,8 +64,10 @@ class LoadDiT(io.ComfyNode):
         return fingerprint("diffusion_models", model_name)
 
     @classmethod
+    @error_on_node
     def execute(cls, model_name, scheme=None, offload=None):
         model = load_dit(model_path("diffusion_models", model_name), scheme)
+        show(model.model.x2v_plan.about)
         return io.NodeOutput(model if offload is None else offloaded(model, offload))
 
 
@@ -107,6 +110,7 @@ class LoadT5(io.ComfyNode):
         return fingerprint("text_encoders", text_encoder_name)
 
     @classmethod
+    @error_on_node
     def execute(cls, text_encoder_name, tokenizer, scheme=None, offload=None):
         clip = load_t5(
             model_path("text_encoders", text_encoder_name),
@@ -151,6 +155,7 @@ class LoadCLIPVision(io.ComfyNode):
         return fingerprint("clip_vision", clip_name)
 
     @classmethod
+    @error_on_node
     def execute(cls, clip_name, scheme=None, offload=None):
         clip_vision = load_clip_vision(model_path("clip_vision", clip_name), scheme)
         if offload is not None:

@@ -7,6 +7,7 @@ from comfy_api.latest import io
 
 from ..loras import AUTO, EXPERT_CHOICES, MODES, apply_lora, read_lora
 from .missing import missing, problem, same_name
+from .on_node import error_on_node
 from .scheme import CATEGORY
 
 KIND = "loras"
@@ -70,6 +71,7 @@ class LoadLoRA(io.ComfyNode):
         return f"{lora_name}:{stat.st_size}:{stat.st_mtime_ns}"
 
     @classmethod
+    @error_on_node
     def execute(cls, model, lora_name, strength=1.0, mode=AUTO, expert=AUTO):
         path = _path(lora_name)
         return io.NodeOutput(*apply_lora(model, read_lora(path), path.name, strength, mode, expert))

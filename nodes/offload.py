@@ -4,6 +4,7 @@ from comfy_api.latest import io
 
 from ..runtime.offload import AUTO, ENCODER_MODES, MODES, OffloadSettings
 from ..runtime.offload.apply import offloaded
+from .on_node import error_on_node
 from .scheme import CATEGORY
 
 OffloadType = io.Custom("X2V_OFFLOAD")
@@ -84,6 +85,7 @@ class OffloadControl(io.ComfyNode):
         )
 
     @classmethod
+    @error_on_node
     def execute(cls, mode, vram_budget_gb, prefetch, pinned_memory, t5, clip, model=None):
         budget = None if vram_budget_gb == NO_BUDGET else vram_budget_gb
         settings = OffloadSettings(mode, budget, prefetch, pinned_memory, t5, clip)

@@ -9,6 +9,7 @@ from ..quantizing import Smoother, quantize_clip, quantize_model, select_in_clip
 from ..quantizing.sharing import SHARED, shared_smoother
 from ..schemes import AUTO, SchemeChoice
 from .calibrate import CalibrationType
+from .on_node import error_on_node
 from .scheme import CATEGORY, SchemeType
 
 ALIASES = ["x2v", "lightx2v", "quantize", "int8", "fp8", "int4", "nvfp4", "mxfp8", "convert model", "save vram"]
@@ -102,6 +103,7 @@ class QuantizeModel(io.ComfyNode):
         return _check_lines(layers)
 
     @classmethod
+    @error_on_node
     def execute(cls, model, format, layers="", scheme=None, calibration=None, smoothing=SEARCH, alpha=DEFAULT_ALPHA):
         choice = scheme or SchemeChoice()
         selection = select_in_model(model, format, layers, choice)
@@ -137,6 +139,7 @@ class QuantizeCLIP(io.ComfyNode):
         return _check_lines(layers)
 
     @classmethod
+    @error_on_node
     def execute(cls, clip, format, layers="", scheme=None):
         choice = scheme or SchemeChoice()
         return io.NodeOutput(quantize_clip(clip, select_in_clip(clip, format, layers, choice), choice))

@@ -7,6 +7,7 @@ from ..runtime.compiling import compilations_of, compiled
 from ..runtime.sampling import PrecisionSchedule, StepReport, patched
 from ..runtime.sampling.schedule import parse_layers
 from ..runtime.sharing import shared_activations as sharing
+from .on_node import error_on_node
 from .scheme import CATEGORY
 
 StepsType = io.Custom("X2V_STEPS")
@@ -103,6 +104,7 @@ class SamplerPatch(io.ComfyNode):
         )
 
     @classmethod
+    @error_on_node
     def execute(
         cls,
         model,
@@ -166,6 +168,7 @@ class StepReportNode(io.ComfyNode):
         )
 
     @classmethod
+    @error_on_node
     def execute(cls, steps, after):
         text = steps.text()
         PromptServer.instance.send_progress_text(text, cls.hidden.unique_id)

@@ -13,6 +13,7 @@ from ..converting import packages
 from ..core.features import reads_int8
 from ..quantizing.left_out import left_out, left_out_of_clip
 from ..quantizing.saving import Progress, save_clip, save_model
+from .on_node import error_on_node
 from .output_files import below_output, numbered
 from .scheme import CATEGORY
 
@@ -89,6 +90,7 @@ class SaveQuantizedModel(io.ComfyNode):
         )
 
     @classmethod
+    @error_on_node
     def execute(cls, model, filename_prefix, dialect, package):
         ending = SAFETENSORS if package == packages.FILE else ""
 
@@ -118,6 +120,7 @@ class SaveQuantizedCLIP(io.ComfyNode):
         )
 
     @classmethod
+    @error_on_node
     def execute(cls, clip, filename_prefix, dialect):
         def save(target, progress):
             return save_clip(clip, target, dialect, progress)

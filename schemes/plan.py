@@ -56,7 +56,13 @@ class Plan:
         self.strict = strict
         self.transcode = transcode
         self.layers: dict[str, LayerPlan] = {}
+        self.about = ""
         self.notes: list[str] = []
+
+    def tell(self, about: str) -> None:
+        """about: what the model is and needs. It becomes the first of the notes."""
+        self.about = about
+        self.notes.insert(0, about)
 
     def assign(self, layer: str, format_name: str, shape: tuple[int, int]) -> LayerPlan:
         """Choose the format in memory and the kernel of `layer`, and add both to the plan. format_name: its format in

@@ -1,0 +1,40 @@
+"""Texts on a node itself: what it has loaded, and the sentence of an error, which ComfyUI's own overlay leaves out."""
+
+import functools
+from collections.abc import Callable
+
+from comfy_execution.utils import get_executing_context
+from server import PromptServer
+
+from ..common.printable import PrintableError
+
+# nodes that show an error, until they run again
+FAILED: set[str] = set()
+NOTHING = " "  # the page ignores a text without characters
+
+
+def show(text: str) -> None:
+    """Write `text` on the node that is running, in the page that queued it."""
+    running = get_executing_context()
+    if running is not None:
+        PromptServer.instance.send_progress_text(text, running.node_id, PromptServer.instance.client_id)
+
+
+def error_on_node(execute: Callable) -> Callable:
+    """Decorator below @classmethod: an error of the pack's is shown on the node too."""
+
+    @functools.wraps(execute)
+    def shown(cls, *args, **kwargs):
+        running = get_executing_context()
+        node = running.node_id if running else None
+        if node in FAILED:
+            FAILED.discard(node)
+            show(NOTHING)
+        try:
+            return execute(cls, *args, **kwargs)
+        except PrintableError as error:
+            FAILED.add(node)
+            show(str(error))
+            raise
+
+    return shown
