@@ -92,6 +92,11 @@ class Checkpoint:
         same = all(name == key for name, key in self.keys.items()) and self.prefix in CORES_PREFIXES
         return self.naming.core_reads and same and self.path.is_file() and not (self.added or self.nested)
 
+    @property
+    def is_plain_t5(self) -> bool:
+        """Whether this is an unquantized text encoder that core cannot read: LightX2V publishes umt5 so."""
+        return self.kind == T5 and not self.layers and not self.is_cores
+
     def require(self, kind: str, unquantized: bool = False) -> None:
         """Raise CheckpointError unless this is a sound quantized model of `kind`, or an unquantized one where those
         will do; the message names the node or the loader of core that takes it."""
@@ -107,7 +112,7 @@ class Checkpoint:
             more = len(self.problems) - 1
             tail = f" ({more} more like this: see x2v-quant inspect.)" if more else ""
             raise type(error)(f"{error}{tail}", error.problem)
-        if not self.layers and not unquantized:
+        if not self.layers and not (unquantized or self.is_plain_t5):
             remedy = f"Load it with ComfyUI's own {core}."
             if not self.is_cores:
                 remedy = (

@@ -36,13 +36,22 @@ class Names:
     vae: str = "x2v_demo_vae.safetensors"
 
 
-# a field of Names -> the folder below ComfyUI's models
+# a field of Names -> the folder of models in ComfyUI
 FOLDERS = {
     "t2v": "diffusion_models",
     "i2v": "diffusion_models",
     "t5": "text_encoders",
     "clip": "clip_vision",
     "vae": "vae",
+}
+
+# a field of Names -> the formats that come with the pack: what the templates load, and what their notes say to try
+SHIPPED = {
+    "t2v": (ORIGINAL, INT8, FP8),
+    "i2v": (INT8,),
+    "t5": (INT8, FP8),
+    "clip": (INT8,),
+    "vae": (ORIGINAL,),
 }
 
 
@@ -60,6 +69,11 @@ def paths(models: Path) -> list[Path]:
     """Every file that `write` makes, without its stamp."""
     files = {(field, name) for kind in (ORIGINAL, *FORMATS) for field, name in vars(names(kind)).items()}
     return sorted(models / FOLDERS[field] / name for field, name in files)
+
+
+def shipped(models: Path = trained.MODELS) -> list[Path]:
+    """Those of `paths` that come with the pack. `python -m x2v_quant.benchmarks.train_demo.shipped` writes them."""
+    return [models / FOLDERS[field] / getattr(names(kind), field) for field, kinds in SHIPPED.items() for kind in kinds]
 
 
 def write(models: Path) -> list[Path]:

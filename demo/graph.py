@@ -30,8 +30,9 @@ def settings(kind: str, task: str) -> dict[str, object]:
     return changes
 
 
-def prompt(kind: str, task: str, info: dict, changes: dict[str, object]) -> Prompt:
-    """The demo's workflow for one format. info: the server's /object_info; changes: more overrides, "NODE.INPUT".
+def prompt(kind: str, task: str, info: dict, changes: dict[str, object], picture: str | None = None) -> Prompt:
+    """The demo's workflow for one format. info: the server's /object_info; changes: more overrides, "NODE.INPUT";
+    picture: the name of an uploaded one to start from, None for the one that the workflow draws.
 
     In "bf16" ComfyUI's own loader takes the diffusion model. It knows encoders of the full size only, so those stay in
     int8.
@@ -40,6 +41,8 @@ def prompt(kind: str, task: str, info: dict, changes: dict[str, object]) -> Prom
     made = override(to_prompt(workflow(TEMPLATES[task]), info), {**loaded, **changes}, info)
     if kind == assets.ORIGINAL:
         made[node_of(made, "X2VLoadDiT")] = unet_loader(getattr(assets.names(kind), task))
+    if picture is not None:
+        made[node_of(made, "ImageCompositeMasked")] = {"class_type": "LoadImage", "inputs": {"image": picture}}
     return made
 
 

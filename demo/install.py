@@ -4,14 +4,8 @@ import argparse
 import os
 from pathlib import Path
 
-from ..writing import whole_file
 from . import assets
 from .graph import TEMPLATES
-from .prompts import DEFAULT
-from .video import start_image
-
-START_IMAGE = "x2v_demo_start.png"  # what the template demo_i2v begins with
-START_SEED = 1
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,17 +17,9 @@ def run(options: argparse.Namespace) -> dict:
 
 
 def install(models: Path) -> dict:
-    """Writes the models below `models` and the start image into the input folder beside it, if there is one.
-
-    {"files": paths as strings}. Raises CheckpointError if a trained part is missing.
-    """
-    files = assets.write(models)
-    inputs = models.parent / "input"
-    if inputs.is_dir():
-        files = [*files, inputs / START_IMAGE]
-        with whole_file(files[-1], overwrite=True) as file:
-            start_image(DEFAULT, START_SEED).save(file, format="PNG")
-    return {"files": [str(path) for path in files]}
+    """Writes the models below `models`: {"files": paths as strings}. Raises CheckpointError if a trained part is
+    missing."""
+    return {"files": [str(path) for path in assets.write(models)]}
 
 
 def lines(found: dict) -> list[str]:
@@ -42,8 +28,8 @@ def lines(found: dict) -> list[str]:
     return [
         *found["files"],
         "",
-        f"{len(found['files'])} files, {size / 1e6:.0f} MB. In ComfyUI: press R, then Browse templates > x2v-quant > "
-        f"{TEMPLATES['t2v']}.",
+        f"{len(found['files'])} files, {size / 1e6:.0f} MB. In ComfyUI, press R: the loaders list them. The template "
+        f"{TEMPLATES['t2v']!r} runs without them.",
     ]
 
 

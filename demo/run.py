@@ -17,12 +17,11 @@ from ..reports.machine import MACHINE
 from . import assets, recipe
 from .contact_sheet import contact_sheet
 from .graph import TASKS, node_of, prompt
-from .install import START_IMAGE, START_SEED
 from .memory import MIB, PeakMemory
 from .prompts import scene, verdict
 from .reading import read
 from .scenes import FRAMES, SIDE
-from .video import frames, start_image
+from .video import START_IMAGE, START_SEED, frames, start_image
 
 BOTH = "both"
 SEED = 3  # of the noise
@@ -65,18 +64,19 @@ def sample(server: Server, kind: str, args: argparse.Namespace) -> None:
         "Positive Prompt.text": args.prompt,
         "SaveVideo.filename_prefix": f"video/{args.task}_{kind}",
     }
+    picture = None
     if args.task == "i2v":
-        picture = server.base / START_IMAGE
-        start_image(scene(args.prompt), START_SEED).save(picture)
-        changes["Start Image.image"] = client.upload_image(picture)
-    made = prompt(kind, args.task, client.object_info(), changes)
+        drawn = server.base / START_IMAGE
+        start_image(scene(args.prompt), START_SEED).save(drawn)
+        picture = client.upload_image(drawn)
+    made = prompt(kind, args.task, client.object_info(), changes, picture)
     steps = Steps(node_of(made, SAMPLER), f"{args.task} {kind}")
     with PeakMemory(server) as memory:
         result = client.run(made, steps)
     path = saved_video(server, result, node_of(made, SAVER))
     video = frames(path)
     if len(video) != FRAMES:
-        raise ServerError(f"{path} holds {len(video)} frames instead of {FRAMES}")
+        raise ServerError(f"{path} has {len(video)} frames and not {FRAMES}")
     sheet = path.with_suffix(".png")
     contact_sheet(video).save(sheet)
     (report,) = result.outputs[node_of(made, REPORT)]["text"]

@@ -1,4 +1,4 @@
-"""The trained demo model as it lies in the repository: 16-bit parts in the names that LightX2V's files use."""
+"""The trained demo model as it is in the repository: 16-bit parts in the names that LightX2V's files use."""
 
 from pathlib import Path
 
@@ -10,10 +10,15 @@ from ..checkpoints.safetensors_header import read_header
 
 Tensors = dict[str, torch.Tensor]
 
-FOLDER = Path(__file__).parent / "model"
-DIT, I2V, T5, CLIP, VAE = (f"{name}.safetensors" for name in ("dit", "i2v", "t5", "clip", "vae"))
-SPIECE = "spiece.model"
-RECORD = "training.json"
+FOLDER = Path(__file__).parent
+MODELS = FOLDER / "models"  # that come with the pack: see assets.SHIPPED
+# below FOLDER; these two are models as they are
+DIT = "models/diffusion_models/x2v_demo_t2v_bf16.safetensors"
+VAE = "models/vae/x2v_demo_vae.safetensors"
+# and of these models are made
+I2V, T5, CLIP = (f"sources/{name}.safetensors" for name in ("i2v", "t5", "clip"))
+SPIECE = "sources/spiece.model"
+RECORD = "sources/training.json"
 FILES = (DIT, I2V, T5, CLIP, VAE, SPIECE)
 
 

@@ -9,6 +9,8 @@ from PIL import Image
 from .recipe import SPREAD
 from .scenes import Scene, render
 
+START_IMAGE, START_SEED = "x2v_demo_start.png", 1  # of the picture that the command draws
+
 
 def frames(path: Path) -> torch.Tensor:
     """Every frame, [frames, height, width, 3] in 0 to 1. Raises av.FFmpegError if one cannot be decoded."""

@@ -4,6 +4,7 @@ from comfy_api.latest import ComfyExtension
 
 from .calibrate import Calibrate, FinishCalibration, LoadCalibration
 from .compare import Compare
+from .demo_models import offer
 from .distilled_sigmas import DistilledSigmas
 from .experts import LoadExperts
 from .lightx2v_config import LoadConfig
@@ -44,5 +45,8 @@ NODE_CLASS_MAPPINGS = {
 
 
 class X2VExtension(ComfyExtension):
+    async def on_load(self):
+        offer()
+
     async def get_node_list(self):
         return list(NODE_CLASS_MAPPINGS.values())

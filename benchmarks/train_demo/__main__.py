@@ -125,7 +125,7 @@ PARTS: dict[str, Callable[[Job], dict]] = {"vae": train_vae, "dit": train_dit, "
 def main() -> int:
     parser = argparse.ArgumentParser(prog="train_demo", description=__doc__)
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)}; default: all")
-    parser.add_argument("--folder", type=Path, help="for the files; default: the repository's own, demo/model")
+    parser.add_argument("--folder", type=Path, help="for the files; default: the repository's own, demo")
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--threads", type=int, default=0, help="of the CPU; default: all")
     parser.add_argument("--shorten", type=int, default=1, help="divide the steps, for a try that nothing is read off")

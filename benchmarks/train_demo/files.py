@@ -1,4 +1,4 @@
-"""Where the trained parts lie and how they are saved: 16 bits, in the names that LightX2V's files use."""
+"""Where the trained parts are and how they are saved: 16 bits, in the names that LightX2V's files use."""
 
 import json
 from pathlib import Path
@@ -16,13 +16,14 @@ DTYPES = {DIT: torch.bfloat16, I2V: torch.bfloat16, T5: torch.bfloat16, CLIP: to
 
 
 def save(folder: Path, part: str, tensors: Tensors) -> None:
-    """part: DIT, I2V, T5, CLIP or VAE, a file name."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """part: DIT, I2V, T5, CLIP or VAE, a path below the folder."""
+    path = folder / part
+    path.parent.mkdir(parents=True, exist_ok=True)
     kept = {name: tensor.detach().to("cpu", DTYPES[part]).contiguous() for name, tensor in tensors.items()}
     metadata = None
     if part == DIT:  # the one dimension that core does not read off the weights
         metadata = {"config": json.dumps({"transformer": {"text_dim": kept["text_embedding.0.weight"].shape[1]}})}
-    save_file(kept, folder / part, metadata)
+    save_file(kept, path, metadata)
 
 
 def load(folder: Path, part: str) -> Tensors:
@@ -31,8 +32,9 @@ def load(folder: Path, part: str) -> Tensors:
 
 
 def save_spiece(folder: Path, spiece: bytes) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / SPIECE).write_bytes(spiece)
+    path = folder / SPIECE
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(spiece)
 
 
 def record(folder: Path, entry: dict) -> None:

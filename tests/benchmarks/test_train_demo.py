@@ -205,8 +205,8 @@ def test_the_command_writes_the_same_bytes_each_time(tmp_path):
             (folder / trained.CLIP).unlink()
         command = [sys.executable, "-m", "x2v_quant.benchmarks.train_demo", "--threads", "1", "--shorten", "500"]
         subprocess.run([*command, "--folder", str(folder), *parts], check=True)
-    names = {path.name for path in folders[0].iterdir()}
-    assert names == {path.name for path in trained.FOLDER.iterdir()}
+    names = {path.relative_to(folders[0]).as_posix() for path in folders[0].rglob("*") if path.is_file()}
+    assert names == {*trained.FILES, trained.RECORD}
     for name in names - {trained.RECORD}:
         assert (folders[0] / name).read_bytes() == (folders[1] / name).read_bytes(), name
     record = json.loads((folders[0] / trained.RECORD).read_text(encoding="utf-8"))

@@ -110,11 +110,6 @@ def test_a_file_in_the_wrong_node_is_sent_to_the_right_one(file, kind, words, fi
         (WAN, "dit", "is not quantized. Load it with ComfyUI's own Load Diffusion Model"),
         (WAN, "t5", "belongs into Load Diffusion Model"),
         (
-            {"token_embedding.weight": (8, 8), "blocks.0.pos_embedding.embedding.weight": (32, 4)},
-            "t5",
-            "is not quantized. Pick its int8 or fp8 file here, make one of it with .* own edition of it with Load CLIP",
-        ),
-        (
             {"diffusion_model.blocks.0.ffn.0.lora_A.weight": (4, 8)},
             "dit",
             r"is a LoRA. Put it into models/loras and use Load LoRA \(any format\)",
@@ -131,6 +126,14 @@ def test_the_first_problem_is_told_and_the_others_counted(wan, opened):
     tensors = {key: tensor for key, tensor in wan().items() if not key.endswith("scale")}
     with pytest.raises(CheckpointError, match=r"weight has no scale.* \(3 more like this: see x2v-quant inspect\.\)$"):
         opened(tensors).require("dit")
+
+
+def test_an_unquantized_text_encoder_that_core_cannot_read_is_taken(opened):
+    shapes = {"token_embedding.weight": (8, 8), "blocks.0.pos_embedding.embedding.weight": (32, 4)}
+    checkpoint = opened(plain(shapes))
+    checkpoint.require("t5")
+    with pytest.raises(CheckpointError, match="belongs into Load Quantized T5, "):
+        checkpoint.require("dit")
 
 
 @pytest.mark.parametrize("wrap", ["generator.{}", "module.{}", "diffusion_model.{}", "_orig_mod.{}"])

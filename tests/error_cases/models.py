@@ -125,10 +125,10 @@ CASES = {
         "model.safetensors (Wan 2.1 t2v) is not quantized. Load it with ComfyUI's own Load Diffusion Model.",
     ),
     "not quantized, and not core's": file(
-        demo("t5", kind="bf16"),
-        f"{SAVED} (umt5 encoder) is not quantized. Pick its int8 or fp8 file here, make one of it with",
+        demo("clip", kind="bf16"),
+        f"{SAVED} (CLIP vision encoder) is not quantized. Pick its int8 or fp8 file here, make one of it with",
         name=SAVED,
-        loader="X2VLoadT5",
+        loader="X2VLoadCLIPVision",
     ),
     "tensor": file(
         demo("t2v", without("blocks.1.ffn.0.bias")), f"model.safetensors: blocks.1.ffn.0.bias is missing. {INCOMPLETE}"

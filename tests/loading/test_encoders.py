@@ -73,19 +73,34 @@ def reference_t5(dense):
     return model.eval()
 
 
+def encoded(clip, dense):
+    """What a text becomes, and what it becomes in core's T5 with the dense weights."""
+    tokens = clip.tokenize("a small red fox runs over the sea")
+    ids = [token for token, _ in tokens["umt5xxl"][0]]
+    mask = torch.tensor([[1] * (ids.index(1) + 1) + [0] * (len(ids) - ids.index(1) - 1)])
+    expected = reference_t5(dense)(torch.tensor([ids]), attention_mask=mask)[0] * mask.unsqueeze(-1)
+    return clip.encode_from_tokens(tokens, return_pooled=True)[0], expected
+
+
 @pytest.mark.parametrize("kind", T5_KINDS)
 def test_t5_encodes_like_the_unquantized_encoder(kind, t5):
     folder, dense = t5
     clip = load_t5(str(folder / f"models_t5_umt5-xxl-enc-{kind}.pth"))
-    tokens = clip.tokenize("a small red fox runs over the sea")
-    ids = [token for token, _ in tokens["umt5xxl"][0]]
-    cond, _ = clip.encode_from_tokens(tokens, return_pooled=True)
-    mask = torch.tensor([[1] * (ids.index(1) + 1) + [0] * (len(ids) - ids.index(1) - 1)])
-    expected = reference_t5(dense)(torch.tensor([ids]), attention_mask=mask)[0] * mask.unsqueeze(-1)
+    cond, expected = encoded(clip, dense)
     assert cond.dtype == torch.float32
     assert distance(cond, expected) < T5_KINDS[kind]
     assert len(clip.cond_stage_model.x2v_plan.layers) == 3 * 7
     assert distance(clip.encode_from_tokens(clip.tokenize("a dark boat")), expected) > 0.3
+
+
+def test_an_unquantized_t5_under_lightx2vs_names_loads(t5):
+    """Core's own loader cannot read it."""
+    folder, dense = t5
+    torch.save(dense, folder / "models_t5_umt5-xxl-enc-fp32.pth")
+    clip = load_t5(str(folder / "models_t5_umt5-xxl-enc-fp32.pth"), SchemeChoice(compute_dtype="fp32"))
+    cond, expected = encoded(clip, dense)
+    assert distance(cond, expected) < 1e-4
+    assert clip.cond_stage_model.x2v_plan.layers == {}
 
 
 @every_kind

@@ -11,10 +11,9 @@ from safetensors.torch import load_file
 from x2v_quant.demo import assets
 from x2v_quant.demo import graph as demo_graph
 from x2v_quant.demo.graph import node_of, settings, workflow
-from x2v_quant.demo.install import START_IMAGE, START_SEED
 from x2v_quant.demo.prompts import DEFAULT
 from x2v_quant.demo.scenes import FRAMES, SIDE
-from x2v_quant.demo.video import start_image
+from x2v_quant.demo.video import START_IMAGE, START_SEED, start_image
 from x2v_quant.headless.server import serve
 from x2v_quant.headless.workflow import override, to_prompt
 

@@ -8,10 +8,9 @@ from distance import distance
 
 from x2v_quant.demo import assets
 from x2v_quant.demo.graph import node_of, settings, workflow
-from x2v_quant.demo.install import START_IMAGE
 from x2v_quant.demo.run import saved_video
 from x2v_quant.demo.scenes import FRAMES, SIDE
-from x2v_quant.demo.video import frames
+from x2v_quant.demo.video import START_IMAGE, frames
 from x2v_quant.headless.client import ServerError
 from x2v_quant.headless.workflow import override, to_prompt
 from x2v_quant.kernels.machine import cpu_has_bf16

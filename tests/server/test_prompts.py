@@ -32,10 +32,10 @@ def use_reference_encoder(prompt):
 
 @pytest.fixture(scope="module")
 def shown(server, object_info):
-    """kind, task, overrides -> what is read off the saved video."""
+    """kind, task, overrides, a picture to start from -> what is read off the saved video."""
 
-    def run(kind, task, changes):
-        prompt = demo_graph.prompt(kind, task, object_info, changes)
+    def run(kind, task, changes, picture=None):
+        prompt = demo_graph.prompt(kind, task, object_info, changes, picture)
         if kind == assets.ORIGINAL:
             use_reference_encoder(prompt)
         result = server.client.run(prompt)
@@ -67,5 +67,5 @@ def test_image_to_video_moves_what_the_picture_shows(shown, server, tmp_path, ki
     path = tmp_path / f"{scene.colour}_{scene.shape}_{scene.direction}.png"
     start_image(scene, START_SEED).save(path)
     picture = server.client.upload_image(path)
-    reading = shown(kind, "i2v", {"Positive Prompt.text": scene.caption, "Start Image.image": picture})
+    reading = shown(kind, "i2v", {"Positive Prompt.text": scene.caption}, picture)
     assert all(reading.matches(scene).values()), reading

@@ -10,9 +10,8 @@ from PIL import Image
 from x2v_quant.cli import main
 from x2v_quant.common.sizes import amount
 from x2v_quant.demo.graph import TEMPLATES, WORKFLOWS, prompt, settings
-from x2v_quant.demo.install import START_IMAGE, START_SEED
 from x2v_quant.demo.prompts import DEFAULT
-from x2v_quant.demo.video import start_image
+from x2v_quant.demo.video import START_IMAGE, START_SEED, start_image
 
 pytestmark = pytest.mark.slow
 
@@ -80,7 +79,7 @@ def test_a_picture_of_this_machine_is_uploaded(x2v_run, object_info, server, tmp
     picture = tmp_path / "another name.png"
     start_image(DEFAULT, START_SEED + 1).save(picture)
     saved = tmp_path / "api.json"
-    saved.write_text(json.dumps(prompt("int8", "i2v", object_info, {"KSampler.steps": 1})))
+    saved.write_text(json.dumps(prompt("int8", "i2v", object_info, {"KSampler.steps": 1}, START_IMAGE)))
     assert picture.name != START_IMAGE
     assert x2v_run(saved, f"LoadImage.image={picture}")[0] == 0
     assert (server.base / "input" / picture.name).read_bytes() == picture.read_bytes()

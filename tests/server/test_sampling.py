@@ -9,6 +9,8 @@ from safetensors.torch import load_file
 from x2v_quant.demo import assets
 from x2v_quant.demo import graph as demo_graph
 from x2v_quant.demo.graph import TASKS, TEMPLATES, node_of, workflow
+from x2v_quant.demo.prompts import said, wrong
+from x2v_quant.demo.reading import read
 from x2v_quant.demo.run import saved_video
 from x2v_quant.demo.scenes import FRAMES, SIDE
 from x2v_quant.demo.video import frames
@@ -92,10 +94,13 @@ MODELS = {"t2v": {"DiT", "T5"}, "i2v": {"DiT", "T5", "CLIP"}}
 
 @pytest.mark.parametrize("task", TASKS)
 def test_the_demos_workflow_runs_as_it_is(server, object_info, task):
-    prompt = to_prompt(workflow(TEMPLATES[task]), object_info)
+    saved = workflow(TEMPLATES[task])
+    prompt = to_prompt(saved, object_info)
     video = check_run(server, prompt, MODELS[task], "int8-channel")
     times = prompt[node_of(prompt, "ImageScaleBy")]["inputs"]["scale_by"]
     assert video.shape == (FRAMES, times * SIDE, times * SIDE, 3)
+    asked = said(next(node["widgets_values"][0] for node in saved["nodes"] if node.get("title") == "Positive Prompt"))
+    assert wrong(asked, read(video)) == []
 
 
 @pytest.mark.parametrize("task", TASKS)

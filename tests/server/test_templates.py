@@ -13,10 +13,9 @@ from template_models import DENSE, FILES, SIZE
 from x2v_quant.calibration import Calibration
 from x2v_quant.checkpoints import open_checkpoint
 from x2v_quant.demo.graph import node_of, workflow
-from x2v_quant.demo.install import START_IMAGE
 from x2v_quant.demo.run import saved_video
 from x2v_quant.demo.scenes import FRAMES, SIDE
-from x2v_quant.demo.video import frames
+from x2v_quant.demo.video import START_IMAGE, frames
 from x2v_quant.headless.workflow import override, to_prompt
 
 pytestmark = pytest.mark.slow

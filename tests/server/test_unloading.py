@@ -12,7 +12,7 @@ from x2v_quant.benchmarks.quantize import KINDS, quantized
 from x2v_quant.demo import assets
 from x2v_quant.demo import graph as demo_graph
 from x2v_quant.demo.graph import node_of, unet_loader
-from x2v_quant.demo.install import START_IMAGE
+from x2v_quant.demo.video import START_IMAGE
 
 pytestmark = pytest.mark.slow
 
@@ -52,8 +52,8 @@ def make(object_info):
 
     def build(task, seed, text, branch=None, **changes):
         settings = {"KSampler.steps": 2, "KSampler.seed": seed, "Positive Prompt.text": text}
-        settings |= {"Start Image.image": START_IMAGE} if task == "i2v" else {}
-        prompt = demo_graph.prompt("int8", task, object_info, {**settings, **changes})
+        picture = START_IMAGE if task == "i2v" else None
+        prompt = demo_graph.prompt("int8", task, object_info, {**settings, **changes}, picture)
         for output in ("SaveVideo", "CreateVideo", "ImageScaleBy", "VAEDecode"):
             del prompt[node_of(prompt, output)]
         samples = {"samples": [node_of(prompt, "KSampler"), 0], "filename_prefix": "latents/unloaded"}

@@ -2,15 +2,19 @@
 
 import json
 import re
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
 from x2v_quant.demo import recipe
-from x2v_quant.demo.assets import names
+from x2v_quant.demo.assets import names, shipped
 from x2v_quant.demo.graph import TEMPLATES
+from x2v_quant.demo.prompts import said, wrong
+from x2v_quant.demo.reading import read
 from x2v_quant.demo.scenes import FRAMES, SIDE
 from x2v_quant.headless.server import REQUIRED_NODES
 
@@ -28,6 +32,7 @@ DIRECTORIES = {
 }
 HOW_MANY = {"X2VLoadExperts": 2, "DualCLIPLoader": 2}  # models that a loader names, where it is not one
 CONFIG = "X2VLoadConfig"  # names its files in a JSON
+CHINESE = "中文说明"  # the title of the note that says the same in Chinese
 LINK = re.compile(r"\[([^\]]+)\]\((https?://[^)]+)\)")
 THUMBNAIL_WIDTH = 720
 TITLE_HEIGHT = 30  # what the frontend draws above a node's position
@@ -62,6 +67,13 @@ PUBLISHED = {
     "5 LightX2V configuration": ["VAELoader"],
 }
 DEMO = {"1 Try picture to video, no download": I2V, "1 Try it, no download": T2V}
+# of the demo's templates: the one with real models that does the same
+NEXT = {
+    "1 Try it, no download": "2 Wan 2.1 text to video, 4 steps",
+    "1 Try picture to video, no download": "2 Wan 2.1 picture to video, 4 steps",
+}
+PROMPTS = {"t2v": recipe.PROMPT, "i2v": "a red square moving right"}
+READS_INPUT = {"LoadImage", "LoadVideo"}  # of the user's input folder
 
 
 def named(names):
@@ -103,8 +115,15 @@ def loaders(path):
     nodes = load(path)["nodes"]
     found = [node for node in nodes if node["type"] in DIRECTORIES]
     assert sorted(node["type"] for node in found) == sorted({**PUBLISHED, **DEMO}[path.stem])
-    (note,) = (node["widgets_values"][0] for node in nodes if node["type"] == "MarkdownNote")
-    return found, note
+    return found, notes(nodes)[0]
+
+
+def notes(nodes):
+    """The texts of the English note and of the Chinese one, if there is one."""
+    found = {
+        node.get("title") == CHINESE: node["widgets_values"][0] for node in nodes if node["type"] == "MarkdownNote"
+    }
+    return [text for _, text in sorted(found.items())]
 
 
 def check_downloads(models, note):
@@ -173,13 +192,42 @@ def test_every_node_of_the_pack_is_in_a_template():
 
 
 @named(DEMO)
-def test_the_demos_files_have_no_download_and_the_note_says_who_writes_them(path):
-    found, note = loaders(path)
+def test_the_demos_files_come_with_the_pack(path):
+    found, _ = loaders(path)
+    ours = {f"{model.parent.name}/{model.name}" for model in shipped()}
     for node in found:
         assert "models" not in node["properties"]
-        assert f"{DIRECTORIES[node['type']]}/{node['widgets_values'][0]}" in note
-    assert "x2v-quant demo-models FOLDER" in note
-    assert "python dev.py demo" in note
+        assert f"{DIRECTORIES[node['type']]}/{node['widgets_values'][0]}" in ours
+    assert not {node["type"] for node in load(path)["nodes"]} & READS_INPUT
+
+
+@named(DEMO)
+def test_the_demos_notes_are_for_people_who_click(path):
+    """Both say the same words of the prompt, no command and no folder, and which template comes next."""
+    english, chinese = notes(load(path)["nodes"])
+    assert 3 <= len(re.findall(r"\.(?=\s|$)", english)) <= 6  # sentences
+    for text in (english, chinese):
+        assert not re.search(r"`|python|FOLDER|models/", text)
+        assert [name for name in PUBLISHED if f"**{name}**" in text] == [NEXT[path.stem]]
+    assert re.findall(r"\*\*([a-z0-9]+)\*\*", english) == re.findall(r"\*\*([a-z0-9]+)\*\*", chinese)
+
+
+def test_the_picture_that_is_drawn_is_what_the_prompt_says():
+    (path,) = (path for path in WORKFLOWS if path.stem == TEMPLATES["i2v"])
+    nodes = {node.get("title"): node.get("widgets_values") for node in load(path)["nodes"]}
+    side, height, _, square = nodes["Square"]
+    width, *_, dark = nodes["Background"]
+    x, y, _ = nodes["Start Picture"]
+    assert side == height and width == SIDE and x + side < SIDE and y + side < SIDE
+    picture = colour(dark).expand(FRAMES, SIDE, SIDE, 3).clone()
+    picture[:, y : y + side, x : x + side] = colour(square)
+    shown = replace(read(picture), direction=said(nodes["Positive Prompt"][0]).direction)
+    assert wrong(said(nodes["Positive Prompt"][0]), shown) == []
+
+
+def colour(number):
+    """[3] in 0 to 1, of the number that Empty Image has."""
+    return torch.tensor([number >> 16, number >> 8 & 255, number & 255]) / 255
 
 
 @named(DEMO)
@@ -190,7 +238,7 @@ def test_the_demos_defaults_are_what_the_model_was_trained_for(path):
     assert nodes["X2VLoadDiT"] == [getattr(files, task)]
     assert nodes["X2VLoadT5"][0] == files.t5
     assert nodes["VAELoader"] == [files.vae]
-    assert nodes["Positive Prompt"] == [recipe.PROMPT]
+    assert nodes["Positive Prompt"] == [PROMPTS[task]]
     assert nodes["Negative Prompt"] == [recipe.NEGATIVE]
     assert nodes["Video Size"] == [SIDE, SIDE, FRAMES, 1]
     assert nodes["ModelSamplingSD3"] == [recipe.SHIFT]

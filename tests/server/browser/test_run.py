@@ -11,7 +11,7 @@ pytestmark = pytest.mark.slow
 
 SCHEME = "int8-reference"  # runs everywhere, and auto takes it nowhere
 STEPS = 12
-VIDEO_SIDE = 4 * SIDE  # of the template's Preview Size
+VIDEO_SIDE = 8 * SIDE  # of the template's Preview Size
 # what the queue's overlay says while a job runs
 WATCH = """() => {
     window.progressSeen = [];
