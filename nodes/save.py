@@ -20,7 +20,9 @@ from .scheme import CATEGORY
 log = logging.getLogger("x2v-quant")
 
 ALIASES = ["x2v", "lightx2v", "export", "convert", "int8", "fp8"]
-READERS = "x2v: this pack, every format; comfyui: ComfyUI's own loaders; lightx2v: LightX2V. This pack loads all three."
+READERS = (
+    "x2v: this pack, all formats; comfyui: ComfyUI, no fp8-channel; lightx2v: LightX2V. This pack loads all three."
+)
 SAFETENSORS = ".safetensors"
 
 
