@@ -68,10 +68,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("picture", type=Path, help="an animated .webp")
     target = parser.parse_args().picture
-    with tempfile.TemporaryDirectory() as folder:
-        assets.write(Path(folder) / "models")
-        with serve(Path(folder)) as server:
-            save(sheets([video(server, words) for words in PROMPTS], PROMPTS), target)
+    with tempfile.TemporaryDirectory() as folder, serve(Path(folder)) as server:
+        save(sheets([video(server, words) for words in PROMPTS], PROMPTS), target)
 
 
 if __name__ == "__main__":
