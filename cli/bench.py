@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from ..common.typed_numbers import between
 from ..kernels.timing.listing import lines
 from ..writing import made_folder
 from .checkout import module_of
@@ -14,18 +15,34 @@ PARTS = ("linear", "blocks", "sampling", "loading", "converting", "file_converti
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--part", action="append", choices=PARTS, help="only this part; may be given several times")
-    parser.add_argument(
+    kernels = parser.add_argument_group("kernels", "How fast each way to compute a layer is, which works everywhere.")
+    kernels.add_argument(
         "--kernels",
         nargs="?",
         const="",
         metavar="MODEL",
-        help="every kernel that runs here at the shapes of this model file, by default at those of Wan",
+        help="measure every kernel that runs here with the layers of this model file; without MODEL with those of Wan",
     )
-    parser.add_argument("--tokens", type=_rows, help="with --kernels: rows of x; default 32760 on a GPU, 1024 on a CPU")
-    parser.add_argument("--save", action="store_true", help="with --kernels: scheme auto takes the winners from now on")
-    parser.add_argument("--quick", action="store_true", help="small sizes: see that it runs, not how fast")
-    parser.add_argument("--results", metavar="FOLDER", help="also write the figures there, under the machine's name")
+    kernels.add_argument(
+        "--tokens",
+        type=between(int, 1),
+        metavar="N",
+        help="with --kernels: how long the input is; default: 32760 on a GPU, which is 81 frames of 832 x 480, and 1024 "
+        "on a CPU",
+    )
+    kernels.add_argument(
+        "--save",
+        action="store_true",
+        help="with --kernels: from now on the scheme auto takes what was fastest; default: only show it",
+    )
+    parts = parser.add_argument_group("everything else", "For developers, in a copy of the repository.")
+    parts.add_argument(
+        "--part", action="append", choices=PARTS, help="only this part; default: all. May be given several times"
+    )
+    parser.add_argument("--quick", action="store_true", help="small sizes, to see that it runs; default: real sizes")
+    parser.add_argument(
+        "--results", metavar="FOLDER", help="also write the figures there, as JSON named after the machine"
+    )
 
 
 def run(options: argparse.Namespace) -> dict:
@@ -47,9 +64,3 @@ def run(options: argparse.Namespace) -> dict:
 def ok(found: dict) -> bool:
     """Whether every promise was kept."""
     return all(case["met"] is not False for case in found["cases"])
-
-
-def _rows(text: str) -> int:
-    if int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
-    return int(text)

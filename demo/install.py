@@ -9,7 +9,7 @@ from .graph import TEMPLATES
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("folder", type=_models_folder, help="the models folder of a ComfyUI")
+    parser.add_argument("folder", type=_models_folder, help="the models folder of a ComfyUI, e.g. ComfyUI/models")
 
 
 def run(options: argparse.Namespace) -> dict:

@@ -19,7 +19,7 @@ COMPONENTS = {"dit": DIT, "t5": T5, "clip_vision": CLIP}
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", help="a model file, or the folder of a model in several files")
+    parser.add_argument("file", help="a .safetensors or .pth file, or the folder of a model in several files")
 
 
 def run(options: argparse.Namespace) -> dict:

@@ -20,15 +20,32 @@ PICTURES = "matplotlib"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--cases", type=int, default=CASES, help=f"prompts and seeds; default: {CASES}")
     parser.add_argument(
-        "--only", nargs="+", default=[], metavar="NAME", help="only contestants whose name has one of these in it"
+        "--cases",
+        type=int,
+        default=CASES,
+        metavar="N",
+        help=f"how many videos each format makes; default: {CASES}, typical: 4 to try it",
     )
-    parser.add_argument("--gguf", type=Path, metavar="FOLDER", help="of the pack ComfyUI-GGUF, for its rows")
     parser.add_argument(
-        "--models", type=Path, metavar="FOLDER", help="a ComfyUI models folder with the demo's files; default: written"
+        "--only",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="only formats with one of these words in their name, e.g. int8; default: all",
     )
-    parser.add_argument("--results", type=Path, metavar="FOLDER", help="also write figures and pictures there")
+    parser.add_argument(
+        "--gguf", type=Path, metavar="FOLDER", help="of the pack ComfyUI-GGUF, to measure it too; default: without"
+    )
+    parser.add_argument(
+        "--models",
+        type=Path,
+        metavar="FOLDER",
+        help="a ComfyUI models folder with the demo's files; default: a temporary one",
+    )
+    parser.add_argument(
+        "--results", type=Path, metavar="FOLDER", help="also write figures and pictures there; default: print only"
+    )
 
 
 def run(options: argparse.Namespace) -> dict:

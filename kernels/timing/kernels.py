@@ -13,8 +13,8 @@ from ..machine import Machine, default_device, describe
 from ..winners import save
 from .case import Case, timed
 from .clock import FULL, Effort, Timing, measure
+from .listing import KERNELS
 
-PART = "kernels"
 # 81 frames of 832 x 480: 21 x 30 x 52 latent patches
 VIDEO_TOKENS = 32760
 # of Wan, and of its feed-forward
@@ -75,7 +75,9 @@ def cases(model: str | None = None, tokens: int | None = None, effort: Effort = 
             target = GPU_TARGETS.get((format_name, tokens, shape)) if machine.kind == "cuda" else None
             for kernel, timing in times.items():
                 what = f"{format_name} {kernel} {tokens}x{shape[1]}x{shape[0]}"
-                result.append(timed(PART, what, "torch bf16", timing, dense, target=target if kernel == best else None))
+                result.append(
+                    timed(KERNELS, what, "torch bf16", timing, dense, target=target if kernel == best else None)
+                )
     if keep:
         save(machine, fastest)
     return result

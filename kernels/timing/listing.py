@@ -3,13 +3,42 @@
 from ...common.markdown import table
 from .case import MEMORY
 
+KERNELS = "kernels"  # the part whose cases are called FORMAT KERNEL SHAPE vs PEER
 ABSENT = "-"
 HEADS = ("case", "ours", "theirs", "ratio", "promised")
 
 
 def lines(report: dict) -> list[str]:
-    """The report for a person."""
-    return [listing(report["cases"]), *absences(report["cases"]), "", about(report)]
+    """The report for a person: what it comes to, then every case."""
+    cases = report["cases"]
+    return [*verdict(report), "", *listing(cases).splitlines(), *absences(cases), "", about(report)]
+
+
+def verdict(report: dict) -> list[str]:
+    """A line on the formats, where kernels were measured, and one on the promises, where there are any."""
+    if "--quick" in report["command"]:
+        return ["Everything ran. The sizes are small, so the figures say nothing about real speed."]
+    promised = [case for case in report["cases"] if case["target"] is not None]
+    missed = [case["name"] for case in promised if not case["met"]]
+    found = formats(report["cases"])
+    if missed:
+        found.append(f"{len(missed)} of {len(promised)} promises missed: {', '.join(missed)}.")
+    elif promised:
+        found.append(f"Promises: {len(promised)} of {len(promised)} met.")
+    return found or ["Nothing is promised of these cases: the figures are for information."]
+
+
+def formats(cases: list[dict]) -> list[str]:
+    """Which formats are faster than 16 bits here: of each its kernel with the highest ratio, at any of the shapes."""
+    best: dict[str, tuple[float, str]] = {}
+    for case in cases:
+        if case["part"] == KERNELS and case["ratio"] is not None:
+            name, kernel, _ = case["name"].split(" ", 2)
+            best[name] = max(best.get(name, (0.0, "")), (case["ratio"], kernel))
+    faster = [f"{name} ({kernel}, {ratio:.2f}x)" for name, (ratio, kernel) in best.items() if ratio > 1]
+    slower = [name for name, (ratio, _) in best.items() if ratio <= 1]
+    found = [f"Faster than 16 bits here: {', '.join(faster)}."] if faster else []
+    return found + ([f"Not faster here, saves memory only: {', '.join(slower)}."] if slower else [])
 
 
 def about(report: dict) -> str:

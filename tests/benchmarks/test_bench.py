@@ -40,6 +40,35 @@ def test_the_list_names_what_was_missed():
     assert lines[-1] == "| file vs its size | 105 MB | 100 MB | 105% | <= 110% met |"
 
 
+KERNEL_CASES = [
+    Case("int8-channel torch 9x9x9 vs torch bf16", 10, 12, "ms", None, "kernels").as_dict(),
+    Case("int8-channel triton 9x9x9 vs torch bf16", 10, 21, "ms", 1.6, "kernels").as_dict(),
+    Case("int4-g128 dequant 9x9x9 vs torch bf16", 10, 5, "ms", None, "kernels").as_dict(),
+]
+
+
+@pytest.mark.parametrize(
+    "cases,command,first",
+    [
+        (CASES, "bench", ["1 of 3 promises missed: layer vs torch fp32."]),
+        (CASES[:1], "bench", ["Promises: 1 of 1 met."]),
+        (CASES[4:5], "bench", ["Nothing is promised of these cases: the figures are for information."]),
+        (
+            KERNEL_CASES,
+            "bench --kernels",
+            [
+                "Faster than 16 bits here: int8-channel (triton, 2.10x).",
+                "Not faster here, saves memory only: int4-g128.",
+                "Promises: 1 of 1 met.",
+            ],
+        ),
+        (CASES, "bench --quick", ["Everything ran. The sizes are small, so the figures say nothing about real speed."]),
+    ],
+)
+def test_the_verdict_comes_first(cases, command, first):
+    assert listing.verdict({"cases": cases, "command": command}) == first
+
+
 def test_a_table_has_a_column_per_peer():
     linear, loading = tables.comparisons(CASES)
     assert linear.splitlines() == [
