@@ -24,7 +24,7 @@ def report(parts: Sequence[str] = PARTS, quick: bool = False) -> dict:
     from tqdm import tqdm  # ComfyUI brings it
 
     cases = []
-    for part in tqdm(parts, desc="bench", unit="part"):
+    for part in tqdm(parts, desc="bench", unit="part", disable=None):
         cases += importlib.import_module(f".{part}", __package__).cases(QUICK if quick else FULL)
     chosen = [f"--part {part}" for part in parts] if tuple(parts) != PARTS else []
     return with_machine(cases, " ".join([COMMAND, *chosen, *(["--quick"] if quick else [])]))

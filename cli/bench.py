@@ -27,8 +27,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--tokens",
         type=between(int, 1),
         metavar="N",
-        help="with --kernels: how long the input is; default: 32760 on a GPU, which is 81 frames of 832 x 480, and 1024 "
-        "on a CPU",
+        help="with --kernels: how long the input is; default: 32760 on a GPU, which is 81 frames of 832 x 480, and "
+        "1024 on a CPU",
     )
     kernels.add_argument(
         "--save",
@@ -37,7 +37,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parts = parser.add_argument_group("everything else", "For developers, in a copy of the repository.")
     parts.add_argument(
-        "--part", action="append", choices=PARTS, help="only this part; default: all. May be given several times"
+        "--part",
+        action="append",
+        choices=PARTS,
+        metavar="PART",
+        help=f"only {', '.join(PARTS[:-1])} or {PARTS[-1]}; default: all. May be given several times",
     )
     parser.add_argument("--quick", action="store_true", help="small sizes, to see that it runs; default: real sizes")
     parser.add_argument(

@@ -49,7 +49,8 @@ def main(arguments: list[str] | None = None) -> int:
             try:
                 found = module.run(options)
             except PrintableError as error:
-                parser.exit(1, f"{NAME}: {error}\n")
+                stopped = isinstance(error.__cause__, KeyboardInterrupt)
+                parser.exit(ending.INTERRUPTED if stopped else 1, f"{NAME}: {error}\n")
             except BrokenPipeError:
                 raise
             except OSError as error:  # of a place that nothing above has looked at

@@ -69,10 +69,10 @@ class Run:
 
     def report(self, only: Sequence[str]) -> tuple[dict, Frames]:
         rows = self._rows(only)
-        for text in tqdm(dict.fromkeys(row.text for row in rows), desc="prompts", leave=False):
+        for text in tqdm(dict.fromkeys(row.text for row in rows), desc="prompts", leave=False, disable=None):
             self._encode(text)
         frames, true, scored = Frames(self._cases), None, []
-        for row in tqdm(rows, desc="fidelity"):
+        for row in tqdm(rows, desc="fidelity", disable=None):
             result, sampled = self._measure(row)
             if row == BASELINE:
                 if sampled is None:

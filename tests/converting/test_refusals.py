@@ -239,7 +239,7 @@ def test_an_interruption_says_how_to_go_on(moment, words, name, source, tmp_path
     monkeypatch.setattr(*{"Job": (module, "Job"), "Bars": (command.Bars, "__call__")}[moment], interrupted)
     with pytest.raises(SystemExit) as stopped:
         main(["convert", str(source), str(tmp_path / name), "--format", "int8"])
-    assert stopped.value.code == 1
+    assert stopped.value.code == 130
     said = capsys.readouterr().err
     partial = beside(tmp_path / name, "").name
     assert words.format(name, partial) in said
