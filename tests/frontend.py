@@ -63,6 +63,11 @@ CENTER = f"""name => {{
     view.offset[1] = page.height / 2 / view.scale - node.pos[1] - node.size[1] / 2;
     app.canvas.setDirty(true, true);
 }}"""
+# nodes that no group has around them, title bar included; notes are beside the groups
+OUTSIDE = """() => app.graph.nodes.filter(({type, pos, size}) => type !== 'MarkdownNote' && !app.graph.groups.some(
+    ({pos: [x, y], size: [width, height]}) => x <= pos[0] && y <= pos[1] - LiteGraph.NODE_TITLE_HEIGHT
+        && pos[0] + size[0] <= x + width && pos[1] + size[1] <= y + height
+)).map(node => node.title)"""
 
 
 class Frontend:
@@ -101,6 +106,10 @@ class Frontend:
         """The whole graph on the page."""
         self.page.locator("#graph-canvas").press(".")
         self.page.wait_for_timeout(500)
+
+    def outside_groups(self) -> list[str]:
+        """The titles of the nodes that are larger than the room they have in a group."""
+        return self.page.evaluate(OUTSIDE)
 
     def center(self, node: str) -> None:
         self.page.evaluate(CENTER, node)

@@ -52,6 +52,7 @@ def test_the_first_template_makes_a_video(opened, server, language):
         frontend.run()
         frontend.page.wait_for_function(VIDEO)
         frontend.page.wait_for_timeout(1000)
+        assert frontend.outside_groups() == []
         frontend.fit()
         frontend.screenshot(f"first_run_{language}")
     written = files(server.base)

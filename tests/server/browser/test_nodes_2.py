@@ -25,6 +25,8 @@ def test_text_to_video_with_another_scheme(opened):
         assert frontend.value("X2VScheme", "dit") == SCHEME
         frontend.run()
         page.wait_for_function("() => document.querySelector('[data-node-id] video')?.videoWidth > 0")
+        page.wait_for_timeout(1000)
+        assert frontend.outside_groups() == []
         report = titled(page, "Kernel Report").inner_text()
         frontend.screenshot("nodes_2")
         assert f"{assets.names('int8').t2v}: scheme {SCHEME} on" in report
