@@ -49,6 +49,6 @@ def find_added(path: Path, told: Told, prefix: str, there: dict[str, TensorInfo]
 
 
 def _nowhere(companion: Companion, path: Path, place: Path) -> Problem:
-    cause = f"is not there, and {companion.file} does not lie beside the model"
+    cause = f"is not there, and {companion.file} is not beside the model"
     remedy = f"Download {companion.file} of {companion.source} and save it as {place}."
     return Problem(path.name, companion.name, cause, remedy)

@@ -105,7 +105,7 @@ class Checkpoint:
         if self.kind not in (kind, UNKNOWN):
             ours, cores, _, folder = LOADERS[self.kind]
             right = ours if self.layers or self.problems or not self.is_cores else cores
-            cause = f"({self.model}) belongs into {right}, which lists what is in models/{folder}"
+            cause = f"({self.model}) belongs in {right}, which lists the files of models/{folder}"
             raise Problem(name, "", cause, f"{node} takes {wanted}.").error()
         if self.problems:
             error = self.problems[0].error()

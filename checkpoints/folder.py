@@ -107,7 +107,7 @@ def _folder(folder: Path) -> ModelFiles:
     if all(SHARD.fullmatch(f.name) for f in models):
         ending = INDEX_SUFFIX if models[0].suffix in SAFETENSORS else f"{models[0].suffix}.index.json"
         remedy = f"Put the model's *{ending} beside them."
-        raise Problem(folder.name, "", "holds the parts of a model without their index", remedy).error()
+        raise Problem(folder.name, "", "has the parts of a model without their index", remedy).error()
     raise _two_models(folder, models)
 
 
@@ -132,7 +132,7 @@ def _numbered(folder: Path, shards: list[Path]) -> ModelFiles:
 
 def _two_models(folder: Path, files: list[Path]):
     more = f" and {len(files) - 2} more" if len(files) > 2 else ""
-    cause = f"holds more than one model: {files[0].name}, {files[1].name}{more}"
+    cause = f"has more than one model: {files[0].name}, {files[1].name}{more}"
     parts = part_names(folder)
     whole = next((f.name for f in files if f.suffix.lower() in SAFETENSORS + TORCH and f.name not in parts), None)
     remedy = "Give each a folder of its own" + (f", or choose a file like {whole}." if whole else ".")

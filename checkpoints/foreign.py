@@ -15,7 +15,7 @@ PACKED_MX = {16: "mxfp4", 24: "mxfp6"}
 CODES_PER_WORD = 8
 # how a name ends -> what a tensor of that name does to its layer
 MEANINGS = {
-    ("zero_point", "zero_points"): "holds zero points (asymmetric quantization)",
+    ("zero_point", "zero_points"): "has zero points (asymmetric quantization)",
     ("pre_quant_scale", "smooth_scale", "smooth_factor", "smoothing_factor"): "smooths the activations of its layer",
     ("svd_up", "svd_down", "proj_up_lora", "proj_down_lora"): "is a low-rank correction (SVDQuant)",
 }

@@ -38,7 +38,7 @@ def weight_map(path: Path) -> dict[str, str]:
     if not isinstance(names, dict) or not all(isinstance(name, str) for name in names.values()):
         raise Problem(path.name, "weight_map", "is no table of file names", "Download it again.").error()
     if any(printable(name) != name for pair in names.items() for name in pair):
-        raise Problem(path.name, "weight_map", "holds names that are no text", "Download it again.").error()
+        raise Problem(path.name, "weight_map", "has names that are not text", "Download it again.").error()
     return names
 
 

@@ -151,7 +151,7 @@ def _misplaced(path: Path, told: Told, prefix: str, tensors: dict[str, TensorInf
     outside = next((key for key in tensors if not key.startswith(prefix) and key != WHOLE_FILE), None)
     if outside is not None:
         cause = f"is not part of the diffusion model ({prefix}*)"
-        remedy = "Take a file that holds the diffusion model alone."
+        remedy = "Take a file with the diffusion model alone."
         if not alien and path.is_file():
             remedy = f"Put it into models/checkpoints and use Load Checkpoint, or t{remedy[1:]}"
         problems.append(Problem(tensors[outside].file.name, outside, cause, remedy))

@@ -47,5 +47,5 @@ def note(found: Mapping[str, str]) -> list[str]:
     name, what = next(iter(found.items()))
     more = f" (and {len(found) - 1} more tensors like it)" if len(found) > 1 else ""
     return [
-        f"{name} holds {what}{more}: what the model makes of it is noise or black, get the file again or another one"
+        f"{name} contains {what}{more}: the model gives noise or black. Download the file again, or take another one"
     ]

@@ -46,7 +46,7 @@ def _read_contents(model: ModelFiles, name: str) -> tuple[list[Path], Contents]:
         if key not in merged.tensors:
             raise Problem(shard, key, "is named by the index but is not there", f"Download {shard} again.").error()
     if not merged.tensors:
-        raise Problem(name, "", "holds no tensors", "Pick another file.").error()
+        raise Problem(name, "", "has no tensors", "Pick another file.").error()
     return model.files, merged
 
 

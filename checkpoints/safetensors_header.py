@@ -72,7 +72,7 @@ def read_header(path: Path) -> Contents:
 def check_count(name: str, tensors: int) -> None:
     """Raises CheckpointError for more than any model has: the names are looked at one by one."""
     if tensors > limits.TENSORS:
-        cause = f"holds {tensors} tensors, and a model has at most {limits.TENSORS}"
+        cause = f"has {tensors} tensors, and a model has at most {limits.TENSORS}"
         raise Problem(name, "", cause, "Get the model from its publisher.").error()
 
 
@@ -108,7 +108,7 @@ def _metadata(path: Path, metadata: object) -> dict[str, str]:
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise _damaged(path, "__metadata__", "is no table of texts")
     if any(SURROGATE.search(text) for text in (*metadata, *metadata.values())):
-        raise _damaged(path, "__metadata__", "holds half a character")
+        raise _damaged(path, "__metadata__", "has half a character")
     return metadata
 
 

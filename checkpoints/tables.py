@@ -39,7 +39,7 @@ def model_table(path: Path, data: object) -> tuple[Table, list[str], list[str]]:
     if not models:
         models = dict.fromkeys(tables)
     if not tables:
-        raise Problem(path.name, "", "holds no table of named tensors", "Pick the file of a model.").error()
+        raise Problem(path.name, "", "has no table of named tensors", "Pick the file of a model.").error()
     name, aloud = choose(models, path.name)
     others = ", ".join(repr(other) for other in tables if other != name)
     notes = [*aloud, f"beside the model, {others} of the file are not read"] if others else aloud

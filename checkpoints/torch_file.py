@@ -152,7 +152,7 @@ def _check_sizes(path: Path) -> None:
         raise Problem(path.name, "", other.cause, other.remedy).error()
     whole, size = sum(entry.file_size for entry in entries), path.stat().st_size
     if whole > size:
-        cause = f"is {amount(size)} large and says that it holds {amount(whole)}, which PyTorch writes of no model"
+        cause = f"is {amount(size)} large and says that it contains {amount(whole)}, which PyTorch writes of no model"
         raise Problem(path.name, "", cause, "Get the model as .safetensors.").error()
     pickled = sum(entry.file_size for entry in entries if entry.filename.endswith(".pkl"))
     if pickled > limits.PICKLE_BYTES:
@@ -227,7 +227,7 @@ def _unreadable(path: Path, archive: bool, error: Exception) -> CheckpointError:
     if refused and (archive or "unsupported global" in str(error).lower()):
         named = GLOBAL.search(str(error))
         words = f" ({named[1]})" if named else ""
-        cause = f"holds pickled Python objects{words}, which can run code and are not read"
+        cause = f"contains pickled Python objects{words}, which can run code and are not read"
         remedy = "Get the model as .safetensors, or have it saved again with its tensors alone."
         return Problem(path.name, "", cause, remedy).error()
     cause = "is damaged" if archive else "is cut off or is no PyTorch file"

@@ -120,7 +120,7 @@ def choose(models: Mapping[str, Told | None], file: str) -> tuple[str, list[str]
     listed = _listed(models)
     if len(averages) != 1 or len({told and told.kind for told in models.values()}) > 1:
         remedy = "Save the one that you want as a file of its own, with torch.save or as .safetensors."
-        raise Problem(file, "", f"holds several tables of tensors: {listed}", remedy).error()
+        raise Problem(file, "", f"has several tables of tensors: {listed}", remedy).error()
     said = f"of several copies ({listed}) the average of the weights is read: {averages[0].rstrip('.')}"
     return averages[0], [said]
 

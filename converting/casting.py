@@ -22,11 +22,13 @@ def cast(parts: Iterable[torch.Tensor], dtype: torch.dtype, place: str) -> Itera
         check(values.float() if values.itemsize == 1 else values, place)
         result = values.to(dtype)
         if result.dtype != values.dtype and why_no_number(result):
-            raise ConvertError(f"{place} holds {_largest(values):g}, which {_name(dtype)} does not reach. {OTHER_TYPE}")
+            raise ConvertError(
+                f"{place} contains {_largest(values):g}, which {_name(dtype)} does not reach. {OTHER_TYPE}"
+            )
         there, left = there or bool(values.any()), left or bool(result.any())
         yield result
     if there and not left:
-        raise ConvertError(f"{place} holds only values that {_name(dtype)} rounds to zero. {OTHER_TYPE}")
+        raise ConvertError(f"{place} contains only values that {_name(dtype)} rounds to zero. {OTHER_TYPE}")
 
 
 def _largest(values: torch.Tensor) -> float:

@@ -12,4 +12,4 @@ def check(values: torch.Tensor, place: str) -> None:
     """Raise ConvertError for values that are no numbers. Codes of one byte are not looked at."""
     what = why_no_number(values) if values.itemsize > 1 else ""
     if what:
-        raise ConvertError(f"{place} holds {what}. {DAMAGED}")
+        raise ConvertError(f"{place} contains {what}. {DAMAGED}")

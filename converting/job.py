@@ -193,7 +193,7 @@ class Job:
         """Find the factors of `others` (layer -> format), which no search has measured; layers that the dialect marks
         as smoothed change their format."""
         self.factors |= self._found(others, advance)
-        self.notes.append(f"{len(self.factors)} of {len(self.formats)} layers are better off smoothed")
+        self.notes.append(f"{len(self.factors)} of {len(self.formats)} layers are more exact with smoothing")
         if self._options.dialect == LIGHTX2V:
             self.notes += [smooth.NEEDS_CONFIG] if self.factors else []
         else:

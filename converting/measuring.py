@@ -113,7 +113,7 @@ def measure(
     if measured and all(costs.keys() == {KEEP} for costs in measured.values()):
         name, layer = next(iter(layers.items()))
         reason = why_not(formats[0], layer.shape)
-        raise ConvertError(f"No candidate can hold any layer: {name} {reason}. Allow other candidates.")
+        raise ConvertError(f"No candidate can store any layer: {name} {reason}. Allow other candidates.")
     return measured
 
 
@@ -144,8 +144,8 @@ def output_snr(
             errors[name] += _square((inputs[name] @ kept.t()).sub_(expected))
     if not math.isfinite(signal):
         raise ConvertError(
-            f"{layer.place} holds NaN, infinity or values near it. The model is damaged: download it again, or merge "
-            "it again."
+            f"{layer.place} contains NaN, infinity or values near it. The model is damaged: download it again, or "
+            "merge it again."
         )
     return {name: decibels(signal, error, math.inf) for name, error in errors.items()}
 

@@ -143,7 +143,7 @@ def _amax(chunk: torch.Tensor, place: str) -> torch.Tensor:
 def _require_finite(amax: torch.Tensor, place: str) -> None:
     if not bool(amax.isfinite().all()):
         what = "NaN" if bool(amax.isnan().any()) else "infinity"
-        raise ConvertError(f"{place} holds {what}. The model is damaged: download it again, or merge it again.")
+        raise ConvertError(f"{place} contains {what}. The model is damaged: download it again, or merge it again.")
 
 
 def _rounded(scale: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:

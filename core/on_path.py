@@ -21,7 +21,7 @@ def find_comfyui() -> Path:
         if (folder / "main.py").exists() and (folder / "comfyui_version.py").exists():
             return folder.resolve()
     places = ", ".join(str(folder) for folder in candidates)
-    raise StartError(f"no ComfyUI in {places}: set COMFYUI_PATH to the folder that holds its main.py")
+    raise StartError(f"no ComfyUI in {places}: set COMFYUI_PATH to the folder that has its main.py")
 
 
 def use_comfyui(cpu: bool = False) -> Path:

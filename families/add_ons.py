@@ -3,7 +3,7 @@
 from .family import UNKNOWN, Family, plain
 
 ALONE = "It does not load alone: "
-WHOLE = f"{ALONE}get {{}} as one file, which holds Wan's own blocks too."
+WHOLE = f"{ALONE}get {{}} as one file, which has Wan's own blocks too."
 PATCH = f"{ALONE}put it into models/model_patches and use Load Model Patch beside the model that it is for."
 CONTROL = f"{ALONE}put it into models/controlnet and use Load ControlNet Model beside the model that it is for."
 WRAPPER = f"{ALONE}ComfyUI itself has no place for it, the ComfyUI-WanVideoWrapper pack takes it beside Wan."

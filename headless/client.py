@@ -87,7 +87,7 @@ class Client:
             if found or prompt_id in self._queued():
                 return found
         raise ServerError(
-            f"{self.url} no longer knows prompt {prompt_id}: it was taken back there, or the server was started anew. "
+            f"{self.url} no longer knows prompt {prompt_id}: it was taken back there, or the server was started again. "
             "Run the workflow again"
         )
 

@@ -55,7 +55,7 @@ def read_workflow(path: Path) -> Saved:
             "it has dropped it. Take the original, or the workflow's own file."
         )
     if saved is None:
-        raise WorkflowError(f"{path} holds no workflow: save it in ComfyUI, or export it for the API.")
+        raise WorkflowError(f"{path} has no workflow: save it in ComfyUI, or export it for the API.")
     if saved.graph is not None:
         check(saved.graph)
     return saved
@@ -126,7 +126,7 @@ def layers(found: Any, name: str) -> Iterator[Json]:
             runs = [one for one in inner.values() if isinstance(one, dict) and isinstance(one.get("prompt"), list)]
             runs += [one for key in QUEUES if isinstance(inner.get(key), list) for one in inner[key]]
             if len(runs) > 1:
-                raise WorkflowError(f"{name} holds {len(runs)} runs: keep one of them, or save its workflow.")
+                raise WorkflowError(f"{name} has {len(runs)} runs: keep one of them, or save its workflow.")
             waiting += [inner[key] for key in WRAPPERS if isinstance(inner.get(key), dict | list | str)] + runs
 
 

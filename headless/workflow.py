@@ -123,7 +123,7 @@ def check_known(node: Any, kind: str, object_info: Mapping[str, Any]) -> None:
             "which converts it to a subgraph, and save it again."
         )
     if SUBGRAPH.fullmatch(kind):
-        raise WorkflowError(f"node {node} is a subgraph that this file does not hold. {saved.AGAIN}")
+        raise WorkflowError(f"node {node} is a subgraph that this file does not contain. {saved.AGAIN}")
     raise WorkflowError(
         f"node {node} is a {kind}, unknown to this server: install its node pack{near(kind, object_info)}"
     )

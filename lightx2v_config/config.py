@@ -61,7 +61,7 @@ def read_config(text: str, name: str) -> Config:
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{name} is no JSON: {error}. Copy the whole file from {{ to }}.") from error
     if not isinstance(values, dict):
-        raise ConfigError(f"{name} holds no table of settings ({{...}}). Pick a LightX2V configuration.")
+        raise ConfigError(f"{name} has no table of settings ({{...}}). Pick a LightX2V configuration.")
     return _from_mm_config(Config(name, dict(values)))
 
 

@@ -58,7 +58,7 @@ def find_dit(config: Config, paths: SearchPaths, expert: str | None = None) -> F
         fitting = [model for model in models if _fits(config, model)]
         if len(fitting) > 1:
             several = ", ".join(model.path.name for model in fitting)
-            raise config.error(key, f"is missing, and {place.name}/ holds several models: {several}", "Name one there.")
+            raise config.error(key, f"is missing, and {place.name}/ has several models: {several}", "Name one there.")
         if fitting:
             return Found(fitting[0].path, fitting[0])
         fallback += models
@@ -73,7 +73,7 @@ def _opened(config: Config, key: str, path: Path) -> Checkpoint:
     if len(models) == 1:
         return open_checkpoint(models[0])
     several = ", ".join(model.name for model in models) or "none"
-    raise config.error(key, f"names the folder {path.name}/, which has to hold one model: {several}", "Name the file.")
+    raise config.error(key, f"names the folder {path.name}/, which should have one model: {several}", "Name the file.")
 
 
 def _as_asked(config: Config, checkpoint: Checkpoint) -> Found:

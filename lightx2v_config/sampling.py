@@ -61,7 +61,7 @@ def sampling_lines(config: Config, experts: bool) -> list[str]:
 def _step_list(config: Config) -> list[int]:
     steps = config.get("denoising_step_list", list, [])
     if not all(isinstance(step, int) and 0 < step <= TRAINING_STEPS for step in steps):
-        raise config.error("denoising_step_list", f"is {steps}", f"It holds training steps from {TRAINING_STEPS} down.")
+        raise config.error("denoising_step_list", f"is {steps}", f"It has training steps from {TRAINING_STEPS} down.")
     return steps
 
 

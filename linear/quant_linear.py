@@ -182,9 +182,9 @@ class QuantLinear(LastingParameters):
         if requantizes_with_params() or not kept_beside(self.weight):
             return
         raise PatchError(
-            f"This ComfyUI cannot patch {self.format} weights under dynamic VRAM: it would lose what they hold beside "
-            "their codes. Update to ComfyUI 0.27 or newer, set Load LoRA (any format) to bypass, or start ComfyUI "
-            "with --disable-dynamic-vram."
+            f"This ComfyUI cannot patch {self.format} weights under dynamic VRAM: it would lose their scales. "
+            "Update to ComfyUI 0.27 or newer, set Load LoRA (any format) to bypass, or start ComfyUI with "
+            "--disable-dynamic-vram."
         )
 
     def set_weight(self, weight, inplace_update=False, seed=None, return_weight=False, **_):

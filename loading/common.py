@@ -65,12 +65,12 @@ def make_plan(checkpoint: Checkpoint, component: str, choice: SchemeChoice, devi
         formats = " and ".join(sorted(checkpoint.formats))
         if scheme.format not in FORMATS:
             raise SchemeMismatchError(
-                f"{name} holds {formats} weights; scheme {scheme.name} is for {scheme.format}, which this version "
+                f"{name} has {formats} weights; scheme {scheme.name} is for {scheme.format}, which this version "
                 f"neither reads nor writes. Pick one of: {fitting}."
             )
         if not choice.transcode:
             raise SchemeMismatchError(
-                f"{name} holds {formats} weights, scheme {scheme.name} is for {scheme.format}. "
+                f"{name} has {formats} weights, scheme {scheme.name} is for {scheme.format}. "
                 f"Pick one of: {fitting}; or switch transcode on to convert the weights at load."
             )
     return Plan(name, scheme, describe(torch.device(device)), dtype, choice.strict, choice.transcode)

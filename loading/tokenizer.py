@@ -11,6 +11,8 @@ SPIECE = "spiece.model"
 # its paths in LightX2V's model folders and in users' folders; relative to the checkpoint's folder and its parent
 BESIDE = (Path("google/umt5-xxl") / SPIECE, Path("umt5-xxl") / SPIECE, Path(SPIECE))
 
+COMFYUIS = "umt5_xxl_fp8_e4m3fn_scaled.safetensors"
+
 # least share of the embedding's rows that have a piece: a few rows are spare, another T5's tokenizer has an eighth
 SMALLEST_SHARE = 0.5
 
@@ -30,10 +32,10 @@ def find_tokenizer(
         return own, []
     source = _beside(checkpoint)
     if source is None:
+        found = "no tokenizer" if fault is None else f"a tokenizer that {fault}"
         raise CheckpointError(
-            f"{checkpoint.name} carries {'no tokenizer' if fault is None else f'a tokenizer that {fault}'} and none "
-            f"lies beside it. Download {SPIECE} of google/umt5-xxl and save it as {checkpoint.parent / BESIDE[0]}, or "
-            "pick a file that has one as the node's tokenizer."
+            f"{checkpoint.name} has {found}. Download {SPIECE} of google/umt5-xxl and save it as "
+            f"{checkpoint.parent / BESIDE[0]}, or load ComfyUI's {COMFYUIS}, which has one."
         )
     notes = [] if fault is None else [f"its own tokenizer {fault}: {source.name} beside it is used in its place"]
     return _checked(_read(source), source, vocab_size), notes
@@ -50,7 +52,7 @@ def _read(source: Path) -> torch.Tensor:
     if source.suffix in (".safetensors", ".sft"):
         spiece = open_checkpoint(source).load().spiece_model
         if spiece is None:
-            raise CheckpointError(f"{source.name} carries no tokenizer (key spiece_model). Pick another file.")
+            raise CheckpointError(f"{source.name} has no tokenizer (key spiece_model). Pick another file.")
         return spiece
     if not source.is_file():
         raise CheckpointError(f"There is no tokenizer at {source}. Pick a spiece.model file or a folder that has one.")

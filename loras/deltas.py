@@ -37,8 +37,8 @@ def deduplicated(file: str, deltas: list[Delta], targets: LoRATargets) -> tuple[
         for other in others:
             if not _same(delta, other, targets):
                 raise LoRAError(
-                    f"{file}: {delta.keys[0]} and {other.keys[0]} change the same weight in different ways, and a file "
-                    "holds one LoRA. Take the tensors of one of the two spellings out of it."
+                    f"{file}: {delta.keys[0]} and {other.keys[0]} change the same weight in different ways. Remove the "
+                    "tensors of one of the two spellings from the file."
                 )
         if others:
             unused |= dict.fromkeys(delta.keys, f"is for the same tensor as {others[0].keys[0]}, the same change")

@@ -10,6 +10,7 @@ from .shapes import TUCKER
 
 # the largest fp16 value; core computes in fp16 on GPUs that are fast at it
 LARGEST = torch.finfo(torch.float16).max
+TOO_LARGE = f"which is more than 16 bits can store ({LARGEST:g})"
 # factors that core multiplies, the first by the second; TOGETHER: products that are multiplied with each other
 CHAINS = {
     "lora": ("lora_up.weight", "lora_down.weight"),
@@ -46,7 +47,7 @@ def check_types(file: str, components: Components) -> None:
         if tensor.dtype not in taken or tensor.layout is not torch.strided or tensor.is_meta:
             kind = str(tensor.dtype if tensor.layout is torch.strided else tensor.layout).removeprefix("torch.")
             raise LoRAError(
-                f"{file}: {key} holds {kind} values, and a LoRA's are floating-point numbers. Get the LoRA in 16 bits."
+                f"{file}: {key} has {kind} values, and a LoRA's are floating-point numbers. Get the LoRA in 16 bits."
             )
 
 
@@ -57,12 +58,12 @@ def check_numbers(file: str, components: Components) -> None:
         most = float(tensor.float().abs().max()) if tensor.numel() else 0.0
         # ai-toolkit's alpha where it has no meaning, 9999999999, is infinite in fp16
         if not isfinite(most) and (isnan(most) or suffix != "alpha" or scales(components)):
-            raise LoRAError(f"{file}: {key} holds NaN or infinite values. {ANOTHER}")
+            raise LoRAError(f"{file}: {key} contains NaN or infinite values. {ANOTHER}")
         if most > LARGEST and suffix != "alpha":
-            raise LoRAError(f"{file}: {key} holds {most:.3g}, and 16 bits hold {LARGEST:g} at most. {ANOTHER}")
+            raise LoRAError(f"{file}: {key} contains {most:.3g}, {TOO_LARGE}. {ANOTHER}")
     if not _most(components, _bound) <= LARGEST and not (most := _most(components, _exact)) <= LARGEST:
         keys = " and ".join(key for suffix, (key, _) in components.items() if suffix != "alpha")
-        raise LoRAError(f"{file}: {keys} multiply to {most:.3g}, and 16 bits hold {LARGEST:g} at most. {ANOTHER}")
+        raise LoRAError(f"{file}: {keys} multiply to {most:.3g}, {TOO_LARGE}. {ANOTHER}")
 
 
 def scales(components: Components) -> bool:

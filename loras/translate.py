@@ -177,7 +177,7 @@ def _nothing(file: str, targets: LoRATargets, made: Translated) -> str:
             f"{file} has nothing for this model: its keys are like {key}, the model's layers like "
             f"{targets.nearest(layer)}. Pick a LoRA that was made for it."
         )
-    key, reason = next(iter(made.unused.items()), ("it", "holds no tensor"))
+    key, reason = next(iter(made.unused.items()), ("it", "has no tensor"))
     return f"{file} has nothing for this model: {key} {reason}. Pick a LoRA that was made for it."
 
 

@@ -115,7 +115,7 @@ def _check(dense: torch.Tensor, job: Job, plan: Plan) -> None:
         if job.patches
         else "The file is damaged or its training broke: load another one."
     )
-    raise QuantizeError(f"{plan.title}, layer {job.name}: the weight holds NaN or infinite values. {remedy}")
+    raise QuantizeError(f"{plan.title}, layer {job.name}: the weight contains NaN or infinite values. {remedy}")
 
 
 def _distance(weight, dense: torch.Tensor) -> float:

@@ -89,7 +89,7 @@ class SavedModule:
         weight = in_our_layout(layer)
         if weight is None:
             raise QuantizeError(
-                f"Layer {name} is {layer.quant_format}, which no file of this pack holds. Use ComfyUI's ModelSave or "
+                f"Layer {name} is {layer.quant_format}, which no file of this pack has. Use ComfyUI's ModelSave or "
                 "CLIPSave."
             )
         format_name = self._in_files(format_of(weight))

@@ -52,7 +52,7 @@ def sentences(
             (without if layer in known else never).append(layer)
     lines = [f"{len(smoothed)} of {len(layers)} layers are smoothed."]
     if without:
-        lines.append(f"{_count(without)} better off without smoothing, {without[0]} for instance.")
+        lines.append(f"{_count(without)} more exact without smoothing, {without[0]} for instance.")
     if never:
         lines.append(f"{_count(never)} not smoothed: never called during calibration, {never[0]} for instance.")
     if outside:

@@ -63,7 +63,7 @@ def unfit(name: str) -> str:
     if name in ("", ".", ".."):
         return "it is empty or leads elsewhere"
     if any(unicodedata.category(char) in CATEGORIES or char in TURNING for char in name):
-        return "it holds a control character"
+        return "it has a control character"
     refused = next((char for char in name if char in REFUSED), None)
     if refused:
         return f"Windows takes no {refused} in names"

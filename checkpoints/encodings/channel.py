@@ -34,7 +34,7 @@ def unpack_e5m2(tensors, shape):
     values = codes.float()
     largest = values.abs().amax(dim=1, keepdim=True)
     if not bool(largest.isfinite().all()):
-        raise WrongValueError("codes", "holds NaN or infinity")
+        raise WrongValueError("codes", "contains NaN or infinity")
     _, exponents = torch.frexp(largest / LARGEST)
     powers = torch.ldexp(torch.ones_like(largest), exponents)
     return {"codes": (values / powers).to(torch.float8_e4m3fn), "scale": per_row * powers}

@@ -31,7 +31,7 @@ def unpack(tensors, shape):
     zeros = tensors["zeros"].contiguous().view(torch.uint8)
     if not any(bool((zeros == both).all()) for both in SYMMETRIC):
         raise WrongValueError(
-            "zeros", "holds zero points other than 8 (asymmetric int4)", "Get a symmetric file (sym=True)."
+            "zeros", "has zero points other than 8 (asymmetric int4)", "Get a symmetric file (sym=True)."
         )
     check_order(tensors, shape)
     # a byte of a word holds two neighbouring input channels, as a byte of int4-g128 does

@@ -38,7 +38,7 @@ def scale(tensor: torch.Tensor) -> torch.Tensor:
     """Float32 and contiguous. Raises WrongValueError for one that is negative or not a number."""
     values = tensor.to(torch.float32).contiguous()
     if not bool((values.isfinite() & (values >= 0)).all()):
-        raise WrongValueError("scale", "holds a scale that is negative or not a number")
+        raise WrongValueError("scale", "has a scale that is negative or not a number")
     return values
 
 
@@ -46,7 +46,7 @@ def signed_scale(tensor: torch.Tensor) -> torch.Tensor:
     """As `scale`, for int4: some quantizers reach -8 with the largest value of a group and give it a negative scale."""
     values = tensor.to(torch.float32).contiguous()
     if not bool(values.isfinite().all()):
-        raise WrongValueError("scale", "holds a scale that is not a number")
+        raise WrongValueError("scale", "has a scale that is not a number")
     return values
 
 
@@ -72,7 +72,7 @@ def block_scales(tensor: torch.Tensor, rows: int, blocks: int, first_wrong: int)
     stored = tensor.contiguous().view(torch.uint8).reshape(tiled(rows, blocks))
     plain = from_blocked(stored, rows, blocks)
     if bool((plain >= first_wrong).any()):
-        raise WrongValueError("scale", "holds a scale that is negative or not a number")
+        raise WrongValueError("scale", "has a scale that is negative or not a number")
     return stored if plain.shape == stored.shape else to_blocked(plain, flatten=False)
 
 

@@ -16,7 +16,7 @@ from .scales import FLOATS
 FACTOR = "pre_quant_scale"
 # what stands for the factor in LightCompress's affine_norm: one vector for the norm's scale and one for its shift
 NORM_WEIGHT, NORM_BIAS = "affine_weight", "affine_bias"
-NO_FACTOR = "holds a smoothing factor that is zero, negative or not a number"
+NO_FACTOR = "has a smoothing factor that is zero, negative or not a number"
 
 
 def shape(shapes: Shapes) -> tuple[int, int] | None:

@@ -70,7 +70,7 @@ class Compilations:
         if not self.graphs:
             return f"{start}: those of models that were loaded before are used"
         if not self.again:
-            return f"{start}, none compiled anew"
+            return f"{start}, none compiled again"
         text = f"{start}, {sum(self.again.values())} of them later, in call {', '.join(map(str, self.again))}"
         reasons = list(dict.fromkeys(self.reasons))[:TOLD]
         return f"{text}: {'; '.join(reasons)}" if reasons else text

@@ -85,7 +85,7 @@ def test_a_factor_that_cannot_be_is_refused(value, smoothed, opened):
     tensors = smoothed()
     for end in ("weight", "bias"):
         tensors[f"{BLOCK}.affine_norm1.{end}"] = torch.full((K,), value)
-    with pytest.raises(CheckpointError, match=rf"{BLOCK}\.affine_norm1\.weight holds a smoothing factor"):
+    with pytest.raises(CheckpointError, match=rf"{BLOCK}\.affine_norm1\.weight has a smoothing factor"):
         opened(tensors).load()
 
 

@@ -90,7 +90,7 @@ def test_of_two_editions_without_an_index_the_safetensors_are_read(folder):
 def test_numbered_shards_of_two_models_are_refused(folder, write):
     path = folder(SHARDS, index=False)
     write({"x": torch.zeros(1)}, "wan/other-00001-of-00003.safetensors")
-    with pytest.raises(CheckpointError, match="holds more than one model"):
+    with pytest.raises(CheckpointError, match="has more than one model"):
         open_checkpoint(path)
 
 
@@ -130,7 +130,7 @@ def test_of_two_editions_of_a_model_the_safetensors_are_read(folder):
 def test_shards_of_pytorch_are_read_as_tensors_only(folder):
     path = folder(BIN)
     torch.save({"x": torch.zeros(1), "code": os.getcwd}, path / BIN[1])
-    with pytest.raises(CheckpointError, match=rf"{BIN[1]} holds pickled Python objects"):
+    with pytest.raises(CheckpointError, match=rf"{BIN[1]} contains pickled Python objects"):
         open_checkpoint(path)
 
 
@@ -213,7 +213,7 @@ def test_a_folder_of_many_files_is_looked_through_once(tmp_path):
         (tmp_path / f"{number}_part1.safetensors").touch()
     begun = time.perf_counter()
     assert len(part_names(tmp_path)) == 10_000
-    with pytest.raises(CheckpointError, match="holds more than one model: 0_part1"):
+    with pytest.raises(CheckpointError, match="has more than one model: 0_part1"):
         open_checkpoint(tmp_path)
     assert time.perf_counter() - begun < 5
 
@@ -221,10 +221,10 @@ def test_a_folder_of_many_files_is_looked_through_once(tmp_path):
 def test_of_a_mixed_folder_only_a_whole_file_is_proposed(folder, wan, write):
     path = folder(SHARDS, index=False)
     write(wan(), "wan/whole.safetensors")
-    with pytest.raises(CheckpointError, match=r"holds more than one model: .*, or choose a file like whole\.safetens"):
+    with pytest.raises(CheckpointError, match=r"has more than one model: .*, or choose a file like whole\.safetens"):
         open_checkpoint(path)
     open_checkpoint(path / "whole.safetensors").require("dit")
     write(wan(), "wan/x-00001-of-00003.safetensors")
     (path / "whole.safetensors").unlink()
-    with pytest.raises(CheckpointError, match=r"holds more than one model: .*\. Give each a folder of its own\.$"):
+    with pytest.raises(CheckpointError, match=r"has more than one model: .*\. Give each a folder of its own\.$"):
         open_checkpoint(path)

@@ -43,7 +43,7 @@ def test_two_indexes_are_refused(folder):
 def test_an_index_with_names_that_are_not_seen_is_refused(names, folder):
     path = folder(SHARDS)
     (path / INDEX).write_text(json.dumps({"weight_map": names}))
-    with pytest.raises(CheckpointError, match=f"{INDEX}: weight_map holds names that are no text"):
+    with pytest.raises(CheckpointError, match=f"{INDEX}: weight_map has names that are not text"):
         open_checkpoint(path)
 
 

@@ -85,17 +85,17 @@ CLIP = "models_clip_open-clip-xlm-roberta-large-vit-huge-14-fp8.pth"
         (
             T5,
             "dit",
-            r"\(umt5 encoder\) belongs into Load Quantized T5, which lists what is in models/text_encoders. Load",
+            r"\(umt5 encoder\) belongs in Load Quantized T5, which lists the files of models/text_encoders. Load",
         ),
-        (T5, "clip_vision", "belongs into Load Quantized T5, .*. Load Quantized CLIP takes"),
-        (CLIP, "dit", "belongs into Load Quantized CLIP"),
-        (CLIP, "t5", "belongs into Load Quantized CLIP"),
+        (T5, "clip_vision", "belongs in Load Quantized T5, .*. Load Quantized CLIP takes"),
+        (CLIP, "dit", "belongs in Load Quantized CLIP"),
+        (CLIP, "t5", "belongs in Load Quantized CLIP"),
         (
             "wan_t2v_fp8.safetensors",
             "t5",
-            r"\(Wan 2.1 t2v\) belongs into Load Quantized DiT, .*. Load Quantized T5 takes",
+            r"\(Wan 2.1 t2v\) belongs in Load Quantized DiT, .*. Load Quantized T5 takes",
         ),
-        ("wan_t2v_int8_blocks", "clip_vision", "belongs into Load Quantized DiT"),
+        ("wan_t2v_int8_blocks", "clip_vision", "belongs in Load Quantized DiT"),
     ],
 )
 def test_a_file_in_the_wrong_node_is_sent_to_the_right_one(file, kind, words, fixtures):
@@ -108,7 +108,7 @@ def test_a_file_in_the_wrong_node_is_sent_to_the_right_one(file, kind, words, fi
     "shapes,kind,words",
     [
         (WAN, "dit", "is not quantized. Load it with ComfyUI's own Load Diffusion Model"),
-        (WAN, "t5", "belongs into Load Diffusion Model"),
+        (WAN, "t5", "belongs in Load Diffusion Model"),
         (
             {"diffusion_model.blocks.0.ffn.0.lora_A.weight": (4, 8)},
             "dit",
@@ -132,7 +132,7 @@ def test_an_unquantized_text_encoder_that_core_cannot_read_is_taken(opened):
     shapes = {"token_embedding.weight": (8, 8), "blocks.0.pos_embedding.embedding.weight": (32, 4)}
     checkpoint = opened(plain(shapes))
     checkpoint.require("t5")
-    with pytest.raises(CheckpointError, match="belongs into Load Quantized T5, "):
+    with pytest.raises(CheckpointError, match="belongs in Load Quantized T5, "):
         checkpoint.require("dit")
 
 
@@ -153,7 +153,7 @@ def test_parts_and_nested_tables_are_not_sent_to_core(tmp_path):
     for name in ("train.pth", "wan"):
         with pytest.raises(CheckpointError, match="Pick its int8 or fp8 file here, make one of it"):
             open_checkpoint(tmp_path / name).require("dit")
-        with pytest.raises(CheckpointError, match=r"\(Wan 2.1 t2v\) belongs into Load Quantized DiT"):
+        with pytest.raises(CheckpointError, match=r"\(Wan 2.1 t2v\) belongs in Load Quantized DiT"):
             open_checkpoint(tmp_path / name).require("t5")
 
 

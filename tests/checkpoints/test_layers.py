@@ -220,7 +220,7 @@ CHANGES = {
     "another smoothing": ({"smooth_factor": ones(16)}, "smooth_factor", "smooths the activations"),
     "global scale": ({"weight_global_scale": ones()}, "weight_global_scale", "a format that is not known"),
     "workspace": ({"weight_workspace": ones(4, dtype=torch.int32)}, "weight_workspace", "a format that is not known"),
-    "zero point": ({"weight_zero_point": ones(8)}, "weight_zero_point", "holds zero points"),
+    "zero point": ({"weight_zero_point": ones(8)}, "weight_zero_point", "has zero points"),
     "low rank": ({"svd_up": ones(8)}, "svd_up", "a low-rank correction"),
 }
 

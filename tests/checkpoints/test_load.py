@@ -90,7 +90,7 @@ def test_a_scale_that_is_no_scale_is_refused(value, wan, opened):
     tensors[f"{Q}.weight_scale"][3] = value
     checkpoint = opened(tensors)
     assert checkpoint.problems == []
-    with pytest.raises(CheckpointError, match=f"{Q}.weight_scale holds a scale that is negative or not a number"):
+    with pytest.raises(CheckpointError, match=f"{Q}.weight_scale has a scale that is negative or not a number"):
         checkpoint.load()
 
 

@@ -150,7 +150,7 @@ def test_embeddings_with_a_scale_become_bfloat16(fixtures, opened):
     assert torch.equal(positions, wanted["blocks.0.pos_embedding.embedding"])
     assert read_outline(checkpoint).problems == []
     file["token_embedding.weight_scale"][3] = float("nan")
-    with pytest.raises(CheckpointError, match=r"token_embedding\.weight_scale holds a scale that is negative or not a"):
+    with pytest.raises(CheckpointError, match=r"token_embedding\.weight_scale has a scale that is negative or not a"):
         opened(file).load()
     (problem,) = read_outline(opened(file)).problems
     assert problem.key == "token_embedding.weight_scale"

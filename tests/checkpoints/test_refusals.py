@@ -62,7 +62,7 @@ SEEN = {
         "int4-compressed",
         {"weight_zero_point": words(16, 2)},
         "weight_zero_point",
-        "holds zero points",
+        "has zero points",
     ),
     "packed without a shape": ("int4-compressed", {"weight_shape": None}, "weight_packed", "has no weight_shape"),
     "int4 groups of 64": ("int4", {"weight_scale": zeros(N, 4)}, "weight", "int4 with groups of 64"),

@@ -61,7 +61,7 @@ def test_a_factor_that_cannot_be_is_refused(value, wan, opened):
     tensors = wan()
     tensors[f"{Q}.pre_quant_scale"] = factors()
     tensors[f"{Q}.pre_quant_scale"][3] = value
-    with pytest.raises(CheckpointError, match=rf"{Q}\.pre_quant_scale holds a smoothing factor that is zero"):
+    with pytest.raises(CheckpointError, match=rf"{Q}\.pre_quant_scale has a smoothing factor that is zero"):
         opened(tensors).load()
 
 

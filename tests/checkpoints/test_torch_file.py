@@ -53,7 +53,7 @@ def test_weights_stay_on_disk(wan, write):
 def test_pickled_objects_are_refused(zipped, wan, tmp_path):
     path = tmp_path / "model.pth"
     torch.save({**wan(), "x": Runs()}, path, _use_new_zipfile_serialization=zipped)
-    with pytest.raises(CheckpointError, match=r"model.pth holds pickled Python objects.* \.safetensors"):
+    with pytest.raises(CheckpointError, match=r"model.pth contains pickled Python objects.* \.safetensors"):
         open_checkpoint(path)
 
 
@@ -133,7 +133,9 @@ def test_a_file_that_inflates_is_refused_before_it_does(tmp_path):
     """3 MB that became 3 GB of memory; here 100 MB."""
     path = zipped(tmp_path / "bomb.pth", {"bomb/data.pkl": bytes(100_000_000)}, zipfile.ZIP_DEFLATED)
     begun = time.perf_counter()
-    with pytest.raises(CheckpointError, match=r"bomb\.pth is .* kB large and says that it holds 100 MB, which PyTorch"):
+    with pytest.raises(
+        CheckpointError, match=r"bomb\.pth is .* kB large and says that it contains 100 MB, which PyTorch"
+    ):
         open_checkpoint(path)
     assert time.perf_counter() - begun < 0.5
 

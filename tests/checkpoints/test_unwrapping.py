@@ -114,7 +114,7 @@ def test_markers_beside_wrapped_layers_are_read(wan, write):
 def test_a_problem_is_told_by_the_files_own_key(wan, write):
     tensors = {f"net.{inside(key, '_orig_mod')}": tensor for key, tensor in wan().items()}
     tensors["net.blocks.1._orig_mod.self_attn.q.weight_scale"][3] = float("nan")
-    with pytest.raises(CheckpointError, match=r"net\.blocks\.1\._orig_mod\.self_attn\.q\.weight_scale holds a scale"):
+    with pytest.raises(CheckpointError, match=r"net\.blocks\.1\._orig_mod\.self_attn\.q\.weight_scale has a scale"):
         open_checkpoint(write(tensors)).load()
     del tensors["net.blocks.1._orig_mod.self_attn.q.weight_scale"]
     (problem,) = open_checkpoint(write(tensors)).problems

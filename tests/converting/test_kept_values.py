@@ -38,30 +38,30 @@ def with_value(tensor, value, dtype=None):
 @pytest.mark.parametrize("key", [NORM, BIAS, HEAD, "blocks.0.modulation"])
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_a_kept_tensor_that_is_no_number(dialect, key, value, word, tensors, refused):
-    words = rf"wan\.safetensors: {key} holds {word}\. The model is damaged"
+    words = rf"wan\.safetensors: {key} contains {word}\. The model is damaged"
     refused({key: with_value(tensors[key], value)}, words, dialect=dialect)
 
 
 @pytest.mark.parametrize("kept", ["bf16", "fp16", "fp32"])
 def test_it_is_no_number_in_any_type(kept, tensors, refused):
-    refused({NORM: with_value(tensors[NORM], float("nan"))}, f"{NORM} holds NaN", kept=kept)
+    refused({NORM: with_value(tensors[NORM], float("nan"))}, f"{NORM} contains NaN", kept=kept)
 
 
 @pytest.mark.parametrize("value", [70000.0, -1e30])
 @pytest.mark.parametrize("key", [NORM, BIAS, HEAD])
 def test_a_value_that_the_type_does_not_reach(key, value, tensors, refused):
     change = {key: with_value(tensors[key], value)}
-    refused(change, rf"wan\.safetensors: {key} holds \S+, which float16 does not reach\. Keep it in", kept="fp16")
+    refused(change, rf"wan\.safetensors: {key} contains \S+, which float16 does not reach\. Keep it in", kept="fp16")
 
 
 def test_float64_beyond_float32(tensors, refused):
     change = {NORM: with_value(tensors[NORM], 1e300, torch.float64)}
-    refused(change, "holds 1e\\+300, which float32 does not reach", kept="fp32")
+    refused(change, "contains 1e\\+300, which float32 does not reach", kept="fp32")
 
 
 def test_a_tensor_that_would_become_zero(tensors, refused):
     change = {BIAS: torch.full_like(tensors[BIAS], 1e-20)}
-    refused(change, f"{BIAS} holds only values that float16 rounds to zero", kept="fp16")
+    refused(change, f"{BIAS} contains only values that float16 rounds to zero", kept="fp16")
 
 
 @pytest.mark.parametrize("kept", ["bf16", "fp32", None])

@@ -87,7 +87,7 @@ def test_a_calibration_of_another_model(name, width, match):
 def test_weights_that_are_no_numbers(value):
     weight = weight_of((256, 256))
     weight[200, 3] = value
-    with pytest.raises(ConvertError, match=r"f: a\.weight holds NaN, infinity .* The model is damaged"):
+    with pytest.raises(ConvertError, match=r"f: a\.weight contains NaN, infinity .* The model is damaged"):
         measure({"a": layer_of(weight)}, writable(LIGHTX2V), LIGHTX2V)
 
 
@@ -96,7 +96,7 @@ def test_a_format_that_cannot_hold_a_layer_is_no_candidate_for_it():
     measured = measure(layers, ["nvfp4", "int8-channel"], LIGHTX2V)
     assert measured["a"].keys() == {KEEP, "int8-channel"}
     assert measured["b"].keys() == {KEEP, "int8-channel", "nvfp4"}
-    with pytest.raises(ConvertError, match="No candidate can hold any layer: a cannot be nvfp4"):
+    with pytest.raises(ConvertError, match="No candidate can store any layer: a cannot be nvfp4"):
         measure({"a": layers["a"]}, ["nvfp4"], LIGHTX2V)
 
 

@@ -49,7 +49,7 @@ def test_weights_that_are_no_numbers(value, word, format_name, tensors, tmp_path
     damaged[-1, 3] = value
     path = tmp_path / "damaged.safetensors"
     save_file({**tensors, key: damaged}, path)
-    refused(ConvertError, f"damaged.safetensors: {key} holds {word}. The model is damaged", path, format=format_name)
+    refused(ConvertError, f"damaged.safetensors: {key} contains {word}. The model is damaged", path, format=format_name)
 
 
 def test_the_source_as_target(source, refused):
@@ -142,7 +142,7 @@ def test_links_in_a_circle_on_the_way(tmp_path, refused):
         ("CON.safetensors", "Windows has a device called CON"),
         ("a:b.safetensors", "Windows takes no : in names"),
         ("aux/out.safetensors", "Windows has a device called AUX"),
-        ("a\nb.safetensors", "it holds a control character"),
+        ("a\nb.safetensors", "it has a control character"),
     ],
 )
 def test_names_that_not_every_system_takes(name, cause, refused):

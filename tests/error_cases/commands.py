@@ -202,18 +202,18 @@ CLI_CASES = {
             "blocks.1.self_attn.q.weight": torch.ones(130, 130),
         },
         "--target-snr|30|--candidates|nvfp4",
-        "No candidate can hold any layer: blocks.0.self_attn.q cannot be nvfp4, for which ",
+        "No candidate can store any layer: blocks.0.self_attn.q cannot be nvfp4, for which ",
         "Allow other candidates.",
     ),
     "convert: a search in NaN": convert(
         demo("t2v", nan, "bf16"),
         "--target-snr|30|--candidates|int8",
-        f"{MODEL}: {LAYER}.weight holds NaN, infinity or values near it. The model is damaged: download it again",
+        f"{MODEL}: {LAYER}.weight contains NaN, infinity or values near it. The model is damaged: download it again",
     ),
     "convert: NaN": convert(
         demo("t2v", nan, "bf16"),
         "--format|int8",
-        f"{MODEL}: {LAYER}.weight holds NaN. The model is damaged: download it again, or merge it again.",
+        f"{MODEL}: {LAYER}.weight contains NaN. The model is damaged: download it again, or merge it again.",
     ),
     "convert: too small": convert(
         None,
@@ -236,7 +236,7 @@ CLI_CASES = {
     "convert: a value": convert(
         infinite_scale(),
         "--format|int8",
-        f"{MODEL}: blocks.1.self_attn.q.weight_scale holds a scale that is not a number.",
+        f"{MODEL}: blocks.1.self_attn.q.weight_scale has a scale that is not a number.",
     ),
     "convert: a shift": convert(
         shifted(),

@@ -40,7 +40,7 @@ def key(name: str, cause: str, remedy: str) -> str:
 
 CASES = {
     "json": configured("{", f"{NAME} is no JSON", "Copy the whole file from { to }."),
-    "table": configured("[1]", f"{NAME} holds no table of settings ({{...}}). Pick a LightX2V configuration."),
+    "table": configured("[1]", f"{NAME} has no table of settings ({{...}}). Pick a LightX2V configuration."),
     "kind": configured(
         {"dit_quantized": "yes"}, key("dit_quantized", 'is "yes", not true or false', "Correct it or leave it out.")
     ),
@@ -49,7 +49,7 @@ CASES = {
     "several": configured(
         {"dit_quantized": True},
         f"{NAME}: dit_quantized_ckpt is missing, and ",
-        "holds several models: a.safetensors, b.safetensors. Name one there.",
+        "has several models: a.safetensors, b.safetensors. Name one there.",
         files={"a.safetensors": demo("t2v"), "b.safetensors": demo("t2v")},
         folder=True,
     ),
@@ -69,7 +69,7 @@ CASES = {
     ),
     "folder of two": configured(
         {"dit_quantized": True, "dit_quantized_ckpt": "two"},
-        f"{NAME}: dit_quantized_ckpt names the folder two/, which has to hold one model: a.safetensors, b.safetensors.",
+        f"{NAME}: dit_quantized_ckpt names the folder two/, which should have one model: a.safetensors, b.safetensors.",
         "Name the file.",
         files={"two/a.safetensors": demo("t2v"), "two/b.safetensors": demo("t2v")},
     ),
@@ -120,6 +120,6 @@ CASES = {
     ),
     "steps": configured(
         {**LOADABLE, "denoising_step_list": [1000, 0]},
-        key("denoising_step_list", "is [1000, 0]", "It holds training steps from 1000 down."),
+        key("denoising_step_list", "is [1000, 0]", "It has training steps from 1000 down."),
     ),
 }

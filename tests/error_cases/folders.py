@@ -46,20 +46,20 @@ CASES = {
     ),
     "two indexes": folder(
         {**SOUND, f"b.{INDEX}": {"weight_map": NAMES}},
-        f"holds more than one model: b.{INDEX}, {INDEX}. Give each a folder of its own.",
+        f"has more than one model: b.{INDEX}, {INDEX}. Give each a folder of its own.",
     ),
     "no index": folder(
         dict(zip(("x_part1.safetensors", "x_part2.safetensors"), PARTS, strict=True)),
-        "holds the parts of a model without their index. Put the model's *.safetensors.index.json beside them.",
+        "has the parts of a model without their index. Put the model's *.safetensors.index.json beside them.",
     ),
     "numbers of two": folder(
         {**dict(zip(SHARDS, PARTS, strict=True)), "x-00001-of-00002.safetensors": WHOLE},
-        f"holds more than one model: {SHARDS[0]}, {SHARDS[1]} and 1 more. Give each a folder of its own.",
+        f"has more than one model: {SHARDS[0]}, {SHARDS[1]} and 1 more. Give each a folder of its own.",
     ),
     "a number is missing": folder({SHARDS[1]: PARTS[1]}, f"lacks {SHARDS[0]}. Download {SHARDS[0]} into it."),
     "shards of two": folder(
         {SHARDS[1]: PARTS[1], "x.safetensors": WHOLE},
-        f"holds more than one model: {SHARDS[1]}, x.safetensors. Give each a folder of its own, or choose ",
+        f"has more than one model: {SHARDS[1]}, x.safetensors. Give each a folder of its own, or choose ",
         "a file like x.safetensors.",
     ),
     "outside": folder(
@@ -74,7 +74,7 @@ CASES = {
     "weight_map": index('{"weight_map": []}', f"{INDEX}: weight_map is no table of file names. Download it again."),
     "names in an index": index(
         '{"weight_map": {"a\\nproblems: none": "b"}}',
-        f"{INDEX}: weight_map holds names that are no text. Download it again.",
+        f"{INDEX}: weight_map has names that are not text. Download it again.",
     ),
     "a large index": index(
         " " * (limits.INDEX_BYTES + 1),
@@ -87,7 +87,7 @@ CASES = {
     ),
     "blocks of two": folder(
         {BLOCKS[0]: PARTS[0], "t5.safetensors": WHOLE},
-        f"holds more than one model: t5.safetensors, {BLOCKS[0]}. Give each a folder of its own, or choose a ",
+        f"has more than one model: t5.safetensors, {BLOCKS[0]}. Give each a folder of its own, or choose a ",
         "file like t5.safetensors.",
     ),
     "missing block": folder(
@@ -104,6 +104,6 @@ CASES = {
     "more than the model": file(
         demo("t2v", lambda tensors: tensors.update({"model.diffusion_model.x": torch.zeros(2)})),
         f"{SINGLE}: ",
-        "is not part of the diffusion model (model.diffusion_model.*). Take a file that holds the diffusion model",
+        "is not part of the diffusion model (model.diffusion_model.*). Take a file with the diffusion model",
     ),
 }

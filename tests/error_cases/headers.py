@@ -55,7 +55,7 @@ CASES = {
     "no table": file(header([]), f"{FILE} has a header that is no table of tensors. {DAMAGED}"),
     "metadata": file(header({"__metadata__": {"a": 1}}), f"{FILE}: __metadata__ is no table of texts. {DAMAGED}"),
     "half a character": file(
-        header({"__metadata__": {"a": "\ud800"}}), f"{FILE}: __metadata__ holds half a character. {DAMAGED}"
+        header({"__metadata__": {"a": "\ud800"}}), f"{FILE}: __metadata__ has half a character. {DAMAGED}"
     ),
     "a long name": file(
         header({"x" * 1025: tensor(0, 4)}, bytes(4)),
@@ -63,7 +63,7 @@ CASES = {
     ),
     "many": file(
         header({str(number): tensor(0, 0, "U8", [0]) for number in range(200_001)}),
-        f"{FILE} holds 200001 tensors, and a model has at most 200000. Get the model from its publisher.",
+        f"{FILE} has 200001 tensors, and a model has at most 200000. Get the model from its publisher.",
     ),
     "entry": file(header({"a": []}), f"{FILE}: a has no valid dtype, shape and place. {DAMAGED}"),
     "size": file(
@@ -78,5 +78,5 @@ CASES = {
         f"{FILE}: a is of the type I3, which safetensors ",
         " does not read. Update safetensors, or get the model from its publisher.",
     ),
-    "nothing in it": file(save({}), f"{FILE} holds no tensors. Pick another file."),
+    "nothing in it": file(save({}), f"{FILE} has no tensors. Pick another file."),
 }

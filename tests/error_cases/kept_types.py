@@ -19,11 +19,11 @@ CLI_CASES = {
     "convert: a kept value too large": convert(
         filled(70000.0),
         "--format|int8|--keep-as|fp16",
-        f"{MODEL}: {NORM} holds 70144, which float16 does not reach. Keep it in another type: --keep-as bf16",
+        f"{MODEL}: {NORM} contains 70144, which float16 does not reach. Keep it in another type: --keep-as bf16",
     ),
     "convert: kept values too small": convert(
         filled(1e-20),
         "--format|int8|--keep-as|fp16",
-        f"{MODEL}: {NORM} holds only values that float16 rounds to zero. Keep it in another type: --keep-as bf16",
+        f"{MODEL}: {NORM} contains only values that float16 rounds to zero. Keep it in another type: --keep-as bf16",
     ),
 }

@@ -51,7 +51,7 @@ CASES = {
         {"blocks.0.ffn.0.weight": torch.ones(2, 2)},
         f"{FILE} has nothing for this model: blocks.0.ffn.0.weight is no tensor of a LoRA. {PICK}",
     ),
-    "empty": lora({}, f"{FILE} has nothing for this model: it holds no tensor. {PICK}"),
+    "empty": lora({}, f"{FILE} has nothing for this model: it has no tensor. {PICK}"),
     "half": lora(
         {f"{LAYER}.lora_A.weight": torch.ones(4, 128)},
         f"{FILE}: {LAYER}.lora_A.weight has no lora_up.weight beside it. Download the file again.",
@@ -90,10 +90,10 @@ CASES = {
         UNFIT,
         "it is to make [512, 128] to [1000, 128], and its factors are for [512, 128]",
     ),
-    "list": lora([1, 2], f"{PICKLED} holds no table of named tensors. Pick the file of a LoRA.", name=PICKLED),
+    "list": lora([1, 2], f"{PICKLED} has no table of named tensors. Pick the file of a LoRA.", name=PICKLED),
     "no names": lora(
         {1: torch.ones(4, 4), 2: torch.ones(4, 4)},
-        f"{PICKLED} holds no table of named tensors. Pick the file of a LoRA.",
+        f"{PICKLED} has no table of named tensors. Pick the file of a LoRA.",
         name=PICKLED,
     ),
     "numbers": lora(
@@ -116,7 +116,7 @@ CASES = {
     "whole numbers": lora(
         {key: tensor.to(torch.int8) for key, tensor in pair().items()},
         f"{FILE}: {LAYER}.lora_",
-        "holds int8 values, and a LoRA's are floating-point numbers. Get the LoRA in 16 bits.",
+        "has int8 values, and a LoRA's are floating-point numbers. Get the LoRA in 16 bits.",
     ),
     "scales": lora(
         {**pair(), f"{LAYER}.lora_A.weight_scale": torch.tensor(2.0)},
@@ -129,21 +129,21 @@ CASES = {
     ),
     "no number": lora(
         {**pair(), f"{LAYER}.alpha": torch.tensor(float("nan"))},
-        f"{FILE}: {LAYER}.alpha holds NaN or infinite values. The file is damaged or its training broke: pick another",
+        f"{FILE}: {LAYER}.alpha contains NaN or infinite values. The file is damaged or its training broke",
     ),
     "large": lora(
         {**pair(), f"{LAYER}.diff_b": torch.full((512,), 7e4)},
-        f"{FILE}: {LAYER}.diff_b holds 7e+04, and 16 bits hold 65504 at most. The file is damaged or its training",
+        f"{FILE}: {LAYER}.diff_b contains 7e+04, which is more than 16 bits can store (65504). The file is damaged",
     ),
     "overflow": lora(
         {key: tensor * 300 for key, tensor in pair().items()},
         f"{FILE}: {LAYER}.lora_",
-        "multiply to 3.6e+05, and 16 bits hold 65504 at most.",
+        "multiply to 3.6e+05, which is more than 16 bits can store (65504).",
     ),
     "two changes": lora(
         {**pair(), f"{LAYER}.lora_up.weight": torch.zeros(512, 4), f"{LAYER}.lora_down.weight": torch.ones(4, 128)},
         f"{FILE}: {LAYER}.lora_",
-        "change the same weight in different ways, and a file holds one LoRA. Take the tensors of one of the two",
+        "change the same weight in different ways. Remove the tensors of one of the two spellings from the file.",
     ),
     "the other expert": lora(
         pair("transformer_2.blocks.0.ffn.0"),

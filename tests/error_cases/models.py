@@ -83,7 +83,7 @@ CASES = {
         "model.safetensors has tensors whose shapes make no model that ComfyUI can build. The file is incomplete or",
     ),
     "text encoder": file(
-        demo("t5"), f"{SAVED} (umt5 encoder) belongs into Load Quantized T5, which lists what", name=SAVED
+        demo("t5"), f"{SAVED} (umt5 encoder) belongs in Load Quantized T5, which lists the files of", name=SAVED
     ),
     "add-on": file(
         {"vace_blocks.0.self_attn.q.weight": torch.zeros(8, 8)},
@@ -113,7 +113,7 @@ CASES = {
             "first_stage_model.x": torch.ones(2),
         },
         "model.safetensors: first_stage_model.x is not part of the diffusion model (model.diffusion_model.*). Put it "
-        "into models/checkpoints and use Load Checkpoint, or take a file that holds the diffusion model alone.",
+        "into models/checkpoints and use Load Checkpoint, or take a file with the diffusion model alone.",
     ),
     "several": file(
         {**wan(), "blocks.0.x.weight_scale": torch.ones(1), "blocks.2.x.weight_scale": torch.ones(1)},
@@ -148,7 +148,7 @@ CASES = {
     ),
     "text of another file": file(
         SEEDVR2,
-        "model.safetensors: positive_conditioning is not there, and pos_emb.pt does not lie beside the model. Download",
+        "model.safetensors: positive_conditioning is not there, and pos_emb.pt is not beside the model. Download",
         "pos_emb.pt of ByteDance-Seed/SeedVR2-3B and save it as ",
         "pos_emb.pt.",
     ),

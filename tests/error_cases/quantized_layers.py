@@ -211,7 +211,7 @@ CASES = {
     "no weight": small("weight_scale", "is a scale without a weight", DAMAGED, weight=None),
     "zero point": small(
         "weight_zero_point",
-        "holds zero points (asymmetric quantization)",
+        "has zero points (asymmetric quantization)",
         READ,
         weight_zero_point=torch.ones(8),
     ),

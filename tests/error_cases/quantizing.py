@@ -45,14 +45,14 @@ CASES = {
         NODE,
         broken,
         (
-            f"quantized, layer {LAYER}: the weight holds NaN or infinite values. The file is damaged or its training",
+            f"quantized, layer {LAYER}: the weight contains NaN or infinite values. The file is damaged",
             "load another one.",
         ),
     ),
     "lora": ErrorCase(
         NODE,
         with_lora,
-        (f"layer {LAYER}: the weight holds NaN or infinite values. Take the LoRA off, or lower its strength.",),
+        (f"layer {LAYER}: the weight contains NaN or infinite values. Take the LoRA off, or lower its strength.",),
     ),
     "scheme": ErrorCase(
         NODE,

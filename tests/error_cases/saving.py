@@ -78,7 +78,9 @@ def with_nan(place: Place) -> Prompt:
 
 
 CASES = {
-    "no number": saved(with_nan, "blocks.0.norm3.weight holds NaN. The model is damaged: download it again, or merge"),
+    "no number": saved(
+        with_nan, "blocks.0.norm3.weight contains NaN. The model is damaged: download it again, or merge"
+    ),
     "format": saved(
         quantized("fp8-channel"),
         "Layer blocks.0.",
@@ -115,16 +117,16 @@ CASES = {
             ("errors/AUX/model", "Windows has a device called AUX"),
             ("errors/a:b", "Windows takes no : in names"),
             ("errors/end./model", "Windows drops the dot or space at its end"),
-            ("errors/a\nb", "it holds a control character"),
+            ("errors/a\nb", "it has a control character"),
         )
     },
     "ComfyUI's own format": saved(
         cores_own,
-        f"Layer {OUTLIER} is float8_e5m2, which no file of this pack holds. Use ComfyUI's ModelSave or CLIPSave.",
+        f"Layer {OUTLIER} is float8_e5m2, which no file of this pack has. Use ComfyUI's ModelSave or CLIPSave.",
     ),
     "two encoders": encoders(
         "x2v",
-        "This CLIP has 2 text encoders (clip_l, t5xxl), and a file holds one. Load the one that is to be saved by",
+        "This CLIP has 2 text encoders (clip_l, t5xxl), and a file has one. Load the one that is to be saved by",
         two=True,
     ),
     "another encoder": encoders(

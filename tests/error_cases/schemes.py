@@ -54,13 +54,13 @@ CASES = {
     ),
     "format": loading(
         None,
-        f"{INT8} holds int8-channel weights, scheme fp8-sgl is for fp8-channel. Pick one of: auto, int8-vllm",
+        f"{INT8} has int8-channel weights, scheme fp8-sgl is for fp8-channel. Pick one of: auto, int8-vllm",
         "or switch transcode on to convert the weights at load.",
         dit="fp8-sgl",
     ),
     "later": loading(
         None,
-        f"{INT8} holds int8-channel weights; scheme mxfp4 is for mxfp4, which this version neither reads nor writes.",
+        f"{INT8} has int8-channel weights; scheme mxfp4 is for mxfp4, which this version neither reads nor writes.",
         "Pick one of: auto, int8-vllm",
         dit="mxfp4",
         transcode=True,

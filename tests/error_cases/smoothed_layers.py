@@ -44,7 +44,7 @@ CASES = {
     ),
     "factor": smoothed(
         "weight",
-        "holds a smoothing factor that is zero, negative or not a number",
+        "has a smoothing factor that is zero, negative or not a number",
         "The file is damaged: download it again.",
         weight=torch.zeros(K),
         bias=torch.zeros(K),

@@ -52,19 +52,19 @@ CASES = {
     "none": picked(
         None,
         None,
-        f"{ENCODER} carries no tokenizer and none lies beside it. Download spiece.model of google/umt5-xxl and save it",
-        "or pick a file that has one as the node's tokenizer.",
+        f"{ENCODER} has no tokenizer. Download spiece.model of google/umt5-xxl and save it as ",
+        "spiece.model, or load ComfyUI's umt5_xxl_fp8_e4m3fn_scaled.safetensors, which has one.",
     ),
     "broken own": picked(
         None,
         None,
-        f"{ENCODER} carries a tokenizer that is empty and none lies beside it. Download spiece.model of google",
+        f"{ENCODER} has a tokenizer that is empty. Download spiece.model of google",
         own=torch.zeros(0, dtype=torch.uint8),
     ),
     "file without one": picked(
         "t5.safetensors",
         demo("t5", without(assets.TOKENIZER)),
-        "t5.safetensors carries no tokenizer (key spiece_model). Pick another file.",
+        "t5.safetensors has no tokenizer (key spiece_model). Pick another file.",
     ),
     "dead link": picked(
         "dead.model",

@@ -54,7 +54,7 @@ def newer() -> bytes:
 CASES = {
     "code": file(
         {**wan(), "x": Runs()},
-        f"{FILE} holds pickled Python objects (",
+        f"{FILE} contains pickled Python objects (",
         ".getcwd), which can run code and are not read. Get the model as .safetensors, or have it saved again with its",
         name=FILE,
     ),
@@ -76,7 +76,7 @@ CASES = {
     "inflates": file(
         archive("a/data.pkl", content=bytes(10_000_000), compression=zipfile.ZIP_DEFLATED),
         f"{FILE} is 9.8",
-        " kB large and says that it holds 10.0 MB, which PyTorch writes of no model. Get the model as",
+        " kB large and says that it contains 10.0 MB, which PyTorch writes of no model. Get the model as",
         name=FILE,
     ),
     "names of an old file": file(
@@ -92,10 +92,10 @@ CASES = {
     "a short record": file(
         short_record(), f"{FILE}: long.bias is cut off inside the file. Download it again.", name=FILE
     ),
-    "list": file([1, 2], f"{FILE} holds no table of named tensors. Pick the file of a model.", name=FILE),
+    "list": file([1, 2], f"{FILE} has no table of named tensors. Pick the file of a model.", name=FILE),
     "several models": file(
         {"generator": wan(), "critic": wan()},
-        f"{FILE} holds several tables of tensors: generator (Wan 2.1 t2v), critic (Wan 2.1 t2v). Save the one that you",
+        f"{FILE} has several tables of tensors: generator (Wan 2.1 t2v), critic (Wan 2.1 t2v). Save the one that you",
         name=FILE,
     ),
     "one name": file(

@@ -69,7 +69,7 @@ UNREACHABLE = (
     Row("comparing/metrics.py", "SSIM needs frames", "Compare asks for none of smaller frames"),
     Row("converting/outputs.py", "is made of", CONVERT, True),
     Row("converting/outputs.py", "equal parts that LightX2V has of it", CONVERT, True),
-    Row("converting/rows.py", "holds {what}", CONVERT, True),
+    Row("converting/rows.py", "contains {what}", CONVERT, True),
     Row("converting/smooth.py", "ComfyUI's dialect has no place", CONVERT, True),
     Row("converting/writer.py", "", "takes a disk that refuses, or two processes; tests/converting, tests/quantizing"),
     Row("writing/errors.py", "", "takes a disk that refuses; tests/writing, tests/converting/test_refusals.py"),

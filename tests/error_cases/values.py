@@ -25,7 +25,7 @@ CASES = {
     ),
     "e5m2": file(
         wan(None, weight=torch.full((8, 16), float("inf")).to(E5M2), weight_scale=torch.ones(1)),
-        f"model.safetensors: {LAYER}.weight holds NaN or infinity. {AGAIN}",
+        f"model.safetensors: {LAYER}.weight contains NaN or infinity. {AGAIN}",
     ),
     "bitsandbytes": file(
         wan(
@@ -37,10 +37,10 @@ CASES = {
         f"model.safetensors: {LAYER}.weight_format says that the codes lie in the order of a GPU's tensor cores. Save",
     ),
     "scale": held(
-        "int8", "weight_scale", lambda t: t[3].fill_(float("nan")), "holds a scale that is negative or not a number"
+        "int8", "weight_scale", lambda t: t[3].fill_(float("nan")), "has a scale that is negative or not a number"
     ),
     "signed scale": held(
-        "int4", "weight_scale", lambda t: t[3].fill_(float("inf")), "holds a scale that is not a number"
+        "int4", "weight_scale", lambda t: t[3].fill_(float("inf")), "has a scale that is not a number"
     ),
     "one scale": held("nvfp4", "weight_global_scale", lambda t: t.fill_(0.0), "is 0, not a positive number"),
     "reciprocal": held(
@@ -63,7 +63,7 @@ CASES = {
         "mxfp8",
         "weight_scale",
         lambda t: t.view(torch.uint8)[5].fill_(0xFF),
-        "holds a scale that is negative or not a number",
+        "has a scale that is negative or not a number",
     ),
     "shape": held(
         "int4-compressed", "weight_shape", lambda t: t.copy_(t.flip(0)), "says [256, 128], the codes make [128, 256]"
@@ -72,7 +72,7 @@ CASES = {
         "int4-gptq",
         "qzeros",
         lambda t: t.index_fill_(0, torch.tensor(0), 0x77777776),
-        "holds zero points other than 8 (asymmetric int4)",
+        "has zero points other than 8 (asymmetric int4)",
         "Get a symmetric file (sym=True).",
     ),
     "order": held(

@@ -98,7 +98,7 @@ def test_a_graph_without_links(put, more):
 
 
 def test_two_runs_of_a_queue(put):
-    with pytest.raises(WorkflowError, match="holds 2 runs: keep one of them"):
+    with pytest.raises(WorkflowError, match="has 2 runs: keep one of them"):
         read_workflow(put({"queue_running": [RUN], "queue_pending": [RUN]}))
 
 
@@ -252,9 +252,9 @@ DEEP = 100_000
         (b"{", r"is not JSON \("),
         (b"\n<!DOCTYPE html><html>", "is a web page: download the file that it shows"),
         (b"\xff\xfe{", r"is not JSON \("),
-        ({"a1": {"prompt": RUN}, "a2": {"prompt": RUN}}, "holds 2 runs: keep one of them"),
-        ({"prompt": "a dog"}, "holds no workflow"),
-        ([], "holds no workflow"),
+        ({"a1": {"prompt": RUN}, "a2": {"prompt": RUN}}, "has 2 runs: keep one of them"),
+        ({"prompt": "a dog"}, "has no workflow"),
+        ([], "has no workflow"),
         ({"nodes": [{"id": 1, "type": "Loader"}, {"id": 2}], "links": []}, "node 2 of the workflow has no type"),
     ],
     ids=[

@@ -225,7 +225,7 @@ def test_group_nodes_are_refused_with_what_to_do(sign):
 
 
 def test_a_subgraph_that_is_not_in_the_file_is_named():
-    with pytest.raises(WorkflowError, match="node 7 is a subgraph that this file does not hold"):
+    with pytest.raises(WorkflowError, match="node 7 is a subgraph that this file does not contain"):
         to_prompt(workflow(node(7, "0a1b2c3d-0000-4000-8000-0123456789ab"), save(2), links=[(2, 7, 0, 9)]), INFO)
 
 

@@ -96,7 +96,7 @@ def test_strict_makes_the_fallback_an_error(wan_files):
 
 
 def test_a_scheme_of_another_format_is_refused_with_those_that_fit(wan_files):
-    with pytest.raises(SchemeMismatchError, match=r"holds int8-channel weights, scheme fp8-sgl .* int8-vllm"):
+    with pytest.raises(SchemeMismatchError, match=r"has int8-channel weights, scheme fp8-sgl .* int8-vllm"):
         load_dit(wan_files["int8-channel"][1], SchemeChoice(dit="fp8-sgl"))
 
 

@@ -254,7 +254,7 @@ def test_a_dynamic_vram_page_is_patched_and_requantized_in_place(format_name, lo
     key = "diffusion_model.blocks.0.ffn.0"
     layer = patched.model.diffusion_model.blocks[0].ffn[0]
     if kept_beside(layer.weight) and not requantizes_with_params():
-        pytest.skip("this ComfyUI does not keep what the weight holds beside its codes; the layer refuses that")
+        pytest.skip("this ComfyUI does not keep what the weight has beside its codes; the layer refuses that")
     page = torch.zeros(vram_aligned_size([layer.weight, layer.bias]), dtype=torch.uint8)
     cast_to_gathered([layer.weight, layer.bias], page)
     layer.seed_key = key

@@ -43,7 +43,7 @@ def broken(tensor, value):
 def test_a_number_that_is_none_is_refused(kind, suffix, value, mode, models):
     tensors = file(FILES[kind] | {suffix: broken(FILES[kind][suffix], value)})
     with pytest.raises(
-        LoRAError, match=rf"^{NAME}: {LAYER}\.{suffix} holds NaN or infinite values\. .*another LoRA\.$"
+        LoRAError, match=rf"^{NAME}: {LAYER}\.{suffix} contains NaN or infinite values\. .*another LoRA\.$"
     ):
         apply_lora(models("int8-channel"), tensors, NAME, 1.0, mode)
 
@@ -51,7 +51,7 @@ def test_a_number_that_is_none_is_refused(kind, suffix, value, mode, models):
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2])
 def test_in_every_dtype(dtype, models):
     tensors = file(PEFT | {"lora_A.weight": broken(DOWN, float("nan")).to(dtype)})
-    with pytest.raises(LoRAError, match=r"lora_A\.weight holds NaN"):
+    with pytest.raises(LoRAError, match=r"lora_A\.weight contains NaN"):
         apply_lora(models("int8-channel"), tensors, NAME)
 
 
@@ -60,13 +60,16 @@ def test_in_every_dtype(dtype, models):
     [
         (PEFT | {"lora_B.weight": UP * 3000, "lora_A.weight": DOWN * 3000}, "lora_B.*lora_A.* multiply to 3.6e"),
         (LORA | {"alpha": torch.tensor(1e8)}, "lora_up.*lora_down.* multiply to 1e"),
-        (PEFT | {"lora_B.weight": UP * 1e6}, "lora_B.weight holds 1e.05, and 16 bits hold 65504 at most"),
+        (
+            PEFT | {"lora_B.weight": UP * 1e6},
+            "lora_B.weight contains 1e.05, which is more than 16 bits can store .65504",
+        ),
         (LOHA | {"hada_w1_a": UP * 1e4, "hada_w2_a": UP * 1e4}, "hada_w1_a.* multiply to"),
         (
             LOKR | {"lokr_w1": LOKR["lokr_w1"] * 1000, "lokr_w2": LOKR["lokr_w2"] * 100},
             "lokr_w1.*lokr_w2 multiply to 1e",
         ),
-        ({"diff": torch.full((512, 128), 7e4)}, "diff holds 7e"),
+        ({"diff": torch.full((512, 128), 7e4)}, "diff contains 7e"),
     ],
     ids=["product", "alpha", "factor", "loha", "lokr", "diff"],
 )

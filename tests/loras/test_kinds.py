@@ -173,12 +173,12 @@ CODES = ["int8", "int16", "int64", "uint8", "uint16", "bool", "complex64", "floa
 def test_values_that_no_lora_has_are_refused(dtype, kind, models):
     held = PEFT | {"diff": UP @ DOWN, "diff_b": torch.ones(512), "dora_scale": torch.ones(512, 1)}
     held[kind] = held[kind].abs().mul(100).to(getattr(torch, dtype))
-    with pytest.raises(LoRAError, match=rf"{kind} holds {dtype} values, and a LoRA's are floating-point"):
+    with pytest.raises(LoRAError, match=rf"{kind} has {dtype} values, and a LoRA's are floating-point"):
         apply_lora(models("int8-channel"), file(held), NAME)
 
 
 def test_a_sparse_tensor_is_refused(models):
-    with pytest.raises(LoRAError, match="diff_b holds sparse_coo values"):
+    with pytest.raises(LoRAError, match="diff_b has sparse_coo values"):
         apply_lora(models("int8-channel"), file({"diff_b": drawn(512).to_sparse()}), NAME)
 
 

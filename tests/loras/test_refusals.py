@@ -90,7 +90,7 @@ def test_many_unused_keys_are_counted(model):
             r"another size: .*blocks\.0\.ffn\.0\.lora_A.* \[13824, 5120\], the model has \[512, 128\].* model's size",
         ),
         ({"blocks.0.ffn.0.weight": torch.ones(2, 2)}, r"blocks\.0\.ffn\.0\.weight is no tensor of a LoRA"),
-        ({}, "holds no tensor"),
+        ({}, "has no tensor"),
         ({f"{LAYER}.lora_up.weight": torch.ones(512, 4)}, r"lora_up\.weight has no lora_down\.weight beside it"),
         ({f"{LAYER}.lora_A.weight": torch.ones(4, 128)}, r"lora_A\.weight has no lora_up\.weight beside it"),
         (

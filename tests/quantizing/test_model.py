@@ -180,7 +180,7 @@ def test_what_the_user_has_patched_stays(dense, quantize, sample):
 def test_nan_is_refused_before_anything_is_sampled(dense, quantize):
     model = dense()
     model.model.diffusion_model.blocks[1].ffn[0].weight.data[3, 5] = float("nan")
-    with pytest.raises(QuantizeError, match=r"blocks\.1\.ffn\.0: the weight holds NaN .*load another"):
+    with pytest.raises(QuantizeError, match=r"blocks\.1\.ffn\.0: the weight contains NaN .*load another"):
         quantize(model)
 
 

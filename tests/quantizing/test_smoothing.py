@@ -278,7 +278,7 @@ def test_sentences():
         plan.assign(layer, name, (64, 64))
     assert sentences(plan, list(plan.layers), {"a", "b", "d"}) == [
         "1 of 4 layers are smoothed.",
-        "1 layer is better off without smoothing, b for instance.",
+        "1 layer is more exact without smoothing, b for instance.",
         "1 layer is not smoothed: never called during calibration, c for instance.",
         "1 layer is not smoothed: nvfp4 has no smoothing, only fp8-channel and int8-channel have.",
     ]

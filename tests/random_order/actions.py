@@ -41,7 +41,7 @@ def a_file_that_is_not_there(prompt):
     inputs_of(prompt, "X2VLoadDiT")["model_name"] = "gone.safetensors"
 
 
-@broken("belongs into")
+@broken("belongs in")
 def the_wrong_loader(prompt):
     inputs_of(prompt, "X2VLoadDiT")["model_name"] = TEXT_ENCODER
 

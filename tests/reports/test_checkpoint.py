@@ -75,7 +75,7 @@ def test_what_the_fixtures_are(name, kind, formats, scheme, inspect):
     assert status == 0
     assert (report["kind"], report["formats"], report["problems"]) == (kind, formats, [])
     without = ["tokenizer"] if kind == "t5" else []
-    assert [note.split("carries no ")[1].split(" and ")[0] for note in report["notes"]] == without
+    assert [note.split("has no ")[1].split(".")[0] for note in report["notes"]] == without
     assert report["schemes"][0] == "auto"
     assert scheme in report["schemes"]
     assert all(name in ANY_FORMAT or name.startswith(scheme[:3]) for name in report["schemes"])

@@ -113,7 +113,7 @@ def test_a_norm_that_is_no_number_is_told_by_both(key, value, wan, tmp_path, cap
     path = tmp_path / "model.safetensors"
     save_file(tensors, path)
     (note,) = inspect(path)["notes"]
-    assert note.startswith(f"{key} holds {'NaN' if value != value else 'infinity'}: ")
+    assert note.startswith(f"{key} contains {'NaN' if value != value else 'infinity'}: ")
     with caplog.at_level(logging.WARNING, logger="x2v-quant"):
         plan = load_dit(str(path)).model.x2v_plan
     assert note in plan.notes

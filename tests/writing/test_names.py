@@ -39,7 +39,7 @@ def test_names_that_only_look_like_devices(name):
         ("a/b", "takes no / in names"),
         ("a\\b", r"takes no \\ in names"),
         *((f"a{char}b", rf"takes no \{char} in names") for char in '<>"|?*'),
-        *((f"a{chr(code)}b", "holds a control character") for code in (*range(32), 127, 0x85, 0x2028, 0x202E, 0xD800)),
+        *((f"a{chr(code)}b", "has a control character") for code in (*range(32), 127, 0x85, 0x2028, 0x202E, 0xD800)),
         ("x" * 256, "it is 256 bytes long, and disks take 255"),
     ],
 )

@@ -108,7 +108,7 @@ def test_few_graphs_whatever_changes(model, sample):
         first = run()
         # the first block's input has other strides than those of the rest
         assert 1 <= first <= 2
-        assert report.text() == f"{first} graphs for 3 blocks in 2 calls of the model, none compiled anew"
+        assert report.text() == f"{first} graphs for 3 blocks in 2 calls of the model, none compiled again"
         assert run(seed=1) == 0
         assert [run(lambda patcher: with_lora(patcher, strength)) for strength in (1.0, 0.5)] == [0, 0]  # noqa: B023
         longer = run(tokens=20)
