@@ -62,7 +62,7 @@ def _tensors(path: Path) -> Tensors:
 def _found(path: Path) -> Path:
     if not path.is_file():
         raise CheckpointError(
-            f"{path.name}, a part of the demo model, is not in {path.parent}: this copy of the pack is incomplete. "
-            "Take the whole repository."
+            f"{path.name}, a part of the demo model, is not in {path.parent}. This copy of the pack is "
+            "incomplete: install it again."
         )
     return path

@@ -72,7 +72,7 @@ def test_tokenizer_has_umt5s_special_ids_and_knows_every_caption():
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda path: path.unlink(), "t2v_bf16.safetensors, a part of the demo model, is not in .*whole repository"),
+        (lambda path: path.unlink(), "t2v_bf16.safetensors, a part of the demo model, is not in .*install it again"),
         (lambda path: path.write_bytes(path.read_bytes()[:-100]), r"t2v_bf16\.safetensors is cut off"),
         (lambda path: path.write_text("version https://git-lfs.github.com/spec/v1\n"), "Git LFS pointer"),
     ],

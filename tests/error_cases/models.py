@@ -126,7 +126,7 @@ CASES = {
     ),
     "not quantized, and not core's": file(
         demo("clip", kind="bf16"),
-        f"{SAVED} (CLIP vision encoder) is not quantized. Pick its int8 or fp8 file here, make one of it with",
+        f"{SAVED} (CLIP ViT vision encoder (XLM-R)) is not quantized. Pick its int8 or fp8 file here, make one",
         name=SAVED,
         loader="X2VLoadCLIPVision",
     ),

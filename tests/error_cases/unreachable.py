@@ -13,11 +13,22 @@ TESTED_ELSEWHERE = (
     "common/ending.py",
     "common/typed_numbers.py",
     "core/on_path.py",
-    "demo/",
+    "demo/__main__.py",
+    "demo/contact_sheet.py",
+    "demo/graph.py",
+    "demo/install.py",
+    "demo/memory.py",
+    "demo/prompts.py",
+    "demo/reading.py",
+    "demo/recipe.py",
+    "demo/run.py",
+    "demo/scenes.py",
+    "demo/video.py",
     "dev.py",
     "headless/",
     "kernels/timing/",
     "reports/checkpoint.py",
+    "reports/checkpoint_text.py",
     "reports/soundness.py",
 )
 # all that only the command line runs
@@ -76,6 +87,7 @@ UNREACHABLE = (
     Row("writing/locking.py", "", "takes two processes; tests/writing/test_whole.py, tests/converting/test_locked.py"),
     Row("writing/whole.py", "", "takes a disk that refuses, or two processes; tests/writing/test_whole.py"),
     Row("writing/names.py", "words(path, error)", "takes a disk with shorter names; tests/writing/test_names.py"),
+    Row("demo/trained.py", "", "takes a copy of the pack that is not whole; tests/demo"),
     Row("formats/int4_marlin.py", "", f"{GUARD}: kernels for Marlin's order refuse other shapes"),
     *(
         Row(f"kernels/{file}.py", "LacksError", LIBRARY)
