@@ -97,6 +97,14 @@ class Checkpoint:
         """Whether this is an unquantized text encoder that core cannot read: LightX2V publishes umt5 so."""
         return self.kind == T5 and not self.layers and not self.is_cores
 
+    @property
+    def loader(self) -> str:
+        """The node that takes this model of a known kind; empty for an unquantized one that none takes."""
+        ours, cores, _, _ = LOADERS[self.kind]
+        if self.layers or self.is_plain_t5:
+            return ours
+        return cores if self.is_cores else ""
+
     def require(self, kind: str, unquantized: bool = False) -> None:
         """Raise CheckpointError unless this is a sound quantized model of `kind`, or an unquantized one where those
         will do; the message names the node or the loader of core that takes it."""

@@ -32,14 +32,14 @@ def ok(report: dict) -> bool:
 
 def inspect(path: str | Path) -> dict:
     """{"verdict", "path", "kind", "model", "formats": {format: layers}, "schemes", "fallbacks": {scheme: reason},
-    "problems": [{file, key, cause, remedy}], "notes", "files": [{name, bytes}], "bytes": {total, quantized, kept},
-    "unread": {tensors, bytes}, "layer_groups", "kept"}. Never raises for a bad file: that is kind "unknown" with one
-    problem.
+    "problems": [{file, key, cause, remedy}], "loader", "notes", "files": [{name, bytes}], "bytes": {total, quantized,
+    kept}, "unread": {tensors, bytes}, "layer_groups", "kept"}. Never raises for a bad file: that is kind "unknown" with
+    one problem.
 
     `formats`: number of layers of each format in the file. `schemes`: those for this file's formats, first those whose
     own kernel runs on this machine; `fallbacks`: why another kernel replaces that of the rest. Both are empty if there
-    is a problem. `unread`: unquantized tensors too large to check their values; codes are never checked. Names in
-    `layer_groups` and `kept` have "*" for block numbers.
+    is a problem. `loader`: the node that takes the file, empty if there is none. `unread`: unquantized tensors too
+    large to check their values; codes are never checked. Names in `layer_groups` and `kept` have "*" for block numbers.
     """
     report = _inspected(path)
     return {"verdict": verdict(report), **report}
@@ -57,6 +57,7 @@ def _inspected(path: str | Path) -> dict:
             "schemes": [],
             "fallbacks": {},
             "problems": [asdict(error.problem)],
+            "loader": "",
             "notes": [],
             "files": [],
             "bytes": {"total": 0, "quantized": 0, "kept": 0},
@@ -76,6 +77,7 @@ def _report(checkpoint: Checkpoint) -> dict:
         "formats": checkpoint.formats,
         **_schemes(checkpoint, outline.problems),
         "problems": [asdict(problem) for problem in outline.problems],
+        "loader": "" if outline.problems else checkpoint.loader,
         "notes": checkpoint.notes + outline.notes,
         "files": [{"name": file.name, "bytes": file.stat().st_size} for file in checkpoint.files],
         "bytes": {

@@ -1,7 +1,6 @@
 """The report on a checkpoint in words."""
 
 from ..checkpoints import Problem
-from ..checkpoints.checkpoint import LOADERS
 from ..common.sizes import amount
 from ..schemes.verdict import short
 
@@ -21,12 +20,20 @@ def verdict(report: dict) -> str:
     if problems:
         more = f" And {len(problems) - 1} more problems." if len(problems) > 1 else ""
         return f"Not OK: {Problem(**problems[0])}{more}"
-    ours, cores, _, _ = LOADERS[report["kind"]]
     if not report["formats"]:
-        how = " or ".join(filter(None, (QUANTIZERS.get(report["kind"]), COMMAND)))
-        return f"Not quantized: {report['model']}. Use {cores}, or quantize it with {how}."
+        return f"Not quantized: {report['model']}. {_unquantized(report)}"
     formats = " and ".join(dict.fromkeys(map(short, report["formats"])))
-    return f"OK. {report['model']} {formats}. Use {ours}.{' Read the note below.' if report['notes'] else ''}"
+    return (
+        f"OK. {report['model']} {formats}. Use {report['loader']}.{' Read the note below.' if report['notes'] else ''}"
+    )
+
+
+def _unquantized(report: dict) -> str:
+    """What to do with a file that is whole and not quantized. One that no loader takes, no node can quantize."""
+    if not report["loader"]:
+        return f"Make an int8 or fp8 file of it with {COMMAND}."
+    how = " or ".join(filter(None, (QUANTIZERS.get(report["kind"]), COMMAND)))
+    return f"Use {report['loader']}, or quantize it with {how}."
 
 
 def lines(report: dict) -> list[str]:

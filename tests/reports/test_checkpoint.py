@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from x2v_quant.benchmarks.models import WanSize, write_pair
 from x2v_quant.benchmarks.quantize import quantized
 from x2v_quant.cli import main
+from x2v_quant.demo import assets
 from x2v_quant.reports.soundness import UNTRIED
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
@@ -170,6 +171,19 @@ def test_the_verdict_on_a_diffusion_model(whole, inspect):
         "Not quantized: Wan 2.1 t2v. Use Load Diffusion Model, or quantize it with Quantize Model and Save Quantized "
         "Model or x2v-quant convert."
     )
+
+
+@pytest.mark.parametrize(
+    ("field", "words"),
+    [
+        ("t2v", "Wan 2.1 t2v. Use Load Diffusion Model, or quantize it with Quantize Model and"),
+        ("t5", "umt5 encoder. Use Load Quantized T5, or quantize it with Quantize CLIP and"),
+        ("clip", "CLIP ViT vision encoder (XLM-R). Make an int8 or fp8 file of it with x2v-quant convert."),
+    ],
+)
+def test_the_verdict_on_a_file_that_is_not_quantized_says_what_takes_it(field, words, demo_models, inspect):
+    path = demo_models / assets.FOLDERS[field] / getattr(assets.names(assets.ORIGINAL), field)
+    assert inspect(path)[1]["verdict"].startswith(f"Not quantized: {words}")
 
 
 def test_the_table_for_people(whole, capsys):
