@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,14 @@ def test_what_is_published_and_what_is_not(published):
     packages = PROJECT["tool"]["setuptools"]["packages"]
     listed = {"/".join([*package.split(".")[1:], "__init__.py"]) for package in packages}
     assert {name for name in published if name.endswith("__init__.py")} == listed
+
+
+def test_an_installed_package_has_the_same_files(published):
+    data = PROJECT["tool"]["setuptools"]["package-data"]["x2v_quant"]
+    patterns = [pattern.replace("**/", "") for pattern in data]  # a star of fnmatch goes over folders too
+    beside = [name for name in published if "/" in name and not name.endswith(".py")]
+    assert [name for name in beside if not any(fnmatch(name, pattern) for pattern in patterns)] == []
+    assert any(name.startswith("demo/models/") for name in beside)
 
 
 def test_it_is_small(unpacked, published, tmp_path):
