@@ -63,10 +63,8 @@ def apply_lora(
     replace(made, replaced, strength)
     if beside:
         add_beside(made, beside, strength)
-    summary = (
-        f"{file} at strength {strength:g}: {translated.used} of {translated.keys} keys, {len(merged)} tensors merged, "
-        f"{len(beside)} layers bypassed"
-    )
+    did = f"{file} at strength {strength:g}, {len(merged)} tensors merged, {len(beside)} layers bypassed"
+    summary = f"{translated.verdict()}: {did}"
     unused = translated.lines(targets)
     log.info(summary)
     for line in [*lines, *unused]:

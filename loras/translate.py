@@ -41,6 +41,13 @@ class Translated:
     def used(self) -> int:
         return self.keys - len(self.unmatched) - len(self.unused)
 
+    def verdict(self) -> str:
+        """How many keys are used, and what that means where it is less than half."""
+        if self.used == self.keys:
+            return f"All {self.keys} keys used"
+        few = " (most are not: is this LoRA for this model?)" if 2 * self.used < self.keys else ""
+        return f"{self.used} of {self.keys} keys used{few}"
+
     def lines(self, targets: LoRATargets) -> list[str]:
         """Lines on the keys that are not used; for a layer that is missing with the most similar one of `targets`."""
         absent = {

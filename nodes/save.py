@@ -6,6 +6,7 @@ from pathlib import Path
 
 import comfy.utils
 from comfy_api.latest import io, ui
+from server import PromptServer
 
 from ..checkpoints.encodings import COMFYUI, DIALECTS, X2V
 from ..common.sizes import amount
@@ -24,6 +25,7 @@ READERS = (
     "x2v: this pack, all formats; comfyui: ComfyUI, no fp8-channel; lightx2v: LightX2V. This pack loads all three."
 )
 SAFETENSORS = ".safetensors"
+NEXT = "Move it to models/{} and press R."
 
 
 def _where_inputs(prefix: str):
@@ -39,23 +41,31 @@ def _where_inputs(prefix: str):
 
 
 def _saved(
-    filename_prefix: str, ending: str, dialect: str, save: Callable[[Path, Progress], int], left_out: Sequence[str]
+    node: type[io.ComfyNode],
+    folder: str,
+    filename_prefix: str,
+    ending: str,
+    dialect: str,
+    save: Callable[[Path, Progress], int],
+    left_out: Sequence[str],
 ):
-    """Call save(target, progress) with core's numbering and return what the node shows. left_out: settings on the model
-    that the file does not contain."""
+    """Call save(target, progress) with core's numbering and return what the node shows. folder: of ComfyUI's models,
+    for such files. left_out: settings on the model that the file does not contain."""
     target = numbered(filename_prefix, ending)
     bar = comfy.utils.ProgressBar(1)
     written = save(target, lambda done, total: bar.update_absolute(done, total))
-    told = f"output/{below_output(target)} ({amount(written)}){_not_read_here(dialect)}{_left_out(left_out)}"
-    return io.NodeOutput(ui=ui.PreviewText(told))
+    done = f"{amount(written)} saved: output/{below_output(target)}. {NEXT.format(folder)}"
+    text = f"{done}{_not_read_here(dialect)}{_left_out(left_out)}"
+    PromptServer.instance.send_progress_text(text, node.hidden.unique_id)
+    return io.NodeOutput(ui=ui.PreviewText(text))
 
 
 def _left_out(names: Sequence[str]) -> str:
     if not names:
         return ""
-    told = f"Not in the file, set it again on what is loaded: {', '.join(names)}."
-    log.warning(told)
-    return f"\n{told}"
+    note = f"Not in the file, set it again after loading: {', '.join(names)}."
+    log.warning(note)
+    return f"\n{note}"
 
 
 def _not_read_here(dialect: str) -> str:
@@ -88,6 +98,7 @@ class SaveQuantizedModel(io.ComfyNode):
                 ),
             ],
             outputs=[],
+            hidden=[io.Hidden.unique_id],
             is_output_node=True,
         )
 
@@ -99,7 +110,7 @@ class SaveQuantizedModel(io.ComfyNode):
         def save(target, progress):
             return save_model(model, target, dialect, package, progress)
 
-        return _saved(filename_prefix, ending, dialect, save, left_out(model))
+        return _saved(cls, "diffusion_models", filename_prefix, ending, dialect, save, left_out(model))
 
 
 class SaveQuantizedCLIP(io.ComfyNode):
@@ -118,6 +129,7 @@ class SaveQuantizedCLIP(io.ComfyNode):
                 *_where_inputs("text_encoders/x2v"),
             ],
             outputs=[],
+            hidden=[io.Hidden.unique_id],
             is_output_node=True,
         )
 
@@ -127,4 +139,4 @@ class SaveQuantizedCLIP(io.ComfyNode):
         def save(target, progress):
             return save_clip(clip, target, dialect, progress)
 
-        return _saved(filename_prefix, SAFETENSORS, dialect, save, left_out_of_clip(clip))
+        return _saved(cls, "text_encoders", filename_prefix, SAFETENSORS, dialect, save, left_out_of_clip(clip))

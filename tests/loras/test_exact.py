@@ -149,5 +149,5 @@ def test_auto_leaves_weights_of_4_bits_alone(format_name, models, layers, plain,
     touched = ["time_embedding.2"] if format_name in FEW_BITS else layers
     assert changed == {f"{layer}.weight" for layer in touched}
     counts = f"{len(touched)} tensors merged, {len(layers) - len(touched)} layers bypassed"
-    assert report == f"lora.safetensors at strength 1: 10 of 10 keys, {counts}"
+    assert report == f"All 10 keys used: lora.safetensors at strength 1, {counts}"
     output(model)

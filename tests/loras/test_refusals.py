@@ -61,9 +61,9 @@ def test_what_is_not_used_is_reported_with_its_cause(unused, words, model, caplo
     lines = report.splitlines()
     assert f"{LAYER}.weight" in patched.patches
     if words is None:
-        assert lines == [f"{NAME} at strength 1: 6 of 6 keys, 3 tensors merged, 0 layers bypassed"]
+        assert lines == [f"All 6 keys used: {NAME} at strength 1, 3 tensors merged, 0 layers bypassed"]
         return
-    assert lines[0] == f"{NAME} at strength 1: 2 of {2 + len(unused)} keys, 1 tensors merged, 0 layers bypassed"
+    assert lines[0] == f"2 of {2 + len(unused)} keys used: {NAME} at strength 1, 1 tensors merged, 0 layers bypassed"
     assert len(lines) == 1 + len(unused)
     assert re.search(words, lines[1])
     assert [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING] == [
@@ -74,6 +74,7 @@ def test_what_is_not_used_is_reported_with_its_cause(unused, words, model, caplo
 def test_many_unused_keys_are_counted(model):
     extra = {f"diffusion_model.blocks.{index}.ffn.9.diff": torch.ones(2) for index in range(100)}
     _, report = apply_lora(model, pair(LAYER) | extra, NAME)
+    assert report.startswith("2 of 102 keys used (most are not: is this LoRA for this model?): ")
     assert len(report.splitlines()) == 7
     assert report.endswith("not used: 95 more keys")
 

@@ -1,5 +1,7 @@
 """Quantize Model and Quantize CLIP in the real server, behind ComfyUI's own loaders."""
 
+import re
+
 import pytest
 from distance import distance
 from safetensors.torch import save_file
@@ -103,7 +105,9 @@ def test_a_saved_model_is_the_one_that_was_quantized(dense_graph, run, server):
     prompt["save"] = {"class_type": "X2VSaveModel", "inputs": {**saved, "package": "file"}}
     expected, told = run(prompt)
     (path,) = (server.base / "output" / "diffusion_models").glob("saved_*.safetensors")
-    assert f"output/diffusion_models/{path.name} (" in told and str(server.base) not in told
+    size, _, told = told.partition(" saved: ")
+    assert told == f"output/diffusion_models/{path.name}. Move it to models/diffusion_models and press R."
+    assert re.fullmatch(r"\d\.\d\d MB", size)
     path.rename(server.base / "models" / "diffusion_models" / path.name)
     prompt, _ = dense_graph()
     loader = node_of(prompt, "UNETLoader")

@@ -165,7 +165,7 @@ def test_first_and_last_frame(ran):
 def test_wan22_text_to_video(ran):
     prompt, result, _ = ran("2 Wan 2.2 text to video, 4 steps")
     (report,) = result.outputs[node_of(prompt, "PreviewAny")]["text"]
-    assert f"{4 * SIZE.blocks} of {4 * SIZE.blocks} keys" in report
+    assert f"All {4 * SIZE.blocks} keys used: " in report
 
 
 def test_quantize_and_save(ran, server):
