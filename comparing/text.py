@@ -4,9 +4,10 @@ import math
 
 from ..common.markdown import table
 from .report import Report
-from .verdict import decibels_text
+from .verdict import Verdict, decibels_text
 
 STEP_HEADS = ("step", "latents off")
+SHOWN = 5  # lines of a verdict on the node, which has little room
 LAYER_HEADS = ("layer", "size", "reference", "candidate", "output")
 
 
@@ -17,6 +18,15 @@ def describe(report: Report) -> str:
         blocks.append("\n".join(report.verdict.lines))
     blocks += [_result(report), steps_table(report), layers_table(report)]
     return "\n\n".join(blocks)
+
+
+def short(found: Verdict) -> str:
+    """The verdict without its figures, and the first of its lines."""
+    if found.identical:
+        return found.words
+    visible, advice, _ = found.words.split("\n")
+    more = [f"... {len(found.lines) - SHOWN} more: the output layers"] if len(found.lines) > SHOWN else []
+    return "\n\n".join(filter(None, (visible, advice, "\n".join([*found.lines[:SHOWN], *more]))))
 
 
 def steps_table(report: Report) -> str:

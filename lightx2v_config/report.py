@@ -11,6 +11,7 @@ from .settings import CORE, DEAD, NOT_HERE, NOT_NEEDED, Setting, known_keys, set
 # values that switch a setting off
 OFF = (False, None, "", [], "NoCaching", 0)
 LONGEST = 80  # characters of a value
+FIRST = 2  # settings of the sampler that the first line names
 SECTIONS = {
     CORE: "Set in the graph",
     NOT_HERE: "Not available here",
@@ -20,10 +21,14 @@ SECTIONS = {
 
 
 def report_lines(config: Config, models: Models, scheme, offload, notes: list[str]) -> list[str]:
-    """scheme, offload: SchemeChoice and OffloadSettings of the configuration. notes: sentences about them."""
+    """The verdict, then the report. scheme, offload: SchemeChoice and OffloadSettings of the configuration. notes:
+    sentences about them."""
     rows = _rows(config)
-    set_in_graph = [f"- {line}" for line in sampling_lines(config, models.low is not None)]
+    sampling = sampling_lines(config, models.low is not None)
+    set_in_graph = [f"- {line}" for line in sampling]
     lines = [
+        verdict(models, sampling),
+        "",
         f"{config.name}",
         "",
         "Loaded:",
@@ -41,6 +46,12 @@ def report_lines(config: Config, models: Models, scheme, offload, notes: list[st
         lines += ["", f"{title}:", *found] if found else []
     unknown = [f"- {key} = {_shown(value)}{_similar(key)}" for key, value in config.values.items() if _unknown(key)]
     return lines + (["", "Unknown:", *unknown] if unknown else [])
+
+
+def verdict(models: Models, sampling: list[str]) -> str:
+    """What is loaded and what to set, in one line. sampling: from `sampling_lines`."""
+    more = f"; {len(sampling) - FIRST} more in the report" if len(sampling) > FIRST else ""
+    return f"Loaded: {', '.join(models.found)}. Now set: {'; '.join(sampling[:FIRST])}{more}."
 
 
 def _rows(config: Config) -> dict[Setting, list[str]]:

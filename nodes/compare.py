@@ -4,15 +4,14 @@ import comfy.samplers
 import comfy.utils
 import latent_preview
 from comfy_api.latest import io, ui
-from server import PromptServer
 
 from ..comparing.compare import compare
 from ..comparing.drawing import as_image
 from ..comparing.error_plot import error_plot
 from ..comparing.heat_map import heat_map
 from ..comparing.sampling import Job, Settings
-from ..comparing.text import describe
-from .on_node import error_on_node
+from ..comparing.text import describe, short
+from .on_node import error_on_node, show
 from .scheme import CATEGORY
 
 MOST_SEED = 2**64 - 1
@@ -98,7 +97,6 @@ class Compare(io.ComfyNode):
                 io.Latent.Output(display_name="reference", tooltip="Result of the reference, for VAE Decode."),
                 io.Latent.Output(display_name="candidate", tooltip="Result of the candidate, for VAE Decode."),
             ],
-            hidden=[io.Hidden.unique_id],
             is_output_node=True,
         )
 
@@ -124,8 +122,8 @@ class Compare(io.ComfyNode):
         report, words = found.report, found.report.verdict.words
         lines = "\n".join(report.verdict.lines)
         pictures = [as_image(heat_map(report.layers)), as_image(error_plot(report.steps))]
-        PromptServer.instance.send_progress_text(f"{words}\n\n{lines}", cls.hidden.unique_id)
-        shown = [image for picture in pictures for image in ui.PreviewImage(picture).as_dict()["images"]]
+        show(short(report.verdict))
+        images = [image for picture in pictures for image in ui.PreviewImage(picture).as_dict()["images"]]
         latents = [{"samples": samples} for samples in found.latents]
         return io.NodeOutput(
             words,
@@ -133,7 +131,7 @@ class Compare(io.ComfyNode):
             describe(report),
             *pictures,
             *latents,
-            ui={"images": shown, "text": (words, lines), "compare": (report.as_dict(),)},
+            ui={"images": images, "text": (words, lines), "compare": (report.as_dict(),)},
         )
 
 

@@ -13,7 +13,7 @@ from .files import model_names
 from .loaders import LOADERS
 from .missing import MissingFileError, problem, same_name
 from .offload import OffloadType
-from .on_node import error_on_node
+from .on_node import error_on_node, show
 from .scheme import SchemeType
 
 DIFFUSION_MODELS = "diffusion_models"
@@ -177,6 +177,8 @@ class LoadConfig(io.ComfyNode):
         models = find_models(parsed, search_paths(model_folder), text_encoder, vision_encoder)
         scheme, notes = scheme_choice(parsed)
         offload = offload_settings(parsed)
-        report = "\n".join(report_lines(parsed, models, scheme, offload, notes))
+        lines = report_lines(parsed, models, scheme, offload, notes)
+        report = "\n".join(lines)
         loaded = load_models(models, scheme, offload, folder_paths.get_folder_paths("embeddings"))
+        show(lines[0])
         return io.NodeOutput(*loaded, scheme, offload, report, ui=ui.PreviewText(report))

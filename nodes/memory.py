@@ -6,12 +6,13 @@ import numpy
 import torch
 from comfy_api.latest import io, ui
 from comfy_execution.utils import get_executing_context
-from server import PromptServer
 
-from ..runtime.memory import PeakCounter, chart, describe, measure
+from ..runtime.memory import PeakCounter, chart, describe, measure, verdict
+from .on_node import show
 from .scheme import CATEGORY
 
 MOST_MODELS = 16
+MORE = "All figures: connect report to Preview as Text."
 _peaks = PeakCounter()
 
 
@@ -56,7 +57,6 @@ class MemoryReport(io.ComfyNode):
                     tooltip="The same as the input. What is connected here runs again in every run.",
                 ),
             ],
-            hidden=[io.Hidden.unique_id],
             is_output_node=True,
         )
 
@@ -79,7 +79,8 @@ class MemoryReport(io.ComfyNode):
         report = measure(patchers, _peaks.read(get_executing_context().prompt_id))
         text = describe(report)
         picture = torch.from_numpy(numpy.array(chart(report))).float()[None] / 255
-        PromptServer.instance.send_progress_text(text, cls.hidden.unique_id)
+        # the chart has the rest
+        show("\n\n".join(filter(None, (*verdict(report), MORE))))
         shown = {**ui.PreviewImage(picture).as_dict(), "text": (text,), "memory": (asdict(report),)}
         return io.NodeOutput(text, picture, after, ui=shown)
 

@@ -1,6 +1,7 @@
 """Texts on a node itself: what it has loaded, and the sentence of an error, which ComfyUI's own overlay leaves out."""
 
 import functools
+import re
 from collections.abc import Callable
 
 from comfy_execution.utils import get_executing_context
@@ -11,13 +12,16 @@ from ..common.printable import PrintableError
 # nodes that show an error, until they run again
 FAILED: set[str] = set()
 NOTHING = " "  # the page ignores a text without characters
+# between two lines of a paragraph. Nodes 2.0 draws Markdown, where the line before it needs two spaces at its end
+LINE_BREAK = re.compile(r"(?<=\S)\n(?=[^\n-])")
 
 
-def show(text: str) -> None:
-    """Write `text` on the node that is running, in the page that queued it."""
+def show(text: str, node: str | None = None) -> None:
+    """Write `text` on a node, by default the one that is running, in the page that queued it."""
     running = get_executing_context()
     if running is not None:
-        PromptServer.instance.send_progress_text(text, running.node_id, PromptServer.instance.client_id)
+        drawn = LINE_BREAK.sub("  \n", text)
+        PromptServer.instance.send_progress_text(drawn, node or running.node_id, PromptServer.instance.client_id)
 
 
 def error_on_node(execute: Callable) -> Callable:

@@ -1,10 +1,10 @@
 """Kernel Report: what this machine can run, why not the rest, and what each loaded model uses."""
 
 from comfy_api.latest import io, ui
-from server import PromptServer
 
 from ..reports import machine
 from ..schemes.verdict import verdict
+from .on_node import show
 from .scheme import CATEGORY
 
 # a model of other loaders has no plan
@@ -28,7 +28,6 @@ class KernelReport(io.ComfyNode):
                 io.ClipVision.Input("clip_vision", optional=True, tooltip="Optional. From Load Quantized CLIP."),
             ],
             outputs=[io.String.Output(display_name="report")],
-            hidden=[io.Hidden.unique_id],
             is_output_node=True,
         )
 
@@ -40,13 +39,15 @@ class KernelReport(io.ComfyNode):
             "CLIP": clip_vision.model if clip_vision is not None else None,
         }
         plans = {name: getattr(module, "x2v_plan", None) for name, module in models.items() if module is not None}
-        # what to do first: the node shows only a dozen lines without scrolling
-        lines = [f"{name}: {verdict(plan) if plan else FOREIGN}" for name, plan in plans.items()]
-        for name, plan in plans.items():
-            lines += ["", f"{name}:", *plan.lines()] if plan else []
-        lines += ["", machine.MACHINE] if lines else [machine.MACHINE]
         found = machine.machine_report()
+        lines = [f"{name}: {verdict(plan) if plan else FOREIGN}" for name, plan in plans.items()]
+        shown = list(lines)  # on the node, which has room for a dozen lines
+        for name, plan in plans.items():
+            if plan:
+                lines += ["", f"{name}:", *plan.lines()]
+                shown += ["", *plan.lines(reasons=False)]
+        lines += ["", machine.MACHINE] if lines else [machine.MACHINE]
+        first, *more = machine.summary(found)
+        show("\n".join([*shown, "", f"{machine.MACHINE} {first}", *more, MORE]).lstrip())
         report = "\n".join([*lines, *machine.lines(found)])
-        shown = "\n".join([*lines, *machine.summary(found), MORE])
-        PromptServer.instance.send_progress_text(shown, cls.hidden.unique_id)
         return io.NodeOutput(report, ui=ui.PreviewText(report))

@@ -1,13 +1,12 @@
 """Quantized Sampler Patch and Step Report: options for the sampling of quantized models."""
 
 from comfy_api.latest import io
-from server import PromptServer
 
 from ..runtime.compiling import compilations_of, compiled
 from ..runtime.sampling import PrecisionSchedule, StepReport, patched
 from ..runtime.sampling.schedule import parse_layers
 from ..runtime.sharing import shared_activations as sharing
-from .on_node import error_on_node
+from .on_node import error_on_node, show
 from .scheme import CATEGORY
 
 StepsType = io.Custom("X2V_STEPS")
@@ -126,7 +125,7 @@ class SamplerPatch(io.ComfyNode):
             parse_layers(high_precision_layers),
         )
         node = cls.hidden.unique_id
-        report = StepReport(lambda text: PromptServer.instance.send_progress_text(text, node))
+        report = StepReport(lambda text: show(text, node))
         clone = patched(model, schedule, nan_guard, report if step_report else None)
         if shared_activations:
             clone, notes = sharing(clone)
@@ -171,7 +170,7 @@ class StepReportNode(io.ComfyNode):
     @error_on_node
     def execute(cls, steps, after):
         text = steps.text()
-        PromptServer.instance.send_progress_text(text, cls.hidden.unique_id)
+        show(steps.on_node())
         return io.NodeOutput(
             text, after, ui={"text": (text,), "notes": tuple(steps.remarks()), "samplers": tuple(steps.as_dicts())}
         )

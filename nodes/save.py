@@ -6,7 +6,6 @@ from pathlib import Path
 
 import comfy.utils
 from comfy_api.latest import io, ui
-from server import PromptServer
 
 from ..checkpoints.encodings import COMFYUI, DIALECTS, X2V
 from ..common.sizes import amount
@@ -14,7 +13,7 @@ from ..converting import packages
 from ..core.features import reads_int8
 from ..quantizing.left_out import left_out, left_out_of_clip
 from ..quantizing.saving import Progress, save_clip, save_model
-from .on_node import error_on_node
+from .on_node import error_on_node, show
 from .output_files import below_output, numbered
 from .scheme import CATEGORY
 
@@ -41,7 +40,6 @@ def _where_inputs(prefix: str):
 
 
 def _saved(
-    node: type[io.ComfyNode],
     folder: str,
     filename_prefix: str,
     ending: str,
@@ -54,9 +52,9 @@ def _saved(
     target = numbered(filename_prefix, ending)
     bar = comfy.utils.ProgressBar(1)
     written = save(target, lambda done, total: bar.update_absolute(done, total))
-    done = f"{amount(written)} saved: output/{below_output(target)}. {NEXT.format(folder)}"
+    done = f"{amount(written)} saved: output/{below_output(target)}\n{NEXT.format(folder)}"
     text = f"{done}{_not_read_here(dialect)}{_left_out(left_out)}"
-    PromptServer.instance.send_progress_text(text, node.hidden.unique_id)
+    show(text)
     return io.NodeOutput(ui=ui.PreviewText(text))
 
 
@@ -98,7 +96,6 @@ class SaveQuantizedModel(io.ComfyNode):
                 ),
             ],
             outputs=[],
-            hidden=[io.Hidden.unique_id],
             is_output_node=True,
         )
 
@@ -110,7 +107,7 @@ class SaveQuantizedModel(io.ComfyNode):
         def save(target, progress):
             return save_model(model, target, dialect, package, progress)
 
-        return _saved(cls, "diffusion_models", filename_prefix, ending, dialect, save, left_out(model))
+        return _saved("diffusion_models", filename_prefix, ending, dialect, save, left_out(model))
 
 
 class SaveQuantizedCLIP(io.ComfyNode):
@@ -129,7 +126,6 @@ class SaveQuantizedCLIP(io.ComfyNode):
                 *_where_inputs("text_encoders/x2v"),
             ],
             outputs=[],
-            hidden=[io.Hidden.unique_id],
             is_output_node=True,
         )
 
@@ -139,4 +135,4 @@ class SaveQuantizedCLIP(io.ComfyNode):
         def save(target, progress):
             return save_clip(clip, target, dialect, progress)
 
-        return _saved(cls, "text_encoders", filename_prefix, SAFETENSORS, dialect, save, left_out_of_clip(clip))
+        return _saved("text_encoders", filename_prefix, SAFETENSORS, dialect, save, left_out_of_clip(clip))

@@ -124,8 +124,9 @@ class Plan:
         ]
         return sorted(result, key=lambda group: -group["layers"])
 
-    def lines(self) -> list[str]:
-        """The plan as text: a head line, then a line per group and one per reason why kernels were passed over."""
+    def lines(self, reasons: bool = True) -> list[str]:
+        """The plan as text: a head line, then a line per group and one per reason why kernels were passed over, unless
+        `reasons` is off."""
         dtype = str(self.compute_dtype).removeprefix("torch.")
         lines = [f"{self.title}: scheme {self.scheme.name} on {self.machine}, compute dtype {dtype}"]
         for group in self.summary():
@@ -133,7 +134,7 @@ class Plan:
             lines.append(f"- {count} {group['format']} -> {group['kernel']}: {group['summary']}")
             if group["held"] != group["format"]:
                 lines.append(f"- converted from {group['held']}, {_cost(group['added_error'])}")
-            lines += self._passed_over(group)
+            lines += self._passed_over(group) if reasons else []
         lines += [f"- {note}" for note in self.notes]
         if self.advice():
             lines.append(f"- tip: {self.advice()}")

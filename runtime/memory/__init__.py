@@ -5,5 +5,6 @@ from .measure import measure
 from .peak import PeakCounter
 from .report import Component, MemoryReport, MemoryUse
 from .text import describe
+from .verdict import verdict
 
-__all__ = ["Component", "MemoryReport", "MemoryUse", "PeakCounter", "chart", "describe", "measure"]
+__all__ = ["Component", "MemoryReport", "MemoryUse", "PeakCounter", "chart", "describe", "measure", "verdict"]

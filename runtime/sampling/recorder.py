@@ -36,7 +36,7 @@ class StepRecorder:
 
         def told(step, denoised, x, total):
             run.clock.mark()
-            show(self.report.text)
+            show(self.report.short)
             callback(step, denoised, x, total)
 
         run.clock.mark()
@@ -45,7 +45,7 @@ class StepRecorder:
         finally:
             self.run = None
             run.clock.wait()
-            self.report.show(self.report.text())
+            self.report.show(self.report.short())
 
     def _begun(self, guider) -> RunReport:
         patcher, following = guider.model_patcher, self.follower

@@ -59,8 +59,8 @@ class RunReport:
         """The run as JSON, for the history of an API run."""
         return {"sampler": self.sampler, "model": self.title, "kernels": self.groups, "steps": self.steps()}
 
-    def lines(self) -> list[str]:
-        """As text: a head line, a line per group of layers and one per step."""
+    def lines(self, most: int | None = None) -> list[str]:
+        """As text: a head line, a line per group of layers and one per step, for the first `most`."""
         steps = self.steps()
         seconds = sum(step["seconds"] for step in steps)
         mean = f", {seconds / len(steps):.3g} s per step" if steps else ""
@@ -68,13 +68,14 @@ class RunReport:
         title = f"{self.title}, sampler {self.sampler}" if self.sampler else self.title
         lines = [f"{title}: {done}"]
         lines += [f"- {g['layers']} layers {g['format']} -> {g['kernel']}" for g in self.groups]
-        return lines + [_line(step) for step in steps]
+        more = [f"- ... {len(steps) - most} more: the output report"] if most is not None and len(steps) > most else []
+        return [*lines, *map(_line, steps[:most]), *more]
 
 
 def _line(step: dict) -> str:
     words = [f"- step {step['step']}: {step['seconds']:.3g} s, sigma {step['sigma']:.4g}"]
     if step["quantized"] is not None:
-        words.append(f"{step['quantized']:.1%} of the multiplications quantized")
+        words.append(f"{step['quantized']:.1%} quantized")
     if step["tokens_per_second"] is not None:
         words.append(f"{step['tokens_per_second']:,.0f} tokens/s")
     return ", ".join(words)

@@ -7,9 +7,10 @@ from .run_report import RunReport
 from .verdict import verdict
 
 NOTHING = (
-    "Nothing was reported: switch step_report of Quantized Sampler Patch on, connect its MODEL to the sampler, and the "
+    "Nothing was reported: switch step report of Quantized Sampler Patch on, connect its MODEL to the sampler, and the "
     "sampler's output to this node. If the sampler's result came from the cache, change its seed."
 )
+STEPS = 4  # of each run, on the node
 
 
 @dataclass
@@ -35,6 +36,17 @@ class StepReport:
         """The verdict, the runs and the remarks."""
         runs = [verdict(self.runs), *("\n".join(run.lines()) for run in self.runs)] if self.runs else [NOTHING]
         return "\n\n".join([*runs, "\n".join(self.remarks())]).rstrip()
+
+    def short(self) -> str:
+        """The verdict and the remarks: while a sampler runs."""
+        return "\n\n".join(filter(None, (verdict(self.runs), "\n".join(self.remarks()))))
+
+    def on_node(self) -> str:
+        """The text with the first steps of each run: a node has little room."""
+        if not self.runs:
+            return self.text()
+        runs = ["\n".join(run.lines(most=STEPS)) for run in self.runs]
+        return "\n\n".join(filter(None, (verdict(self.runs), *runs, "\n".join(self.remarks()))))
 
     def remarks(self) -> list[str]:
         """The notes, and the present lines of `counted`."""

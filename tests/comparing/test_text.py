@@ -6,7 +6,7 @@ import math
 import pytest
 
 from x2v_quant.comparing.report import Report
-from x2v_quant.comparing.text import describe, layers_table, steps_table
+from x2v_quant.comparing.text import describe, layers_table, short, steps_table
 from x2v_quant.comparing.verdict import verdict
 
 
@@ -58,6 +58,15 @@ def test_lines_stand_below_the_verdict(report):
     words, lines, *_ = describe(found).split("\n\n")
     assert words == found.verdict.words
     assert lines == "blocks.1.ffn.0 = keep"
+
+
+def test_a_node_shows_what_is_visible_what_to_do_and_the_first_lines(report):
+    found = report(snrs=(10.0,) * 60).verdict
+    visible, advice, lines = short(found).split("\n\n")
+    assert found.words.startswith(f"{visible}\n{advice}\n")
+    assert lines.splitlines() == [*found.lines[:5], "... 1 more: the output layers"]
+    same = report(steps=(0.0,), result=0.0, snrs=(math.inf,)).verdict
+    assert short(same) == same.words
 
 
 def test_json_has_no_infinities(report):

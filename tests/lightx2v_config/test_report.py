@@ -66,6 +66,21 @@ def test_every_node_that_is_named_is_cores(comfyui):
         assert all(node in row.says or row.who != CORE or "sampler" in row.says for node in row.nodes)
 
 
+@pytest.mark.parametrize(
+    ("keys", "line"),
+    [
+        (
+            {"denoising_step_list": [1000, 750, 500, 250], "sample_shift": 5},
+            "Loaded: MODEL. Now set: ModelSamplingSD3: shift 5; KSampler: steps 4, sampler_name euler, scheduler "
+            "simple, cfg 1; 1 more in the report.",
+        ),
+        ({"infer_steps": 40}, "Loaded: MODEL. Now set: KSampler: steps 40, cfg 1."),
+    ],
+)
+def test_it_begins_with_what_is_loaded_and_what_to_set(report, keys, line):
+    assert report(**keys).splitlines()[:4] == [line, "", "run.json", ""]
+
+
 def test_what_is_loaded(report):
     text = report(dit_quant_scheme="fp8-sgl", cpu_offload=True, offload_granularity="phase")
     assert "- MODEL: model.safetensors (Wan 2.1 t2v, fp8-channel)" in section(text, "Loaded")

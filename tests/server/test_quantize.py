@@ -106,7 +106,7 @@ def test_a_saved_model_is_the_one_that_was_quantized(dense_graph, run, server):
     expected, told = run(prompt)
     (path,) = (server.base / "output" / "diffusion_models").glob("saved_*.safetensors")
     size, _, told = told.partition(" saved: ")
-    assert told == f"output/diffusion_models/{path.name}. Move it to models/diffusion_models and press R."
+    assert told == f"output/diffusion_models/{path.name}\nMove it to models/diffusion_models and press R."
     assert re.fullmatch(r"\d\.\d\d MB", size)
     path.rename(server.base / "models" / "diffusion_models" / path.name)
     prompt, _ = dense_graph()

@@ -121,7 +121,7 @@ def test_a_compiled_model_is_not_counted_but_timed(load, reported):
     (run,) = reported(model)[0].runs
     assert run.work == {}
     assert [(step["quantized"], step["evaluations"]) for step in run.steps()] == [(None, 1)] * 4
-    assert "multiplications" not in "\n".join(run.lines())
+    assert "quantized" not in "\n".join(run.lines())
     torch._dynamo.reset()
 
 
@@ -170,6 +170,16 @@ def test_it_begins_with_steps_seconds_and_precision(scheme, words, load, reporte
 def test_a_model_of_core_begins_with_steps_and_seconds(core_model, reported):
     report, _ = reported(core_model, steps=1)
     assert re.match(r"1 steps?, [\d.e-]+ s each\.\n", report.text())
+
+
+def test_a_node_shows_a_few_steps_and_while_sampling_one_line(load, reported):
+    report, _ = reported(load(), steps=6)
+    report.notes = ["q, k, v"]
+    shown, whole = report.on_node().splitlines(), report.text().splitlines()
+    cut = whole.index(next(line for line in whole if line.startswith("- step 5")))
+    assert shown == [*whole[:cut], "- ... 2 more: the output report", "", "q, k, v"]
+    assert report.short().splitlines() == [whole[0], "", "q, k, v"]
+    assert StepReport().on_node() == NOTHING
 
 
 def test_nothing_was_sampled():
