@@ -98,7 +98,7 @@ def test_compare_shows_its_verdict_heat_map_and_plot(frontend):
     frontend.page.wait_for_function(f"() => {COMPARE}.imageIndex === 0")  # large, in the node
     frontend.page.wait_for_timeout(1000)
     frontend.screenshot("compare")
-    verdict, layers = frontend.value("X2VCompare", "$$node-text-preview").split("\n\n")
+    verdict, _, layers = frontend.value("X2VCompare", "$$node-text-preview").split("\n\n")
     assert re.match(r"(Hardly visible|Visible in details|Clearly .+): PSNR [\d.]+ dB", verdict)
     assert re.search(r"^blocks\.\d+\.\S+ = keep$", layers, re.MULTILINE)
     assert verdict in frontend.value("Report", "preview_text")
