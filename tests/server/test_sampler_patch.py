@@ -112,7 +112,7 @@ def test_a_machine_that_cannot_compile_samples_and_says_so(patch, base, server, 
 
 def test_a_report_that_was_switched_off_says_so(patch, server):
     (text,) = server.client.run(patch()[0]).outputs["report"]["text"]
-    assert "switch step_report of Quantized Sampler Patch on" in text
+    assert "switch step report of Quantized Sampler Patch on" in text
 
 
 def test_nan_stops_the_run_and_names_the_layer(patch, server):
