@@ -40,6 +40,17 @@ COMFYUI = ROOT / ".comfyui" / "ComfyUI"
 # a process per core, each with whole files of tests: their fixtures are made once; `-n 0` puts all into one process
 SIDE_BY_SIDE = ("--numprocesses=auto", "--dist=loadfile")
 
+# the end of the demo's help: what demo/run.py takes, which needs the environment to say it
+DEMO_OPTIONS = """options of the demo itself:
+  --prompt TEXT         what the video shows; default: a red circle moving right
+  --task {t2v,i2v}      text or picture to video; default: t2v
+  --format NAME         int8, fp8, bf16 or both (int8 and fp8); default: both
+  --steps N, --seed N   default: 20 steps, seed 3
+  --cpu                 do not use the GPU; default: use it if there is one
+  --folder FOLDER       for models and videos; default: .demo"""
+LINES = argparse.RawDescriptionHelpFormatter  # keeps those of an epilog
+EXAMPLES = 'examples:\n  dev.py demo --cpu\n  dev.py test -m "not slow"\n  dev.py exec x2v-quant doctor'
+
 
 class SetupError(Exception):
     """Something the person at the keyboard can fix; the message is one or two plain sentences."""
@@ -48,8 +59,7 @@ class SetupError(Exception):
 def main() -> int:
     args, rest = parse(sys.argv[1:])
     try:
-        environment = prepare(args)
-        return run(args, rest, environment)
+        return run(args, rest, prepare(args))
     except SetupError as error:
         say(f"dev.py: {error}")
         return 1
@@ -65,63 +75,54 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
         "--comfyui",
         metavar="PATH",
         default=comfyui_from_environment(),
-        help=f"use this ComfyUI ({dotted(OLDEST_COMFYUI)} or later) instead of a copy of its own; default: "
-        "COMFYUI_PATH if that exists",
+        help=f"use this ComfyUI ({dotted(OLDEST_COMFYUI)} or later); default: the folder in the variable COMFYUI_PATH, "
+        "without one a copy that is fetched into .comfyui",
     )
     which.add_argument(
         "--comfyui-version",
         choices=COMFYUI_SDISTS,
-        help="fetch this release of ComfyUI into a folder of its own and install what it requires; COMFYUI_PATH is not "
-        f"used then. Default: {COMFYUI_VERSION}. Going from one to another installs requirements again, a minute",
+        help="fetch this release of ComfyUI into a folder of its own, whatever COMFYUI_PATH says; default: "
+        f"{COMFYUI_VERSION}. Going from one release to another takes about a minute",
     )
     shared.add_argument(
         "--torch-index",
         metavar="URL",
         default=os.environ.get("X2V_TORCH_INDEX"),
-        help="package index for torch, torchvision and torchaudio; default: X2V_TORCH_INDEX, else pip's own. On "
-        "Windows pip's own index has builds for the CPU only: give the index of PyTorch's CUDA builds to use the GPU",
+        help="where pip gets torch, torchvision and torchaudio; default: the variable X2V_TORCH_INDEX, else pip's own. "
+        "On Windows pip's own has torch for the CPU only: to use the GPU give the address of PyTorch's CUDA builds",
     )
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        "dev.py", description="Sets up .venv and .comfyui, then runs a command.", epilog=EXAMPLES, formatter_class=LINES
+    )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    demo = commands.add_parser(
-        "demo",
-        parents=[shared],
-        allow_abbrev=False,
-        help="sample a video from the small model that comes with the pack, quantized, in a real ComfyUI",
-        epilog="Options of the demo itself: --prompt TEXT, --task t2v|i2v, --format int8|fp8|bf16|both, --steps N, "
-        "--cpu; --help-demo lists all.",
-    )
-    demo.add_argument("--help-demo", action="store_true", help="the options of the demo itself")
-    commands.add_parser(
-        "test",
-        parents=[shared],
-        allow_abbrev=False,
-        help="ruff and every test",
-        epilog="Other arguments go to pytest, which runs a process per core: -n 0 makes it one.",
-    )
-    execute = commands.add_parser(
-        "exec", parents=[shared], allow_abbrev=False, help="run a command in the environment; its exit status is ours"
-    )
+
+    def command(name: str, text: str, epilog: str, words: str = "") -> argparse.ArgumentParser:
+        shown = {"help": text, "description": text, "epilog": epilog, "usage": f"dev.py {name} [options]{words}"}
+        return commands.add_parser(name, **shown, parents=[shared], allow_abbrev=False, formatter_class=LINES)
+
+    command("demo", "Make a short video with the small model that comes with the pack.", DEMO_OPTIONS)
+    command("test", "Check the code (ruff) and run every test.", "Other words go to pytest; -n 0: in one process.")
+    execute = command("exec", "Run a command in the environment and end with its exit status.", EXAMPLES, " CMD ...")
     execute.add_argument("words", nargs=argparse.REMAINDER, metavar="CMD ...")
-    args, rest = parser.parse_known_args(argv)
+    args, rest = parser.parse_known_args(argv or ["--help"])
     if args.comfyui_version:
         args.comfyui = None
     if args.command == "exec" and not args.words:
-        execute.error("name the command to run")
+        execute.error("name the command to run, e.g. dev.py exec x2v-quant doctor")
     return args, rest
 
 
 def run(args: argparse.Namespace, rest: list[str], environment: dict[str, str]) -> int:
     python = str(PYTHON)
     if args.command == "demo":
-        return call([python, "-m", "x2v_quant.demo", *(["--help"] if args.help_demo else rest)], environment)
+        return call([python, "-m", "x2v_quant.demo", *rest], environment)
     if args.command == "test":
         lint = call([python, "-m", "ruff", "check", "."], environment, cwd=ROOT)
         tests = call([python, "-m", "pytest", *SIDE_BY_SIDE, *rest], environment, cwd=ROOT)
         return lint or tests
     command = shutil.which(args.words[0], path=environment["PATH"])
     if command is None:
-        raise SetupError(f"{args.words[0]}: no such command in {BIN} or on PATH")
+        raise SetupError(f"There is no command {args.words[0]} in {BIN} or on PATH. Check its name.")
     return call([command, *args.words[1:]], environment)
 
 
@@ -262,7 +263,7 @@ def unpack(archive: Path, target: Path) -> None:
             if not member.isreg() or parts[1:3] != COMFYUI_IN_SDIST:
                 continue
             if ".." in parts or any("\\" in part or ":" in part for part in parts):
-                raise SetupError(f"{archive.name} holds an unsafe path, {member.name!r}: not unpacked")
+                raise SetupError(f"{archive.name} has an unsafe path, {member.name!r}: not unpacked")
             path = target.joinpath(*parts[3:])
             path.parent.mkdir(parents=True, exist_ok=True)
             with tar.extractfile(member) as source, path.open("wb") as copy:

@@ -37,7 +37,7 @@ def video(server: Server, words: str) -> torch.Tensor:
     made = prompt(assets.INT8, "t2v", server.client.object_info(), changes)
     shown = frames(saved_video(server, server.client.run(made, lambda event: None), node_of(made, SAVER)))
     if prompts.wrong(prompts.said(words), reading.read(shown)):
-        raise ValueError(f"{prompts.verdict(words, reading.read(shown))}. Take another prompt into the picture.")
+        raise ValueError(f"{prompts.verdict(words, reading.read(shown))} Take another prompt into the picture.")
     return shown
 
 

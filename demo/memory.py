@@ -6,7 +6,6 @@ import psutil
 
 from ..headless.server import Server
 
-MIB = 2**20
 INTERVAL = 0.2  # seconds
 
 

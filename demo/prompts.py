@@ -36,7 +36,9 @@ def verdict(prompt: str, shown: Reading) -> str:
     asked = said(prompt)
     line = f"the prompt says {_words(asked, 'nothing known')}; the video shows {_words(shown, 'nothing clear')}"
     missed = wrong(asked, shown)
-    return f"{line}\n!!! NOT what the prompt says: {', '.join(missed)}" if missed else line
+    if missed:
+        return f"NOT as asked ({', '.join(missed)}): {line}."
+    return f"As asked: {line}." if asked != Reading() else f"{line[0].upper()}{line[1:]}."
 
 
 def _words(found: Reading, none: str) -> str:

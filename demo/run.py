@@ -10,6 +10,7 @@ import av
 from tqdm import tqdm
 
 from ..checkpoints import CheckpointError
+from ..common.sizes import amount
 from ..core.on_path import PACK, StartError
 from ..headless.client import Event, Result, ServerError
 from ..headless.server import Server, serve
@@ -17,7 +18,7 @@ from ..reports.machine import MACHINE
 from . import assets, recipe
 from .contact_sheet import contact_sheet
 from .graph import TASKS, node_of, prompt
-from .memory import MIB, PeakMemory
+from .memory import PeakMemory
 from .prompts import scene, verdict
 from .reading import read
 from .scenes import FRAMES, SIDE
@@ -46,7 +47,7 @@ class Steps:
             return
         done, total = event.data["value"], event.data["max"]
         if self.bar is None:
-            self.bar = tqdm(total=total, desc=self.label, unit="step", file=sys.stdout)
+            self.bar = tqdm(total=total, desc=self.label, unit="step", file=sys.stdout, disable=None)
             self.first = done, time.monotonic()
         if done > self.first[0]:
             self.seconds = (time.monotonic() - self.first[1]) / (done - self.first[0])
@@ -82,14 +83,14 @@ def sample(server: Server, kind: str, args: argparse.Namespace) -> None:
     (report,) = result.outputs[node_of(made, REPORT)]["text"]
     # what else this machine could run is for `x2v-quant doctor` to say
     models, _, _ = report.partition(f"\n{MACHINE}\n")
-    print(f"\n{models}\n")
-    print(f"time per step  {steps.seconds * 1000:.0f} ms ({args.steps} steps, {SIDE}x{SIDE}, {FRAMES} frames)")
-    print(f"peak memory    {memory.process // MIB} MiB of the server process")
-    if not server.cpu:
-        print(f"peak GPU use   {memory.gpu // MIB} MiB, all programs on it together")
+    print(f"\n{verdict(args.prompt, read(video))}")
     print(f"video          {path}")
     print(f"its frames     {sheet}")
-    print(f"\n{verdict(args.prompt, read(video))}\n", flush=True)
+    print(f"time per step  {steps.seconds * 1000:.0f} ms ({args.steps} steps, {SIDE}x{SIDE}, {FRAMES} frames)")
+    print(f"most memory    {amount(memory.process)} of the server")
+    if not server.cpu:
+        print(f"most VRAM      {amount(memory.gpu)}, all programs together")
+    print(f"\n{models}\n", flush=True)
 
 
 def saved_video(server: Server, result: Result, saver: str) -> Path:
@@ -101,31 +102,34 @@ def saved_video(server: Server, result: Result, saver: str) -> Path:
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="dev.py demo",
-        description=__doc__,
+        description="Make a short video with the small model that comes with the pack, in a real ComfyUI, and say what "
+        "it shows.",
         epilog="The model knows circles, squares and triangles in six colours that move in four directions.",
     )
-    parser.add_argument("--prompt", default=recipe.PROMPT, help="default: %(default)s")
-    parser.add_argument("--task", choices=TASKS, default="t2v", help="text or image to video; default: t2v")
+    parser.add_argument("--prompt", default=recipe.PROMPT, metavar="TEXT", help="default: %(default)s")
+    parser.add_argument("--task", choices=TASKS, default="t2v", help="text or picture to video; default: t2v")
     parser.add_argument(
         "--format",
         choices=[*assets.FORMATS, assets.ORIGINAL, BOTH],
         default=BOTH,
-        help="default: both, int8 and fp8; bf16 is the unquantized diffusion model in ComfyUI's own loader",
+        help="of the model; both is int8 and fp8, bf16 is not quantized; default: both",
     )
-    parser.add_argument("--steps", type=int, default=recipe.STEPS, help="default: %(default)s")
-    parser.add_argument("--seed", type=int, default=SEED, help="of the noise; default: %(default)s")
-    parser.add_argument("--cpu", action="store_true", help="do without the GPU")
-    parser.add_argument("--folder", type=Path, default=PACK / ".demo", help="for models and videos; default: .demo")
+    parser.add_argument("--steps", type=int, default=recipe.STEPS, metavar="N", help="default: %(default)s")
+    parser.add_argument("--seed", type=int, default=SEED, metavar="N", help="of the noise; default: %(default)s")
+    parser.add_argument("--cpu", action="store_true", help="do not use the GPU; default: use it if there is one")
+    parser.add_argument(
+        "--folder", type=Path, default=PACK / ".demo", metavar="FOLDER", help="for models and videos; default: .demo"
+    )
     return parser.parse_args(arguments)
 
 
 def main() -> int:
     """Exit status: 0 if every video was made and can be decoded, whatever it shows."""
     args = parse()
-    print("writing the demo's models ...", flush=True)
+    print("Writing the demo's models ...", flush=True)
     try:
         assets.write(args.folder / "models")
-        print("starting ComfyUI ...", flush=True)
+        print("Starting ComfyUI, which takes up to a minute ...", flush=True)
         with serve(args.folder, cpu=args.cpu) as server:
             for kind in assets.FORMATS if args.format == BOTH else [args.format]:
                 sample(server, kind, args)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from x2v_quant import MINIMUM_COMFYUI, dev
+from x2v_quant.demo import recipe, run
 
 
 def comfyui_folder(folder, version):
@@ -78,6 +79,32 @@ def test_a_release_that_is_not_tested_or_not_meant_is_refused(argv, reason, caps
     with pytest.raises(SystemExit):
         dev.parse(argv)
     assert reason in capsys.readouterr().err
+
+
+def test_alone_it_says_what_it_does(capsys):
+    with pytest.raises(SystemExit) as ended:
+        dev.parse([])
+    assert ended.value.code == 0
+    said = capsys.readouterr().out
+    assert all(f"\n    {command} " in said for command in ("demo", "test", "exec")) and dev.EXAMPLES in said
+
+
+def test_the_demos_help_has_every_option_of_the_demo(capsys):
+    for ask in (dev.parse, lambda words: run.parse(words[1:])):
+        with pytest.raises(SystemExit):
+            ask(["demo", "--help"])
+    whole, own = (set(re.findall(r"^  (?:-h, )?(--\w[\w-]+)", text, re.MULTILINE)) for text in _halves(capsys))
+    assert "--folder" in own and not own - whole
+    defaults = f"default: {recipe.PROMPT}\n", f"default: {recipe.STEPS} steps, seed {run.SEED}\n"
+    assert all(words in dev.DEMO_OPTIONS for words in defaults)
+
+
+def _halves(capsys):
+    """What dev.py and the demo say, in that order; an option behind another on a line on one of its own."""
+    said = capsys.readouterr().out.replace(", --seed", "\n  --seed")
+    before, head, after = said.partition("usage: dev.py demo [-h]")
+    assert head
+    return before, after
 
 
 @pytest.fixture

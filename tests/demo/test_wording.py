@@ -33,16 +33,19 @@ def test_only_whole_known_words_count_and_the_first_wins(prompt, asked, filled):
         (
             "a red circle moving right",
             Reading("red", "circle", "right"),
-            "the prompt says red, circle, right; the video shows red, circle, right",
+            "As asked: the prompt says red, circle, right; the video shows red, circle, right.",
         ),
         (
             "a red circle moving right",
             Reading("red", None, "left"),
-            "the prompt says red, circle, right; the video shows red, ?, left\n"
-            "!!! NOT what the prompt says: shape, direction",
+            "NOT as asked (shape, direction): the prompt says red, circle, right; the video shows red, ?, left.",
         ),
-        ("a boat", Reading(), "the prompt says nothing known; the video shows nothing clear"),
-        ("a red boat", Reading("red", "square", "up"), "the prompt says red, ?, ?; the video shows red, square, up"),
+        ("a boat", Reading(), "The prompt says nothing known; the video shows nothing clear."),
+        (
+            "a red boat",
+            Reading("red", "square", "up"),
+            "As asked: the prompt says red, ?, ?; the video shows red, square, up.",
+        ),
     ],
 )
 def test_the_verdict_is_one_line_and_loud_when_wrong(prompt, shown, line):
