@@ -18,6 +18,7 @@ from ..kernels.machine import cpu_has_bf16, describe
 from ..linear import QuantLinear
 from ..schemes import AUTO, SchemeChoice, resolve, schemes_for
 from ..schemes.plan import Plan, SchemeMismatchError
+from ..schemes.verdict import verdict
 
 INCOMPLETE = "The file is incomplete or was made for another version of this model: download it again."
 OTHER_VARIANT = (
@@ -179,11 +180,11 @@ def wanted(sd: dict[str, torch.Tensor], name: str, file: str) -> torch.Tensor:
 
 
 def announce(plan: Plan) -> None:
-    """Log what the model is, if that is known, the plan in a line, and its fallback if there is one."""
+    """Log what the model is, if that is known, whether it is fast here, and its fallback if there is one."""
     groups = ", ".join(f"{g['layers']} layers {g['format']} on {g['kernel']}" for g in plan.summary())
     if plan.about:
         log.info("%s: %s", plan.title, plan.about)
-    log.info("%s: %s", plan.title, groups)
+    log.info("%s: %s%s", plan.title, verdict(plan), f" ({groups})" if groups else "")
     if plan.fallback():
         log.warning("%s: %s", plan.title, plan.fallback())
 

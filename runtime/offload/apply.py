@@ -67,7 +67,7 @@ def attach(patcher, settings: OffloadSettings, blocks: list[Block], notes: list[
 def _on_cpu(settings: OffloadSettings) -> str:
     if settings.mode in (AUTO, DISK) and settings.budget is None:
         return ""
-    return f"the model computes on the CPU, where {settings.mode} has nothing to move: it runs on auto"
+    return f"the model runs on the CPU, where there is nothing to move: {settings.mode} is treated as auto"
 
 
 def _has_parts(settings: OffloadSettings) -> bool:

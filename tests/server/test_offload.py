@@ -45,7 +45,9 @@ def test_what_a_cpu_cannot_do_is_said(graph, run, server):
     prompt["control"] = control("phase")
     prompt[ids["X2VLoadDiT"]]["inputs"]["offload"] = ["control", 0]
     run(prompt)
-    assert "the model computes on the CPU, where phase has nothing to move: it runs on auto" in server.log.read_text()
+    assert (
+        "the model runs on the CPU, where there is nothing to move: phase is treated as auto" in server.log.read_text()
+    )
 
 
 def test_a_mode_that_is_none_is_refused(graph, server):

@@ -205,7 +205,7 @@ def test_low_vram(ran, server):
     prompt, result, _ = ran("2 Wan 2.1 with little VRAM")
     (memory,) = result.outputs[node_of(prompt, "X2VMemoryReport")]["memory"]
     assert [component["name"].split(",")[0] for component in memory["components"]] == ["MODEL 1", "CLIP", "VAE"]
-    assert "where block has nothing to move: it runs on auto" in server.log.read_text()
+    assert "where there is nothing to move: block is treated as auto" in server.log.read_text()
 
 
 def test_lightx2v_config(ran):
