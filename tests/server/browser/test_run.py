@@ -67,13 +67,13 @@ def test_text_to_video_with_another_scheme(frontend):
     page.evaluate(WATCH)
     frontend.run()
     page.wait_for_function(NODE_BAR)
-    frontend.screenshot("demo_t2v_runs")
+    frontend.screenshot("another_scheme_runs")
     assert page.wait_for_function(VIDEO).json_value() == [VIDEO_SIDE, VIDEO_SIDE]
     said = " ".join(filter(None, page.evaluate("() => progressSeen")))
     percents = [int(percent) for percent in re.findall(r"KSampler\s*(\d+)%", said)]
     assert percents == sorted(percents) and percents[-1] > 0
     page.wait_for_timeout(1000)
-    frontend.screenshot("demo_t2v")
+    frontend.screenshot("another_scheme")
     report = frontend.value("X2VKernelReport", "$$node-text-preview")
     assert f"{assets.names('int8').t2v}: scheme {SCHEME} on" in report
     assert re.search(r"\d+ layers int8-channel -> reference:", report)
