@@ -122,8 +122,8 @@ def _unfit(name: str, sources: list[Source], layers: Layers) -> tuple[Source, st
         if layer.shape[0] % source.rows.count:
             return source, f"has {layer.shape[0]} rows, which do not make {source.rows.count} equal parts", DAMAGED
         if rows % together and source is not sources[-1]:
-            cause = f"has {rows} {format_name} rows, which only in multiples of {together} can be joined with others"
-            return source, f"{cause}, as ComfyUI has them in {name.removesuffix(WEIGHT)}", OTHER_FORMAT
+            cause = f"has {rows} {format_name} rows, which is not a multiple of {together}"
+            return source, f"{cause}: ComfyUI joins them with others in {name.removesuffix(WEIGHT)}", OTHER_FORMAT
     return None
 
 

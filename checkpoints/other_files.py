@@ -44,7 +44,7 @@ WEB_PAGE = OtherFile(
     "is a web page, not a model", "Download the file itself; sign in first where the site asks for it."
 )
 TEXT = OtherFile("is a text file, not a model", AGAIN)
-CUT = OtherFile("is cut off, and a PyTorch file or a packed one (ZIP)", AGAIN)
+CUT = OtherFile("is cut off: it begins like a PyTorch file or a packed file (ZIP)", AGAIN)
 SCRIPT = OtherFile("is a PyTorch program (TorchScript), which is not read", "Get the model as .safetensors.")
 # of the wrong one
 AS_TORCH = OtherFile("is a PyTorch file with a safetensors ending", "Rename it to .pth.")

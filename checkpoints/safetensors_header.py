@@ -158,4 +158,4 @@ def _check_ranges(path: Path, ranges: list[tuple[int, int]], size: int) -> None:
     if position > size:
         raise Problem(path.name, "", f"is cut off: {size} of {position} bytes of weights are there", AGAIN).error()
     if position < size:
-        raise _damaged(path, "", f"has {size - position} bytes behind its last tensor")
+        raise _damaged(path, "", f"has {size - position} bytes after its last tensor")

@@ -12,12 +12,12 @@ BLOCK_SCALE, FACTOR = "block_scale", "pre_quant_scale"
 ONES = {torch.float8_e8m0fnu: 0x7F, torch.float8_e4m3fn: 0x38}
 # below the smallest code of any format; what is left of a scale that cannot be exactly zero lies below
 NOTHING = 2.0**-20
-CAUSE = "is zero for weights that are not, which would be silenced"
+CAUSE = "is zero for weights that are not zero: they would be lost"
 REMEDY = "The file is damaged: download it again."
 # where half of a layer's scales are larger, its weights were above 1000: no model has those
 LARGEST_SCALE = 10.0
 WIDE = (torch.int8, torch.float8_e4m3fn)
-TURNED = "is {:.0f} for most rows, which makes weights as no model has them: it looks like the reciprocal of a scale"
+TURNED = "is {:.0f} for most rows, which is far too large: it looks like the reciprocal of a scale"
 MULTIPLIED = "Get the model in a file whose scales are multiplied by."
 
 Tensors = Mapping[str, torch.Tensor]

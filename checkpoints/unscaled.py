@@ -23,7 +23,7 @@ PLAIN_ENDS = {"weight", "bias"}
 IN_BLOCK = re.compile(r"(?!.*(embed|relative_attention_bias))(?=(.*?\.\d+\.))\2(.*\.)?[A-Za-z_]\w*(\.\d+)?")
 # a weight of that size is a code
 LARGEST_WEIGHT = 400.0
-LOST = "has no scale, and codes up to {:g}, as weights with one have"
+LOST = "has no scale but needs one: its codes go up to {:g}"
 REMEDY = "Without it the layer gives noise: download the file again."
 
 LAYERS = "fp8 layers have no scale: a plain cast, whose codes are the weights"

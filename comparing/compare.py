@@ -103,19 +103,19 @@ def _by(size: tuple[int, int]) -> str:
 def _step_count(job: Job, reference, candidate) -> int:
     if job.settings.sampler_name in ADAPTIVE:
         raise CompareError(
-            f"Sampler {job.settings.sampler_name} makes as many steps as it likes with each model: pick another one."
+            f"Sampler {job.settings.sampler_name} chooses its own number of steps for each model. Pick another sampler."
         )
     sigmas = [job.sigmas(model).cpu() for model in (reference, candidate)]
     for levels, words in zip(sigmas, ("reference", "candidate"), strict=True):
         if not levels.isfinite().all():
             raise CompareError(
-                f"The {words} has noise levels that are no numbers: give it another shift, or pick another scheduler "
+                f"The {words} has noise levels that are not numbers: give it another shift, or pick another scheduler "
                 "or more steps."
             )
     if not torch.equal(*sigmas):
         raise CompareError(
             "The models do not match: they are sampled at different noise levels. Put the same ModelSampling node "
-            "with the same shift behind both."
+            "with the same shift after both."
         )
     total = len(sigmas[0]) - 1
     if total < 1:

@@ -129,7 +129,7 @@ def _check_target(source: Path, target: Path, checkpoint: Checkpoint, options: O
     check_path(target)
     single = options.package == packages.FILE
     if single and target.suffix.lower() not in SAFETENSORS:
-        raise ConvertError(f"{target.name} is no name for a model file: end it in .safetensors, or write shards.")
+        raise ConvertError(f"{target.name} is not a name for a model file: end it in .safetensors, or write shards.")
     if not single and target.suffix.lower() in SAFETENSORS:
         raise ConvertError(f"{target.name} would be a folder of files: give it a name without {target.suffix}.")
     files = [source, *checkpoint.files, *(file for file, _ in options.loras)]

@@ -18,7 +18,7 @@ def format_named(text: str) -> str:
     try:
         scheme = resolve(name)
     except UnknownSchemeError as error:
-        own = f"is what {FORMATS[name].family} becomes, never chosen itself" if name in FORMATS else None
+        own = f"is what {FORMATS[name].family} becomes by smoothing, and cannot be chosen" if name in FORMATS else None
         raise RuleError(f"{text!r} {own or 'is neither a format nor a scheme'}. {remedy}") from error
     if scheme.format not in FORMATS:
         cause = f"writes {scheme.format}, which this version cannot" if scheme.format else "has no format of its own"

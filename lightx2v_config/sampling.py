@@ -52,7 +52,7 @@ def sampling_lines(config: Config, experts: bool) -> list[str]:
         lines += [
             f"KSamplerAdvanced on the high-noise MODEL: add_noise enable, start_at_step 0, end_at_step {switch}, "
             "return_with_leftover_noise enable",
-            f"KSamplerAdvanced on the low-noise MODEL, behind it: add_noise disable, start_at_step {switch}, "
+            f"KSamplerAdvanced on the low-noise MODEL, after it: add_noise disable, start_at_step {switch}, "
             f"end_at_step {steps}, return_with_leftover_noise disable",
         ]
     return lines

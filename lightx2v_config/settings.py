@@ -94,7 +94,7 @@ SETTINGS = (
     Setting(
         CORE,
         ("video_frame_interpolation",),
-        "FrameInterpolationModelLoader and FrameInterpolate behind VAEDecode",
+        "FrameInterpolationModelLoader and FrameInterpolate after VAEDecode",
         ("FrameInterpolationModelLoader", "FrameInterpolate"),
     ),
     Setting(CORE, ("parallel",), "MultiGPU_WorkUnits, where there is more than one GPU", ("MultiGPU_WorkUnits",)),

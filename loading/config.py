@@ -29,7 +29,7 @@ def with_config(weights: Weights, name: str) -> dict[str, str]:
     tensors = len(weights.plain) + len(weights.quantized)
     key = next((str(key) for key, value in _numbers(table[SIZES]) if not 0 <= value <= _limit(key, tensors)), None)
     if key is not None:
-        cause = f"in its metadata asks for a model of {key[:40]!r} beyond any that there is"
+        cause = f"in its metadata asks for a model of {key[:40]!r} that is larger than any model has"
         raise Problem(name, CONFIG, cause, OTHER_FILE).error()
     text = weights.plain.get(f"{TEXT}.weight", weights.quantized.get(TEXT))
     if text is not None and len(text.shape) == 2 and (CONFIG in metadata or text.shape[1] != WAN_TEXT_DIM):

@@ -26,8 +26,8 @@ def in_weights(patcher):
     for layer, (adapter, strength) in adapters:
         if adapter.name not in SUMS or adapter.weights[SUMS[adapter.name]] is not None:
             raise LoRAError(
-                f"{layer} has a LoRA beside its weight that does something else in the weight ({adapter.name}, or "
-                "DoRA). Load it with Load LoRA (any format), whose mode 'merge' puts it into the weight."
+                f"{layer} has a bypass LoRA ({adapter.name}, or DoRA) that cannot be saved in the weight. Load it with "
+                "Load LoRA (any format), mode 'merge'."
             )
         made.add_patches({f"{layer}{WEIGHT}": adapter}, strength)
     return made

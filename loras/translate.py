@@ -136,7 +136,9 @@ def _by_layer(
 
 def _check_again(file: str, key: str, tensor: torch.Tensor, other: str, seen: torch.Tensor) -> None:
     if tensor.shape.numel() != seen.shape.numel() or not torch.equal(tensor.flatten().float(), seen.flatten().float()):
-        raise LoRAError(f"{file}: {key} and {other} are the same tensor with two contents. Take one of them out of it.")
+        raise LoRAError(
+            f"{file}: {key} and {other} are the same tensor with two contents. Remove one of them from the file."
+        )
 
 
 def _deltas(target: Target, components: Components) -> Iterator[Delta]:

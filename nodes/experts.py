@@ -40,11 +40,14 @@ def expert_names(high_noise: str, low_noise: str) -> tuple[str, str]:
     if same_name(high_noise, names) is None:
         raise missing(high_noise, KIND)
     other = counterpart(high_noise)
-    if same_name(other, names) is None:
-        expected = f"{other} is not in models/{KIND}" if other else "no file in the list has such a name"
+    if other is None:
         raise MissingFileError(
-            f"The low-noise expert of {high_noise} is not found: {expected}. Download it there and press R, or pick it "
-            "as low_noise."
+            f"The name of {high_noise} does not say which file is its low-noise expert. Pick that file as low_noise."
+        )
+    if same_name(other, names) is None:
+        raise MissingFileError(
+            f"The low-noise expert of {high_noise} is missing: {other} is not in models/{KIND}. Download it there and "
+            "press R, or pick another file as low_noise."
         )
     return high_noise, other
 

@@ -67,7 +67,7 @@ def _check_compiled(patcher) -> None:
     compiled = [name for name, patch in patcher.object_patches.items() if is_compiled(patch)]
     if compiled:
         raise QuantizeError(
-            f"{compiled[0]} of this model is compiled already. Put the node that compiles behind Quantize Model."
+            f"{compiled[0]} of this model is compiled already. Put the node that compiles after Quantize Model."
         )
 
 

@@ -25,7 +25,7 @@ def plan_for(title: str, formats, component: str, choice: SchemeChoice, device, 
     if others:
         fitting = ", ".join(schemes_for({family(name) for name in formats}, component))
         raise SchemeMismatchError(
-            f"Layers of {title} are to become {' and '.join(others)}; scheme {scheme.name} is for {scheme.format}. "
+            f"Layers of {title} would become {' and '.join(others)}, but scheme {scheme.name} is for {scheme.format}. "
             f"Pick one of: {fitting}; or quantize every layer to {scheme.format}."
         )
     return Plan(title, scheme, describe(torch.device(device)), dtype, choice.strict, choice.transcode)

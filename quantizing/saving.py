@@ -96,8 +96,8 @@ def _encoder(clip) -> str:
     found = [name for name, module in children if isinstance(module, comfy.sd1_clip.SDClipModel)]
     if len(found) != 1:
         raise QuantizeError(
-            f"This CLIP has {len(found)} text encoders ({', '.join(found)}), and a file has one. Load the one that "
-            "is to be saved by itself, with Load CLIP."
+            f"This CLIP has {len(found)} text encoders ({', '.join(found)}), but a file can have only one. Load the "
+            "one to save by itself, with Load CLIP."
         )
     return found[0]
 

@@ -56,7 +56,7 @@ def sentences(
     if never:
         lines.append(f"{_count(never)} not smoothed: never called during calibration, {never[0]} for instance.")
     if outside:
-        lines.append(f"{_count(outside)} not smoothed: behind none of LightX2V's norms, {outside[0]} for instance.")
+        lines.append(f"{_count(outside)} not smoothed: after none of LightX2V's norms, {outside[0]} for instance.")
     for name, affected in others.items():
         can = " and ".join(sorted({FORMATS[name].family for name in SMOOTHED}))
         lines.append(f"{_count(affected)} not smoothed: {name} has no smoothing, only {can} have.")

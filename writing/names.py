@@ -31,7 +31,7 @@ def check_name(name: str) -> None:
     """Raise WriteError unless `name`, one component of a path, is valid on every system."""
     cause = unfit(name)
     if cause:
-        raise WriteError(f"{name!r} is no name for a file: {cause}. Choose another one.")
+        raise WriteError(f"{name!r} is not a name for a file: {cause}. Choose another one.")
 
 
 def check_path(path: Path) -> None:
@@ -66,7 +66,7 @@ def unfit(name: str) -> str:
         return "it has a control character"
     refused = next((char for char in name if char in REFUSED), None)
     if refused:
-        return f"Windows takes no {refused} in names"
+        return f"Windows does not allow {refused} in names"
     if name.endswith((".", " ")):
         return "Windows drops the dot or space at its end"
     device = name.partition(".")[0].rstrip(" ").upper()

@@ -5,7 +5,7 @@ A new encoding is a row in one of the files here; a new file is named in ENCODIN
 
 from collections.abc import Mapping
 
-from ...formats import ROTATED, before_repacking, family
+from ...formats import before_repacking, family
 from ..tensor_info import TensorInfo
 from . import (
     bitsandbytes,
@@ -51,9 +51,7 @@ for _row in ENCODINGS:
     for _dialect in _row.dialects:
         WRITTEN[_dialect].setdefault(before_repacking(_row.format), []).append(_row)
 
-*_FIRST, _LAST = sorted(
-    {row.format for row in ENCODINGS} - set(ROTATED.values()) | {family(name) for name in ROTATED.values()}
-)
+*_FIRST, _LAST = sorted({family(row.format) for row in ENCODINGS})
 WHAT_IS_READ = f"This version reads {', '.join(_FIRST)} and {_LAST}: get the model in one of them."
 
 

@@ -17,7 +17,7 @@ def shape(shapes):
 def unpack(tensors, shape):
     if "order" in tensors and bool((tensors["order"] != ROWS).any()):
         remedy = "Save the model again with a bitsandbytes of 0.43 or later."
-        raise WrongValueError("order", "says that the codes lie in the order of a GPU's tensor cores", remedy)
+        raise WrongValueError("order", "says that the codes are in the order of a GPU's tensor cores", remedy)
     return channel.unpack({**tensors, "scale": tensors["scale"].float() / LARGEST}, shape)
 
 

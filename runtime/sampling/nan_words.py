@@ -9,12 +9,13 @@ from .run import SamplerRun
 NEAR_FP16 = 1e4
 
 WHERE = {
-    LATENT: "the latent that came in is not finite already",
-    CONDITIONING: "the conditioning that came in is not finite already",
-    WEIGHT: "weights of layer {layer} are not finite",
-    LAYER: "layer {layer} is the first whose output is not finite; its input is, up to {largest:.3g} in {dtype}",
-    BETWEEN: "the input of layer {layer} is the first that is not finite, {behind}",
-    ELSEWHERE: "the output of every layer is finite when it is computed again",
+    LATENT: "the latent that came in contains NaN or infinity already",
+    CONDITIONING: "the conditioning that came in contains NaN or infinity already",
+    WEIGHT: "weights of layer {layer} contain NaN or infinity",
+    LAYER: "layer {layer} is the first whose output contains NaN or infinity; its input is at most {largest:.3g} in "
+    "{dtype}",
+    BETWEEN: "the input of layer {layer} is the first that contains NaN or infinity, {behind}",
+    ELSEWHERE: "every layer gives numbers when it is computed again",
 }
 TRY = {
     LATENT: "Look at what the sampler begins with (another sampler's latent, a VAE in fp16), or at the sampler_name if "
@@ -40,7 +41,7 @@ def sentence(culprit: Culprit, run: SamplerRun, sigma: float) -> str:
         layer=culprit.layer,
         largest=culprit.largest,
         dtype=_name(culprit.dtype),
-        behind=f"behind {culprit.before}" if culprit.before else "before any other layer",
+        behind=f"after {culprit.before}" if culprit.before else "before any other layer",
     )
     step = f"Step {run.step_at(sigma) + 1} of {run.steps} (sigma {sigma:.4g})"
     words = [f"{step}: the model gave NaN or infinity; {where}.", _how(culprit), _advice(culprit)]

@@ -52,7 +52,7 @@ class PrecisionSchedule:
         if not layers:
             raise ScheduleError(
                 "The model has no layer that this pack has quantized, so there is no precision to schedule. Load it "
-                "with Load Quantized DiT, or put Quantize Model behind its loader."
+                "with Load Quantized DiT, or put Quantize Model after its loader."
             )
         for pattern in self.patterns:
             if not any(pattern.matches(layer) for layer in layers):

@@ -78,7 +78,7 @@ def test_rows_that_are_stored_together_are_not_torn(kind, z_image):
         return
     (problem,) = checkpoint.problems
     assert problem.key == f"{PIECES[0]}.weight"
-    assert f"which only in multiples of {together} can be joined" in problem.cause and "int8 or fp8" in problem.remedy
+    assert f"which is not a multiple of {together}" in problem.cause and "int8 or fp8" in problem.remedy
 
 
 @settings(max_examples=30, deadline=None)

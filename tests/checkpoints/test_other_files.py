@@ -65,7 +65,7 @@ KINDS = {
     "torch, cut": (
         lambda tensors: torch_bytes(tensors, True)[:-99],
         ".safetensors",
-        "is cut off, and a PyTorch file or",
+        "is cut off: it begins like a PyTorch file",
     ),
 }
 every_kind = pytest.mark.parametrize("kind", KINDS)

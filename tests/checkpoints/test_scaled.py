@@ -52,7 +52,7 @@ def test_input_scales_beside_it_change_nothing(coded, opened):
 
 
 @pytest.mark.parametrize(
-    "scale,words", [(float("nan"), "negative or not a number"), (-1.0, "negative"), (0.0, "would be silenced")]
+    "scale,words", [(float("nan"), "negative or not a number"), (-1.0, "negative"), (0.0, "would be lost")]
 )
 def test_scales_that_are_none(scale, words, coded, opened):
     tensors, _ = coded(PATCH, scale=scale)

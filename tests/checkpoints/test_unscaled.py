@@ -96,7 +96,7 @@ def test_a_layer_whose_like_has_a_scale_is_refused(wan, opened):
 
 # what is done to a file with scales -> words of the refusal
 LOST = {
-    "all deleted": (lambda layer, tensors: tensors.pop(f"{layer}.weight_scale"), "as weights with one have"),
+    "all deleted": (lambda layer, tensors: tensors.pop(f"{layer}.weight_scale"), "needs one: its codes go up to"),
     "unknown name": (
         lambda layer, tensors: tensors.update({f"{layer}.wscal": tensors.pop(f"{layer}.weight_scale")}),
         "has no scale",

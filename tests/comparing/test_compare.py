@@ -180,7 +180,8 @@ def test_another_shift_is_refused(dense, compare):
 
 
 @pytest.mark.parametrize(
-    "changes,words", [({"denoise": 0.0}, "nothing to sample"), ({"sampler_name": "dpm_adaptive"}, "dpm_adaptive makes")]
+    "changes,words",
+    [({"denoise": 0.0}, "nothing to sample"), ({"sampler_name": "dpm_adaptive"}, "dpm_adaptive chooses")],
 )
 def test_settings_without_steps_are_refused(dense, compare, changes, words):
     with pytest.raises(CompareError, match=words):

@@ -72,7 +72,7 @@ def test_overwrite_replaces_it(source, tmp_path, converted):
 
 
 def test_a_name_that_is_no_model(refused):
-    refused(ConvertError, "out.pth is no name for a model file: end it in .safetensors", target="out.pth")
+    refused(ConvertError, "out.pth is not a name for a model file: end it in .safetensors", target="out.pth")
 
 
 def test_a_folder_that_is_not_empty(tmp_path, refused):
@@ -140,7 +140,7 @@ def test_links_in_a_circle_on_the_way(tmp_path, refused):
     [
         ("x" * 261 + ".safetensors", "it is 273 bytes long, and disks take 255. Choose another one"),
         ("CON.safetensors", "Windows has a device called CON"),
-        ("a:b.safetensors", "Windows takes no : in names"),
+        ("a:b.safetensors", "Windows does not allow : in names"),
         ("aux/out.safetensors", "Windows has a device called AUX"),
         ("a\nb.safetensors", "it has a control character"),
     ],

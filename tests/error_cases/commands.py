@@ -80,7 +80,7 @@ CLI_CASES = {
     ),
     "convert: a problem": convert(wan(weight_scale=None), "--format|int8", f"{MODEL}: ", "has no scale. "),
     "convert: an ending": convert(
-        None, "--format|int8", "out.pth is no name for a model file: end it in .safetensors, or write", out="out.pth"
+        None, "--format|int8", "out.pth is not a name for a model file: end it in .safetensors", out="out.pth"
     ),
     "convert: a folder's ending": convert(
         None,

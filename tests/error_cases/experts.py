@@ -61,13 +61,16 @@ CASES = {
     "alone": ErrorCase(
         NODE,
         lambda place: experts(INT8),
-        (f"The low-noise expert of {INT8} is not found: no file in the list has such a name. Download it there",),
+        (f"The name of {INT8} does not say which file is its low-noise expert. Pick that file as low_noise.",),
         early=True,
+    ),
+    "alone, linked": ErrorCase(
+        NODE, lambda place: by_link(experts(INT8)), (f"The name of {INT8} does not say which file is its low-noise",)
     ),
     "without its other": ErrorCase(
         NODE,
         without_other,
-        (f"{HIGH_FILE} is not found: ", f"{LOW_FILE} is not in models/diffusion_models. Download it there and press R"),
+        (f"{HIGH_FILE} is missing: ", f"{LOW_FILE} is not in models/diffusion_models. Download it there and press R"),
     ),
     "two in a folder": ErrorCase(
         NODE,

@@ -35,7 +35,7 @@ CASES = {
     ),
     "torch": file(saved({}), f"{FILE} is a PyTorch file with a safetensors ending. Rename it to .pth."),
     "torch, cut": file(
-        saved({})[:-50], f"{FILE} is cut off, and a PyTorch file or a packed one (ZIP). Download it again."
+        saved({})[:-50], f"{FILE} is cut off: it begins like a PyTorch file or a packed file (ZIP). Download it again."
     ),
     "packed": file(
         b"7z\xbc\xaf'\x1c" + bytes(99),
@@ -47,7 +47,7 @@ CASES = {
     "something": file(b"\xff" * 100, f"{FILE} is not a safetensors file. Download it again."),
     "cut in the header": file(SOUND[:40], f"{FILE} is cut off inside its header. Download it again."),
     "cut": file(SOUND[:-1], f"{FILE} is cut off: 27 of 28 bytes of weights are there. Download it again."),
-    "longer": file(SOUND + b"x", f"{FILE} has 1 bytes behind its last tensor. {DAMAGED}"),
+    "longer": file(SOUND + b"x", f"{FILE} has 1 bytes after its last tensor. {DAMAGED}"),
     "no json": file(b"\x02\0\0\0\0\0\0\0{x", f"{FILE} has a header that is no JSON. {DAMAGED}"),
     "not a number": file(
         header({"__metadata__": {"a": float("nan")}}), f"{FILE} has a header that is no JSON. {DAMAGED}"

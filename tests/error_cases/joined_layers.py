@@ -72,8 +72,7 @@ CASES = {
     ),
     "blocks": pieces(
         f"{PIECES[0]}.weight",
-        f"has 64 fp8-block128 rows, which only in multiples of 128 can be joined with others, as ComfyUI has them in "
-        f"{JOINED}",
+        f"has 64 fp8-block128 rows, which is not a multiple of 128: ComfyUI joins them with others in {JOINED}",
         OTHER,
         "block128",
         **{one: made("block128", 64, K) for one in "qkv"},

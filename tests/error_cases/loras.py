@@ -125,7 +125,7 @@ CASES = {
     "two contents": lora(
         {**pair(), f"{LAYER}.dora_scale": torch.ones(512, 1), f"{LAYER}.lora_magnitude_vector": torch.zeros(512)},
         f"{FILE}: {LAYER}.",
-        "are the same tensor with two contents. Take one of them out of it.",
+        "are the same tensor with two contents. Remove one of them from the file.",
     ),
     "no number": lora(
         {**pair(), f"{LAYER}.alpha": torch.tensor(float("nan"))},

@@ -71,7 +71,7 @@ CASES = {
     ),
     "configuration beyond any": file(
         demo("t2v", kind="int8", metadata={"config": '{"transformer": {"num_layers": 1000000}}'}),
-        "model.safetensors: config in its metadata asks for a model of 'num_layers' beyond any that there is. Get this",
+        "model.safetensors: config in its metadata asks for a model of 'num_layers' that is larger than any model has.",
     ),
     "configuration of another model": file(
         demo("t2v", kind="int8", metadata={"config": '{"transformer": {"freq_dim": 128}}'}),

@@ -58,7 +58,7 @@ CASES = {
         NODE,
         for_another_format,
         (
-            "are to become int8-channel; scheme fp8-sgl is for fp8-channel. Pick one of: auto, int8-vllm",
+            "would become int8-channel, but scheme fp8-sgl is for fp8-channel. Pick one of: auto, int8-vllm",
             "or quantize every layer to fp8-channel.",
         ),
     ),
@@ -69,6 +69,6 @@ CASES = {
             NODE,
             format="int8-channel",
         ),
-        ("diffusion_model.blocks.0 of this model is compiled already. Put the node that compiles behind Quantize",),
+        ("diffusion_model.blocks.0 of this model is compiled already. Put the node that compiles after Quantize",),
     ),
 }

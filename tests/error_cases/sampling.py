@@ -130,11 +130,12 @@ def scheduled(place: Place) -> Prompt:
 SAME = "Connect two forms of the same model."
 CASES = {
     "weight": guarded(
-        spoilt(bias), f"weights of layer {LAYER} are not finite. In model.safetensors {KERNEL}. Check the file with"
+        spoilt(bias),
+        f"weights of layer {LAYER} contain NaN or infinity. In model.safetensors {KERNEL}. Check the",
     ),
     "layer": guarded(
         spoilt(scale),
-        f"layer {LAYER} is the first whose output is not finite; its input is, up to",
+        f"layer {LAYER} is the first whose output contains NaN or infinity; its input is at most",
         "in float32. In model.safetensors",
         f"Write {LAYER} into layers in high precision (high_precision_layers) of Quantized Sampler Patch, or "
         "pick scheme dequant",
@@ -142,20 +143,20 @@ CASES = {
     "between layers": guarded(
         spoilt(modulation),
         "the input of layer blocks.0.self_attn.",
-        "is the first that is not finite, behind",
+        "is the first that contains NaN or infinity, after",
         "It arises in attention, norms or a patch between layers",
     ),
-    "latent": guarded(latent, "the latent that came in is not finite already. Look at what the sampler begins with"),
+    "latent": guarded(latent, "the latent that came in contains NaN or infinity already. Look at what the sampler"),
     "conditioning": guarded(
-        conditioning, "the conditioning that came in is not finite already. Look at the text encoder"
+        conditioning, "the conditioning that came in contains NaN or infinity already. Look at the text encoder"
     ),
     "guidance": guarded(
-        guidance, "the output of every layer is finite when it is computed again. It arises in guidance or in compiled"
+        guidance, "every layer gives numbers when it is computed again. It arises in guidance or in compiled"
     ),
     "schedule of nothing": patched(
         dense(),
         "The model has no layer that this pack has quantized, so there is no precision to schedule. Load it with",
-        "or put Quantize Model behind its loader.",
+        "or put Quantize Model after its loader.",
         high_first_steps=1,
     ),
     "schedule of a layer": patched(
@@ -194,15 +195,15 @@ CASES = {
     "another shift": compared(
         node("ModelSamplingSD3", model=["model", 0], shift=3.0),
         "The models do not match: they are sampled at different noise levels. Put the same ModelSampling node with the",
-        "same shift behind both.",
+        "same shift after both.",
     ),
     "noise levels": compared(
         node("ModelSamplingSD3", model=["model", 0], shift=0.0),
-        "The candidate has noise levels that are no numbers: give it another shift, or pick another scheduler",
+        "The candidate has noise levels that are not numbers: give it another shift, or pick another scheduler",
     ),
     "steps as it likes": compared(
         node("X2VQuantizeModel", model=["model", 0], format="int8-channel"),
-        "Sampler dpm_adaptive makes as many steps as it likes with each model: pick another one.",
+        "Sampler dpm_adaptive chooses its own number of steps for each model. Pick another sampler.",
         sampler_name="dpm_adaptive",
     ),
     "no step": compared(

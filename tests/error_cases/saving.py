@@ -106,16 +106,16 @@ CASES = {
     ),
     "a long name": saved(
         quantized(),
-        f"'{LONG}_00001_.safetensors' is no name for a file: it is 259 bytes long, and disks take 255. Choose another",
+        f"'{LONG}_00001_.safetensors' is not a name for a file: it is 259 bytes long, and disks take 255.",
         filename_prefix=f"errors/{LONG}",
     ),
     **{
         f"a name: {prefix!r}": saved(
-            quantized(), f" is no name for a file: {cause}. Choose another one.", filename_prefix=prefix
+            quantized(), f" is not a name for a file: {cause}. Choose another one.", filename_prefix=prefix
         )
         for prefix, cause in (
             ("errors/AUX/model", "Windows has a device called AUX"),
-            ("errors/a:b", "Windows takes no : in names"),
+            ("errors/a:b", "Windows does not allow : in names"),
             ("errors/end./model", "Windows drops the dot or space at its end"),
             ("errors/a\nb", "it has a control character"),
         )
@@ -126,7 +126,7 @@ CASES = {
     ),
     "two encoders": encoders(
         "x2v",
-        "This CLIP has 2 text encoders (clip_l, t5xxl), and a file has one. Load the one that is to be saved by",
+        "This CLIP has 2 text encoders (clip_l, t5xxl), but a file can have only one. Load the one to save by",
         two=True,
     ),
     "another encoder": encoders(
@@ -144,7 +144,6 @@ CASES = {
             lora_name=place.put("loras", "dora.safetensors", {**pair(), f"{LAYER}.dora_scale": torch.ones(512, 1)}),
             strength_model=1.0,
         ),
-        "blocks.0.ffn.0 has a LoRA beside its weight that does something else in the weight (lora, or DoRA). Load it ",
-        "with Load LoRA (any format), whose mode 'merge' puts it into the weight.",
+        "blocks.0.ffn.0 has a bypass LoRA (lora, or DoRA) that cannot be saved in the weight. Load it with Load LoRA ",
     ),
 }

@@ -21,7 +21,7 @@ E5M2 = torch.float8_e5m2
 CASES = {
     "scales that got lost": file(
         wan(None, weight=torch.full((8, 16), 448.0).to(torch.float8_e4m3fn)),
-        f"model.safetensors: {LAYER}.weight has no scale, and codes up to 448, as weights with one have. Without it",
+        f"model.safetensors: {LAYER}.weight has no scale but needs one: its codes go up to 448. Without it",
     ),
     "e5m2": file(
         wan(None, weight=torch.full((8, 16), float("inf")).to(E5M2), weight_scale=torch.ones(1)),
@@ -34,7 +34,7 @@ CASES = {
             SCB=torch.ones(8),
             weight_format=torch.tensor(1, dtype=torch.uint8),
         ),
-        f"model.safetensors: {LAYER}.weight_format says that the codes lie in the order of a GPU's tensor cores. Save",
+        f"model.safetensors: {LAYER}.weight_format says that the codes are in the order of a GPU's tensor cores. Save",
     ),
     "scale": held(
         "int8", "weight_scale", lambda t: t[3].fill_(float("nan")), "has a scale that is negative or not a number"
@@ -47,7 +47,7 @@ CASES = {
         "fp8",
         "weight_scale",
         lambda t: t.fill_(4480.0),
-        "is 4480 for most rows, which makes weights as no model has them: it looks like the reciprocal of a scale",
+        "is 4480 for most rows, which is far too large: it looks like the reciprocal of a scale",
         silence.MULTIPLIED,
     ),
     "scale of zero": held("fp8", "weight_scale", lambda t: t[3].zero_(), silence.CAUSE),

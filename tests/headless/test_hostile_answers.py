@@ -111,5 +111,5 @@ def test_a_folder_that_is_not_there(option, workflow, tmp_path, capsys):
 def test_an_output_folder_of_such_a_name(name, workflow, tmp_path, capsys):
     with pytest.raises(SystemExit):
         main(["run", str(workflow), "--output", str(tmp_path / name)])
-    assert f"x2v-quant: {name!r} is no name for a file: " in capsys.readouterr().err
+    assert f"x2v-quant: {name!r} is not a name for a file: " in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == [workflow]

@@ -32,7 +32,7 @@ def tensors(prefix="transformer.", layers=(LAYER,)):
         ),
         ("a.safetensors", b"<!DOCTYPE html><html>" + b" " * 99, "is a web page, not a LoRA. Download the file itself"),
         ("a.safetensors", b"GGUF" + bytes(99), "is a GGUF file. Get the LoRA as .safetensors"),
-        ("a.safetensors", b"PK\x03\x04" + bytes(99), "is cut off, and a PyTorch file or a packed one"),
+        ("a.safetensors", b"PK\x03\x04" + bytes(99), "is cut off: it begins like a PyTorch file or a packed file"),
         ("a.safetensors", b"", "is empty. Download it again"),
         ("a.pt", b"PK\x03\x04" + bytes(99), "is cut off or is no PyTorch file. Download it again"),
     ],

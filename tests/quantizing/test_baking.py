@@ -93,7 +93,7 @@ def test_what_does_something_else_in_a_weight_is_refused(dense, quantize, tmp_pa
     }
     model = comfy.sd.load_bypass_lora_for_models(quantize(dense()), None, dora, 1.0, 0)[0]
     with pytest.raises(
-        LoRAError, match=r"blocks\.0\.self_attn\.q has a LoRA beside .* Load it with Load LoRA \(any format\), whose"
+        LoRAError, match=r"blocks\.0\.self_attn\.q has a bypass LoRA .* Load it with Load LoRA \(any format\), mode"
     ):
         save_model(model, tmp_path / "model.safetensors", X2V)
     assert not list(tmp_path.iterdir())

@@ -185,7 +185,7 @@ def test_the_last_node_that_compiles_counts(dense, quantize):
 def test_modules_that_another_pack_compiled_are_refused(dense, quantize):
     model = dense().clone()
     model.add_object_patch("diffusion_model.blocks.0", torch.compile(model.model.diffusion_model.blocks[0]))
-    with pytest.raises(QuantizeError, match="Put the node that compiles behind Quantize Model"):
+    with pytest.raises(QuantizeError, match="Put the node that compiles after Quantize Model"):
         quantize(model)
 
 

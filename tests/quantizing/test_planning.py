@@ -34,5 +34,5 @@ def test_a_named_format_is_itself_and_a_scheme_decides_what_auto_is():
 
 
 def test_mixed_formats_fit_no_scheme_of_one_of_them():
-    with pytest.raises(SchemeMismatchError, match=r"become fp8-channel; scheme int8-torch is for int8-channel"):
+    with pytest.raises(SchemeMismatchError, match=r"become fp8-channel, but scheme int8-torch is for int8-channel"):
         plan_for("model", ["int8-channel", "fp8-channel"], "dit", SchemeChoice(dit="int8-torch"), "cpu", torch.float32)

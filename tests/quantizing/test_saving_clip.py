@@ -171,7 +171,7 @@ def test_several_encoders_are_refused(tmp_path):
         tokenizer = comfy.text_encoders.flux.FluxTokenizer
         params = {}  # noqa: RUF012 - core's CLIP reads it as an attribute and copies it
 
-    with pytest.raises(QuantizeError, match=r"2 text encoders \(clip_l, t5xxl\), and a file has one"):
+    with pytest.raises(QuantizeError, match=r"2 text encoders \(clip_l, t5xxl\), but a file can have only one"):
         save_clip(comfy.sd.CLIP(Target, model_options=SMALL), tmp_path / "clip.safetensors", COMFYUI)
     assert not list(tmp_path.iterdir())
 

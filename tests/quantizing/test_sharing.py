@@ -63,7 +63,7 @@ def test_layers_behind_a_norm_share_a_factor_and_no_others_are_smoothed(dense, s
     for block in blocks:
         first, *others = (found[f"{block}.{layer}"] for layer in QKV)
         assert all(torch.equal(first, other) for other in others) and first[7] < 0.1
-    assert "layers are not smoothed: behind none of LightX2V's norms" in caplog.text
+    assert "layers are not smoothed: after none of LightX2V's norms" in caplog.text
 
 
 @pytest.mark.parametrize("package", ["file", "blocks"])

@@ -156,7 +156,8 @@ def test_models_that_do_not_match_are_refused(comparing, outcome, kind, inputs, 
 
 
 @pytest.mark.parametrize(
-    "changes,words", [({"sampler_name": "dpm_adaptive"}, "dpm_adaptive makes"), ({"denoise": 0.0}, "nothing to sample")]
+    "changes,words",
+    [({"sampler_name": "dpm_adaptive"}, "dpm_adaptive chooses"), ({"denoise": 0.0}, "nothing to sample")],
 )
 def test_settings_without_steps_are_refused(comparing, outcome, changes, words):
     prompt = comparing(format="int8-channel")

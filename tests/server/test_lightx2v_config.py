@@ -171,5 +171,5 @@ def test_experts_from_a_folder_and_by_the_names_of_files(server, model_folder, p
 def test_an_expert_without_its_other_half_is_refused(server):
     prompt = {"load": node("X2VLoadExperts", high_noise=INT8.t2v, low_noise="auto")}
     prompt["report"] = node("X2VKernelReport", model=["load", 0])
-    with pytest.raises(ServerError, match=r"low-noise expert of x2v_demo_t2v_int8\.safetensors is not found"):
+    with pytest.raises(ServerError, match=r"x2v_demo_t2v_int8\.safetensors does not say which"):
         server.client.run(prompt)

@@ -172,5 +172,5 @@ def test_a_folder_is_made_or_refused(tmp_path):
         made_folder(tmp_path / "file")
     with pytest.raises(WriteError, match=r"cannot be written: .*file is no folder\. Check the path"):
         made_folder(tmp_path / "file" / "b")
-    with pytest.raises(WriteError, match="'NUL' is no name"):
+    with pytest.raises(WriteError, match="'NUL' is not a name"):
         made_folder(tmp_path / "NUL" / "b")

@@ -52,7 +52,7 @@ CAUSES = {
     "scale": (bad_scale, r"weights of layer blocks\.0\.self_attn\.k .*int8-channel on reference"),
     "plain weight": (bad_plain_weight, r"weights of layer text_embedding\.0 .*It is not quantized\."),
     "layer": (overflow, r"layer blocks\.1\.ffn\.2 is the first whose output.*in float32.*high_precision_layers"),
-    "between": (bad_modulation, r"input of layer blocks\.0\.self_attn\.\w+ .*behind blocks\.0\.norm1.*attention"),
+    "between": (bad_modulation, r"input of layer blocks\.0\.self_attn\.\w+ .*after blocks\.0\.norm1.*attention"),
 }  # fmt: skip
 
 
@@ -124,7 +124,7 @@ def test_conditioning(load, sample):
 def test_what_no_layer_has_done(load, sample):
     guarded = patched(load(), nan_guard=True)
     guarded.set_model_sampler_post_cfg_function(lambda args: args["denoised"] / 0)
-    with pytest.raises(NonFiniteError, match=r"every layer is finite.*guidance"):
+    with pytest.raises(NonFiniteError, match=r"every layer gives numbers.*guidance"):
         sample(guarded)
 
 
