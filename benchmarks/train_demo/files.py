@@ -38,9 +38,10 @@ def save_spiece(folder: Path, spiece: bytes) -> None:
 
 
 def record(folder: Path, entry: dict) -> None:
-    """Adds to the record of the training that lies beside the files."""
+    """Adds to the record of the training that is beside the parts."""
     path = folder / RECORD
     known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(known | entry, indent=1) + "\n", encoding="utf-8")
 
 
