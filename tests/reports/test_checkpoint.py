@@ -277,7 +277,7 @@ def test_the_command_itself(whole, tmp_path):
     assert json.loads(run.stdout)["notes"] == []
 
 
-@pytest.mark.parametrize("arguments", [[], ["inspect"], ["nonsense", "x"]])
+@pytest.mark.parametrize("arguments", [["inspect"], ["nonsense", "x"]])
 def test_a_wrong_command_line_exits_with_2(arguments, capsys):
     with pytest.raises(SystemExit) as error:
         main(arguments)
