@@ -4,9 +4,9 @@ import argparse
 
 from ..common.markdown import table as markdown_table
 from ..formats import FORMATS, family
-from ..kernels import KERNELS, why_not
-from ..kernels.machine import default_device, describe
-from ..schemes import SCHEMES, Scheme
+from ..kernels import FAST, KERNELS, MEMORY, TESTS, Kernel, choose, running, why_not
+from ..kernels.machine import Machine, default_device, describe
+from ..schemes import AUTO, SCHEMES, Scheme
 
 MISSING = "not part of this version"
 
@@ -16,25 +16,36 @@ def run(options: argparse.Namespace) -> dict:
 
 
 def table() -> dict:
-    """{"machine", "schemes": [{"scheme", "aliases", "format" (None: the file's), "kernel", "needs": [words],
-    "reason": None if its own kernel runs here, else why not}]}."""
+    """{"machine", "schemes": [{"scheme", "aliases", "format" (None: the file's), "kernel", "needs": [words], "reason":
+    None if its own kernel runs here, else why not, "runs_by": the kernel that computes it here, None where that depends
+    on the file or is none, "good_for" of that kernel}]}."""
     machine = describe(default_device())
-    rows = []
-    for row in SCHEMES:
-        reason = None
-        if row.format is not None:
-            reason = why_not(row.kernel, row.format, machine) if row.format in FORMATS else f"{row.format} is {MISSING}"
-        rows.append(
-            {
-                "scheme": row.name,
-                "aliases": list(row.aliases),
-                "format": row.format,
-                "kernel": row.kernel,
-                "needs": _needs(row),
-                "reason": reason,
-            }
-        )
-    return {"machine": str(machine), "schemes": rows}
+    return {"machine": str(machine), "schemes": [_row(row, machine) for row in SCHEMES]}
+
+
+def _row(row: Scheme, machine: Machine) -> dict:
+    reason = None
+    if row.format is not None:
+        reason = why_not(row.kernel, row.format, machine) if row.format in FORMATS else f"{row.format} is {MISSING}"
+    kernel = _computed_by(row, machine)
+    return {
+        "scheme": row.name,
+        "aliases": list(row.aliases),
+        "format": row.format,
+        "kernel": row.kernel,
+        "needs": _needs(row),
+        "reason": reason,
+        "runs_by": kernel and kernel.name,
+        "good_for": kernel and kernel.good_for,
+    }
+
+
+def _computed_by(row: Scheme, machine: Machine) -> Kernel | None:
+    """The kernel that computes a scheme here."""
+    if row.format in FORMATS:
+        return choose(row.format, machine, prefer=row.kernel).kernel
+    # dequant and reference compute every format
+    return running(row.kernel, next(iter(FORMATS)), machine) if row.format is None and row.kernel else None
 
 
 def _needs(row: Scheme) -> list[str]:
@@ -52,11 +63,29 @@ def markdown(rows: list[dict]) -> str:
 
 
 def lines(found: dict) -> list[str]:
-    """`table` as text."""
-    result = [f"{found['machine']}:"]
+    """What to pick, then `table` as text: the schemes whose own kernel runs here, by what they are good for, then the
+    others by the reason why it does not."""
+    result = [
+        f"Leave the scheme on {AUTO}: it takes the best kernel of this machine for the file.",
+        "",
+        found["machine"],
+    ]
+    groups: dict[str, list[str]] = {}
     for row in found["schemes"]:
-        verdict = "its own kernel runs here" if row["reason"] is None else f"another kernel stands in: {row['reason']}"
-        if row["kernel"] is None:
-            verdict = "the best kernel of this machine for the file's format"
-        result.append(f"{row['scheme']} ({row['format'] or 'any format'}): {verdict}")
+        if row["scheme"] != AUTO:
+            groups.setdefault(_title(row), []).append(_line(row))
+    titles = [*(title for title in (FAST, MEMORY, TESTS) if title in groups)]
+    for title in [*titles, *(title for title in groups if title not in titles)]:
+        result += ["", f"{title}:", *groups[title]]
     return result
+
+
+def _title(row: dict) -> str:
+    if row["reason"] is None:
+        return row["good_for"]
+    return f"with another kernel here ({row['reason']})" if row["runs_by"] else MISSING
+
+
+def _line(row: dict) -> str:
+    name = f"- {row['scheme']} ({row['format'] or 'any format'})"
+    return f"{name}, runs here by: {row['runs_by']}" if row["runs_by"] else name

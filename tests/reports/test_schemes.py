@@ -7,6 +7,8 @@ import pytest
 from older_comfyui import core_rotates_int8
 
 from x2v_quant import cli
+from x2v_quant.formats import FORMATS
+from x2v_quant.kernels import FAST, MEMORY, TESTS
 from x2v_quant.reports import schemes as scheme_table
 from x2v_quant.schemes import SCHEMES
 
@@ -39,11 +41,23 @@ def test_what_a_scheme_needs(rows, scheme, words):
     assert words in "; ".join(rows[scheme]["needs"])
 
 
+def test_a_scheme_whose_own_kernel_is_not_here_names_the_one_that_computes_it(rows, best):
+    for name, row in rows.items():
+        if row["format"] in FORMATS:
+            own = row["reason"] is None
+            assert row["runs_by"] == (row["kernel"] if own else best(row["format"]).name), name
+            assert row["good_for"] in (FAST, MEMORY, TESTS)
+    assert rows["auto"]["runs_by"] is rows["mxfp4"]["runs_by"] is None
+
+
 def test_the_command_says_what_runs_here(capsys):
     assert cli.main(["schemes"]) == 0
     text = capsys.readouterr().out
-    assert "fp8-dequant (fp8-channel): its own kernel runs here" in text
-    assert "mxfp4 (mxfp4): another kernel stands in: mxfp4 is not part of this version" in text
+    assert text.startswith("Leave the scheme on auto: ")
+    groups = {title: lines.split("\n") for title, _, lines in (group.partition(":\n") for group in text.split("\n\n"))}
+    assert "- fp8-dequant (fp8-channel), runs here by: dequant" in groups["saves memory only"]
+    assert "- reference (any format), runs here by: reference" in groups["slow, for tests"]
+    assert "- mxfp4 (mxfp4)" in groups[scheme_table.MISSING]
     assert cli.main(["schemes", "--json"]) == 0
     assert {row["scheme"] for row in json.loads(capsys.readouterr().out)["schemes"]} == {row.name for row in SCHEMES}
 
