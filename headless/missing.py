@@ -34,9 +34,12 @@ def explained(kind: str, error: Mapping[str, Any], value: Any, downloads: Mappin
     name = extra.get("input_name") if isinstance(extra, Mapping) else None
     if error.get("type") not in (NOT_LISTED, OWN_CHECK) or not isinstance(name, str) or not isinstance(value, str):
         return ""
-    if value in downloads:
-        folder, url = downloads[value]
-        return f"Missing: {value}. Put it into {folder}{f' (download: {url})' if url else ''}."
+    details = str(error.get("details"))
+    # a node's own check names the file, whichever input it complains of
+    file = next((name for name in downloads if name == value or f" - {name} is not in " in details), None)
+    if file is not None:
+        folder, url = downloads[file]
+        return f"Missing: {file}. Put it into {folder}{f' (download: {url})' if url else ''}."
     folder = OF_NODES.get((kind, name)) or OF_INPUTS.get(name)
     listed = error["type"] == NOT_LISTED
     if folder is not None and "." in value and (listed or folder == INPUT):

@@ -123,12 +123,19 @@ PARTS: dict[str, Callable[[Job], dict]] = {"vae": train_vae, "dit": train_dit, "
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="train_demo", description=__doc__)
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)}; default: all")
-    parser.add_argument("--folder", type=Path, help="for the files; default: the repository's own, demo")
-    parser.add_argument("--seed", type=int, default=SEED)
-    parser.add_argument("--threads", type=int, default=0, help="of the CPU; default: all")
-    parser.add_argument("--shorten", type=int, default=1, help="divide the steps, for a try that nothing is read off")
+    parser = argparse.ArgumentParser(
+        prog="python -m x2v_quant.benchmarks.train_demo",
+        description="Train the demo's small model from nothing, and write its files.",
+    )
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"what to train: {', '.join(PARTS)}; default: all")
+    parser.add_argument(
+        "--folder", type=Path, metavar="FOLDER", help="for the files; default: the repository's own, demo"
+    )
+    parser.add_argument("--seed", type=int, default=SEED, metavar="N", help="of the training; default: %(default)s")
+    parser.add_argument("--threads", type=int, default=0, metavar="N", help="of the CPU; default: all")
+    parser.add_argument(
+        "--shorten", type=int, default=1, metavar="N", help="train N times shorter, to see that it runs; default: 1"
+    )
     args = parser.parse_args()
     unknown = set(args.parts) - set(PARTS)
     if unknown:

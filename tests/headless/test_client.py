@@ -94,6 +94,20 @@ def test_other_complaints_are_told_as_the_server_says_them():
     assert refused("5", **image) == ["node 5 (LoadImage): Missing: cat.png. Put it into ComfyUI's input folder."]
 
 
+def test_a_file_that_is_missing_for_two_inputs_is_told_once():
+    listed = {"name": "wan.safetensors", "directory": "diffusion_models"}
+    own = {"type": "custom_validation_failed", "message": "Custom validation failed for node"}
+    errors = [
+        {**own, "details": f"{name} - wan.safetensors is not in models/x.", "extra_info": {"input_name": name}}
+        for name in ("unet_name", "weight_dtype")
+    ]
+    prompt = {"3": {"inputs": {"unet_name": "wan.safetensors", "weight_dtype": "default"}}}
+    text = refusal(
+        {"node_errors": {"3": {"errors": errors}}}, prompt, {"nodes": [{"properties": {"models": [listed]}}]}
+    )
+    assert text.splitlines()[1:] == ["node 3 (): Missing: wan.safetensors. Put it into models/diffusion_models."]
+
+
 def test_what_a_node_itself_refuses_is_said_once_and_alone():
     same = {"type": "custom_validation_failed", "message": "Custom validation failed for node"}
     errors = [{**same, "details": f"{name} - x is not in models/vae."} for name in ("dit", "t5")]
