@@ -35,7 +35,7 @@ def find_tokenizer(
         found = "no tokenizer" if fault is None else f"a tokenizer that {fault}"
         raise CheckpointError(
             f"{checkpoint.name} has {found}. Download {SPIECE} of google/umt5-xxl and save it as "
-            f"{checkpoint.parent / BESIDE[0]}, or load ComfyUI's {COMFYUIS}, which has one."
+            f"{checkpoint.parent / SPIECE}, or load ComfyUI's {COMFYUIS}, which has one."
         )
     notes = [] if fault is None else [f"its own tokenizer {fault}: {source.name} beside it is used in its place"]
     return _checked(_read(source), source, vocab_size), notes
