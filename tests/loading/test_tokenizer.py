@@ -39,7 +39,7 @@ def test_one_that_is_missing_says_where_to_get_and_put_it(t5, tmp_path):
     with pytest.raises(CheckpointError) as error:
         load_t5(str(path))
     assert "spiece.model of google/umt5-xxl" in str(error.value)
-    assert str(path.parent / "google" / "umt5-xxl" / "spiece.model") in str(error.value)
+    assert str(path.parent / "spiece.model") in str(error.value)
 
 
 @pytest.mark.parametrize("as_folder", [False, True])
