@@ -1,6 +1,7 @@
 """Every published workflow, opened from the templates dialog."""
 
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -36,7 +37,10 @@ def test_the_dialog_lists_each_workflow_with_its_picture(frontend):
         picture = frontend.card(name).locator("img")
         picture.wait_for()
         assert picture.evaluate("async picture => (await picture.decode(), picture.naturalWidth)") > 300
-        assert frontend.answers[f"{frontend.url}/api/workflow_templates/{PACK_NAME}/{name}.jpg"] == (200, "image/jpeg")
+        assert frontend.answers[f"{frontend.url}/api/workflow_templates/{PACK_NAME}/{quote(name, safe=',')}.jpg"] == (
+            200,
+            "image/jpeg",
+        )
     cards.first.evaluate("card => card.scrollIntoView({block: 'end'})")
     cards.first.locator("img").wait_for()
     frontend.page.wait_for_timeout(500)
