@@ -10,16 +10,12 @@ from safetensors.torch import load_file
 
 from x2v_quant.demo import assets
 from x2v_quant.demo import graph as demo_graph
-from x2v_quant.demo.graph import node_of, settings, workflow
+from x2v_quant.demo.graph import node_of
 from x2v_quant.demo.prompts import DEFAULT
-from x2v_quant.demo.scenes import FRAMES, SIDE
 from x2v_quant.demo.video import START_IMAGE, START_SEED, start_image
 from x2v_quant.headless.server import serve
-from x2v_quant.headless.workflow import override, to_prompt
 
 REFERENCE = Path(__file__).parent / "reference_pack"
-PUBLISHED = {"t2v": "2 Wan 2.1 text to video, 4 steps", "i2v": "2 Wan 2.1 picture to video, 4 steps"}
-COPIED = ("X2VLoadDiT", "X2VLoadCLIPVision", "VAELoader")  # of the text encoder, see bare_text_encoder
 # The furthest that a format's latents may lie from the unquantized model's, |difference| / |latents|. Measured with
 # `pytest -rP tests/server`, which prints every distance, on the trained model and a CPU that dequantizes; at most twice
 # that, more for int8 and fp8, of which other machines quantize the activations too. Without a row, as far as int4.
@@ -89,28 +85,6 @@ def bare_text_encoder(server):
     name = "models_t5_umt5-xxl-enc-int8.pth"
     torch.save(tensors, folder / name)
     return name
-
-
-@pytest.fixture(scope="session")
-def published(server, bare_text_encoder):
-    """task -> the published workflow as an API prompt in which nothing but sizes is changed: the demo's int8 files lie
-    under the names that the workflow has, as after LightX2V's downloads."""
-
-    def make(task):
-        saved = workflow(PUBLISHED[task])
-        ours = {place.split(".")[0]: name for place, name in settings("int8", task).items()}
-        for node in saved["nodes"]:
-            if node["type"] in COPIED:
-                (model,) = node["properties"]["models"]
-                folder = server.base / "models" / model["directory"]
-                shutil.copy(folder / ours[node["type"]], folder / model["name"])
-        changes = {"Video Size.width": SIDE, "Video Size.height": SIDE, "Video Size.length": FRAMES}
-        if task == "i2v":
-            changes["Start Image.image"] = START_IMAGE
-        info = server.client.object_info()
-        return override(to_prompt(saved, info), changes, info)
-
-    return make
 
 
 @pytest.fixture(scope="session")

@@ -8,12 +8,8 @@ from distance import distance
 from PIL import Image
 
 from x2v_quant.demo import assets
-from x2v_quant.demo.graph import node_of, unet_loader, workflow
-from x2v_quant.demo.run import saved_video
-from x2v_quant.demo.scenes import FRAMES, SIDE
-from x2v_quant.demo.video import frames
+from x2v_quant.demo.graph import unet_loader
 from x2v_quant.headless.client import ServerError
-from x2v_quant.headless.workflow import override, to_prompt
 
 pytestmark = pytest.mark.slow
 
@@ -164,23 +160,3 @@ def test_settings_without_steps_are_refused(comparing, outcome, changes, words):
     prompt["compare"]["inputs"].update(changes)
     with pytest.raises(ServerError, match=words):
         outcome(prompt)
-
-
-def test_the_template(server, bare_text_encoder):
-    """As it is, with the demo's files and sizes."""
-    info = server.client.object_info()
-    size = {f"{title}.{key}": value for title in ("Compare Size", "Video Size")
-            for key, value in {"width": SIDE, "height": SIDE, "length": FRAMES}.items()}  # fmt: skip
-    files = {
-        "UNETLoader.unet_name": ORIGINAL.t2v,
-        "X2VLoadT5.text_encoder_name": bare_text_encoder,
-        "VAELoader.vae_name": ORIGINAL.vae,
-    }
-    steps = {"X2VCompare.steps": STEPS, "KSampler.steps": STEPS}
-    prompt = override(to_prompt(workflow("5 Compare quality"), info), {**size, **files, **steps}, info)
-    result = server.client.run(prompt)
-    (report,) = result.outputs[node_of(prompt, "X2VCompare")]["compare"]
-    assert report["keep"]
-    kept = next(entry for entry in prompt.values() if entry["_meta"]["title"] == "Quantize What Is Left")
-    assert kept["inputs"]["layers"] == [node_of(prompt, "X2VCompare"), 1]
-    assert frames(saved_video(server, result, node_of(prompt, "SaveVideo"))).shape == (FRAMES, SIDE, SIDE, 3)

@@ -7,17 +7,13 @@ import pytest
 from distance import distance
 
 from x2v_quant.demo import assets
-from x2v_quant.demo.graph import node_of, settings, workflow
-from x2v_quant.demo.run import saved_video
 from x2v_quant.demo.scenes import FRAMES, SIDE
-from x2v_quant.demo.video import START_IMAGE, frames
 from x2v_quant.headless.client import ServerError
-from x2v_quant.headless.workflow import override, to_prompt
 from x2v_quant.kernels.machine import cpu_has_bf16
 
 pytestmark = pytest.mark.slow
 
-TEMPLATE = "2 Wan 2.2 picture to video, 4 steps"
+EXPERT = "wan2.2_i2v_A14b_{}_noise_int8_lightx2v_4step.safetensors"
 INT8, DENSE = assets.names("int8"), assets.names(assets.ORIGINAL)
 FOLDER = "Wan2.2-demo"
 CONFIG = {
@@ -53,13 +49,13 @@ def model_folder(server):
 
 
 @pytest.fixture(scope="module")
-def published_files(server, bare_text_encoder):
-    """The demo's image to video model under the names that the template has."""
-    ours = {"VAELoader": settings("int8", "i2v")["VAELoader.vae_name"], "X2VLoadExperts": INT8.i2v}
-    for node in workflow(TEMPLATE)["nodes"]:
-        for model in node["properties"].get("models", ()) if node["type"] in ours else ():
-            folder = server.base / "models" / model["directory"]
-            shutil.copy(folder / ours[node["type"]], folder / model["name"])
+def expert_files(server):
+    """The demo's model as both experts, under the names that LightX2V gives them."""
+    folder = server.base / "models" / assets.FOLDERS["i2v"]
+    names = [EXPERT.format(noise) for noise in ("high", "low")]
+    for name in names:
+        shutil.copy(folder / INT8.i2v, folder / name)
+    return names
 
 
 def node(class_type, **inputs):
@@ -94,18 +90,6 @@ def sampled(prompt, graph):
         prompt[name] = node("KSamplerAdvanced", **common, **steps, **model)
     prompt["latent"] = node("SaveLatent", samples=["low", 0], filename_prefix="latents/config")
     return prompt
-
-
-def test_the_template(server, object_info, published_files):
-    """As it opens, with nothing but the sizes changed."""
-    changes = {"Video Size.width": SIDE, "Video Size.height": SIDE, "Video Size.length": FRAMES}
-    changes["Start Image.image"] = START_IMAGE
-    info = server.client.object_info()
-    prompt = override(to_prompt(workflow(TEMPLATE), info), changes, info)
-    result = server.client.run(prompt)
-    assert frames(saved_video(server, result, node_of(prompt, "SaveVideo"))).shape == (FRAMES, SIDE, SIDE, 3)
-    (report,) = result.outputs[node_of(prompt, "X2VKernelReport")]["text"]
-    assert "int8-channel" in report
 
 
 def test_two_samplers_take_the_steps_that_one_would(server, run, graph, model_folder):
@@ -156,11 +140,11 @@ def test_what_is_refused(server, inputs, message):
         server.client.run(loaded(**inputs))
 
 
-def test_experts_from_a_folder_and_by_the_names_of_files(server, model_folder, published_files, object_info):
+def test_experts_from_a_folder_and_by_the_names_of_files(server, model_folder, expert_files):
     options = server.client.object_info()["X2VLoadExperts"]["input"]["required"]["high_noise"][1]["options"]
-    file = next(name for name in options if name.startswith("wan2.2_i2v_A14b_high_noise_int8"))
-    assert f"{FOLDER}/" in options
-    for high in (f"{FOLDER}/", file):
+    high_noise, _ = expert_files
+    assert {f"{FOLDER}/", high_noise} <= {*options}
+    for high in (f"{FOLDER}/", high_noise):
         prompt = {"load": node("X2VLoadExperts", high_noise=high, low_noise="auto")}
         for slot in range(2):
             prompt[f"report {slot}"] = node("X2VKernelReport", model=["load", slot])

@@ -30,8 +30,14 @@ DIRECTORIES = {
     "X2VLoadCLIPVision": "clip_vision",
     "VAELoader": "vae",
 }
-HOW_MANY = {"X2VLoadExperts": 2, "DualCLIPLoader": 2}  # models that a loader names, where it is not one
 CONFIG = "X2VLoadConfig"  # names its files in a JSON
+# What the frontend takes for a model's file, and which of them it downloads from where. A tokenizer's ending is in
+# neither: a template that named one could not be run after "Download all".
+MODELS = (".safetensors", ".ckpt", ".pt", ".pth", ".bin", ".sft", ".onnx", ".gguf")
+DOWNLOADED = (".safetensors", ".sft", ".ckpt", ".pth", ".pt")
+FROM = ("https://huggingface.co/", "https://civitai.com/")
+TOKENIZER = ".model"
+SWITCHED_OFF = (2, 4)  # a node's mode: never, bypassed
 CHINESE = "中文说明"  # the title of the note that says the same in Chinese
 LINK = re.compile(r"\[([^\]]+)\]\((https?://[^)]+)\)")
 THUMBNAIL_WIDTH = 720
@@ -64,7 +70,8 @@ PUBLISHED = {
     "4 Quantize better, step 2": DENSE,
     "5 Compare quality": DENSE,
     "2 Wan 2.1 with little VRAM": T2V,
-    "5 LightX2V configuration": ["VAELoader"],
+    # two loaders are there for the list of downloads only, which does not look into the configuration
+    "5 LightX2V configuration": T2V,
 }
 DEMO = {"1 Try picture to video, no download": I2V, "1 Try it, no download": T2V}
 # of the demo's templates: the one with real models that does the same
@@ -110,55 +117,77 @@ def test_links_agree_with_both_ends(path):
     assert saved["last_node_id"] >= max(nodes)
 
 
+def notes(path):
+    """{title: text}"""
+    return {n["title"]: n["widgets_values"][0] for n in load(path)["nodes"] if n["type"] == "MarkdownNote"}
+
+
+def main_note(path):
+    return next(text for title, text in notes(path).items() if title != CHINESE)
+
+
 def loaders(path):
-    """(nodes that load a model, the text of the note)."""
-    nodes = load(path)["nodes"]
-    found = [node for node in nodes if node["type"] in DIRECTORIES]
+    """The nodes that load a model."""
+    found = [node for node in load(path)["nodes"] if node["type"] in DIRECTORIES]
     assert sorted(node["type"] for node in found) == sorted({**PUBLISHED, **DEMO}[path.stem])
-    return found, notes(nodes)[0]
+    return found
 
 
-def notes(nodes):
-    """The texts of the English note and of the Chinese one, if there is one."""
-    found = {
-        node.get("title") == CHINESE: node["widgets_values"][0] for node in nodes if node["type"] == "MarkdownNote"
-    }
-    return [text for _, text in sorted(found.items())]
-
-
-def check_downloads(models, note):
-    for model in models:
-        assert model["url"].startswith("https://huggingface.co/")
-        assert model["url"].endswith(f"/{model['name']}")
-        assert f"[{model['name']}]({model['url']})" in note
+def files_of(node):
+    """The names of models and tokenizers in a node's widgets."""
+    values = node.get("widgets_values", ())
+    if node["type"] == CONFIG:
+        values = json.loads(values[-1]).values()
+    return [value for value in values if isinstance(value, str) and value.endswith((*MODELS, TOKENIZER))]
 
 
 @named(PUBLISHED)
-def test_each_loader_carries_its_model(path):
-    found, note = loaders(path)
-    for node in found:
-        models = node["properties"]["models"]
-        assert len(models) == HOW_MANY.get(node["type"], 1)
-        assert [model["name"] for model in models] == node["widgets_values"][: len(models)]
-        assert {model["directory"] for model in models} == {DIRECTORIES[node["type"]]}
-        check_downloads(models, note)
+def test_every_file_that_a_node_names_is_in_its_list_of_downloads(path):
+    nodes = load(path)["nodes"]
+    for node in nodes:
+        models = node["properties"].get("models", [])
+        assert [model["name"] for model in models] == files_of(node)
+        for model in models:
+            assert model["url"].startswith(FROM)
+            assert model["url"].endswith(f"/{model['name']}")
+            assert model["name"].endswith(DOWNLOADED)
+        if node["type"] in DIRECTORIES:
+            assert models
+            assert {model["directory"] for model in models} == {DIRECTORIES[node["type"]]}
 
 
-def test_the_configuration_names_the_files_that_it_carries():
-    (path,) = (path for path in WORKFLOWS if path.stem == "5 LightX2V configuration")
-    (node,) = (node for node in load(path)["nodes"] if node["type"] == CONFIG)
-    config = json.loads(node["widgets_values"][-1])
-    named_files = {value for key, value in config.items() if key.endswith("_ckpt")}
-    models = node["properties"]["models"]
-    assert {model["name"] for model in models} == named_files
-    check_downloads(models, loaders(path)[1])
+@named(PUBLISHED)
+def test_the_panel_of_missing_models_has_every_file(path):
+    """It looks at lists to choose from, and at no text, of nodes that are switched on."""
+    nodes = [node for node in load(path)["nodes"] if node["mode"] not in SWITCHED_OFF]
+    chosen = {name for node in nodes if node["type"] != CONFIG for name in files_of(node)}
+    assert chosen >= {name for node in nodes for name in files_of(node)}
+    assert {node["type"] for node in nodes if files_of(node)} <= {*DIRECTORIES, CONFIG}
+
+
+@named(PUBLISHED)
+def test_both_notes_link_every_file_and_say_how_large_it_is(path):
+    models = {model["name"]: model for node in load(path)["nodes"] for model in node["properties"].get("models", ())}
+    assert list(notes(path)) == ["Read me first", CHINESE]
+    for note in notes(path).values():
+        for model in models.values():
+            row = next(row for row in note.splitlines() if f"[{model['name']}]({model['url']})" in row)
+            assert f"`models/{model['directory']}`" in row
+            assert re.search(r"\d GB", row)
+        assert re.search(r"\d GB( in total)?\*\*$", note, re.MULTILINE)
+
+
+def test_the_notes_of_both_languages_have_the_same_links():
+    for path in WORKFLOWS:
+        links = {title: LINK.findall(text) for title, text in notes(path).items()}
+        if CHINESE in links:
+            assert links[CHINESE] == next(found for title, found in links.items() if title != CHINESE), path.stem
 
 
 @every_workflow
 def test_what_the_note_links_to_is_a_file(path):
     """Of the repositories that publish the models, and no page of theirs: the frontend and people download it."""
-    _, note = loaders(path)
-    for name, url in LINK.findall(note):
+    for name, url in LINK.findall(main_note(path)):
         assert url.startswith("https://huggingface.co/")
         assert "/resolve/main/" in url
         assert url.endswith(f"/{name}")
@@ -193,9 +222,8 @@ def test_every_node_of_the_pack_is_in_a_template():
 
 @named(DEMO)
 def test_the_demos_files_come_with_the_pack(path):
-    found, _ = loaders(path)
     ours = {f"{model.parent.name}/{model.name}" for model in shipped()}
-    for node in found:
+    for node in loaders(path):
         assert "models" not in node["properties"]
         assert f"{DIRECTORIES[node['type']]}/{node['widgets_values'][0]}" in ours
     assert not {node["type"] for node in load(path)["nodes"]} & READS_INPUT
@@ -204,7 +232,7 @@ def test_the_demos_files_come_with_the_pack(path):
 @named(DEMO)
 def test_the_demos_notes_are_for_people_who_click(path):
     """Both say the same words of the prompt, no command and no folder, and which template comes next."""
-    english, chinese = notes(load(path)["nodes"])
+    english, chinese = main_note(path), notes(path)[CHINESE]
     assert 3 <= len(re.findall(r"\.(?=\s|$)", english)) <= 6  # sentences
     for text in (english, chinese):
         assert not re.search(r"`|python|FOLDER|models/", text)
