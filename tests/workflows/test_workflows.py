@@ -168,11 +168,11 @@ def test_the_panel_of_missing_models_has_every_file(path):
 @named(PUBLISHED)
 def test_both_notes_link_every_file_and_say_how_large_it_is(path):
     models = {model["name"]: model for node in load(path)["nodes"] for model in node["properties"].get("models", ())}
-    assert list(notes(path)) == ["Read me first", CHINESE]
+    assert list(notes(path)) == ["Start here", CHINESE]
     for note in notes(path).values():
         for model in models.values():
             row = next(row for row in note.splitlines() if f"[{model['name']}]({model['url']})" in row)
-            assert f"`models/{model['directory']}`" in row
+            assert f"**models/{model['directory']}**" in row
             assert re.search(r"\d GB", row)
         assert re.search(r"\d GB( in total)?\*\*$", note, re.MULTILINE)
 
