@@ -7,9 +7,10 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import unquote
 
 import requests
-from playwright.sync_api import BrowserContext, Page, TimeoutError, sync_playwright
+from playwright.sync_api import BrowserContext, Page, Response, TimeoutError, sync_playwright
 
 from x2v_quant.headless.server import PACK_NAME
 
@@ -78,7 +79,10 @@ class Frontend:
         self.url = url
         self.screenshots = screenshots
         self.answers = {}  # URL -> (HTTP status, content type) of everything that the page fetched
-        page.on("response", lambda got: self.answers.update({got.url: (got.status, got.headers.get("content-type"))}))
+        page.on("response", self._answered)
+
+    def _answered(self, response: Response) -> None:
+        self.answers[unquote(response.url)] = response.status, response.headers.get("content-type")
 
     def open_templates(self) -> None:
         """The templates dialog at the pack's own category."""
@@ -192,7 +196,9 @@ class Frontend:
 def chromium() -> Iterator[BrowserContext]:
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=BROWSER, args=ARGUMENTS)
-        yield browser.new_context(viewport=VIEWPORT, reduced_motion="reduce")  # one cache for all pages
+        # One cache for all pages. Without API nodes ComfyUI forbids what a page asks of other hosts: people have them,
+        # and `open_frontend` keeps the page off the network.
+        yield browser.new_context(viewport=VIEWPORT, reduced_motion="reduce", bypass_csp=True)
         browser.close()
 
 

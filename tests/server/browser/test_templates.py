@@ -1,5 +1,6 @@
 """Every published workflow, opened from the templates dialog."""
 
+from itertools import pairwise
 from pathlib import Path
 from urllib.parse import quote
 
@@ -16,14 +17,25 @@ MISSING_NODE_WORDS = ("missing node", "Missing Node", "Some Nodes Are Missing")
 UNREGISTERED = "() => app.graph.nodes.filter(n => !(n.type in LiteGraph.registered_node_types)).map(n => n.type)"
 
 
-def absent(saved, models: Path) -> set[str]:
-    """The files that a workflow's widgets name, links to a download and that the server does not have."""
+SIZE = 2**30  # bytes that each download is said to have
+HEADERS = {"content-length": str(SIZE), "access-control-allow-origin": "*"}
+
+
+def absent(saved, models: Path) -> dict[str, str]:
+    """{file that a workflow lists and the server does not have: its folder}"""
     return {
-        model["name"]
+        model["name"]: model["directory"]
         for node in saved["nodes"]
         for model in node.get("properties", {}).get("models", ())
-        if model["name"] in node["widgets_values"] and not (models / model["directory"] / model["name"]).exists()
+        if not (models / model["directory"] / model["name"]).exists()
     }
+
+
+@pytest.fixture(scope="module")
+def sized(frontend):
+    """The page, with a size for every download: it asks for its headers."""
+    frontend.page.route("https://huggingface.co/**", lambda route: route.fulfill(headers=HEADERS))
+    return frontend
 
 
 def test_the_dialog_lists_each_workflow_with_its_picture(frontend):
@@ -49,21 +61,26 @@ def test_the_dialog_lists_each_workflow_with_its_picture(frontend):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_workflow_opens_whole(frontend, server, object_info, name):
-    saved = workflow(name)
+def test_a_workflow_opens_whole(sized, server, object_info, name):
+    frontend, saved = sized, workflow(name)
     frontend.open_template(name)
     page = frontend.page
     assert page.evaluate("() => app.graph.nodes.length") == len(saved["nodes"])
     assert page.evaluate(UNREGISTERED) == []
-    # files that are not there yet are offered for download, and nothing else is missing
+    # files that are not there yet are offered for download, with folder and size, and nothing else is missing
     wanted = absent(saved, server.base / "models")
     problems = frontend.problems(expected=bool(wanted))
     frontend.screenshot(f"opened_{name}")
     offered = page.get_by_test_id("missing-model-download").count()
+    if wanted:
+        page.get_by_test_id("missing-model-download-all").get_by_text(f"Download all ({len(wanted)} GB)").wait_for()
+    rows = page.get_by_test_id("properties-panel").inner_text().splitlines() if wanted else []
     frontend.close_panel()
     assert set(problems) <= {"missing-model", "missing-media"}
     assert not [words for words in MISSING_NODE_WORDS if words in page.inner_text("body")]
-    assert [file for file in wanted if file not in problems.get("missing-model", "")] == []
+    assert {file: row for file, row in pairwise(rows) if file in wanted} == {
+        file: f"{folder} \u00b7 1 GB" for file, folder in wanted.items()
+    }
     assert offered == len(wanted)
     # the frontend's own conversion and ours make the same prompt
     theirs = page.evaluate("async () => (await app.graphToPrompt()).output")
