@@ -11,7 +11,15 @@ from pathlib import Path
 
 import pytest
 
-IN_PAGES = ("templates", "demo_t2v", "kernel_report", "compare", "help_X2VScheme")
+IN_PAGES = (
+    "templates",
+    "demo_t2v",
+    "demo_t2v_zh",
+    "kernel_report",
+    "compare",
+    "help_X2VScheme",
+    "missing_file",
+)
 
 
 @pytest.fixture(scope="session")

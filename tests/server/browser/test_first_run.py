@@ -16,7 +16,7 @@ FIRST = min(path.stem for path in WORKFLOWS.glob("*.json"))
 # what ComfyUI and Python write for themselves: settings, previews, the log of `serve`, compiled modules
 THEIRS = ("user", "temp", "server.log", "__pycache__")
 VIDEO = "() => [...document.querySelectorAll('video')].some(video => video.videoWidth > 0)"
-# language of the page -> what the picture of it is called: README shows the first
+# language of the page -> what the picture of it is called, which the README of that language shows
 SCREENSHOTS = {"en": "demo_t2v", "zh": "demo_t2v_zh"}
 
 
