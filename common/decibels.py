@@ -4,6 +4,8 @@ import math
 
 # dB beyond which a difference is float32's own rounding; also the value for identical results
 CEILING = 100.0
+# for whoever reads some
+SCALE = "Higher dB is better; 6 dB more is half the error."
 
 
 def decibels(signal: float, noise: float, ceiling: float = CEILING) -> float:

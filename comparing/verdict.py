@@ -5,6 +5,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..common.decibels import SCALE
 from ..layer_rules.overrides import KEEP
 from .layers import Layer
 
@@ -23,7 +24,6 @@ ALIKE = (
     (20.0, "Clearly visible, the same scene with other details"),
     (-math.inf, "Clearly different"),
 )
-SCALE = "Higher dB is better; 6 dB more is half the error."
 HOW = (
     "Put the lines into the input layers of Quantize Model, which takes the unquantized model, or into a file for "
     "x2v-quant convert --layers."

@@ -12,6 +12,7 @@ from ..calibration import Calibration
 from ..checkpoints.checkpoint import LOADERS
 from ..checkpoints.encodings import COMFYUI, DIALECTS, LIGHTX2V, X2V
 from ..common import limits
+from ..common.decibels import SCALE
 from ..common.sizes import amount
 from ..common.typed_numbers import between
 from ..core.on_path import use_comfyui
@@ -21,6 +22,7 @@ from . import packages, search
 from .convert import convert
 from .errors import ConvertError
 from .options import KEPT, Options
+from .outputs import NO_TOKENIZER
 from .writer import JOURNAL, PARTIAL
 
 GB = 1e9
@@ -212,7 +214,8 @@ def lines(report: dict) -> list[str]:
     for reason, layers in reasons.items():
         more = f" and {len(layers) - NAMED} more" if len(layers) > NAMED else ""
         found.append(f"- not quantized: {', '.join(layers[:NAMED])}{more}: {reason}")
-    found += search.lines(report["chosen"]) if report["chosen"] else []
+    if report["chosen"]:
+        found += [*search.lines(report["chosen"]), SCALE]
     return found + [f"note: {note}" for note in report["notes"]]
 
 
@@ -223,7 +226,8 @@ def _saved(report: dict) -> str:
     if report["kind"] not in LOADERS:
         return saved
     ours, cores, _, folder = LOADERS[report["kind"]]
-    loaders = f"{cores} or {ours}" if report["dialect"] == COMFYUI else ours
+    cores_too = report["dialect"] == COMFYUI and NO_TOKENIZER not in report["notes"]
+    loaders = f"{cores} or {ours}" if cores_too else ours
     if folder in target.absolute().parent.parts:
         return f"{saved} In ComfyUI, press R and pick it in {loaders}."
     return f"{saved} Put it into models/{folder} and pick it in {loaders}."

@@ -9,11 +9,15 @@ from ..checkpoints import Checkpoint
 from ..checkpoints.encodings import COMFYUI, LIGHTX2V, X2V
 from ..checkpoints.layers import SPIECE
 from ..common.row_slice import ALL, RowSlice, shape_of, take
+from ..families.family import T5
 from ..families.rules import targets
 from .errors import ConvertError
 
 # what is no tensor of ComfyUI's models: Wan's own files have a logit scale, ComfyUI's carry the tokenizer
 ALSO_THERE = {LIGHTX2V: ("log_scale", "logit_scale"), COMFYUI: (SPIECE,), X2V: (SPIECE,)}
+NO_TOKENIZER = (
+    "this file has no tokenizer. Put spiece.model of google/umt5-xxl beside it, and load it with Load Quantized T5"
+)
 
 
 @dataclass(frozen=True)
@@ -107,9 +111,12 @@ def _source_names(checkpoint: Checkpoint, dialect: str) -> dict[str, str]:
 
 
 def left_out(checkpoint: Checkpoint, dialect: str) -> list[str]:
-    """What to say of tensors that the dialect has no place for."""
+    """What to say of tensors that the dialect has no place for, and of a tokenizer that the file will not have."""
     count = 0 if _keeps_settings(checkpoint, dialect) else len(checkpoint.settings)
-    return [f"{count} attention settings are left out"] if count else []
+    told = [f"{count} attention settings are left out"] if count else []
+    if checkpoint.kind == T5 and (dialect == LIGHTX2V or SPIECE not in checkpoint.tensors):
+        told.append(NO_TOKENIZER)
+    return told
 
 
 def _keeps_settings(checkpoint: Checkpoint, dialect: str) -> bool:

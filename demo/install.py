@@ -4,6 +4,7 @@ import argparse
 import os
 from pathlib import Path
 
+from ..common.sizes import amount
 from . import assets
 from .graph import TEMPLATES
 
@@ -26,10 +27,10 @@ def lines(found: dict) -> list[str]:
     """`install`'s report for a person."""
     size = sum(Path(path).stat().st_size for path in found["files"])
     return [
-        *found["files"],
-        "",
-        f"{len(found['files'])} files, {size / 1e6:.0f} MB. In ComfyUI, press R: the loaders list them. The template "
+        f"Saved {len(found['files'])} files, {amount(size)}. In ComfyUI, press R: the loaders list them. The template "
         f"{TEMPLATES['t2v']!r} runs without them.",
+        "",
+        *found["files"],
     ]
 
 

@@ -7,9 +7,12 @@ import pytest
 from x2v_quant.checkpoints.encodings import COMFYUI, DIALECTS, LIGHTX2V, X2V
 from x2v_quant.cli import main
 from x2v_quant.converting import command
+from x2v_quant.converting.outputs import NO_TOKENIZER
 from x2v_quant.kernels.machine import default_device, describe
 from x2v_quant.kernels.native import native_format
 from x2v_quant.nodes.save import SaveQuantizedModel
+
+LIGHTX2VS_T5 = "models_t5_umt5-xxl-enc-int8.pth"
 
 
 @pytest.fixture
@@ -54,6 +57,18 @@ def test_it_says_what_to_do_with_the_file(dialect, loaders, folder, source, tmp_
     size = f"{target.stat().st_size / 1e6:.2f} MB"
     step = "In ComfyUI, press R and" if folder else "Put it into models/diffusion_models and"
     assert first == f"Saved out.safetensors, {size}. {step} pick it in {loaders}."
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("tokenizer", [True, False])
+def test_a_text_encoder_without_a_tokenizer_says_so(dialect, tokenizer, demo_models, fixtures, tmp_path, capsys):
+    """LightX2V's dialect has none; ComfyUI's own loader reads none without."""
+    file = demo_models / "text_encoders" / "x2v_demo_umt5_int8.pth" if tokenizer else fixtures / LIGHTX2VS_T5
+    assert main(["convert", str(file), str(tmp_path / "t5.safetensors"), "--dialect", dialect]) == 0
+    first, *rest = capsys.readouterr().out.splitlines()
+    lacks = not tokenizer or dialect == LIGHTX2V
+    assert (f"note: {NO_TOKENIZER}" in rest) == lacks
+    assert ("pick it in Load CLIP or Load Quantized T5." in first) == (dialect == COMFYUI and not lacks)
 
 
 @pytest.mark.parametrize("option", ["--target-snr", "--target-size", "--shard-size"])

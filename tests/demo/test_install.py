@@ -14,9 +14,9 @@ def test_every_file_is_written_and_listed(tmp_path):
     models.mkdir()
     found = install.install(models)
     assert json.loads(json.dumps(found)) == found
-    *listed, _, summary = install.lines(found)
+    summary, _, *listed = install.lines(found)
     assert [Path(line) for line in listed] == assets.paths(models)
-    assert summary.startswith(f"{len(listed)} files, ")
+    assert summary.startswith(f"Saved {len(listed)} files, ")
     assert list(tmp_path.iterdir()) == [models]
 
 
