@@ -17,6 +17,7 @@ from .report import KernelReport
 from .sampler_patch import SamplerPatch, StepReportNode
 from .save import SaveQuantizedCLIP, SaveQuantizedModel
 from .scheme import QuantizationScheme
+from .template_order import sort_cards
 
 # node id -> node; tools that read a pack without running it look for this name
 NODE_CLASS_MAPPINGS = {
@@ -47,6 +48,7 @@ NODE_CLASS_MAPPINGS = {
 class X2VExtension(ComfyExtension):
     async def on_load(self):
         offer()
+        sort_cards()
 
     async def get_node_list(self):
         return list(NODE_CLASS_MAPPINGS.values())

@@ -25,6 +25,7 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+CARD = "template-workflow-"  # and the name of a template: the test id of its card
 VIEWPORT = {"width": 1600, "height": 1000}
 START_TIMEOUT = 180_000  # milliseconds; the page asks the server for every node first
 TIMEOUT = 60_000
@@ -103,8 +104,13 @@ class Frontend:
             cards.wait_for(state="detached")
         self.page.wait_for_function(OPENED, arg=name)
 
+    def cards(self) -> list[str]:
+        """The names on the cards of the dialog, in its order."""
+        cards = self.page.locator(f"[data-testid^={CARD}]")
+        return [card.removeprefix(CARD) for card in cards.evaluate_all("all => all.map(card => card.dataset.testid)")]
+
     def card(self, name: str):
-        return self.page.get_by_test_id(f"template-workflow-{name}")
+        return self.page.get_by_test_id(f"{CARD}{name}")
 
     def fit(self) -> None:
         """The whole graph on the page."""

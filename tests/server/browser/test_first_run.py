@@ -48,6 +48,10 @@ def files(base):
 def test_the_first_template_makes_a_video(opened, server, language):
     before = files(server.base)
     with opened(**{"Comfy.Locale": language}) as frontend:
+        frontend.open_templates()
+        frontend.card(FIRST).wait_for()
+        assert frontend.cards()[0] == FIRST
+        frontend.page.keyboard.press("Escape")
         frontend.open_template(FIRST)
         prompt = frontend.value("Positive Prompt", "text")
         assert frontend.problems(expected=False) == {}

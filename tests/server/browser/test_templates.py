@@ -40,10 +40,8 @@ def sized(frontend):
 
 def test_the_dialog_lists_each_workflow_with_its_picture(frontend):
     frontend.open_templates()
-    cards = frontend.page.locator("[data-testid^=template-workflow-]")
     frontend.card(NAMES[0]).wait_for()
-    assert sorted(card.removeprefix("template-workflow-") for card in
-                  cards.evaluate_all("cards => cards.map(card => card.dataset.testid)")) == NAMES  # fmt: skip
+    assert frontend.cards() == NAMES
     for name in NAMES:
         frontend.card(name).scroll_into_view_if_needed()
         picture = frontend.card(name).locator("img")
@@ -53,8 +51,9 @@ def test_the_dialog_lists_each_workflow_with_its_picture(frontend):
             200,
             "image/jpeg",
         )
-    cards.first.evaluate("card => card.scrollIntoView({block: 'end'})")
-    cards.first.locator("img").wait_for()
+    first = frontend.card(NAMES[0])
+    first.evaluate("card => card.scrollIntoView({block: 'end'})")
+    first.locator("img").wait_for()
     frontend.page.wait_for_timeout(500)
     frontend.screenshot("templates")
     frontend.page.keyboard.press("Escape")
