@@ -78,8 +78,8 @@ def test_text_to_video_with_another_scheme(frontend):
     assert f"{assets.names('int8').t2v}: scheme {SCHEME} on" in report
     assert re.search(r"\d+ layers int8-channel -> reference:", report)
     frontend.center("X2VKernelReport")
-    assert page.evaluate(SCROLL_TO, f"scheme {SCHEME} on")
     frontend.screenshot("kernel_report")
+    assert page.evaluate(SCROLL_TO, f"scheme {SCHEME} on")
 
 
 def test_compare_shows_its_verdict_heat_map_and_plot(frontend):
