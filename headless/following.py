@@ -123,7 +123,7 @@ class Patience:
             ) from error
         if not self._told:
             self._say(
-                f"{self._client.url} does not answer; the prompt, {self._prompt_id}, may run on there: trying again "
+                f"{self._client.url} does not answer. The prompt {self._prompt_id} may still run there: trying again "
                 f"for {limits.LOST_SECONDS:g} s"
             )
         self._told = True

@@ -113,7 +113,7 @@ class Graph:
     def is_run(self, node: Node) -> bool:
         role = self.shared.roles.of(node)
         if role == UNKNOWN and is_decoration(node, self):
-            self.shared.tell(f"{called(node, self.path)} is left out: this server has none, and nothing takes from it")
+            self.shared.tell(f"{called(node, self.path)} is left out: it is unknown here and no node needs it")
             return False
         return role in (RUN, UNKNOWN)
 

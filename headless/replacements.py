@@ -46,7 +46,7 @@ def fill_in(prompt: Mapping[str, Any], graph: "Graph") -> None:
                     filled = UNFIT.sub("_", _text(values[widget]))
                 else:
                     said = f"node {number} ({entry['class_type']}) keeps '{filled:.80}' in its {INPUT}"
-                    graph.shared.tell(f"{said}: no node of that name has that widget")
+                    graph.shared.tell(f"{said}: there is no node of that name with that input")
             elif name.startswith(DATE):
                 filled = formatted(name.removeprefix(DATE), now)
             parts[2 * index + 1] = filled

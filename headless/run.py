@@ -112,7 +112,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         kept = [file for file in result.files() if file["type"] == SAVED]
         files = [keep(client, file, options.output, local) for file in kept[: limits.FILES]]
         if len(kept) > limits.FILES:
-            say(f"{len(kept)} files were saved, of which the first {limits.FILES} are listed and fetched")
+            say(f"{len(kept)} files were saved; only the first {limits.FILES} are listed and fetched")
     return {
         "workflow": str(options.workflow),
         "prompt_id": result.prompt_id,
@@ -169,7 +169,7 @@ def reached(url: str) -> Client:
     note = threading.Timer(
         limits.SLOW_SECONDS,
         say,
-        (f"{shown(url)} takes its time: waiting for an answer for up to {limits.ANSWER_SECONDS} s",),
+        (f"{shown(url)} is slow: waiting up to {limits.ANSWER_SECONDS} s for an answer",),
     )
     note.daemon = True
     note.start()

@@ -84,7 +84,7 @@ def _around(graph: Graph, node: Node, index: int, wanted: Any) -> Step:
         raise WorkflowError(f"a link begins at output {index} of {called(node, graph.path)}, which has none. {AGAIN}")
     slot = bypass_input(graph.all_inputs(node), node["outputs"][index]["type"], index, wanted)
     if slot is None and graph.shared.roles.of(node) == GET:
-        graph.shared.tell(f"{called(node, graph.path)} is bypassed: what it feeds gets nothing, as in the browser")
+        graph.shared.tell(f"{called(node, graph.path)} is bypassed: nodes after it get nothing, as in the browser")
     return Found() if slot is None else (graph, slot, slot["type"])
 
 

@@ -110,7 +110,7 @@ def entry_of(number: str, graph: Graph, node: Mapping[str, Any]) -> dict[str, An
     left = graph.widgets(node).left
     if left:
         values = ", ".join(f"{value!r:.{SHOWN}}" for value in left)
-        graph.shared.tell(f"{called(node, graph.path)} has saved values that none of its inputs takes: {values}")
+        graph.shared.tell(f"{called(node, graph.path)} has values that it has no inputs for, not used: {values}")
     return {"class_type": node["type"], "inputs": inputs, "_meta": {"title": title}}
 
 

@@ -93,7 +93,7 @@ def test_files_beyond_the_limit_are_told(fake, workflow, tmp_path, monkeypatch, 
     monkeypatch.setattr(limits, "FILES", 2)
     fetched_by_run(fake, workflow, tmp_path, saved(*"abcde"))
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"a", "b"}
-    assert "x2v-quant: 5 files were saved, of which the first 2 are listed and fetched" in capsys.readouterr().err
+    assert "x2v-quant: 5 files were saved; only the first 2 are listed and fetched" in capsys.readouterr().err
 
 
 def test_a_value_longer_than_any_path_is_a_value(fake, workflow, tmp_path):

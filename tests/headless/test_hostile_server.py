@@ -244,7 +244,7 @@ def test_a_slow_server_is_waited_for_and_that_is_said(fake, workflow, tmp_path, 
 
     fake.answers |= {"/system_stats": slow, "/object_info": {"Save": {"input": {}, "output": []}}}
     assert main(["run", str(workflow), "--server", fake.url, "--output", str(tmp_path / "out")]) == 0
-    assert f"{fake.url} takes its time: waiting for an answer for up to 0.8 s" in capsys.readouterr().err
+    assert f"{fake.url} is slow: waiting up to 0.8 s for an answer" in capsys.readouterr().err
 
 
 def test_a_server_that_never_answers_is_told_apart(fake, workflow, tmp_path, capsys):

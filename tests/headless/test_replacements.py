@@ -69,7 +69,7 @@ def test_other_nodes_keep_theirs():
 
 @pytest.mark.parametrize("word", ["%Sampler.sed%", "%nobody.seed%"])
 def test_what_names_nothing_stays_and_is_told(word):
-    told = f"node 1 (SaveVideo) keeps '{word}' in its filename_prefix: no node of that name has that widget"
+    told = f"node 1 (SaveVideo) keeps '{word}' in its filename_prefix: there is no node of that name with that input"
     assert named(f"a_{word}", SAMPLER) == (f"a_{word}", [told])
 
 

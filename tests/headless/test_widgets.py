@@ -117,7 +117,7 @@ def test_lora_manager_sends_its_list():
 def test_values_that_no_input_takes_are_told(values, told):
     found = converted(values, object_info=info(batch=["INT", {}]))
     assert found.prompt["1"]["inputs"] == {"batch": 7}
-    assert found.notes == [f"node 1 (Node) has saved values that none of its inputs takes: {told}"]
+    assert found.notes == [f"node 1 (Node) has values that it has no inputs for, not used: {told}"]
 
 
 SAMPLER = info(
@@ -201,7 +201,7 @@ def test_a_list_from_before_formats_had_widgets():
 def test_widgets_of_another_format_are_told():
     found = converted({"format": "image/gif", "crf": 23, "loop": 1}, VIDEO, VIDEO_INFO)
     assert found.prompt["1"]["inputs"] == {"rate": 8, "format": "image/gif", "loop": 1}
-    assert found.notes == [f"node 1 ({VIDEO}) has saved values that none of its inputs takes: {{'crf': 23}}"]
+    assert found.notes == [f"node 1 ({VIDEO}) has values that it has no inputs for, not used: {{'crf': 23}}"]
 
 
 def test_a_format_that_is_described_wrongly_brings_nothing():

@@ -109,4 +109,4 @@ def test_what_no_input_takes_is_told(run, put):
     saved["nodes"].append(node(11, "PreviewImage", [5, "lost"], [("images", "IMAGE", 11)], outputs=()))
     saved["links"].append([11, 1, 0, 11, 0, "IMAGE"])
     _, said = run(put(saved))
-    assert "node 11 (PreviewImage) has saved values that none of its inputs takes: 5, 'lost'" in said
+    assert "node 11 (PreviewImage) has values that it has no inputs for, not used: 5, 'lost'" in said
