@@ -61,6 +61,14 @@ def test_an_error_of_the_pack_is_not_taken_for_a_lack_of_memory():
     assert not comfy.model_management.is_oom(CheckpointError("a.pth is empty. Download it again."))
 
 
+def test_lines_stay_lines_where_markdown_is_drawn(shown):
+    """Nodes 2.0 joins the lines of a paragraph that have no two spaces at their end."""
+    with CurrentNodeContext("prompt", "7"):
+        on_node.show("a\nb\n- c\n- d\n\ne")
+        on_node.show("one line", "9")
+    assert shown == [("a  \nb\n- c\n- d\n\ne", "7", PAGE), ("one line", "9", PAGE)]
+
+
 def test_every_node_that_takes_files_or_models_shows_its_errors():
     """Reports and schemes refuse nothing."""
     bare = {name for name, node in NODE_CLASS_MAPPINGS.items() if not hasattr(node.execute, "__wrapped__")}
