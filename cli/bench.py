@@ -15,7 +15,7 @@ PARTS = ("linear", "blocks", "sampling", "loading", "converting", "file_converti
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    kernels = parser.add_argument_group("kernels", "How fast each way to compute a layer is, which works everywhere.")
+    kernels = parser.add_argument_group("kernels", "Time each way to compute a layer. This works everywhere.")
     kernels.add_argument(
         "--kernels",
         nargs="?",
