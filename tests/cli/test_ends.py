@@ -122,7 +122,9 @@ def test_ctrl_c(command, begin):
     process = begin(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     time.sleep(1.2)
     process.send_signal(signal.SIGINT)
-    said = process.communicate(timeout=PATIENCE)[1].decode()
-    assert process.returncode in (STOPPED, USUAL.get(command, OK))
-    assert "Traceback" not in said
-    assert (process.returncode == STOPPED) == ("stopped" in said or "interrupted" in said)
+    report, said = process.communicate(timeout=PATIENCE)
+    # Python may end itself by the signal, of which a shell says the same
+    status = STOPPED if process.returncode == -signal.SIGINT else process.returncode
+    assert status in (STOPPED, USUAL.get(command, OK))
+    assert b"Traceback" not in said
+    assert status != STOPPED or b"stopped" in said or b"interrupted" in said or report
