@@ -3,7 +3,7 @@
 import pytest
 
 from x2v_quant.demo import assets
-from x2v_quant.demo.graph import workflow
+from x2v_quant.demo.graph import WORKFLOWS, workflow
 
 pytestmark = pytest.mark.slow
 
@@ -12,6 +12,16 @@ SCHEME = "dequant"
 
 def titled(page, title):
     return page.locator("[data-node-id]", has=page.get_by_test_id("node-title").get_by_text(title, exact=True))
+
+
+def test_every_template_has_room_for_its_nodes(opened):
+    """They are higher here than on the canvas, and need more still with the words about a file that is missing."""
+    with opened(**{"Comfy.VueNodes.Enabled": True}) as frontend:
+        for name in sorted(path.stem for path in WORKFLOWS.glob("*.json")):
+            frontend.open_template(name)
+            frontend.page.locator("[data-node-id]").nth(len(workflow(name)["nodes"]) - 1).wait_for()
+            frontend.page.wait_for_timeout(1000)
+            assert frontend.outside_groups() == [], name
 
 
 def test_text_to_video_with_another_scheme(opened):

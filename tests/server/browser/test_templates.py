@@ -62,6 +62,7 @@ def test_a_workflow_opens_whole(sized, server, object_info, name):
     page = frontend.page
     assert page.evaluate("() => app.graph.nodes.length") == len(saved["nodes"])
     assert page.evaluate(UNREGISTERED) == []
+    assert frontend.outside_groups() == []
     # files that are not there yet are offered for download, with folder and size, and nothing else is missing
     wanted = absent(saved, server.base / "models")
     problems = frontend.problems(expected=bool(wanted))
