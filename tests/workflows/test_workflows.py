@@ -177,6 +177,17 @@ def test_both_notes_link_every_file_and_say_how_large_it_is(path):
         assert re.search(r"\d GB( in total)?\*\*$", note, re.MULTILINE)
 
 
+@named(PUBLISHED)
+def test_a_note_is_a_few_sentences_and_invents_no_minutes(path):
+    """No GPU was measured: a time is said to be not measured, with LightX2V's own beside it where there is one."""
+    ends = {"Start here": (r"\.(?=\s|$)", "not measured yet"), CHINESE: ("。", "尚未测量")}
+    for title, text in notes(path).items():
+        end, words = ends[title]
+        assert 4 <= len(re.findall(end, text)) <= 8
+        assert words in text
+        assert "`" not in text  # code cannot be read on a note's colour in Nodes 2.0
+
+
 def test_the_notes_of_both_languages_have_the_same_links():
     for path in WORKFLOWS:
         links = {title: LINK.findall(text) for title, text in notes(path).items()}
