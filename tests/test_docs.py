@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from write_locales import node_infos, read
 
 ROOT = Path(__file__).parents[1]
@@ -17,6 +18,7 @@ OF_CORES_EXTRAS = {
     *("ModelSamplingSD3", "LoraLoaderBypass", "LoraLoaderBypassModelOnly", "Preview as Text"),
     *("SamplerCustom", "SamplerCustomAdvanced"),
 }
+PICTURE = "{}/node.jpg"
 every_language = pytest.mark.parametrize("language", PAGES)
 
 
@@ -31,7 +33,16 @@ def page(node, language):
 
 def test_a_page_for_each_node_and_no_other(infos):
     found = {file.relative_to(DOCS).as_posix() for file in DOCS.rglob("*") if file.is_file()}
-    assert found == {place.format(node) for node in infos for place in PAGES.values()}
+    assert found == {place.format(node) for node in infos for place in (*PAGES.values(), PICTURE)}
+
+
+@every_language
+def test_a_page_shows_its_node(infos, language):
+    """python dev.py exec python tests/node_pictures.py makes them; the frontend looks for them below docs."""
+    for node in infos:
+        assert f"]({PICTURE.format(node)})" in page(node, language), node
+        with Image.open(DOCS / PICTURE.format(node)) as picture:
+            assert 400 <= picture.width <= 800, node
 
 
 @every_language

@@ -20,6 +20,12 @@ def written(page: str) -> tuple[str, str]:
     return heading.removeprefix("# "), re.split("[*`_]", paragraph)[0].strip()
 
 
+def picture_is_shown(frontend) -> bool:
+    picture = frontend.page.locator(".node-help-content .markdown-content img").first
+    picture.wait_for()
+    return picture.evaluate("async picture => (await picture.decode(), picture.naturalWidth)") > 300
+
+
 def place(frontend, node):
     frontend.page.evaluate(
         """name => {
@@ -38,6 +44,7 @@ def test_the_info_button_opens_the_help(frontend, node):
     frontend.screenshot(f"help_{node}")
     heading, words = written(f"{node}.md")
     assert text.startswith(heading) and len(words) > 10 and words in text
+    assert picture_is_shown(frontend)
 
 
 def test_in_chinese(opened):
@@ -49,6 +56,7 @@ def test_in_chinese(opened):
         text = frontend.help(node)
         heading, words = written(f"{node}/zh.md")
         assert text.startswith(heading) and len(words) > 10 and words in text
+        assert picture_is_shown(frontend)
         frontend.hover(node, widget)
         tooltip = frontend.page.locator(".node-tooltip")
         tooltip.wait_for()
