@@ -92,6 +92,19 @@ def test_both_languages_have_the_same_tables_and_code(infos):
         assert missing == set(), node
 
 
+def in_chinese() -> list[Path]:
+    return sorted([*DOCS.glob("*/zh.md"), *(ROOT / "docs").glob("*.zh.md"), ROOT / "README.zh.md"])
+
+
+@pytest.mark.parametrize("file", in_chinese(), ids=lambda file: file.relative_to(ROOT).as_posix())
+def test_bold_and_italics_end_where_they_should(file):
+    """Markdown does not end them between a punctuation mark inside and a letter outside."""
+    prose = re.sub(r"```.*?```", "", file.read_text(encoding="utf-8"), flags=re.DOTALL)
+    prose = re.sub(r"`[^`\n]*`", "``", prose).replace("\\*", "")
+    spans = re.finditer(r"(?<!\*)(\*{1,2})(?!\*)([^*\n]+)\1(?!\*)(\w?)", prose)
+    assert [span[0] for span in spans if span[3] and not re.match(r"\w", span[2][-1])] == []
+
+
 def in_both_languages() -> list[Path]:
     """README and the pages under docs/ that have a Chinese one beside them."""
     files = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
