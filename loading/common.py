@@ -17,7 +17,7 @@ from ..formats.convert import added_error, convert, serves
 from ..kernels.machine import cpu_has_bf16, describe
 from ..linear import QuantLinear
 from ..schemes import AUTO, SchemeChoice, resolve, schemes_for
-from ..schemes.plan import Plan, SchemeMismatchError
+from ..schemes.plan import TRANSCODE, Plan, SchemeMismatchError
 from ..schemes.verdict import verdict
 
 INCOMPLETE = "The file is incomplete or was made for another version of this model: download it again."
@@ -72,9 +72,9 @@ def make_plan(checkpoint: Checkpoint, component: str, choice: SchemeChoice, devi
         if not choice.transcode:
             raise SchemeMismatchError(
                 f"{name} has {formats} weights, scheme {scheme.name} is for {scheme.format}. "
-                f"Pick one of: {fitting}; or switch transcode on to convert the weights at load."
+                f"Pick one of: {fitting}; or {TRANSCODE} to convert the weights."
             )
-    return Plan(name, scheme, describe(torch.device(device)), dtype, choice.strict, choice.transcode)
+    return Plan(name, scheme, describe(torch.device(device)), dtype, choice.strict, choice.transcode, component)
 
 
 def state_dict(weights: Weights, plan: Plan) -> dict[str, torch.Tensor]:

@@ -65,7 +65,7 @@ def tokenizer_note(checkpoint: Checkpoint, weights: Weights) -> list[str]:
 
 
 def _plan(component: str, name: str) -> Plan:
-    return Plan(name, resolve(AUTO, component), describe(CPU), DTYPE)
+    return Plan(name, resolve(AUTO, component), describe(CPU), DTYPE, component=component)
 
 
 def _dit(sd: dict[str, torch.Tensor], weights: Weights, name: str) -> None:

@@ -28,4 +28,4 @@ def plan_for(title: str, formats, component: str, choice: SchemeChoice, device, 
             f"Layers of {title} would become {' and '.join(others)}, but scheme {scheme.name} is for {scheme.format}. "
             f"Pick one of: {fitting}; or quantize every layer to {scheme.format}."
         )
-    return Plan(title, scheme, describe(torch.device(device)), dtype, choice.strict, choice.transcode)
+    return Plan(title, scheme, describe(torch.device(device)), dtype, choice.strict, choice.transcode, component)

@@ -2,6 +2,8 @@
 
 from collections import Counter
 
+from ..schemes.plan import TRANSCODE
+
 # heading of the machine's part in Kernel Report, after the models'
 MACHINE = "This machine:"
 # what users call the formats of the summary -> our name
@@ -44,7 +46,7 @@ def summary(report: dict) -> list[str]:
     if rows["int8"]["good_for"] == MEMORY and rows["int8"]["reason"]:
         found.append(f"Why int8 is not fast: {rows['int8']['reason']}.")
     elif rows["fp8"]["good_for"] == MEMORY:
-        found.append("Pick int8 files on this machine; for fp8 files switch transcode on.")
+        found.append(f"Pick int8 files on this machine. For fp8 files, {TRANSCODE}.")
     return found
 
 

@@ -16,6 +16,8 @@ from . import AUTO, Scheme
 TRANSCODES = dict.fromkeys(("fp8-channel", "fp8-tensor", "fp8-block128"), ("int8-channel", "about 1 %"))
 TRANSCODES[SMOOTHED["fp8-channel"]] = (SMOOTHED["int8-channel"], "about 1 %")
 SMALLEST_TOLD = 0.001
+# what to do, in the words of the node
+TRANSCODE = 'switch "transcode at load" on in Quantization Scheme'
 
 
 class SchemeMismatchError(PrintableError, ValueError):
@@ -38,7 +40,8 @@ class LayerPlan:
 
 class Plan:
     """Filled by `assign` while a model loads. `title`: the model's name in reports. `strict`: an error instead of a
-    fallback. `transcode`: `auto` may convert weights by TRANSCODES. `notes`: further lines of the report."""
+    fallback. `transcode`: `auto` may convert weights by TRANSCODES. `component`: "dit", "t5" or "clip". `notes`:
+    further lines of the report."""
 
     def __init__(
         self,
@@ -48,6 +51,7 @@ class Plan:
         compute_dtype: torch.dtype,
         strict: bool = False,
         transcode: bool = False,
+        component: str = "dit",
     ):
         self.title = title
         self.scheme = scheme
@@ -55,6 +59,7 @@ class Plan:
         self.compute_dtype = compute_dtype
         self.strict = strict
         self.transcode = transcode
+        self.component = component
         self.layers: dict[str, LayerPlan] = {}
         self.about = ""
         self.notes: list[str] = []
@@ -150,14 +155,14 @@ class Plan:
         return [f"- {how} {', '.join(names)}: {reason}" for (how, reason), names in words.items()]
 
     def advice(self) -> str | None:
-        """A tip to switch transcode on, if that would make fast what only saves memory now; else None."""
+        """A tip to convert weights at load, if that should make fast what only saves memory now; else None."""
         if self.scheme.name != AUTO or self.transcode:
             return None
         for file_format in {entry.file_format: None for entry in self.layers.values()}:
             other = self._better(file_format, None)
             if other is not None:
                 return (
-                    f"switch transcode on: the weights become {other}, which is fast on this machine, for "
+                    f"{TRANSCODE}: the weights become {other}, which should be fast on this machine, for "
                     f"{TRANSCODES[file_format][1]} more error in the weights"
                 )
         return None

@@ -3,9 +3,11 @@
 from ..formats import family
 from ..kernels import FAST, TESTS, ever_fast, outlook
 from . import AUTO
-from .plan import LayerPlan, Plan
+from .plan import TRANSCODE, LayerPlan, Plan
 
 NOTHING = "Nothing to install."
+# components that run once per prompt or picture, while the diffusion model runs in every step
+ONCE = {"t5": "A text encoder runs only once per prompt.", "clip": "CLIP runs only once per picture."}
 
 
 def verdict(plan: Plan) -> str:
@@ -19,7 +21,8 @@ def verdict(plan: Plan) -> str:
         return f"{_formats(plan)}, fast here{share}. {NOTHING}"
     if any(layer.choice.kernel.good_for == TESTS for layer in layers):
         return f"{_formats(plan)}, slow: the scheme {plan.scheme.name} is for tests. Set it to auto."
-    return f"{_formats(plan)}, saves memory only on {plan.machine.name}. {_remedy(plan, layers[0])}"
+    words = [f"{_formats(plan)}, saves memory only on {plan.machine.name}.", ONCE.get(plan.component)]
+    return " ".join(filter(None, [*words, _remedy(plan, layers[0])]))
 
 
 def short(format_name: str) -> str:
@@ -38,11 +41,11 @@ def _formats(plan: Plan) -> str:
 def _remedy(plan: Plan, layer: LayerPlan) -> str:
     best = outlook(family(layer.choice.format), plan.machine, dtype=plan.compute_dtype)
     if best.fast and plan.scheme.name != AUTO:
-        return "Set the scheme to auto, which is fast here."
+        return "Set the scheme to auto, which should be fast here."
     if best.install:
         return f"To make it fast: {best.install}."
     if plan.advice():
-        return "Pick the int8 file, or switch transcode on."
+        return f"Pick the int8 file, or {TRANSCODE}."
     if not ever_fast(layer.choice.format):
         return f"{NOTHING} This format is small, not fast, on every machine."
     return f"{NOTHING} Reason: {best.reason}." if best.reason else NOTHING

@@ -55,7 +55,7 @@ CASES = {
     "format": loading(
         None,
         f"{INT8} has int8-channel weights, scheme fp8-sgl is for fp8-channel. Pick one of: auto, int8-vllm",
-        "or switch transcode on to convert the weights at load.",
+        'or switch "transcode at load" on in Quantization Scheme to convert the weights.',
         dit="fp8-sgl",
     ),
     "later": loading(

@@ -40,7 +40,7 @@ def test_every_format_and_library_has_its_section():
             RTX3060,
             [
                 "int8: fast. fp8: saves memory only. int4: saves memory only. Nothing to install.",
-                "Pick int8 files on this machine; for fp8 files switch transcode on.",
+                'Pick int8 files on this machine. For fp8 files, switch "transcode at load" on in Quantization Scheme.',
             ],
         ),
         (

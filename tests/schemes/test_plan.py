@@ -36,7 +36,7 @@ def test_auto_names_what_would_have_come_first_and_what_to_install():
 
 def test_fp8_on_a_gpu_without_fp8_says_what_would_be_faster():
     lines = "\n".join(plan(RTX3060, "fp8-channel").lines())
-    assert "tip: switch transcode on: the weights become int8-channel, which is fast on this machine" in lines
+    assert 'tip: switch "transcode at load" on in Quantization Scheme: the weights become int8-channel, which' in lines
     assert "not torch: needs compute capability 8.9 or newer, this is RTX 3060" in lines
 
 

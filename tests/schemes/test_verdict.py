@@ -17,10 +17,11 @@ CPU = Machine("cpu", "CPU", vnni=True, libraries=NOTHING)
 OLD_CPU = Machine("cpu", "CPU", libraries=NOTHING)
 SIZE, NARROW = (1536, 1536), (20, 1536)
 LAST = "Nothing to install."
+INT8 = 'Pick the int8 file, or switch "transcode at load" on in Quantization Scheme.'
 
 
-def said(machine, formats, scheme="auto", transcode=False, shapes=(SIZE,)):
-    plan = Plan("model", resolve(scheme), machine, torch.bfloat16, transcode=transcode)
+def said(machine, formats, scheme="auto", transcode=False, shapes=(SIZE,), component="dit"):
+    plan = Plan("model", resolve(scheme), machine, torch.bfloat16, transcode=transcode, component=component)
     for number, (name, shape) in enumerate((name, shape) for name in formats.split() for shape in shapes):
         plan.assign(f"blocks.{number}", name, shape)
     return verdict(plan)
@@ -32,7 +33,7 @@ def said(machine, formats, scheme="auto", transcode=False, shapes=(SIZE,)):
         (WINDOWS, "int8-channel", f"int8, fast here. {LAST}"),
         (WINDOWS, "fp8-channel int8-channel", f"fp8 and int8, fast here. {LAST}"),
         (CPU, "int8-channel", f"int8, fast here. {LAST}"),
-        (RTX3060, "fp8-channel", "fp8, saves memory only on RTX 3060. Pick the int8 file, or switch transcode on."),
+        (RTX3060, "fp8-channel", f"fp8, saves memory only on RTX 3060. {INT8}"),
         (WINDOWS, "fp8-block128", "fp8, saves memory only on RTX 4090. To make it fast: pip install triton-windows."),
         (OLD_CPU, "int8-channel", f"int8, saves memory only on CPU. {LAST} Reason: this CPU has no int8 dot-product"),
         (WINDOWS, "int4-g128", f"int4, saves memory only on RTX 4090. {LAST} This format is small, not fast"),
@@ -41,6 +42,19 @@ def said(machine, formats, scheme="auto", transcode=False, shapes=(SIZE,)):
 )
 def test_auto(machine, formats, words):
     assert said(machine, formats).startswith(words)
+
+
+@pytest.mark.parametrize(
+    "component,words",
+    [("t5", "A text encoder runs only once per prompt. "), ("clip", "CLIP runs only once per picture. "), ("dit", "")],
+)
+def test_what_runs_once_is_told_from_what_runs_in_every_step(component, words):
+    assert said(RTX3060, "fp8-tensor", component=component) == f"fp8, saves memory only on RTX 3060. {words}{INT8}"
+
+
+@pytest.mark.parametrize("component", ["t5", "clip"])
+def test_once_is_no_excuse_for_what_is_fast(component):
+    assert said(WINDOWS, "fp8-tensor", component=component) == f"fp8, fast here. {LAST}"
 
 
 def test_transcoded():
@@ -56,7 +70,7 @@ def test_some_layers():
     "scheme,words",
     [
         ("int8-reference", "int8, slow: the scheme int8-reference is for tests. Set it to auto."),
-        ("dequant", "int8, saves memory only on CPU. Set the scheme to auto, which is fast here."),
+        ("dequant", "int8, saves memory only on CPU. Set the scheme to auto, which should be fast here."),
     ],
 )
 def test_a_scheme_that_is_slower_than_auto(scheme, words):
