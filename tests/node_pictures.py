@@ -7,7 +7,8 @@ Small stand-ins lie under the names of the template's models, and its videos are
 
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import frontend
@@ -73,12 +74,13 @@ def place(models: Path, template: str) -> None:
                 FILES[model["name"]](models, path)
 
 
-def run(page: frontend.Frontend, template: str) -> None:
+def run(page: frontend.Frontend, template: str, sampled: bool) -> None:
+    """Opens the template, and runs it if `sampled`."""
     page.page.reload()  # the lists of files are those of the start
     page.page.wait_for_function(frontend.READY)
     page.open_template(template)
     page.page.add_style_tag(content="video { visibility: hidden }")  # they lie over what is below them
-    if template.startswith(NOT_RUN):
+    if not sampled:
         return
     page.page.evaluate(SHRINK, SIZES)
     page.run()
@@ -102,29 +104,34 @@ def take(page: frontend.Frontend, node: str) -> Path:
     return path
 
 
-def main(wanted: list[str]) -> None:
+def prepare(folder: Path) -> None:
+    """The base folder of a server: the demo's models, and the picture that templates load."""
     use_comfyui(cpu=True)  # what writes stand-ins asks it for names
-    with tempfile.TemporaryDirectory() as folder:
-        models, inputs = Path(folder) / "models", Path(folder) / "input"
-        assets.write(models)
-        inputs.mkdir()
-        start_image(DEFAULT, START_SEED).save(inputs / PICTURE)
-        write(Path(folder), wanted)
+    assets.write(folder / "models")
+    (folder / "input").mkdir()
+    start_image(DEFAULT, START_SEED).save(folder / "input" / PICTURE)
 
 
-def write(folder: Path, wanted: list[str]) -> None:
-    """folder: for the server, with the demo's models."""
+@contextmanager
+def server_and_page(folder: Path) -> Iterator[frontend.Frontend]:
     with (
         serve(folder, cpu=True) as server,
         frontend.chromium() as browser,
         frontend.open_frontend(browser, server.url, folder) as page,
     ):
-        for template, nodes in by_template(wanted or REQUIRED_NODES).items():
-            place(folder / "models", template)
-            run(page, template)
-            for node in nodes:
-                path = take(page, node)
-                print(f"{path.relative_to(PACK)}: {path.stat().st_size / 1000:.0f} kB, from {template}")
+        yield page
+
+
+def main(wanted: list[str]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        prepare(Path(folder))
+        with server_and_page(Path(folder)) as page:
+            for template, nodes in by_template(wanted or REQUIRED_NODES).items():
+                place(Path(folder) / "models", template)
+                run(page, template, not template.startswith(NOT_RUN))
+                for node in nodes:
+                    path = take(page, node)
+                    print(f"{path.relative_to(PACK)}: {path.stat().st_size / 1000:.0f} kB, from {template}")
 
 
 if __name__ == "__main__":
