@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from ..calibration import Calibration
+from ..calibration import DEFAULT_ALPHA, Calibration
 from ..checkpoints.checkpoint import LOADERS
 from ..checkpoints.encodings import COMFYUI, DIALECTS, LIGHTX2V, X2V
 from ..common import limits
@@ -112,7 +112,8 @@ def _expert_arguments(group: argparse._ArgumentGroup) -> None:
         "--alpha",
         type=between(float, 0, 1),
         metavar="X",
-        help="strength of the smoothing in all layers, typical: 0.5; default: the best one for each layer",
+        help=f"one strength of the smoothing for all layers, e.g. {DEFAULT_ALPHA}; typical: 0.5 to 0.85; default: the "
+        "best one for each layer",
     )
     group.add_argument(
         "--package",

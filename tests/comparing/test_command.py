@@ -9,6 +9,7 @@ from PIL import Image
 from x2v_quant.comparing import CompareError, command
 from x2v_quant.demo import assets
 from x2v_quant.kernels.machine import cpu_has_bf16
+from x2v_quant.nodes.compare import Compare
 
 SMALL = ["--size", "64", "64", "--steps", "3"]
 
@@ -22,6 +23,18 @@ def run(*arguments):
     parser = argparse.ArgumentParser()
     command.arguments(parser)
     return command.run(parser.parse_args([*map(str, arguments)]))
+
+
+def test_defaults_are_those_of_the_node_but_for_cfg():
+    """Without a prompt, which the node always has, there is nothing that cfg could lead to."""
+    parser = argparse.ArgumentParser()
+    command.arguments(parser)
+    options = parser.parse_args(["reference", "candidate"])
+    node = {entry.id: entry.default for entry in Compare.define_schema().inputs if hasattr(entry, "default")}
+    assert (options.seed, options.steps) == (node["seed"], node["steps"])
+    assert (options.sampler, options.scheduler) == (node["sampler_name"], node["scheduler"])
+    assert options.cfg == 1
+    assert f"{node['cfg']:g} is typical (the default of Compare Models" in " ".join(parser.format_help().split())
 
 
 @pytest.mark.slow

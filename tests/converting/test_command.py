@@ -10,6 +10,7 @@ from x2v_quant.converting import command
 from x2v_quant.converting.outputs import NO_TOKENIZER
 from x2v_quant.kernels.machine import default_device, describe
 from x2v_quant.kernels.native import native_format
+from x2v_quant.nodes.quantize import QuantizeModel
 from x2v_quant.nodes.save import SaveQuantizedModel
 
 LIGHTX2VS_T5 = "models_t5_umt5-xxl-enc-int8.pth"
@@ -28,6 +29,16 @@ def test_defaults_are_those_of_the_node(parsed):
     }
     assert parsed().dialect == defaults["dialect"]
     assert parsed().package == defaults["package"]
+
+
+def test_the_strength_of_smoothing_is_recommended_as_on_the_node():
+    """Without one, both find the best for each layer."""
+    parser = argparse.ArgumentParser()
+    command.arguments(parser)
+    words = " ".join(parser.format_help().split())
+    alpha = {entry.id: entry for entry in QuantizeModel.define_schema().inputs}["alpha"]
+    typical = alpha.tooltip.rpartition("typical ")[2].rstrip(".")
+    assert f"e.g. {alpha.default}; typical: {typical};" in words
 
 
 def test_every_dialect_has_its_readers():
