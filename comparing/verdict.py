@@ -25,8 +25,8 @@ ALIKE = (
     (-math.inf, "Clearly different"),
 )
 HOW = (
-    "Put the lines into the input layers of Quantize Model, which takes the unquantized model, or into a file for "
-    "x2v-quant convert --layers."
+    "Connect the output layers to layers (optional) of a second Quantize Model, with the 16-bit model as its input. "
+    "For x2v-quant convert, put the lines into a file and name it with --layers."
 )
 
 
