@@ -8,7 +8,7 @@ from functools import partial
 import torch
 
 from ..checkpoints.checkpoint import StoredWeight
-from ..checkpoints.encodings import LIGHTX2V
+from ..checkpoints.encodings import LIGHTX2V, X2V
 from ..checkpoints.expert_names import expert_of
 from ..checkpoints.layers import CODES_ONLY
 from ..checkpoints.markers import HEADER_KEY
@@ -220,7 +220,8 @@ class Job:
         if wrong is not None:
             raise ConvertError(
                 f"{wrong} would be {self.formats[wrong]}, which the dialect {self._options.dialect} does not have: "
-                f"choose one of {', '.join(choices(self._options.dialect))}, or the other dialect."
+                f"choose one of {', '.join(choices(self._options.dialect))}, or the dialect {X2V}, which has every "
+                "format."
             )
 
     def _layer(self, layer: str, output: Output) -> Unit:

@@ -72,7 +72,7 @@ def candidates(names: Sequence[str], dialect: str) -> tuple[str, ...]:
     if missing is not None:
         raise ConvertError(
             f"{missing} is among the candidates, which the dialect {dialect} does not have: choose from "
-            f"{', '.join(known)}, or another dialect."
+            f"{', '.join(known)}, or take the dialect {X2V}, which has every format."
         )
     return tuple(wanted)
 

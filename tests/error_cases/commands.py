@@ -133,7 +133,7 @@ CLI_CASES = {
         None,
         "--format|fp8-channel|--dialect|comfyui",
         "would be fp8-channel, which the dialect comfyui does not have: choose one of ",
-        "or the other dialect.",
+        "or the dialect x2v, which has every format.",
     ),
     "convert: a LoRA for an encoder": convert(
         demo("t5", kind="bf16"),
@@ -193,7 +193,7 @@ CLI_CASES = {
         None,
         "--target-snr|30|--candidates|fp8|--dialect|comfyui",
         "fp8-channel is among the candidates, which the dialect comfyui does not have: choose from ",
-        "or another dialect.",
+        "or take the dialect x2v, which has every format.",
     ),
     "convert: no candidate": convert(
         {
