@@ -73,7 +73,8 @@ class Calibration:
         if wrong is not None:
             raise CalibrationError(
                 f"Layer {wrong} got an input that is infinite or not a number while the model was calibrated: the "
-                "model overflows. Calibrate with another compute dtype."
+                "model overflows. Calibrate in bf16 or fp32: set precision while computing (compute_dtype) of "
+                "Quantization Scheme, or start ComfyUI with --bf16-unet for its own loaders."
             )
 
     def check_fits(self, layers: Mapping[str, int]) -> None:

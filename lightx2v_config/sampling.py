@@ -44,7 +44,7 @@ def sampling_lines(config: Config, experts: bool) -> list[str]:
         which = "the same schedule" if is_simple(step_list) else "instead of a scheduler"
         listed = ", ".join(map(str, step_list))
         lines += [
-            f"Distilled Sigmas (denoising_step_list {listed}; shift {shift:g}) with SamplerCustomAdvanced and euler, "
+            f"Distilled Sigmas (step list {listed}; shift {shift:g}) with SamplerCustomAdvanced and euler, "
             f"{which}: {sigmas}"
         ]
     if experts and steps is not None:

@@ -150,7 +150,7 @@ SETTINGS = (
             "convert_model_dtype",
             "use_bfloat16",
         ),
-        "what ComfyUI does anyway, or the compute_dtype of Quantization Scheme",
+        "what ComfyUI does anyway, or precision while computing (compute_dtype) of Quantization Scheme",
     ),
     Setting(
         NOT_HERE,

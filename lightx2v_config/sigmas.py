@@ -24,8 +24,8 @@ def parse_steps(text: str) -> list[int]:
     falling = all(later < earlier for earlier, later in pairwise(steps))
     if not steps or len(steps) != len(words) or not inside or not falling:
         raise SigmasError(
-            f"denoising_step_list is {text!r}. Write falling whole numbers between {TRAINING_STEPS} and 1, for "
-            "instance 1000, 750, 500, 250."
+            f"The step list (denoising_step_list) is {text!r}. Write falling whole numbers between {TRAINING_STEPS} "
+            "and 1, for instance 1000, 750, 500, 250."
         )
     return steps
 
@@ -54,7 +54,8 @@ def split(sigmas: torch.Tensor, boundary: int) -> tuple[torch.Tensor, torch.Tens
     steps = len(sigmas) - 1
     if not 1 <= boundary <= steps:
         raise SigmasError(
-            f"boundary_step_index is {boundary}, the schedule has {steps} steps. Give a number from 1 to {steps}: how "
-            "many steps the high-noise expert makes. For none, give the output sigmas to the low-noise expert alone."
+            f"There are {boundary} high-noise steps (boundary_step_index), but the step list has {steps}. Give a "
+            f"number from 1 to {steps}. For none, connect the output sigmas to the sampler of the low-noise expert "
+            "alone."
         )
     return sigmas[: boundary + 1], sigmas[boundary:]

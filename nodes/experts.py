@@ -42,12 +42,13 @@ def expert_names(high_noise: str, low_noise: str) -> tuple[str, str]:
     other = counterpart(high_noise)
     if other is None:
         raise MissingFileError(
-            f"The name of {high_noise} does not say which file is its low-noise expert. Pick that file as low_noise."
+            f"The name of {high_noise} does not say which file is its low-noise expert. Pick that one as low-noise "
+            "file."
         )
     if same_name(other, names) is None:
         raise MissingFileError(
             f"The low-noise expert of {high_noise} is missing: {other} is not in models/{KIND}. Download it there and "
-            "press R, or pick another file as low_noise."
+            "press R, or pick another low-noise file."
         )
     return high_noise, other
 

@@ -66,6 +66,24 @@ def test_nodes():
     assert len(found) > 20 and not unknown
 
 
+def test_an_input_is_called_what_its_label_says():
+    """The id is what API prompts have, and the command `run`: it may follow the label, in brackets."""
+    labels = {
+        (name, re.sub(r" \([^()]+\)$", "", shown["name"]))
+        for words in read("en").values()
+        for name, shown in words.get("inputs", {}).items()
+        if "_" in name and shown.get("name", name) != name
+    }
+    said = [(path, text) for path, text in texts() if " " in text and not path.startswith("headless/")]
+    assert ("low_noise", "low-noise file") in labels
+    assert [
+        (path, name)
+        for path, text in said
+        for name, label in labels
+        if re.search(rf"(?<!/)\b{name}\b", text) and label not in text
+    ] == []
+
+
 def test_no_name_is_that_of_two_nodes():
     """In newer ComfyUI "Load LoRA" is core's."""
     assert not [path for path, text in texts() if re.search(r"\bLoad LoRA\b(?! \()", text)]

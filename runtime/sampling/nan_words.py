@@ -17,22 +17,21 @@ WHERE = {
     BETWEEN: "the input of layer {layer} is the first that contains NaN or infinity, {behind}",
     ELSEWHERE: "every layer gives numbers when it is computed again",
 }
+SET_DTYPE = "set precision while computing (compute_dtype) of Quantization Scheme to bf16 or fp32"
 TRY = {
     LATENT: "Look at what the sampler begins with (another sampler's latent, a VAE in fp16), or at the sampler_name if "
     "this is a later step.",
-    CONDITIONING: "Look at the text encoder: compute dtype bf16 or fp32 in Quantization Scheme, or scheme dequant for "
-    "it; and at the images that were encoded.",
+    CONDITIONING: f"Look at the text encoder: {SET_DTYPE}, or its scheme to dequant; and at the images that were "
+    "encoded.",
     WEIGHT: "Check the file with 'x2v-quant inspect' and download it again; take LoRAs off, or lower their strength.",
-    BETWEEN: "It arises in attention, norms or a patch between layers: set compute dtype bf16 or fp32 in Quantization "
-    "Scheme, or take off patches of attention.",
+    BETWEEN: f"It arises in attention, norms or a patch between layers: {SET_DTYPE}, or take off patches of attention.",
     ELSEWHERE: "It arises in guidance or in compiled code: lower cfg, or take off torch.compile and other patches.",
 }
 QUANTIZED = (
     "Write {layer} into layers in high precision (high_precision_layers) of Quantized Sampler Patch, or pick scheme "
     "dequant"
 )
-FP16 = "set compute dtype bf16 or fp32 in Quantization Scheme"
-PLAIN = f"Lower the strength of LoRAs, or {FP16}"
+PLAIN = f"Lower the strength of LoRAs, or {SET_DTYPE}"
 
 
 def sentence(culprit: Culprit, run: SamplerRun, sigma: float) -> str:
@@ -69,7 +68,9 @@ def _advice(culprit: Culprit) -> str:
     overflows = culprit.dtype == torch.float16 or culprit.largest >= NEAR_FP16
     if culprit.kernel is None:
         return f"{PLAIN}."
-    return f"{QUANTIZED.format(layer=culprit.layer)}, or take bypass LoRAs off{f'; or {FP16}' if overflows else ''}."
+    return (
+        f"{QUANTIZED.format(layer=culprit.layer)}, or take bypass LoRAs off{f'; or {SET_DTYPE}' if overflows else ''}."
+    )
 
 
 def _name(dtype: torch.dtype | None) -> str:

@@ -61,7 +61,7 @@ CASES = {
     "alone": ErrorCase(
         NODE,
         lambda place: experts(INT8),
-        (f"The name of {INT8} does not say which file is its low-noise expert. Pick that file as low_noise.",),
+        (f"The name of {INT8} does not say which file is its low-noise expert. Pick that one as low-noise file.",),
         early=True,
     ),
     "alone, linked": ErrorCase(

@@ -166,12 +166,12 @@ CASES = {
     ),
     "schedule of a format": patched(ours(), "Line 1 of the layer rules", high_precision_layers="ffn = int8"),
     "steps": distilled(
-        "denoising_step_list is '1000, 1500'. Write falling whole numbers between 1000 and 1, for instance 1000, 750,",
+        "The step list (denoising_step_list) is '1000, 1500'. Write falling whole numbers between 1000 and 1, for ",
         denoising_step_list="1000, 1500",
     ),
     "boundary": distilled(
-        "boundary_step_index is 5, the schedule has 4 steps. Give a number from 1 to 4: how many steps the high-noise",
-        "expert makes. For none, give the output sigmas to the low-noise expert alone.",
+        "There are 5 high-noise steps (boundary_step_index), but the step list has 4. Give a number from 1 to 4. ",
+        "For none, connect the output sigmas to the sampler of the low-noise expert alone.",
         boundary_step_index=5,
     ),
     "scheduled LoRA": ErrorCase(

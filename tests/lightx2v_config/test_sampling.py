@@ -59,7 +59,7 @@ def test_guidance_is_by_expert_and_only_if_it_is_on(config):
 def test_a_schedule_that_simple_has_not_is_a_node_of_its_own(config):
     text = "\n".join(sampling_lines(config(denoising_step_list=[1000, 900, 500], sample_shift=5), False))
     assert (
-        "Distilled Sigmas (denoising_step_list 1000, 900, 500; shift 5) with SamplerCustomAdvanced and euler, instead "
+        "Distilled Sigmas (step list 1000, 900, 500; shift 5) with SamplerCustomAdvanced and euler, instead "
         "of a scheduler: 1, 0.97826087, 0.83333333, 0" in text
     )
     assert "scheduler simple" not in text

@@ -64,7 +64,7 @@ def test_the_experts_share_the_level_between_them(boundary):
 @pytest.mark.parametrize("boundary", [-1, 0, 5])
 def test_a_boundary_that_is_no_step(boundary):
     with pytest.raises(
-        SigmasError, match=r"from 1 to 4: .*\. For none, give the output sigmas to the low-noise expert alone"
+        SigmasError, match=r"from 1 to 4\. For none, connect the output sigmas to the sampler of the low-noise expert"
     ):
         split(distilled(FOUR, 5), boundary)
 
