@@ -19,7 +19,7 @@ from . import (
 )
 from .kernel import FAST, MEMORY, TESTS, Kernel, Requirements
 from .libraries import LIBRARIES
-from .outlook import Outlook, ever_fast, missing_library, outlook
+from .outlook import UNTESTED, Outlook, ever_fast, in_words, missing_library, outlook
 from .registry import KERNELS, Choice, NoKernelError, choose, running, survey, why_not
 
 for _file in (
@@ -44,6 +44,7 @@ __all__ = [
     "LIBRARIES",
     "MEMORY",
     "TESTS",
+    "UNTESTED",
     "Choice",
     "Kernel",
     "NoKernelError",
@@ -51,6 +52,7 @@ __all__ = [
     "Requirements",
     "choose",
     "ever_fast",
+    "in_words",
     "missing_library",
     "outlook",
     "running",

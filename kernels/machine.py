@@ -25,6 +25,11 @@ class Machine:
     def nvidia(self) -> bool:
         return self.capability is not None
 
+    @property
+    def amd(self) -> bool:
+        """A GPU that PyTorch drives by ROCm, under CUDA's name."""
+        return self.kind == "cuda" and not self.nvidia
+
     def __str__(self) -> str:
         return (
             f"{self.name} (compute capability {self.capability[0]}.{self.capability[1]})" if self.nvidia else self.name

@@ -5,7 +5,7 @@ import argparse
 import torch
 
 from ..formats import FORMATS
-from ..kernels import LIBRARIES, missing_library, outlook, running, survey
+from ..kernels import LIBRARIES, in_words, missing_library, outlook, running, survey
 from ..kernels.machine import Machine, default_device, describe
 from .machine_text import MACHINE, lines, summary
 
@@ -37,7 +37,7 @@ def machine_report(machine: Machine | None = None) -> dict:
         "formats": {
             name: {
                 "kernel": found.kernel.name,
-                "good_for": found.kernel.good_for,
+                "good_for": in_words(found.kernel.good_for, machine),
                 "reason": found.reason,
                 "install": found.install,
             }
@@ -45,7 +45,11 @@ def machine_report(machine: Machine | None = None) -> dict:
         },
         "kernels": kernels,
         "good_for": {
-            name: {kernel: running(kernel, name, machine).good_for for kernel, reason in rows.items() if reason is None}
+            name: {
+                kernel: in_words(running(kernel, name, machine).good_for, machine)
+                for kernel, reason in rows.items()
+                if reason is None
+            }
             for name, rows in kernels.items()
         },
         "lacks": {

@@ -4,7 +4,7 @@ import argparse
 
 from ..common.markdown import table as markdown_table
 from ..formats import FORMATS, family
-from ..kernels import FAST, KERNELS, MEMORY, TESTS, Kernel, choose, running, why_not
+from ..kernels import FAST, KERNELS, MEMORY, TESTS, UNTESTED, Kernel, choose, in_words, running, why_not
 from ..kernels.machine import Machine, default_device, describe
 from ..schemes import AUTO, SCHEMES, Scheme
 
@@ -15,11 +15,11 @@ def run(options: argparse.Namespace) -> dict:
     return table()
 
 
-def table() -> dict:
+def table(machine: Machine | None = None) -> dict:
     """{"machine", "schemes": [{"scheme", "aliases", "format" (None: the file's), "kernel", "needs": [words], "reason":
     None if its own kernel runs here, else why not, "runs_by": the kernel that computes it here, None where that depends
     on the file or is none, "good_for" of that kernel}]}."""
-    machine = describe(default_device())
+    machine = machine or describe(default_device())
     return {"machine": str(machine), "schemes": [_row(row, machine) for row in SCHEMES]}
 
 
@@ -36,7 +36,7 @@ def _row(row: Scheme, machine: Machine) -> dict:
         "needs": _needs(row),
         "reason": reason,
         "runs_by": kernel and kernel.name,
-        "good_for": kernel and kernel.good_for,
+        "good_for": kernel and in_words(kernel.good_for, machine),
     }
 
 
@@ -74,7 +74,7 @@ def lines(found: dict) -> list[str]:
     for row in found["schemes"]:
         if row["scheme"] != AUTO:
             groups.setdefault(_title(row), []).append(_line(row))
-    titles = [*(title for title in (FAST, MEMORY, TESTS) if title in groups)]
+    titles = [*(title for title in (FAST, UNTESTED, MEMORY, TESTS) if title in groups)]
     for title in [*titles, *(title for title in groups if title not in titles)]:
         result += ["", f"{title}:", *groups[title]]
     return result

@@ -18,7 +18,8 @@ def verdict(plan: Plan) -> str:
     fast = sum(layer.choice.kernel.good_for == FAST for layer in layers)
     if fast:
         share = "" if fast == len(layers) else f" in {fast} of {len(layers)} layers"
-        return f"{_formats(plan)}, fast here{share}. {NOTHING}"
+        fast_here, tested = ("should be fast here", " (not tested on AMD)") if plan.machine.amd else ("fast here", "")
+        return f"{_formats(plan)}, {fast_here}{share}{tested}. {NOTHING}"
     if any(layer.choice.kernel.good_for == TESTS for layer in layers):
         return f"{_formats(plan)}, slow: the scheme {plan.scheme.name} is for tests. Set it to auto."
     words = [f"{_formats(plan)}, saves memory only on {plan.machine.name}.", ONCE.get(plan.component)]

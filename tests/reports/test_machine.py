@@ -13,6 +13,8 @@ from x2v_quant.reports.machine import lines, machine_report, summary
 BARE = Machine("cuda", "RTX 4090", (8, 9), libraries=frozenset())
 WINDOWS = Machine("cuda", "RTX 5090", (12, 0), system="Windows", libraries=frozenset())
 RTX3060 = Machine("cuda", "RTX 3060", (8, 6), libraries=frozenset())
+GTX1080 = Machine("cuda", "GTX 1080", (6, 1), libraries=frozenset())
+AMD = Machine("cuda", "Radeon RX 7900", libraries=frozenset())
 OLD_CPU = Machine("cpu", "CPU", libraries=frozenset())
 FULL = Machine("cuda", "H200", (9, 0), libraries=frozenset(LIBRARIES))
 
@@ -44,6 +46,21 @@ def test_every_format_and_library_has_its_section():
             ],
         ),
         (
+            GTX1080,
+            [
+                "int8: saves memory only. fp8: saves memory only. int4: saves memory only. Nothing to install.",
+                "Why int8 is not fast: needs an RTX 20 or newer.",
+            ],
+        ),
+        (
+            AMD,
+            [
+                "int8: should be fast (not tested on AMD). fp8: saves memory only. int4: saves memory only. Nothing to "
+                "install.",
+                'Pick int8 files on this machine. For fp8 files, switch "transcode at load" on in Quantization Scheme.',
+            ],
+        ),
+        (
             OLD_CPU,
             [
                 "int8: saves memory only. fp8: saves memory only. int4: saves memory only. Nothing to install.",
@@ -52,7 +69,7 @@ def test_every_format_and_library_has_its_section():
             ],
         ),
     ],
-    ids=["rtx-40", "rtx-30", "old-cpu"],
+    ids=["rtx-40", "rtx-30", "gtx-10", "amd", "old-cpu"],
 )
 def test_it_begins_with_what_is_fast(machine, words):
     report = machine_report(machine)
@@ -84,6 +101,8 @@ def test_every_line_is_one_line_without_indentation():
         (FULL, "int4-g128:", "- marlin: yes, saves memory only"),
         (FULL, "fp8-block128: fast", "- deepgemm: yes, fast"),
         (FULL, "Not here (has no code for compute capabilities above 8.9", "- fp8-channel: q8f"),
+        (AMD, "int8-channel: should be fast (not tested on AMD)", "- torch: yes, should be fast (not tested on AMD)"),
+        (AMD, "every format:", "- dequant: yes, saves memory only"),
         (OLD_CPU, "Not here (needs a CUDA GPU", "- int4-g128: marlin, triton"),
     ],
 )

@@ -9,6 +9,7 @@ from older_comfyui import core_rotates_int8
 from x2v_quant import cli
 from x2v_quant.formats import FORMATS
 from x2v_quant.kernels import FAST, MEMORY, TESTS
+from x2v_quant.kernels.machine import Machine
 from x2v_quant.reports import schemes as scheme_table
 from x2v_quant.schemes import SCHEMES
 
@@ -67,3 +68,10 @@ def test_the_page_shows_the_table():
     text = (ROOT / "docs" / "formats-and-schemes.md").read_text(encoding="utf-8")
     shown = text.split("<!-- schemes:begin -->")[1].split("<!-- schemes:end -->")[0].strip()
     assert shown == scheme_table.markdown(scheme_table.table()["schemes"])
+
+
+def test_on_amd_nothing_is_called_fast():
+    amd = Machine("cuda", "Radeon RX 7900", libraries=frozenset())
+    text = "\n".join(scheme_table.lines(scheme_table.table(amd)))
+    assert "should be fast (not tested on AMD):\n- " in text
+    assert "\nfast:" not in text

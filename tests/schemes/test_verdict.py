@@ -13,6 +13,8 @@ from x2v_quant.schemes.verdict import verdict
 NOTHING = frozenset()
 RTX3060 = Machine("cuda", "RTX 3060", (8, 6), libraries=NOTHING)
 WINDOWS = Machine("cuda", "RTX 4090", (8, 9), system="Windows", libraries=NOTHING)
+AMD = Machine("cuda", "Radeon RX 7900", libraries=NOTHING)
+GTX1080 = Machine("cuda", "GTX 1080", (6, 1), libraries=NOTHING)
 CPU = Machine("cpu", "CPU", vnni=True, libraries=NOTHING)
 OLD_CPU = Machine("cpu", "CPU", libraries=NOTHING)
 SIZE, NARROW = (1536, 1536), (20, 1536)
@@ -35,10 +37,24 @@ def said(machine, formats, scheme="auto", transcode=False, shapes=(SIZE,), compo
         (CPU, "int8-channel", f"int8, fast here. {LAST}"),
         (RTX3060, "fp8-channel", f"fp8, saves memory only on RTX 3060. {INT8}"),
         (WINDOWS, "fp8-block128", "fp8, saves memory only on RTX 4090. To make it fast: pip install triton-windows."),
+        (AMD, "int8-channel", f"int8, should be fast here (not tested on AMD). {LAST}"),
+        (GTX1080, "int8-channel", f"int8, saves memory only on GTX 1080. {LAST} Reason: needs an RTX 20 or newer."),
+        (GTX1080, "fp8-channel", f"fp8, saves memory only on GTX 1080. {LAST} Reason: needs an RTX 40 or newer."),
         (OLD_CPU, "int8-channel", f"int8, saves memory only on CPU. {LAST} Reason: this CPU has no int8 dot-product"),
         (WINDOWS, "int4-g128", f"int4, saves memory only on RTX 4090. {LAST} This format is small, not fast"),
     ],
-    ids=["fast", "two-formats", "cpu", "fp8-on-rtx-30", "a-library-helps", "no-vnni", "int4"],
+    ids=[
+        "fast",
+        "two-formats",
+        "cpu",
+        "fp8-on-rtx-30",
+        "a-library-helps",
+        "amd",
+        "gtx-int8",
+        "gtx-fp8",
+        "no-vnni",
+        "int4",
+    ],
 )
 def test_auto(machine, formats, words):
     assert said(machine, formats).startswith(words)
@@ -64,6 +80,8 @@ def test_transcoded():
 def test_some_layers():
     words = said(WINDOWS, "int8-channel", shapes=(SIZE, SIZE, NARROW))
     assert words == f"int8, fast here in 2 of 3 layers. {LAST}"
+    words = said(AMD, "int8-channel", shapes=(SIZE, SIZE, NARROW))
+    assert words == f"int8, should be fast here in 2 of 3 layers (not tested on AMD). {LAST}"
 
 
 @pytest.mark.parametrize(
