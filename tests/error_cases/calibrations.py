@@ -68,7 +68,11 @@ CASES = {
         lambda place: recorded(
             dense(place.put("diffusion_models", "model.safetensors", demo("t2v", overflowing, "bf16"))), place
         ),
-        ("Layer ", "got an input that is infinite or not a number while the model was calibrated", "Calibrate with"),
+        (
+            "Layer ",
+            "got an input that is infinite or not a number while the model was calibrated",
+            "Calibrate in bf16 or ",
+        ),
     ),
     "file": loading(LOAD, b"no safetensors", ".safetensors is no calibration: ", "Pick a file that was saved as one."),
     "another file": loading(
