@@ -19,7 +19,7 @@ from . import (
 )
 from .kernel import FAST, MEMORY, TESTS, Kernel, Requirements
 from .libraries import LIBRARIES
-from .outlook import UNTESTED, Outlook, ever_fast, in_words, missing_library, outlook
+from .outlook import UNTESTED, Outlook, ever_fast, in_words, missing_library, outlook, useful_libraries
 from .registry import KERNELS, Choice, NoKernelError, choose, running, survey, why_not
 
 for _file in (
@@ -57,5 +57,6 @@ __all__ = [
     "outlook",
     "running",
     "survey",
+    "useful_libraries",
     "why_not",
 ]

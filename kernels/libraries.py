@@ -8,6 +8,9 @@ from dataclasses import dataclass
 
 from .machine import Machine
 
+# ComfyUI's portable build for Windows has a Python of its own, which no other pip installs into
+PORTABLE = "in the portable build python_embeded\\python.exe -m {0}, else {0}"
+
 
 class LacksError(ImportError):
     """The install that is there is not the one that is needed; the message goes on after "... is installed but "."""
@@ -54,7 +57,8 @@ class Library:
 
     def advice(self, machine: Machine) -> str:
         """One line of what to install on this operating system; empty if there is nothing for it."""
-        return self.install.get(machine.system, self.install.get("", ""))
+        line = self.install.get(machine.system, self.install.get("", ""))
+        return PORTABLE.format(line) if line and machine.system == "Windows" else line
 
     def distribution(self) -> tuple[str, str] | None:
         """(package, version) of what is installed, without importing anything; None if it came without metadata."""

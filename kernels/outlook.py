@@ -74,6 +74,12 @@ def ever_fast(format_name: str) -> bool:
     return bool(fast_kernels(format_name))
 
 
+def useful_libraries(machine: Machine) -> set[str]:
+    """Those that bring a kernel which would run here."""
+    full = _with_every_library(machine)
+    return {k.requires.library for k in KERNELS if k.requires.library and k.requires.unmet(full) is None}
+
+
 def _install(kernel: Kernel, format_name: str, machine: Machine, shape, dtype) -> str:
     if kernel.good_for == FAST:
         return ""

@@ -45,7 +45,7 @@ class KernelReport(io.ComfyNode):
         for name, plan in plans.items():
             if plan:
                 lines += ["", f"{name}:", *plan.lines()]
-                shown += ["", *plan.lines(reasons=False)]
+                shown += ["", *plan.lines(short=True)]
         lines += ["", machine.MACHINE] if lines else [machine.MACHINE]
         first, *more = machine.summary(found)
         show("\n".join([*shown, "", f"{machine.MACHINE} {first}", *more, MORE]).lstrip())

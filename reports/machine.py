@@ -5,7 +5,7 @@ import argparse
 import torch
 
 from ..formats import FORMATS
-from ..kernels import LIBRARIES, in_words, missing_library, outlook, running, survey
+from ..kernels import LIBRARIES, in_words, missing_library, outlook, running, survey, useful_libraries
 from ..kernels.machine import Machine, default_device, describe
 from .machine_text import MACHINE, lines, summary
 
@@ -20,10 +20,11 @@ def machine_report(machine: Machine | None = None) -> dict:
     """{"machine", "system", "torch", "formats": {format: {"kernel", "good_for", "reason", "install"}}, "kernels":
     {format: {kernel: None or the reason why not}}, "good_for": {format: {kernel that runs: what for}}, "lacks":
     {format: {kernel: the library with which it would run}}, "libraries": {name: {"version", "installed", "problem",
-    "install", "optional"}}} for a machine, by default the GPU if there is one. `formats`: see Outlook.
+    "install", "useful", "optional"}}} for a machine, by default the GPU if there is one. `formats`: see Outlook.
 
     Repacked formats are not listed: their kernels are among those of their family. `problem`: None for a library that
     is installed and loads. `install`: one line for this operating system, empty if there is nothing to install.
+    `useful`: it brings a kernel that would run here.
     """
     machine = machine or describe(default_device())
     formats = [name for name, row in FORMATS.items() if row.family == name]
@@ -67,7 +68,7 @@ def machine_report(machine: Machine | None = None) -> dict:
 def _libraries(machine: Machine, needed: set[str]) -> dict[str, dict]:
     """An entry per library. Of libraries that are releases of one package only the first that works is listed, with
     the ones that do not. needed: what to install to have a format fast; every other library is optional."""
-    rows, serving = {}, set()
+    rows, serving, useful = {}, set(), useful_libraries(machine)
     for name, library in LIBRARIES.items():
         problem = library.problem(machine)
         if problem is None and library.packages in serving:
@@ -80,6 +81,7 @@ def _libraries(machine: Machine, needed: set[str]) -> dict[str, dict]:
             "installed": library.found() if machine.libraries is None else problem is None,
             "problem": problem,
             "install": advice,
+            "useful": name in useful,
             "optional": advice not in needed,
         }
     return rows

@@ -10,8 +10,8 @@ MACHINE = "This machine:"
 USUAL = {"int8": "int8-channel", "fp8": "fp8-channel", "int4": "int4-g128"}
 FAST, MEMORY = "fast", "saves memory only"
 WORDS = (
-    "fast: multiplied as int8 or fp8. saves memory only: turned back to 16 or 32 bits first. This says what the "
-    "hardware can do; nothing was timed."
+    "fast: multiplied in int8, fp8 or 4 bits. saves memory only: turned back to 16 or 32 bits first. This says what "
+    "the hardware can do; nothing was timed."
 )
 # a reason that this many kernels share is written once, for all of them
 SHARED = 2
@@ -33,21 +33,32 @@ def lines(report: dict) -> list[str]:
     for reason in shared:
         found += ["", f"Not here ({reason}):", *_who(report, reason)]
     found += ["", "libraries:"]
-    return found + [_library(name, library) for name, library in report["libraries"].items()]
+    return found + [_library(name, library, _system(report)) for name, library in report["libraries"].items()]
 
 
 def summary(report: dict) -> list[str]:
     """One or two lines: what is fast, what to install, and which files to pick."""
     rows = {word: report["formats"][name] for word, name in USUAL.items()}
-    words = [f"{word}: {row['good_for']}." for word, row in rows.items()]
-    installs = list(dict.fromkeys(row["install"] for row in rows.values() if row["install"]))
-    words.append(f"To make more of them fast: {'; '.join(installs)}." if installs else "Nothing to install.")
-    found = [" ".join(words)]
+    words = ", ".join(f"{word} {row['good_for']}" for word, row in rows.items())
+    found = [f"{words}. {_to_install(report['formats'], rows)}"]
     if rows["int8"]["good_for"] == MEMORY and rows["int8"]["reason"]:
         found.append(f"Why int8 is not fast: {rows['int8']['reason']}.")
     elif rows["fp8"]["good_for"] == MEMORY:
         found.append(f"Pick int8 files on this machine. For fp8 files, {TRANSCODE}.")
     return found
+
+
+def _to_install(formats: dict, rows: dict) -> str:
+    """Of `rows`, the usual formats; of the others only if there is nothing for these."""
+    usual = dict.fromkeys(row["install"] for row in rows.values() if row["install"])
+    if usual:
+        return f"To make more of them fast: {'; '.join(usual)}."
+    others: dict[str, list[str]] = {}
+    for name, row in formats.items():
+        if row["install"]:
+            others.setdefault(row["install"], []).append(name)
+    words = "; ".join(f"for {' and '.join(names)} files: {line}" for line, names in others.items())
+    return f"Nothing to install, except {words}." if others else "Nothing to install."
 
 
 def _good_for(row: dict) -> str:
@@ -87,15 +98,25 @@ def _kernel(report: dict, format_name: str, name: str, reason: str | None) -> st
     library = report["lacks"][format_name].get(name)
     if library is None or report["formats"][format_name]["install"]:
         return f"- {name}: no, {reason}"
+    if not report["libraries"][library]["install"]:
+        return f"- {name}: no, {library} is not for {_system(report)}"
     return f"- {name}: optional, needs {library}"
 
 
-def _library(name: str, library: dict) -> str:
+def _system(report: dict) -> str:
+    return {"Darwin": "macOS"}.get(report["system"], report["system"])
+
+
+def _library(name: str, library: dict, system: str) -> str:
     title = f"- {name} {library['version']}" if library["version"] else f"- {name}"
     if library["problem"] is None:
         return f"{title}: found"
+    if not library["install"]:
+        return f"{title}: not for {system}"
+    if not library["useful"]:
+        return f"{title}: of no use on this machine"
     if not library["optional"]:
         return f"{title}: {library['problem']}"
     if library["installed"]:
         return f"{title}: optional, {library['problem']}"
-    return f"{title}: optional, {library['install'] or 'not for this system'}"
+    return f"{title}: optional, {library['install']}"

@@ -129,17 +129,19 @@ class Plan:
         ]
         return sorted(result, key=lambda group: -group["layers"])
 
-    def lines(self, reasons: bool = True) -> list[str]:
-        """The plan as text: a head line, then a line per group and one per reason why kernels were passed over, unless
-        `reasons` is off."""
+    def lines(self, short: bool = False) -> list[str]:
+        """The plan as text: a head line, then a line per group and one per reason why kernels were passed over. short:
+        without those reasons, the dtype and how the kernels compute."""
         dtype = str(self.compute_dtype).removeprefix("torch.")
-        lines = [f"{self.title}: scheme {self.scheme.name} on {self.machine}, compute dtype {dtype}"]
+        head = f"{self.title}: scheme {self.scheme.name} on {self.machine}"
+        lines = [head if short else f"{head}, compute dtype {dtype}"]
         for group in self.summary():
             count = f"{group['layers']} layer{'s' * (group['layers'] > 1)}"
-            lines.append(f"- {count} {group['format']} -> {group['kernel']}: {group['summary']}")
+            line = f"- {count} {group['format']} -> {group['kernel']}"
+            lines.append(line if short else f"{line}: {group['summary']}")
             if group["held"] != group["format"]:
                 lines.append(f"- converted from {group['held']}, {_cost(group['added_error'])}")
-            lines += self._passed_over(group) if reasons else []
+            lines += [] if short else self._passed_over(group)
         lines += [f"- {note}" for note in self.notes]
         if self.advice():
             lines.append(f"- tip: {self.advice()}")

@@ -120,7 +120,8 @@ def test_an_install_line_for_linux_and_none_that_does_not_work(name):
     assert line.startswith("pip install ")
     # the index's packages of these names are other things, or do not build
     assert not line.startswith(("pip install marlin", "pip install deep-gemm", "pip install q8"))
-    assert LIBRARIES[name].advice(machine("a GPU", (8, 9), (), "Windows")) in ("", "pip install torchao")
+    on_windows = "in the portable build python_embeded\\python.exe -m pip install torchao, else pip install torchao"
+    assert LIBRARIES[name].advice(machine("a GPU", (8, 9), (), "Windows")) in ("", on_windows)
 
 
 @pytest.mark.parametrize("kernel", {k.name: k for k in KERNELS if k.requires.library in ADAPTED}.values())

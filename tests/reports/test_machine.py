@@ -16,7 +16,14 @@ RTX3060 = Machine("cuda", "RTX 3060", (8, 6), libraries=frozenset())
 GTX1080 = Machine("cuda", "GTX 1080", (6, 1), libraries=frozenset())
 AMD = Machine("cuda", "Radeon RX 7900", libraries=frozenset())
 OLD_CPU = Machine("cpu", "CPU", libraries=frozenset())
+WINDOWS_40 = Machine("cuda", "RTX 4070", (8, 9), system="Windows", libraries=frozenset())
+VNNI_CPU = Machine("cpu", "CPU", vnni=True, libraries=frozenset())
+MAC = Machine("mps", "mps", system="Darwin", libraries=frozenset())
 FULL = Machine("cuda", "H200", (9, 0), libraries=frozenset(LIBRARIES))
+BLOCKS = "Nothing to install, except for fp8-block128 files:"
+PORTABLE_TRITON = (
+    r"in the portable build python_embeded\python.exe -m pip install triton-windows, else pip install triton-windows"
+)
 
 
 def section(machine, title):
@@ -37,25 +44,35 @@ def test_every_format_and_library_has_its_section():
 @pytest.mark.parametrize(
     "machine,words",
     [
-        (BARE, ["int8: fast. fp8: fast. int4: saves memory only. Nothing to install."]),
+        (BARE, [f"int8 fast, fp8 fast, int4 saves memory only. {BLOCKS} pip install triton."]),
+        (WINDOWS_40, [f"int8 fast, fp8 fast, int4 saves memory only. {BLOCKS} {PORTABLE_TRITON}."]),
+        (
+            WINDOWS,
+            [
+                f"int8 fast, fp8 fast, int4 saves memory only. {BLOCKS} {PORTABLE_TRITON}; for mxfp8 and nvfp4 files: "
+                r"in the portable build python_embeded\python.exe -m pip install comfy-kitchen, else pip install "
+                "comfy-kitchen.",
+            ],
+        ),
+        (FULL, ["int8 fast, fp8 fast, int4 saves memory only. Nothing to install."]),
         (
             RTX3060,
             [
-                "int8: fast. fp8: saves memory only. int4: saves memory only. Nothing to install.",
+                "int8 fast, fp8 saves memory only, int4 saves memory only. Nothing to install.",
                 'Pick int8 files on this machine. For fp8 files, switch "transcode at load" on in Quantization Scheme.',
             ],
         ),
         (
             GTX1080,
             [
-                "int8: saves memory only. fp8: saves memory only. int4: saves memory only. Nothing to install.",
+                "int8 saves memory only, fp8 saves memory only, int4 saves memory only. Nothing to install.",
                 "Why int8 is not fast: needs an RTX 20 or newer.",
             ],
         ),
         (
             AMD,
             [
-                "int8: should be fast (not tested on AMD). fp8: saves memory only. int4: saves memory only. Nothing to "
+                "int8 should be fast (not tested on AMD), fp8 saves memory only, int4 saves memory only. Nothing to "
                 "install.",
                 'Pick int8 files on this machine. For fp8 files, switch "transcode at load" on in Quantization Scheme.',
             ],
@@ -63,13 +80,13 @@ def test_every_format_and_library_has_its_section():
         (
             OLD_CPU,
             [
-                "int8: saves memory only. fp8: saves memory only. int4: saves memory only. Nothing to install.",
+                "int8 saves memory only, fp8 saves memory only, int4 saves memory only. Nothing to install.",
                 "Why int8 is not fast: this CPU has no int8 dot-product instructions (VNNI), int8 would be slower than "
                 "float.",
             ],
         ),
     ],
-    ids=["rtx-40", "rtx-30", "gtx-10", "amd", "old-cpu"],
+    ids=["rtx-40", "windows", "windows-rtx-50", "every-library", "rtx-30", "gtx-10", "amd", "old-cpu"],
 )
 def test_it_begins_with_what_is_fast(machine, words):
     report = machine_report(machine)
@@ -92,11 +109,12 @@ def test_every_line_is_one_line_without_indentation():
         (BARE, "every format:", "- dequant: yes, saves memory only"),
         (BARE, "every format:", "- reference: yes, slow, for tests"),
         (BARE, "Not here (needs compute capability 9.0 or newer", "- fp8-block128: deepgemm, sgl, vllm, torch"),
+        (WINDOWS_40, "fp8-channel:", "- q8f: no, q8-kernels is not for Windows"),
         (WINDOWS, "Not here (exists for Linux only, this is Windows):", "- fp8-channel: sgl, vllm"),
         (
             WINDOWS,
-            "fp8-block128: saves memory only. To make it fast: pip install triton-windows",
-            "- triton: no, needs triton, which is not installed (pip install triton-windows)",
+            f"fp8-block128: saves memory only. To make it fast: {PORTABLE_TRITON}",
+            f"- triton: no, needs triton, which is not installed ({PORTABLE_TRITON})",
         ),
         (FULL, "int4-g128:", "- marlin: yes, saves memory only"),
         (FULL, "fp8-block128: fast", "- deepgemm: yes, fast"),
@@ -119,8 +137,12 @@ def test_a_common_cause_is_said_once():
     "machine,line",
     [
         (BARE, "- vllm: optional, pip install --no-deps vllm"),
-        (WINDOWS, "- triton: needs triton, which is not installed (pip install triton-windows)"),
-        (WINDOWS, "- deep-gemm: optional, not for this system"),
+        (WINDOWS, f"- triton: needs triton, which is not installed ({PORTABLE_TRITON})"),
+        (WINDOWS, "- deep-gemm: not for Windows"),
+        (MAC, "- triton: not for macOS"),
+        (VNNI_CPU, "- vllm: of no use on this machine"),
+        (VNNI_CPU, "- torchao: optional, pip install torchao"),
+        (RTX3060, "- q8-kernels: of no use on this machine"),
         (FULL, "- deep-gemm: found"),
     ],
 )
@@ -129,6 +151,14 @@ def test_a_library_has_its_line(machine, line):
     version = LIBRARIES[name].version()
     expected = f"- {name}{f' {version}' if version else ''}:{rest}"
     assert any(found.startswith(expected) for found in section(machine, "libraries:")), section(machine, "libraries:")
+
+
+@pytest.mark.parametrize("machine", [BARE, WINDOWS, WINDOWS_40, RTX3060, GTX1080, AMD, OLD_CPU, VNNI_CPU, MAC], ids=str)
+def test_no_kernel_is_optional_for_a_library_that_does_not_exist_here(machine):
+    libraries = machine_report(machine)["libraries"]
+    for line in lines(machine_report(machine)):
+        _, needs, library = line.partition(": optional, needs ")
+        assert not needs or libraries[library]["install"], line
 
 
 def test_a_package_that_serves_is_named_once():

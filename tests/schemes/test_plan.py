@@ -28,6 +28,14 @@ def test_a_plan_that_needs_no_excuse():
     ]
 
 
+def test_in_short_it_does_not_say_how_a_kernel_computes():
+    assert plan(RTX3060, "fp8-channel").lines(short=True) == [
+        "model.safetensors: scheme auto on RTX 3060 (compute capability 8.6)",
+        "- 1 layer fp8-channel -> dequant",
+        f"- tip: {plan(RTX3060, 'fp8-channel').advice()}",
+    ]
+
+
 def test_auto_names_what_would_have_come_first_and_what_to_install():
     lines = "\n".join(plan(RTX4090, "fp8-channel").lines())
     assert "fp8-channel -> torch" in lines

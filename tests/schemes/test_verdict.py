@@ -19,6 +19,7 @@ CPU = Machine("cpu", "CPU", vnni=True, libraries=NOTHING)
 OLD_CPU = Machine("cpu", "CPU", libraries=NOTHING)
 SIZE, NARROW = (1536, 1536), (20, 1536)
 LAST = "Nothing to install."
+PORTABLE = r"To make it fast: in the portable build python_embeded\python.exe -m pip install triton-windows, else pip"
 INT8 = 'Pick the int8 file, or switch "transcode at load" on in Quantization Scheme.'
 
 
@@ -36,7 +37,7 @@ def said(machine, formats, scheme="auto", transcode=False, shapes=(SIZE,), compo
         (WINDOWS, "fp8-channel int8-channel", f"fp8 and int8, fast here. {LAST}"),
         (CPU, "int8-channel", f"int8, fast here. {LAST}"),
         (RTX3060, "fp8-channel", f"fp8, saves memory only on RTX 3060. {INT8}"),
-        (WINDOWS, "fp8-block128", "fp8, saves memory only on RTX 4090. To make it fast: pip install triton-windows."),
+        (WINDOWS, "fp8-block128", f"fp8, saves memory only on RTX 4090. {PORTABLE}"),
         (AMD, "int8-channel", f"int8, should be fast here (not tested on AMD). {LAST}"),
         (GTX1080, "int8-channel", f"int8, saves memory only on GTX 1080. {LAST} Reason: needs an RTX 20 or newer."),
         (GTX1080, "fp8-channel", f"fp8, saves memory only on GTX 1080. {LAST} Reason: needs an RTX 40 or newer."),
