@@ -86,7 +86,7 @@ class LoadT5(io.ComfyNode):
                     "text_encoder_name",
                     display_name="text encoder file",
                     options=model_names("text_encoders"),
-                    tooltip="A file in models/text_encoders, such as models_t5_umt5-xxl-enc-int8.pth.",
+                    tooltip="A file in models/text_encoders, such as umt5_xxl_fp8_e4m3fn_scaled.safetensors.",
                 ),
                 io.Combo.Input(
                     "tokenizer",

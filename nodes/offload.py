@@ -38,8 +38,8 @@ class OffloadControl(io.ComfyNode):
                     display_name="offload mode",
                     options=list(MODES),
                     default=AUTO,
-                    tooltip="Try auto first. block: little VRAM. phase: even less. disk: little RAM. model: leaves "
-                    "VRAM after sampling.",
+                    tooltip="Leave on auto; to save VRAM use the budget. disk: little RAM. block, phase: AMD, WSL. "
+                    "model: out of VRAM afterwards.",
                 ),
                 io.Float.Input(
                     "vram_budget_gb",

@@ -21,7 +21,7 @@ log = logging.getLogger("x2v-quant")
 
 ALIASES = ["x2v", "lightx2v", "export", "convert", "int8", "fp8"]
 READERS = (
-    "x2v: this pack, all formats; comfyui: ComfyUI, no fp8-channel; lightx2v: LightX2V. This pack loads all three."
+    "x2v: this pack. comfyui: ComfyUI; quantize to int8-channel for it. lightx2v: LightX2V. This pack loads all three."
 )
 SAFETENSORS = ".safetensors"
 NEXT = "Move it to models/{} and press R."
