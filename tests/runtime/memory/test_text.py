@@ -7,7 +7,7 @@ from x2v_quant.runtime.memory import Component, MemoryReport, MemoryUse, describ
 from x2v_quant.runtime.memory.report import RESIDENCIES, DevicePeak, Peak, ProcessPeak
 
 PROCESS = ProcessPeak(3_210_000_000, "since this run began", 2_000_000_000, 900_000_000, 24_000_000_000)
-GPU = DevicePeak("cuda:0", 5_120_000_000, 6_000_000_000, 12_900_000_000, 400_000_000)
+GPU = DevicePeak("cuda:0", 5_120_000_000, 6_000_000_000, 12_880_000_000, 400_000_000)
 PEAK = Peak("since this run began", (GPU,), PROCESS)
 WEIGHTS = {"weights": MemoryUse(ram=200_000_000, disk=13_800_000_000)}
 
@@ -21,7 +21,7 @@ def test_one_model():
         "MODEL", {**WEIGHTS, "LoRA and other patches": MemoryUse(ram=300_000_000)}, 14 * 10**9, 28 * 10**9
     )
     assert describe(MemoryReport((model,), PEAK)).splitlines() == [
-        "Fits: 6.00 GB of 12.9 GB VRAM, 3.21 GB of 24.0 GB RAM at the peak.",
+        "Fits: 6.00 GB of 12.9 GB VRAM (12 GB card), 3.21 GB of 24.0 GB RAM at the peak.",
         "",
         "MODEL:",
         "- 14.0 GB of weights, 50% of the 28.0 GB that it would take in bf16",
@@ -64,8 +64,27 @@ def test_a_run_fits_while_what_comfyui_leaves_to_others_is_free(pages, fits):
     model = Component("m", {"weights": MemoryUse(), "weights on the move": MemoryUse(device=pages)}, 1, 2, 0, True)
     line = describe(MemoryReport((model,), PEAK)).splitlines()[0]
     shown = amount(min(6_000_000_000 + pages, GPU.total))
-    assert line.startswith(f"{'Fits' if fits else 'Full'}: {shown} of 12.9 GB VRAM, ")
-    assert ("Offload Control" in line) == (not fits)
+    assert line.startswith(f"{'Fits' if fits else 'Full'}: {shown} of 12.9 GB VRAM (12 GB card), ")
+    assert line.endswith("then to a smaller number.") == (not fits)
+
+
+@pytest.mark.parametrize(
+    "total,card",
+    [
+        (6_441_992_192, " (6 GB card)"),  # GTX 1660
+        (8_589_410_304, " (8 GB card)"),  # RTX 3070
+        (12_622_168_064, " (12 GB card)"),  # RTX 3060
+        (17_170_956_288, " (16 GB card)"),  # RTX 4080
+        (25_393_692_672, " (24 GB card)"),  # RTX 4090
+        (34_190_917_632, " (32 GB card)"),  # RTX 5090
+        (150_110_011_392, " (141 GB card)"),  # H200
+        (300_000_000_000, ""),
+    ],
+)
+def test_a_card_has_the_number_that_it_is_sold_with(total, card):
+    device = DevicePeak("cuda:0", 10**9, 10**9, total, 400_000_000)
+    line = describe(MemoryReport((), Peak("since this run began", (device,), PROCESS))).splitlines()[0]
+    assert line == f"Fits: 1.00 GB of {amount(total)} VRAM{card}, 3.21 GB of 24.0 GB RAM at the peak."
 
 
 def test_the_fullest_device_counts():
