@@ -24,6 +24,8 @@ KEPT_AS_THEY_ARE = frozenset({"int4-g128", "nvfp4"})
 BESIDE = frozenset({"lora", "loha", "lokr"})
 # suffixes that scale or enlarge the weight itself, or that core's bypass adapters cannot compute
 NEED_THE_WEIGHT = TUCKER | {"dora_scale", "reshape_weight"}
+# what a file for both experts of Wan 2.2 has for one; a line of the report says for which
+ONE_EXPERTS = "The LoRA's part for one expert"
 CONVOLUTIONS = (torch.nn.Conv1d, torch.nn.Conv2d, torch.nn.Conv3d)
 
 
@@ -44,9 +46,9 @@ def apply_lora(
     parameters = dict(patcher.model.named_parameters())
     targets = targets_of(patcher.model)
     notes = getattr(tensors, "notes", ())
-    tensors, lines = tensors_for(file, tensors, expert_in(patcher), expert)
+    taken, lines = tensors_for(file, tensors, expert_in(patcher), expert)
     lines = [*notes, *lines]
-    translated = translate(file, tensors, targets)
+    translated = translate(file, taken, targets)
     beside = {
         name: patch
         for name, patch in translated.patches.items()
@@ -63,13 +65,20 @@ def apply_lora(
     replace(made, replaced, strength)
     if beside:
         add_beside(made, beside, strength)
-    did = f"{file} at strength {strength:g}, {len(merged)} tensors merged, {len(beside)} layers bypassed"
-    summary = f"{translated.verdict()}: {did}"
+    verdict = translated.verdict(*([ONE_EXPERTS] if len(taken) < len(tensors) else []))
+    summary = f"{verdict}: {file}, strength {strength:g} ({_how(len(merged), len(beside))})."
     unused = translated.lines(targets)
     log.info(summary)
     for line in [*lines, *unused]:
         log.warning("%s: %s", file, line)
     return made, "\n".join([summary, *lines, *unused])
+
+
+def _how(merged: int, beside: int) -> str:
+    """In the words of the input mode; where a LoRA is put on in both ways, how much in which."""
+    if merged and beside:
+        return f"{merged} tensor{'s' * (merged > 1)} merged, {beside} layer{'s' * (beside > 1)} bypassed"
+    return "merged" if merged else "bypassed" if beside else "changes nothing"
 
 
 def targets_of(model: torch.nn.Module) -> LoRATargets:

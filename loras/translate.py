@@ -41,12 +41,13 @@ class Translated:
     def used(self) -> int:
         return self.keys - len(self.unmatched) - len(self.unused)
 
-    def verdict(self) -> str:
-        """How many keys are used, and what that means where it is less than half."""
+    def verdict(self, whole: str = "The whole LoRA") -> str:
+        """How much of it is used, and what that means where it is less than half. whole: what it is."""
         if self.used == self.keys:
-            return f"All {self.keys} keys used"
-        few = " (most are not: is this LoRA for this model?)" if 2 * self.used < self.keys else ""
-        return f"{self.used} of {self.keys} keys used{few}"
+            return f"{whole} is used"
+        if 2 * self.used < self.keys:
+            return f"Only {self.used} of {self.keys} keys are used (is this LoRA for this model?)"
+        return f"{'Half' if 2 * self.used == self.keys else 'Most'} of it is used ({self.used} of {self.keys} keys)"
 
     def lines(self, targets: LoRATargets) -> list[str]:
         """Lines on the keys that are not used; for a layer that is missing with the most similar one of `targets`."""

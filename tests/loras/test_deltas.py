@@ -147,5 +147,5 @@ def test_the_model_is_changed_once(models, output, plain):
     patched, report = apply_lora(model, once | again, NAME, 1.0, "bypass")
     wanted, _ = apply_lora(model, once, NAME, 1.0, "bypass")
     assert torch.equal(output(patched), output(wanted))
-    assert f"{len(once)} of {2 * len(once)} keys used: " in report and "the same change" in report
+    assert f"({len(once)} of {2 * len(once)} keys): " in report and "the same change" in report
     output(model)

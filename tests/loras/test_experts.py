@@ -75,6 +75,7 @@ def test_each_expert_gets_its_part(prefixes, pair, part, plain):
     for model, seed, name in zip(pair, (1, 2), ("high", "low"), strict=True):
         patched, report = apply_lora(model, both, NAME)
         assert patches(patched) == patches(apply_lora(model, plain(seed), NAME)[0])
+        assert report.startswith(f"The LoRA's part for one expert is used: {NAME}, strength 1 (merged).")
         assert f"10 of 20 keys are for the {name}-noise expert and used." in report.splitlines()
 
 

@@ -78,7 +78,7 @@ PICKLES = {
 def test_pytorch_files_of_trainers(kind, tmp_path, models):
     torch.save(PICKLES[kind], tmp_path / "lora.pt")
     patched, report = apply_lora(models("int8-channel"), read_lora(tmp_path / "lora.pt"), "lora.pt", 1.0, "merge")
-    assert report == "All 3 keys used: lora.pt at strength 1, 1 tensors merged, 0 layers bypassed"
+    assert report == "The whole LoRA is used: lora.pt, strength 1 (merged)."
     assert patched.patches[OURS][0][1].weights[2] == 2.0
 
 

@@ -81,7 +81,7 @@ def test_what_16_bits_cannot_hold_is_refused(held, words, models):
 @pytest.mark.parametrize("kind", FILES)
 def test_sound_files_are_taken(kind, models):
     _, report = apply_lora(models("int8-channel"), file(FILES[kind]), NAME)
-    assert f"All {len(FILES[kind])} keys used: " in report
+    assert report.startswith("The whole LoRA is used: ")
 
 
 def test_large_factors_whose_product_is_small_are_taken(models):

@@ -73,7 +73,7 @@ def test_every_form_on_every_format_is_the_same_lora(format_name, form, mode, mo
     expected, _ = load(model, None, plain(seed=3, alpha=2), 0.8, 0)
     patched, report = apply_lora(model, file(form), "lora.safetensors", 0.8, mode)
     assert _patches(patched) == _patches(expected)
-    assert report.startswith("All 15 keys used: lora.safetensors at strength 0.8, ") and "\n" not in report
+    assert report.startswith("The whole LoRA is used: lora.safetensors, strength 0.8 (") and "\n" not in report
 
 
 def _patches(patcher):
@@ -120,7 +120,7 @@ def test_whole_tensors_of_every_kind_are_added(models, output, original):
     before = {name: p.detach().clone() for name, p in model.model.diffusion_model.named_parameters() if p.ndim != 2}
     output(patched)
     after = dict(patched.model.diffusion_model.named_parameters())
-    assert report == "All 7 keys used: lora.safetensors at strength 0.5, 7 tensors merged, 0 layers bypassed"
+    assert report == "The whole LoRA is used: lora.safetensors, strength 0.5 (merged)."
     for key, name in names.items():
         wanted = before[name].float() + 0.5 * differences[key]
         assert distance(after[name].float(), wanted) < 2**-7

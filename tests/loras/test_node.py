@@ -29,7 +29,7 @@ def test_nodes_in_a_row_stack(node, models, output, dequantized, plain):
     patched = model
     for strength, mode in ((1.0, "auto"), (-0.5, "bypass"), (0.25, "auto")):
         patched, report = node.execute(patched, NAME, strength, mode).args
-        assert report.startswith(f"All 10 keys used: {NAME} at strength {strength:g}, ")
+        assert report.startswith(f"The whole LoRA is used: {NAME}, strength {strength:g} (")
     wanted, _ = comfy.sd.load_lora_for_models(dequantized(model), None, plain(), 0.75, 0)
     # what is not quantized is merged into 16-bit weights
     assert distance(output(patched), output(wanted)) < 0.02 * distance(output(model), output(wanted))

@@ -61,9 +61,16 @@ def test_what_is_not_used_is_reported_with_its_cause(unused, words, model, caplo
     lines = report.splitlines()
     assert f"{LAYER}.weight" in patched.patches
     if words is None:
-        assert lines == [f"All 6 keys used: {NAME} at strength 1, 3 tensors merged, 0 layers bypassed"]
+        assert lines == [f"The whole LoRA is used: {NAME}, strength 1 (merged)."]
         return
-    assert lines[0] == f"2 of {2 + len(unused)} keys used: {NAME} at strength 1, 1 tensors merged, 0 layers bypassed"
+    share = f"2 of {2 + len(unused)} keys"
+    most = "Half" if len(unused) == 2 else "Most"
+    told = (
+        f"Only {share} are used (is this LoRA for this model?)"
+        if len(unused) > 2
+        else f"{most} of it is used ({share})"
+    )
+    assert lines[0] == f"{told}: {NAME}, strength 1 (merged)."
     assert len(lines) == 1 + len(unused)
     assert re.search(words, lines[1])
     assert [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING] == [
@@ -74,7 +81,9 @@ def test_what_is_not_used_is_reported_with_its_cause(unused, words, model, caplo
 def test_many_unused_keys_are_counted(model):
     extra = {f"diffusion_model.blocks.{index}.ffn.9.diff": torch.ones(2) for index in range(100)}
     _, report = apply_lora(model, pair(LAYER) | extra, NAME)
-    assert report.startswith("2 of 102 keys used (most are not: is this LoRA for this model?): ")
+    assert report.startswith(
+        f"Only 2 of 102 keys are used (is this LoRA for this model?): {NAME}, strength 1 (merged)."
+    )
     assert len(report.splitlines()) == 7
     assert report.endswith("not used: 95 more keys")
 
@@ -146,7 +155,7 @@ def test_what_cannot_be_beside_a_weight_is_merged(kind, tensors, bypassed, model
     import comfy.lora
 
     patched, report = apply_lora(model, tensors, NAME, 0.1, "bypass")
-    assert report.endswith("0 tensors merged, 1 layers bypassed" if bypassed else "1 tensors merged, 0 layers bypassed")
+    assert report.endswith(", strength 0.1 (bypassed)." if bypassed else ", strength 0.1 (merged).")
     weight = model.model.diffusion_model.blocks[0].ffn[0].weight.dequantize().float()
     merged, _ = apply_lora(model, tensors, NAME, 0.1, "merge")
     name = f"{LAYER}.weight"
