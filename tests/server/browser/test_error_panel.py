@@ -52,4 +52,5 @@ def test_a_missing_file_is_told_with_its_folder(frontend):
     panel.get_by_role("button", name="Info for").click()
     said = panel.locator("[id^=execution-item-detail]").inner_text()
     assert f"model_name - {GONE} is not in models/diffusion_models. Download it there" in said
+    frontend.page.wait_for_timeout(1000)  # until it has unfolded
     frontend.screenshot("missing_file")
