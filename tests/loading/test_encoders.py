@@ -15,6 +15,7 @@ from x2v_quant.loading.clip_vision import load_clip_vision
 from x2v_quant.loading.dit import load_dit
 from x2v_quant.loading.t5 import load_t5
 from x2v_quant.schemes import SchemeChoice
+from x2v_quant.schemes.verdict import verdict
 
 pytestmark = pytest.mark.usefixtures("inference")
 # relative error of a small random encoder's output; weights and activations both lose precision
@@ -277,3 +278,11 @@ def test_schemes_of_the_encoders(t5, clip):
     assert text.cond_stage_model.x2v_plan.summary()[0]["kernel"] == "reference"
     vision = load_clip_vision(str(clip[0] / "clip-int8.pth"), choice)
     assert vision.model.x2v_plan.summary()[0]["kernel"] == "dequant"
+
+
+def test_a_plan_knows_that_its_model_is_an_encoder(t5, clip):
+    """So that the report says that it runs only once."""
+    text = load_t5(str(t5[0] / "models_t5_umt5-xxl-enc-fp8.pth"), SchemeChoice(t5="fp8-dequant"))
+    vision = load_clip_vision(str(clip[0] / "clip-fp8.pth"), SchemeChoice(clip="fp8-dequant"))
+    assert "A text encoder runs only once per prompt." in verdict(text.cond_stage_model.x2v_plan)
+    assert "CLIP runs only once per picture." in verdict(vision.model.x2v_plan)
