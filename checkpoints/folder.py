@@ -32,7 +32,7 @@ def model_files(path: Path) -> ModelFiles:
     if path.is_dir():
         return _folder(path)
     if not path.is_file():
-        raise Problem(path.name, "", _why_no_file(path), "Pick another file.").error()
+        raise _no_file(path).error()
     if path.suffix.lower() == ".gguf":
         raise Problem(path.name, "", "is a GGUF file", "Load it with the ComfyUI-GGUF pack.").error()
     if path.suffix.lower() not in SAFETENSORS + TORCH:
@@ -49,10 +49,12 @@ def model_files(path: Path) -> ModelFiles:
     return ModelFiles([path])
 
 
-def _why_no_file(path: Path) -> str:
+def _no_file(path: Path) -> Problem:
     if path.exists():
-        return "is a device or a pipe, no file"
-    return "is a link that leads to no file" if path.is_symlink() else "does not exist"
+        return Problem(path.name, "", "is a device or a pipe, no file", "Pick another file.")
+    if path.is_symlink():
+        return Problem(path.name, "", "is a link that leads to no file", "Pick another file.")
+    return Problem(path.name, "", f"is not in {path.absolute().parent}", "Check the path.")
 
 
 def is_part(path: Path) -> bool:

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from ..checkpoints import Checkpoint, CheckpointError, Problem, open_checkpoint
+from ..families.other_models import OTHER_MODELS
 from ..formats import family
 from ..kernels import why_not
 from ..kernels.machine import Machine, default_device, describe
@@ -32,14 +33,16 @@ def ok(report: dict) -> bool:
 
 def inspect(path: str | Path) -> dict:
     """{"verdict", "path", "kind", "model", "formats": {format: layers}, "schemes", "fallbacks": {scheme: reason},
-    "problems": [{file, key, cause, remedy}], "loader", "notes", "files": [{name, bytes}], "bytes": {total, quantized,
-    kept}, "unread": {tensors, bytes}, "layer_groups", "kept"}. Never raises for a bad file: that is kind "unknown" with
-    one problem.
+    "problems": [{file, key, cause, remedy}], "elsewhere", "loader", "notes", "files": [{name, bytes}], "bytes": {total,
+    quantized, kept}, "unread": {tensors, bytes}, "layer_groups", "kept"}. Never raises for a bad file: that is kind
+    "unknown" with one problem.
 
     `formats`: number of layers of each format in the file. `schemes`: those for this file's formats, first those whose
     own kernel runs on this machine; `fallbacks`: why another kernel replaces that of the rest. Both are empty if there
-    is a problem. `loader`: the node that takes the file, empty if there is none. `unread`: unquantized tensors too
-    large to check their values; codes are never checked. Names in `layer_groups` and `kept` have "*" for block numbers.
+    is a problem. `elsewhere`: where a good file belongs that is no model for this pack's loaders, a VAE for instance;
+    empty for any other. `loader`: the node that takes the file, empty if there is none. `unread`: unquantized tensors
+    too large to check their values; codes are never checked. Names in `layer_groups` and `kept` have "*" for block
+    numbers.
     """
     report = _inspected(path)
     return {"verdict": verdict(report), **report}
@@ -57,6 +60,7 @@ def _inspected(path: str | Path) -> dict:
             "schemes": [],
             "fallbacks": {},
             "problems": [asdict(error.problem)],
+            "elsewhere": "",
             "loader": "",
             "notes": [],
             "files": [],
@@ -77,6 +81,7 @@ def _report(checkpoint: Checkpoint) -> dict:
         "formats": checkpoint.formats,
         **_schemes(checkpoint, outline.problems),
         "problems": [asdict(problem) for problem in outline.problems],
+        "elsewhere": _elsewhere(checkpoint, outline.problems),
         "loader": "" if outline.problems else checkpoint.loader,
         "notes": checkpoint.notes + outline.notes,
         "files": [{"name": file.name, "bytes": file.stat().st_size} for file in checkpoint.files],
@@ -92,6 +97,13 @@ def _report(checkpoint: Checkpoint) -> dict:
         "layer_groups": groups,
         "kept": kept,
     }
+
+
+def _elsewhere(checkpoint: Checkpoint, problems: list[Problem]) -> str:
+    """Empty too where the loader that takes such models would not take this file."""
+    family = checkpoint.family
+    only = [problem.remedy for problem in problems] == [family.elsewhere]
+    return family.elsewhere if only and family in OTHER_MODELS else ""
 
 
 def _schemes(checkpoint: Checkpoint, problems: list[Problem]) -> dict:

@@ -2,6 +2,7 @@
 
 from ..checkpoints import Problem
 from ..common.sizes import amount
+from ..families.family import UNKNOWN
 from ..schemes.verdict import short
 
 # kind -> the nodes that quantize and save such a model; a command does it for every kind
@@ -17,8 +18,11 @@ MOST_PROBLEMS = 20
 def verdict(report: dict) -> str:
     """Whether the file is good, and the node to use, in one line."""
     problems = report["problems"]
+    if report["elsewhere"]:
+        return f"{report['model'][0].upper()}{report['model'][1:]}. {report['elsewhere']}"
     if problems:
-        more = f" And {len(problems) - 1} more problems." if len(problems) > 1 else ""
+        others = len(problems) - 1
+        more = f" And {others} more problem{'s' * (others > 1)}." if others else ""
         return f"Not OK: {Problem(**problems[0])}{more}"
     if not report["formats"]:
         return f"Not quantized: {report['model']}. {_unquantized(report)}"
@@ -37,16 +41,18 @@ def _unquantized(report: dict) -> str:
 
 
 def lines(report: dict) -> list[str]:
-    """The verdict, then the report as text."""
-    problems = report["problems"]
-    head = [verdict(report), "", f"{report['path']}: {report['model']} ({report['kind']})"]
-    if report["files"]:
-        sizes = {name: amount(value) for name, value in report["bytes"].items()}
-        count = len(report["files"])
-        head.append(
-            f"{count} file{'s' * (count > 1)}, {sizes['total']} of weights: "
-            f"{sizes['quantized']} quantized, {sizes['kept']} kept as they are"
-        )
+    """The verdict, then the report as text; of a file that cannot be read there is no more to say. The verdict has the
+    first problem."""
+    if not report["files"]:
+        return [verdict(report)]
+    problems, known = report["problems"], "" if report["kind"] == UNKNOWN else f" ({report['kind']})"
+    head = [verdict(report), "", f"{report['path']}: {report['model']}{known}"]
+    sizes = {name: amount(value) for name, value in report["bytes"].items()}
+    count = len(report["files"])
+    head.append(
+        f"{count} file{'s' * (count > 1)}, {sizes['total']} of weights: "
+        f"{sizes['quantized']} quantized, {sizes['kept']} kept as they are"
+    )
     table = _table(("quantized layers", "format", "layers"), report["layer_groups"])
     table += _table(("kept as they are", "dtype", "tensors"), report["kept"])
     tail = [f"note: {note}" for note in report["notes"]]
@@ -57,15 +63,15 @@ def lines(report: dict) -> list[str]:
         tail.append(f"schemes that another kernel would compute here: {', '.join(report['fallbacks'])}")
     if report["unread"]["tensors"]:
         unread = report["unread"]
-        tail.append(
-            f"not checked: the codes, and the values of {unread['tensors']} large tensors ({amount(unread['bytes'])})"
-        )
+        large = f"{unread['tensors']} large tensor{'s' * (unread['tensors'] > 1)}"
+        tail.append(f"not checked: the codes, and the values of {large} ({amount(unread['bytes'])})")
     if not problems:
         tail.append("problems: none")
-    tail += [f"problem: {Problem(**problem)}" for problem in problems[:MOST_PROBLEMS]]
-    if len(problems) > MOST_PROBLEMS:
-        tail.append(f"and {len(problems) - MOST_PROBLEMS} more problems (--json lists all)")
-    return [*head, *table, "", *tail]
+    others = problems[1:]
+    tail += [f"problem: {Problem(**problem)}" for problem in others[:MOST_PROBLEMS]]
+    if len(others) > MOST_PROBLEMS:
+        tail.append(f"and {len(others) - MOST_PROBLEMS} more problems (--json lists all)")
+    return [*head, *table, *(["", *tail] if tail else [])]
 
 
 def _table(titles: tuple[str, str, str], groups: list[dict]) -> list[str]:

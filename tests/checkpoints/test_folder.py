@@ -175,7 +175,7 @@ def test_a_shard_that_is_none_is_refused_by_its_name(content, words, folder):
 @pytest.mark.parametrize(
     "name,content,words",
     [
-        ("nothing", None, "does not exist"),
+        ("nothing", None, r"nothing is not in .+\. Check the path"),
         ("notes.txt", b"hello", "is not a model file. Models end in .safetensors"),
         ("model.gguf", b"GGUF", "ComfyUI-GGUF"),
     ],

@@ -71,9 +71,7 @@ CLI_CASES = {
     **comparisons.CLI_CASES,
     **kept_types.CLI_CASES,
     **typed_paths.CLI_CASES,
-    "convert: nowhere": CliCase(
-        lambda work: ["convert", NOWHERE, OUT], (f"{NOWHERE} does not exist. Pick another file.",)
-    ),
+    "convert: nowhere": CliCase(lambda work: ["convert", NOWHERE, OUT], (f"{NOWHERE} is not in ", ". Check the path.")),
     "convert: an empty folder": CliCase(empty_folder, ("wan is a folder without a model file. Pick another one.",)),
     "convert: a broken file": convert(
         header([]), "--format|int8", f"{MODEL} has a header that is no table of tensors."

@@ -249,7 +249,36 @@ def test_long_lists_of_problems_are_cut_for_people(capsys, tmp_path):
     assert main(["inspect", str(path)]) == 1
     text = capsys.readouterr().out
     assert text.count("problem: ") == 20
-    assert "and 30 more problems" in text
+    assert "and 29 more problems" in text
+
+
+def test_a_problem_is_said_once(capsys, tmp_path):
+    """In the verdict; nothing else is known of a file that cannot be read."""
+    assert main(["inspect", str(tmp_path / "nowhere.safetensors")]) == 1
+    assert capsys.readouterr().out == f"Not OK: nowhere.safetensors is not in {tmp_path}. Check the path.\n"
+    save_file({"blocks.0.x.weight": torch.zeros(2, 2, dtype=torch.int8)}, tmp_path / "wan.safetensors")
+    assert main(["inspect", str(tmp_path / "wan.safetensors")]) == 1
+    text = capsys.readouterr().out
+    assert text.count("blocks.0.x.weight has no scale") == 1 and "(unknown)" not in text
+
+
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [
+        ("decoder.conv1.weight", "A VAE. Put it into models/vae and use Load VAE."),
+        ("blocks.0.ffn.0.lora_A.weight", "A LoRA. Put it into models/loras and use Load LoRA (any format)."),
+    ],
+)
+def test_a_good_file_for_another_node_is_not_called_bad(key, words, capsys, tmp_path):
+    save_file({key: torch.ones(2, 2)}, tmp_path / "model.safetensors")
+    assert main(["inspect", str(tmp_path / "model.safetensors")]) == 1
+    first, *rest = capsys.readouterr().out.splitlines()
+    assert first == words and not [line for line in rest if "problem" in line]
+
+
+def test_a_file_that_its_own_node_does_not_read_is_not_ok(inspect, demo_models):
+    """Load VAE lists files, no folders."""
+    assert inspect(demo_models / "vae")[1]["verdict"].startswith("Not OK: vae is a VAE. Put it into models/vae and")
 
 
 @pytest.mark.slow

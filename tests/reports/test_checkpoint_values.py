@@ -126,4 +126,4 @@ def test_what_was_not_looked_at_is_said(wan, tmp_path):
     save_file(tensors, path)
     report = inspect(path)
     assert report["unread"] == {"tensors": 1, "bytes": 4 * 256 * 4096}
-    assert "not checked: the codes, and the values of 1 large tensors (4.19 MB)" in lines(report)
+    assert "not checked: the codes, and the values of 1 large tensor (4.19 MB)" in lines(report)
