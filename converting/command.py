@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
@@ -36,6 +37,8 @@ READERS = {
 }
 # kept layers of one reason that are named; the rest are counted
 NAMED = 3
+# how reasons begin that go on from the name of one layer
+A_LAYER_IS = re.compile(r"^is (an? |the )?")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -214,16 +217,16 @@ def lines(report: dict) -> list[str]:
         reasons.setdefault(reason, []).append(layer)
     for reason, layers in reasons.items():
         more = f" and {len(layers) - NAMED} more" if len(layers) > NAMED else ""
-        found.append(f"- not quantized: {', '.join(layers[:NAMED])}{more}: {reason}")
+        found.append(f"- not quantized: {', '.join(layers[:NAMED])}{more} ({A_LAYER_IS.sub('', reason)})")
     if report["chosen"]:
         found += [*search.lines(report["chosen"]), SCALE]
     return found + [f"note: {note}" for note in report["notes"]]
 
 
 def _saved(report: dict) -> str:
-    """The name, the size, and the next step."""
+    """The name, the size before and after, and the next step."""
     target = Path(report["target"])
-    saved = f"Saved {target.name}, {amount(report['bytes'])}."
+    saved = f"Saved {target.name}: {amount(report['source_bytes'])} -> {amount(report['bytes'])}."
     if report["kind"] not in LOADERS:
         return saved
     ours, cores, _, folder = LOADERS[report["kind"]]

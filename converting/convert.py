@@ -31,10 +31,10 @@ def convert(source: Path, target: Path, options: Options, progress: Progress = l
     """Write the model at `source` to `target`; the source is only read. progress(bytes done, bytes in all).
 
     Returns {"source", "target", "kind", "model", "family", "dialect", "formats": {format: layers}, "layers": {layer:
-    format}, "kept": {layer: reason}, "chosen": what search.described says, "notes", "bytes", "seconds"}. A search or a
-    calibration first tells progress the bytes that are measured, up to the last, then those that are written. Raises
-    CheckpointError for a source that cannot be read, RuleError for overrides, WriteError for a target that has no name
-    or another writer, ConvertError for everything else that stands in the way.
+    format}, "kept": {layer: reason}, "chosen": what search.described says, "notes", "source_bytes", "bytes",
+    "seconds"}. A search or a calibration first tells progress the bytes that are measured, up to the last, then those
+    that are written. Raises CheckpointError for a source that cannot be read, RuleError for overrides, WriteError for a
+    target that has no name or another writer, ConvertError for everything else that stands in the way.
     """
     started = time.perf_counter()
     checkpoint = _open(source)
@@ -79,6 +79,7 @@ def convert(source: Path, target: Path, options: Options, progress: Progress = l
         "kept": job.kept,
         "chosen": job.chosen,
         "notes": job.notes,
+        "source_bytes": sum(file.stat().st_size for file in checkpoint.files),
         "bytes": writer.bytes,
         "seconds": time.perf_counter() - started,
     }

@@ -30,7 +30,7 @@ BY_NAME = tuple(
         ),
         (r"(^|[._])(mod|modulation|ada_?ln|adain|scale_shift)(?=[._\d]|$)", "modulates: one row per sample"),
         (r"norm(?=[._\d]|$)|(^|[._])ln(?=[._\d]|$)", "belongs to a norm"),
-        (r"(^|\.)((lm_)?head|head_global|(final|last)_\w+)(?=\.|$)", "is an output layer of the model"),
+        (r"(^|\.)((lm_)?head|head_global|(final|last)_\w+)(?=\.|$)", "is an output layer"),
     )
 )
 

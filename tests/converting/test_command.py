@@ -65,9 +65,9 @@ def test_it_says_what_to_do_with_the_file(dialect, loaders, folder, source, tmp_
     target.parent.mkdir(parents=True, exist_ok=True)
     assert main(["convert", str(source), str(target), "--format", "int8", "--dialect", dialect]) == 0
     first = capsys.readouterr().out.splitlines()[0]
-    size = f"{target.stat().st_size / 1e6:.2f} MB"
+    sizes = " -> ".join(f"{file.stat().st_size / 1e6:.2f} MB" for file in (source, target))
     step = "In ComfyUI, press R and" if folder else "Put it into models/diffusion_models and"
-    assert first == f"Saved out.safetensors, {size}. {step} pick it in {loaders}."
+    assert first == f"Saved out.safetensors: {sizes}. {step} pick it in {loaders}."
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)

@@ -220,7 +220,7 @@ def test_the_command_converts_and_says_what_it_did(source, tmp_path, capsys):
     assert main([*command, "--layers", str(rules), "--layer", "blocks.0.ffn.0 = fp8"]) == 0
     said = capsys.readouterr().out
     assert "1 layer fp8-channel, 10 layers int8-channel" in said
-    assert "not quantized: " in said and "the rule 'blocks.0.* = keep'" in said
+    assert "(kept by the rule 'blocks.0.* = keep')" in said and "(embeds an input of the model)" in said
 
 
 @pytest.mark.parametrize(
