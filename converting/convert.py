@@ -38,6 +38,7 @@ def convert(source: Path, target: Path, options: Options, progress: Progress = l
     """
     started = time.perf_counter()
     checkpoint = _open(source)
+    size = sum(file.stat().st_size for file in checkpoint.files)
     _check_target(source, target, checkpoint, options)
     _check_search(options)
     with reserved(target), Source(checkpoint) as opened:
@@ -79,7 +80,7 @@ def convert(source: Path, target: Path, options: Options, progress: Progress = l
         "kept": job.kept,
         "chosen": job.chosen,
         "notes": job.notes,
-        "source_bytes": sum(file.stat().st_size for file in checkpoint.files),
+        "source_bytes": size,
         "bytes": writer.bytes,
         "seconds": time.perf_counter() - started,
     }

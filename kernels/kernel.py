@@ -52,7 +52,7 @@ class Requirements:
             return "this CPU has no int8 dot-product instructions (VNNI), int8 would be slower than float"
         if dtype is not None and self.dtypes and dtype not in self.dtypes:
             names = " and ".join(str(d).removeprefix("torch.") for d in self.dtypes)
-            return f"computes {names}, the compute dtype is {str(dtype).removeprefix('torch.')}"
+            return f"computes {names}, precision while computing is {str(dtype).removeprefix('torch.')}"
         if shape is not None:
             for size, multiple, word in ((shape[0], self.n_multiple, "out"), (shape[1], self.k_multiple, "in")):
                 if size % multiple:
