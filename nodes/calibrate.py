@@ -11,7 +11,7 @@ from ..calibration.recorder import calibrated
 from ..calibration.recordings import record, token
 from .annotated_files import annotated_path, inside
 from .missing import MissingFileError, problem
-from .on_node import error_on_node
+from .on_node import error_on_node, forgets_error
 from .output_files import below_output, numbered
 from .scheme import CATEGORY
 
@@ -43,6 +43,7 @@ class Calibrate(io.ComfyNode):
         )
 
     @classmethod
+    @forgets_error
     def fingerprint_inputs(cls, model=None):
         return token(cls.hidden.unique_id)
 
@@ -136,6 +137,7 @@ class LoadCalibration(io.ComfyNode):
         return problem((_path, calibration_name))
 
     @classmethod
+    @forgets_error
     def fingerprint_inputs(cls, calibration_name):
         file = _path(calibration_name).stat()
         return f"{file.st_size}:{file.st_mtime_ns}"

@@ -13,7 +13,7 @@ from .files import fingerprint, model_names, model_path
 from .loaders import LOADERS, SCHEME_TOOLTIP
 from .missing import MissingFileError, missing, problem, same_name
 from .offload import offload_input
-from .on_node import error_on_node, show
+from .on_node import error_on_node, forgets_error, show
 from .scheme import SchemeType
 
 KIND = "diffusion_models"
@@ -118,6 +118,7 @@ class LoadExperts(io.ComfyNode):
         return problem((expert_paths, high_noise, low_noise))
 
     @classmethod
+    @forgets_error
     def fingerprint_inputs(cls, high_noise, low_noise, scheme=None, offload=None):
         return "|".join(fingerprint(KIND, name) for name in expert_names(high_noise, low_noise))
 

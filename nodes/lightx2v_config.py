@@ -13,7 +13,7 @@ from .files import model_names
 from .loaders import LOADERS
 from .missing import MissingFileError, problem, same_name
 from .offload import OffloadType
-from .on_node import error_on_node, show
+from .on_node import error_on_node, forgets_error, show
 from .scheme import SchemeType
 
 DIFFUSION_MODELS = "diffusion_models"
@@ -164,6 +164,7 @@ class LoadConfig(io.ComfyNode):
         return problem((config_path, config), (folder_path, model_folder))
 
     @classmethod
+    @forgets_error
     def fingerprint_inputs(cls, config, model_folder, text_encoder, vision_encoder, text=""):
         parsed = config_of(config, text)
         models = find_models(parsed, search_paths(model_folder), text_encoder, vision_encoder)

@@ -11,7 +11,7 @@ from ..schemes import AUTO
 from .files import fingerprint, model_names, model_path, tokenizer_names, tokenizer_path
 from .missing import problem
 from .offload import offload_input
-from .on_node import error_on_node, show
+from .on_node import error_on_node, forgets_error, show
 from .scheme import CATEGORY, SchemeType
 
 LOADERS = f"{CATEGORY}/loaders"
@@ -60,6 +60,7 @@ class LoadDiT(io.ComfyNode):
         return problem((model_path, "diffusion_models", model_name))
 
     @classmethod
+    @forgets_error
     def fingerprint_inputs(cls, model_name, scheme=None, offload=None):
         return fingerprint("diffusion_models", model_name)
 
@@ -106,6 +107,7 @@ class LoadT5(io.ComfyNode):
         return problem((model_path, "text_encoders", text_encoder_name), (tokenizer_path, tokenizer))
 
     @classmethod
+    @forgets_error
     def fingerprint_inputs(cls, text_encoder_name, tokenizer, scheme=None, offload=None):
         return fingerprint("text_encoders", text_encoder_name)
 
@@ -151,6 +153,7 @@ class LoadCLIPVision(io.ComfyNode):
         return problem((model_path, "clip_vision", clip_name))
 
     @classmethod
+    @forgets_error
     def fingerprint_inputs(cls, clip_name, scheme=None, offload=None):
         return fingerprint("clip_vision", clip_name)
 

@@ -7,7 +7,7 @@ from comfy_api.latest import io
 
 from ..loras import AUTO, EXPERT_CHOICES, MODES, apply_lora, read_lora
 from .missing import missing, problem, same_name
-from .on_node import error_on_node
+from .on_node import error_on_node, forgets_error
 from .scheme import CATEGORY
 
 KIND = "loras"
@@ -66,6 +66,7 @@ class LoadLoRA(io.ComfyNode):
         return problem((_path, lora_name))
 
     @classmethod
+    @forgets_error
     def fingerprint_inputs(cls, lora_name, **_):
         stat = _path(lora_name).stat()
         return f"{lora_name}:{stat.st_size}:{stat.st_mtime_ns}"

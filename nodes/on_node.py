@@ -9,7 +9,7 @@ from server import PromptServer
 
 from ..common.printable import PrintableError
 
-# nodes that show an error, until they run again
+# nodes that show an error, until the next run
 FAILED: set[str] = set()
 NOTHING = " "  # the page ignores a text without characters
 # between two lines of a paragraph. Nodes 2.0 draws Markdown, where the line before it needs two spaces at its end
@@ -29,16 +29,36 @@ def error_on_node(execute: Callable) -> Callable:
 
     @functools.wraps(execute)
     def shown(cls, *args, **kwargs):
-        running = get_executing_context()
-        node = running.node_id if running else None
-        if node in FAILED:
-            FAILED.discard(node)
-            show(NOTHING)
+        _forget()
         try:
             return execute(cls, *args, **kwargs)
         except PrintableError as error:
-            FAILED.add(node)
+            FAILED.add(_running())
             show(str(error))
             raise
 
     return shown
+
+
+def forgets_error(fingerprint: Callable) -> Callable:
+    """Decorator of fingerprint_inputs below @classmethod: core calls it in every run, of a node too whose result it has
+    still, and which does not execute then."""
+
+    @functools.wraps(fingerprint)
+    def asked(cls, *args, **kwargs):
+        _forget()
+        return fingerprint(cls, *args, **kwargs)
+
+    return asked
+
+
+def _running() -> str | None:
+    context = get_executing_context()
+    return context.node_id if context else None
+
+
+def _forget() -> None:
+    node = _running()
+    if node in FAILED:
+        FAILED.discard(node)
+        show(NOTHING)

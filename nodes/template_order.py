@@ -5,13 +5,13 @@ the dialog shows them in the order of that list. A middleware of the server sort
 """
 
 import json
+from pathlib import Path
 
 from aiohttp import web
 from server import PromptServer
 
-from ..core.on_path import PACK
-
 LIST = "/workflow_templates"
+TEMPLATES = Path(__file__).parents[1] / "workflows"
 
 
 def sort_cards() -> None:
@@ -27,6 +27,6 @@ async def _ordered(request: web.Request, handler) -> web.StreamResponse:
     response = await handler(request)
     if request.path.removeprefix("/api") != LIST:
         return response
-    ours = sorted(path.stem for path in (PACK / "workflows").glob("*.json"))
+    ours = sorted(path.stem for path in TEMPLATES.glob("*.json"))
     listed = json.loads(response.body)
     return web.json_response({pack: ours if sorted(names) == ours else names for pack, names in listed.items()})

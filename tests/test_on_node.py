@@ -23,6 +23,11 @@ def shown(monkeypatch):
 
 class Node:
     @classmethod
+    @on_node.forgets_error
+    def fingerprint_inputs(cls, value):
+        return value
+
+    @classmethod
     @on_node.error_on_node
     def execute(cls, error=None):
         if error is not None:
@@ -37,6 +42,21 @@ def test_an_error_is_there_until_the_node_runs_again(shown):
         assert shown == [("a.pth is empty. Download it again.", "7", PAGE)]
         assert [Node.execute(), Node.execute()] == ["result", "result"]
     assert shown[1:] == [(on_node.NOTHING, "7", PAGE)]
+
+
+def test_an_error_goes_too_if_core_has_the_result_still(shown):
+    """Of a node that runs before: only its fingerprint is asked for."""
+    with CurrentNodeContext("prompt", "7"):
+        with pytest.raises(CheckpointError):
+            Node.execute(CheckpointError("a.pth is empty. Download it again."))
+        assert [Node.fingerprint_inputs(1), Node.fingerprint_inputs(2)] == [1, 2]
+    assert shown[1:] == [(on_node.NOTHING, "7", PAGE)]
+
+
+def test_every_loader_forgets_its_error_so():
+    asked = {name: vars(node).get("fingerprint_inputs") for name, node in NODE_CLASS_MAPPINGS.items()}
+    bare = {name for name, found in asked.items() if found and not hasattr(found.__func__, "__wrapped__")}
+    assert bare == {"X2VMemoryReport"}
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """What the pack says of a damaged file: it is refused in a sentence, or it loads and holds what the file holds."""
 
 import logging
+import re
 import time
 import traceback
 from collections.abc import Callable
@@ -144,7 +145,8 @@ class Judge:
             return Verdict(REFUSED, text) if text.isprintable() else Verdict(UNTRUE, repr(text))
         except Exception:
             return Verdict(TRACEBACK, traceback.format_exc(limit=-4))
-        used, keys = (int(number) for number in report.split(": ")[1].split(" keys")[0].split(" of "))
+        counted = re.search(r"(\d+) of (\d+) keys", report.splitlines()[0])  # none: all of them
+        used, keys = map(int, counted.groups()) if counted else (1, 1)
         numbers = all(tensor.float().isfinite().all() for tensor in tensors.values() if tensor.is_floating_point())
         if not numbers and used == keys:
             return Verdict(SILENT, f"not finite: {report}")

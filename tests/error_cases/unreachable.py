@@ -64,7 +64,7 @@ class Row:
         return site.path == self.path and self.text in site.text
 
 
-LISTED = "the nodes' lists hold only what is there; x2v-quant inspect and convert take any path"
+LISTED = "the nodes' lists have only what is there; x2v-quant inspect and convert take any path"
 CONVERT = "x2v-quant convert"
 LIBRARY = "takes a release of the kernel library that lacks it; Kernel Report tells it, tests/kernels/test_libraries.py"
 GUARD = "guards against a mistake in this pack's own tables"
@@ -72,6 +72,8 @@ GUARD = "guards against a mistake in this pack's own tables"
 UNREACHABLE = (
     Row("__init__.py", "needs ComfyUI", "takes an older ComfyUI; tests/test_import.py"),
     Row("checkpoints/folder.py", "is a folder without a model file", LISTED, True),
+    Row("checkpoints/folder.py", "is a device or a pipe", LISTED, True),
+    Row("checkpoints/folder.py", "Check the path", LISTED, True),
     Row("checkpoints/index_file.py", "Check the file and its permissions", "takes a user who may not"),
     *(() if rotates_int8() else (Row("checkpoints/layers.py", "which groups of", "takes a newer comfy-kitchen"),)),
     Row("checkpoints/layers.py", "the header marks", "a note, no error"),
