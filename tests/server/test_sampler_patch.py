@@ -184,7 +184,7 @@ def test_two_experts_do_what_one_sampler_does(distilled, latent):
     "inputs,message",
     [
         ({"denoising_step_list": "1000, 1500"}, "falling whole numbers between 1000 and 1"),
-        ({"boundary_step_index": 5}, "the schedule has 4 steps"),
+        ({"boundary_step_index": 5}, "the step list has 4"),
     ],
 )
 def test_schedules_that_are_none(inputs, message, distilled, server):
