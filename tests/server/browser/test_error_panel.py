@@ -1,6 +1,7 @@
 """What ComfyUI's page shows of an error: our sentence, on the node too, and the folder of a file that is missing."""
 
 import pytest
+from older_comfyui import todays_page
 
 from x2v_quant.demo import assets
 
@@ -47,6 +48,7 @@ def test_a_failed_run_shows_the_sentence_in_the_panel_and_on_the_node(frontend, 
     frontend.page.wait_for_function(f"() => !({TEXT})().includes('{BROKEN}')")
 
 
+@todays_page
 def test_a_missing_file_is_told_with_its_folder(frontend):
     panel = failed(frontend, GONE)
     panel.get_by_role("button", name="Info for").click()
