@@ -96,15 +96,17 @@ _ELSEWHERE = {
     "iluvatar": "is for Iluvatar hardware, which this pack does not serve",
     "dcu": "is for Hygon hardware, which this pack does not serve",
     "xpu": "is for Intel hardware, which this pack does not serve",
+    "intel": "is for Intel hardware, which this pack does not serve",
 }
 
 
 def resolve(name: str, component: str = DIT) -> Scheme:
     """The row for a scheme name, alias or legacy mm_type name, in any case. component: "dit", "t5" or "clip". Raises
-    UnknownSchemeError, which lists the schemes of this loader."""
+    UnknownSchemeError, which lists the schemes of this loader, or says what a name of LightX2V's is that is none here,
+    however its words are joined."""
     row = _BY_NAME.get(name.strip().lower())
     if row is None:
-        words = name.strip().lower()
+        words = name.strip().lower().replace("_", "-")
         for key, meaning in _ELSEWHERE.items():
             if words == key or words.startswith(f"{key}-") or words.endswith(f"-{key}"):
                 raise UnknownSchemeError(f"Scheme {name!r} {meaning}.")

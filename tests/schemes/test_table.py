@@ -1,5 +1,7 @@
 """Every name LightX2V ever gave a scheme."""
 
+import itertools
+
 import pytest
 
 from x2v_quant.schemes import CLIP, DIT, SCHEMES, T5, UnknownSchemeError, names, resolve, schemes_for
@@ -95,6 +97,31 @@ def test_int8_sgl_is_for_t5_but_not_for_clip():
 )
 def test_other_names_are_refused_with_the_remedy(name, words):
     with pytest.raises(UnknownSchemeError, match=words):
+        resolve(name)
+
+
+INTEL = ("intel_xpu_fp8", "intel_xpu_mm", "fp8-intel-xpu")
+
+
+def joined(name):
+    """The name with every mixture of hyphens and underscores between its words."""
+    words = name.replace("_", "-").split("-")
+    return [
+        "".join(itertools.chain(*zip(words, [*between, ""], strict=True)))
+        for between in itertools.product("-_", repeat=len(words) - 1)
+    ]
+
+
+@pytest.mark.parametrize("name", [one for name in INTEL for one in joined(name)])
+def test_schemes_of_intel_are_known_however_their_words_are_joined(name):
+    for typed in (name, f" {name.upper()} "):
+        with pytest.raises(UnknownSchemeError, match=f"^Scheme {typed!r} is for Intel hardware, which this pack"):
+            resolve(typed)
+
+
+@pytest.mark.parametrize("name", ["int8_npu", "int8_vllm_hygon-dcu", "fp8_musa", "int8_tmo", "int8_iluvatar"])
+def test_underscores_join_the_words_of_other_hardware_too(name):
+    with pytest.raises(UnknownSchemeError, match="hardware, which this pack does not serve"):
         resolve(name)
 
 
