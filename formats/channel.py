@@ -4,6 +4,7 @@ float32 scale [N, 1], weight = codes * scale."""
 import torch
 
 from .format import SCALED, Format
+from .grid import Grid, e4m3, integers
 from .layout import ScaledLayout, fresh, register, scale_for
 from .rounding import to_codes
 from .scaled import scaled
@@ -54,7 +55,13 @@ class Int8ChannelLayout(ChannelLayout):
     MAX = 127.0
 
 
+def _tensors(layout: type[ChannelLayout]):
+    return lambda codes, scale, whole: {"codes": codes.to(layout.CODES), "scale": scale}
+
+
+INT8_GRID = Grid(1, None, Int8ChannelLayout.MAX, integers, _tensors(Int8ChannelLayout))
+FP8_GRID = Grid(1, None, Fp8ChannelLayout.MAX, e4m3, _tensors(Fp8ChannelLayout))
 FORMATS = (
-    Format("fp8-channel", Fp8ChannelLayout.NAME, SCALED, "fp8", "fp8-channel", "fp8-channel"),
-    Format("int8-channel", Int8ChannelLayout.NAME, SCALED, "int8", "int8_tensorwise", "int8-channel"),
+    Format("fp8-channel", Fp8ChannelLayout.NAME, SCALED, "fp8", "fp8-channel", "fp8-channel", grid=FP8_GRID),
+    Format("int8-channel", Int8ChannelLayout.NAME, SCALED, "int8", "int8_tensorwise", "int8-channel", grid=INT8_GRID),
 )

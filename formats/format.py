@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from comfy_kitchen.tensor import QuantizedTensor, get_layout_class
 
+from .grid import Grid
+
 # the tensors of most formats, see Format
 SCALED = ("codes", "scale")
 
@@ -21,7 +23,8 @@ class Format:
     a weight with these Params as `marker` says; None: every one. `multiples`: what N and K have to be multiples of.
     `settings`: fields of Params that are no tensors and
     the same for every weight of the format, which a marker tells beside its name; `options`: what the layout's
-    `quantize` takes beside them."""
+    `quantize` takes beside them. `grid`: the values that a weight can have, where rounding may look for better ones
+    than the nearest. `rotation`: input channels that are rotated together, 0 for none."""
 
     name: str
     layout_name: str
@@ -33,6 +36,8 @@ class Format:
     multiples: tuple[int, int] = (1, 1)
     settings: Mapping[str, Any] = field(default_factory=dict, hash=False)
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    grid: Grid | None = field(default=None, hash=False)
+    rotation: int = 0
 
     @property
     def layout(self) -> type:

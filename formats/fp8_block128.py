@@ -6,6 +6,7 @@ Blocks at the edges may be smaller; scale[i, j] belongs to rows 128 i ... and co
 import torch
 
 from .format import SCALED, Format
+from .grid import Grid, e4m3
 from .layout import ScaledLayout, fresh, register, scale_for
 from .rounding import to_codes
 from .scaled import grouped, scaled, ungrouped
@@ -49,4 +50,10 @@ def _per_row(scale: torch.Tensor, rows: int) -> torch.Tensor:
     return scale.repeat_interleave(BLOCK, dim=0)[:rows].unsqueeze(2)
 
 
-FORMATS = (Format("fp8-block128", Fp8Block128Layout.NAME, SCALED, "fp8-group128", "fp8-block128", "fp8-block128"),)
+def _tensors(codes, scale, whole):
+    return {"codes": codes.to(Fp8Block128Layout.CODES), "scale": scale}
+
+
+NAME = "fp8-block128"
+GRID = Grid(BLOCK, BLOCK, Fp8Block128Layout.MAX, e4m3, _tensors)
+FORMATS = (Format(NAME, Fp8Block128Layout.NAME, SCALED, "fp8-group128", NAME, NAME, grid=GRID),)

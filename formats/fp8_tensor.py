@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from .format import SCALED, Format
+from .grid import Grid, e4m3
 from .layout import ScaledLayout, fresh, register, scale_for
 from .rounding import to_codes
 from .scaled import scaled
@@ -76,6 +77,18 @@ def core_reads(params: Any) -> bool:
     return params.scale.numel() == 1 and params.input_scale.numel() == 1
 
 
+def _tensors(codes, scale, whole):
+    return {"codes": codes.to(torch.float8_e4m3fn), "scale": scale, "input_scale": scale.new_empty(0)}
+
+
+def _one_scale(amax: torch.Tensor) -> torch.Tensor:
+    return scale_for(amax, Fp8TensorLayout.MAX)
+
+
+def _of_whole(scale: torch.Tensor, whole: torch.Tensor | None) -> torch.Tensor:
+    return scale if whole is None else whole.reshape(1, 1)
+
+
 FORMATS = (
     Format(
         "fp8-tensor",
@@ -85,5 +98,6 @@ FORMATS = (
         "float8_e4m3fn",
         "fp8-tensor",
         core_reads,
+        grid=Grid(None, None, Fp8TensorLayout.MAX, e4m3, _tensors, _of_whole, _one_scale),
     ),
 )

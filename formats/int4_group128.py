@@ -7,6 +7,7 @@ A byte holds the code of an even k in its low nibble and of the next, odd k in i
 import torch
 
 from .format import SCALED, Format
+from .grid import Grid, integers
 from .layout import ScaledLayout, fresh, register, scale_for
 from .rounding import to_codes
 from .scaled import grouped, scaled, ungrouped
@@ -63,8 +64,17 @@ def unpacked(nibbles: torch.Tensor) -> torch.Tensor:
     return wide.bitwise_or_(wide << 4).bitwise_and_(0x0F0F).view(torch.int8).sub_(ZERO)
 
 
+# of the scale that clips nothing; what is searched may clip
+FACTORS = tuple(1 - 0.025 * step for step in range(17))
+
+
+def _tensors(codes, scale, whole):
+    return {"codes": packed(codes.to(torch.int8)), "scale": scale}
+
+
 def _format(name: str, layout: type[ScaledLayout]) -> Format:
-    return Format(name, layout.NAME, SCALED, "float", name, name, multiples=(1, 2))
+    grid = Grid(1, layout.GROUP, layout.MAX, integers, _tensors, factors=FACTORS, lowest=-float(ZERO))
+    return Format(name, layout.NAME, SCALED, "float", name, name, multiples=(1, 2), grid=grid)
 
 
 FORMATS = (_format("int4-g128", Int4Group128Layout),)

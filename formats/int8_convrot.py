@@ -11,6 +11,7 @@ import functools
 import torch
 
 from ..core.features import rotates_int8
+from .channel import INT8_GRID
 from .format import SCALED, Format
 
 NAME = "int8-convrot"
@@ -53,7 +54,7 @@ def _format(group: int) -> Format:
     name, rotation = name_of(group), {"convrot": True, "convrot_groupsize": group}
     # each layer gets the group that divides its K
     others = {"multiples": (1, min(GROUPS)), "settings": rotation, "options": {"per_channel": True}}
-    return Format(name, LAYOUT, SCALED, name, "int8_tensorwise", NAME, **others)
+    return Format(name, LAYOUT, SCALED, name, "int8_tensorwise", NAME, grid=INT8_GRID, rotation=group, **others)
 
 
 FORMATS = tuple(map(_format, GROUPS)) if rotates_int8() else ()

@@ -6,10 +6,10 @@ float32.
 """
 
 import torch
-from comfy_kitchen.float_utils import F4_E2M1_MAX, F8_E4M3_MAX
 from comfy_kitchen.tensor import QuantizedTensor
 
 from ..formats import ROTATED
+from ..formats.block_scaled import NVFP4_MAX
 from ..formats.fp8_block128 import BLOCK
 from ..formats.int8_convrot import rotated
 from ..formats.scaled import grouped
@@ -18,7 +18,6 @@ INT8_MAX = 127.0
 FP8_MAX = 448.0
 # with weight codes up to 28 (formats/fp8_reduced.py), 64 products stay within float16
 FP8_REDUCED_MAX = 32.0
-NVFP4_MAX = F8_E4M3_MAX * F4_E2M1_MAX
 # far below any activation, far above the smallest normal float32, so that its reciprocal stays finite
 MIN_SCALE = 1e-30
 # float32 values of one pass. CPU: they stay in cache, and passes are few because each costs the threads a meeting.

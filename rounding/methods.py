@@ -1,0 +1,51 @@
+"""The methods of rounding that a user picks, as rows: which way each step of them goes."""
+
+from dataclasses import dataclass
+
+from ..formats import FORMATS
+
+AUTO = "auto"
+# what a step needs to have been recorded of a layer's input
+NOTHING, MEANS, TOKENS = "nothing", "mean squares", "tokens"
+# in order: what has one has those before it
+RECORDED = (NOTHING, MEANS, TOKENS)
+
+
+@dataclass(frozen=True)
+class Method:
+    """`scales`: a key of scales.SCALES. `rounding`: a key of weight.ROUNDINGS. `factor`: a key of
+    calibration.factor.FACTORS, which the columns are divided by first; "" for the factor of the smoothing, if there is
+    one. `needs`: one of RECORDED. `words`: what it is, for a person."""
+
+    name: str
+    scales: str
+    rounding: str
+    needs: str
+    words: str
+    factor: str = ""
+
+
+METHODS = {
+    row.name: row
+    for row in (
+        Method("nearest", "absmax", "nearest", NOTHING, "each value to the nearest code"),
+        Method("mse", "mse", "nearest", NOTHING, "scales with the least error of the weights, where that helps"),
+        Method("weighted", "weighted", "nearest", MEANS, "scales with the least error of the outputs, by channel"),
+        Method("gptq", "mse", "gptq", TOKENS, "each column makes up for the errors of those before it (GPTQ)"),
+        Method("awq", "weighted", "nearest", MEANS, "columns that matter more are made larger first (AWQ)", "awq"),
+    )
+}
+# of a user: "auto" is what `method_for` finds best for each layer
+CHOICES = (AUTO, *METHODS)
+
+
+def method_for(format_name: str, chosen: Method | None, recorded: str) -> Method:
+    """The method for a layer of `format_name`: `chosen`, or what is best with what was `recorded` (one of RECORDED)
+    where that is None ("auto") or needs more than was recorded of this layer. Formats without a grid are rounded to the
+    nearest."""
+    if FORMATS[format_name].grid is None:
+        return METHODS["nearest"]
+    if chosen is not None and RECORDED.index(recorded) >= RECORDED.index(chosen.needs):
+        return chosen
+    # AWQ and weighted scales alone were worse than the plain ones on the demo's model: never unasked
+    return METHODS["gptq" if recorded == TOKENS else "mse"]

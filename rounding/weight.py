@@ -1,0 +1,65 @@
+"""One weight through the steps of a method: float values in, the tensors of a format out."""
+
+from collections.abc import Callable
+
+import torch
+
+from ..formats import FORMATS, SMOOTHED
+from ..formats.grid import Tensors
+from .basis import importance_in_basis, tokens_in_basis, weight_in_basis
+from .curvature import Curvatures
+from .gptq import gptq
+from .inputs import LayerInputs
+from .methods import Method, method_for
+from .scales import SCALES
+
+UNSMOOTHED = {smoothed: plain for plain, smoothed in SMOOTHED.items()}
+# columns that are rounded at a time, so that what a grid spreads over them stays small
+COLUMNS = 512
+
+
+def round_weight(
+    weight: torch.Tensor,
+    format_name: str,
+    method: Method | None,
+    inputs: LayerInputs | None = None,
+    factor: torch.Tensor | None = None,
+    whole: torch.Tensor | None = None,
+    store: Callable[[torch.Tensor], torch.Tensor] | None = None,
+    curvatures: Curvatures | None = None,
+) -> Tensors:
+    """weight: float32 [N, K], or some rows of one -> the tensors of `format_name`.
+
+    method: None for the best one of this format and what was recorded, as for one that needs more than that
+    (methods.method_for). inputs: of the layer. factor: float32
+    [K], the columns are divided by it; a smoothed format keeps it, for any other the file has to say so elsewhere.
+    whole: the scale of the whole weight where `weight` is some of its rows; None: of these values. store: what a file
+    makes of the scales, None for float32. curvatures: shared by layers of one model. On the weight's device.
+    """
+    inputs = inputs or LayerInputs()
+    row = FORMATS[format_name]
+    plain = FORMATS[UNSMOOTHED[format_name]] if row.smooth else row
+    kept = {"pre_quant_scale": factor} if row.smooth else {}
+    method = method_for(format_name, method, inputs.recorded)
+    if plain.grid is None:
+        return row.encode(weight, scale="recalculate", **kept)
+    device = weight.device
+    factor = None if factor is None else factor.to(device, torch.float32)
+    values = weight_in_basis(weight, row, factor)
+    if whole is None and plain.grid.whole is not None:
+        whole = plain.grid.whole(torch.maximum(values.amax(), -values.amin()))
+    importance = inputs.importance()
+    if importance is not None:
+        importance = importance_in_basis(importance.to(device), row, factor)
+    scale = SCALES[method.scales](plain.grid, values, whole, importance)
+    scale = scale if store is None else store(scale)
+    if method.rounding == "gptq":
+        key = None if inputs.key is None else (inputs.key, plain.rotation, _identity(factor), device)
+        curvature = (curvatures or Curvatures()).of(key, lambda: tokens_in_basis(inputs.tokens.to(device), row, factor))
+        values = gptq(values, plain.grid, scale, curvature)
+    return plain.grid.encode(values, scale, whole) | kept
+
+
+def _identity(factor: torch.Tensor | None) -> tuple | None:
+    """Equal for factors of the same values, as far as a few numbers tell."""
+    return None if factor is None else (float(factor.double().sum()), float(factor.double().square().sum()))
