@@ -1,42 +1,36 @@
-"""A calibration: statistics of every input channel of every layer, and the file that stores them."""
+"""A calibration: statistics of every input channel of every layer, and distinct tokens of their inputs."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import safetensors
-import safetensors.torch
 import torch
 
-from ..common.printable import PrintableError
-from ..writing import whole_file
+from .errors import CalibrationError
+from .files import MAXIMA, SQUARES, TOKENS, Inputs, read, values, write
 
-FORMAT = "x2v-quant calibration 1"
-PICK = "Pick a file that was saved as one."
 OTHER_MODEL = "it was recorded on another model. Calibrate this one."
-# suffixes of tensor names in a file, after the layer's name
-MAXIMA, SQUARES, TOKENS = ".maxima", ".squares", ".tokens"
 # a channel's maximum in standard deviations, assumed where only the maximum is known: the largest of about 30,000
 # normally distributed values
 DEVIATIONS = 4.0
 
 
-class CalibrationError(PrintableError, ValueError):
-    """The calibration cannot be used. The message names cause and remedy."""
-
-
 @dataclass
 class Calibration:
-    """Filled by a Recorder. Layer names are those in the diffusion model; tensors are on the device the model ran on.
+    """Filled by a Recorder. Layer names are those in the diffusion model; `maxima` and `squares` are on the device the
+    model ran on.
 
     `maxima`: layer -> float32 [K], the largest |input| per channel. `squares`: layer -> float32 [K], the sum of squares
-    per channel over all tokens. `tokens`: layer -> number of tokens. `calls`: number of calls of the model.
+    per channel over all tokens. `tokens`: layer -> number of tokens. `calls`: number of calls of the model. `inputs`:
+    layer -> some of its tokens, all distinct, [T, K] in 16 bits; layers that got the same have the same object. Empty
+    if none were recorded. `inputs_of` reads them.
     """
 
     maxima: dict[str, torch.Tensor] = field(default_factory=dict)
     squares: dict[str, torch.Tensor] = field(default_factory=dict)
     tokens: dict[str, int] = field(default_factory=dict)
     calls: int = 0
+    inputs: dict[str, Inputs] = field(default_factory=dict)
 
     def add(self, layer: str, maxima: torch.Tensor, squares: torch.Tensor, tokens: int) -> None:
         """Add the statistics of one call of `layer`, without waiting for the GPU."""
@@ -48,12 +42,26 @@ class Calibration:
 
     def snapshot(self) -> "Calibration":
         """A copy for `restore`. It shares the tensors, which `add` never writes to."""
-        return Calibration(dict(self.maxima), dict(self.squares), dict(self.tokens), self.calls)
+        return Calibration(dict(self.maxima), dict(self.squares), dict(self.tokens), self.calls, dict(self.inputs))
 
     def restore(self, before: "Calibration") -> None:
         """Drop everything recorded since the snapshot `before`."""
         self.maxima, self.squares = dict(before.maxima), dict(before.squares)
-        self.tokens, self.calls = dict(before.tokens), before.calls
+        self.tokens, self.calls, self.inputs = dict(before.tokens), before.calls, dict(before.inputs)
+
+    def inputs_of(self, layer: str) -> torch.Tensor | None:
+        """[T, K] in 16 bits on the CPU: distinct tokens of the layer's inputs in a random order. None if none were
+        recorded. Read from the file or copied with every call. Raises CalibrationError for a file that is damaged."""
+        return values(self.inputs[layer]) if layer in self.inputs else None
+
+    def same_inputs(self, layer: str) -> str:
+        """A key that is equal for layers that got the same inputs: the first of them, itself without inputs."""
+        seen = self.inputs.get(layer)
+        return layer if seen is None else next(name for name, other in self.inputs.items() if other is seen)
+
+    def mean_squares(self, layer: str) -> torch.Tensor:
+        """float32 [K], the mean square of each input channel; estimated if only the maxima are known."""
+        return self.deviations(layer).square()
 
     def deviations(self, layer: str) -> torch.Tensor:
         """float32 [K], the root mean square of each input channel; estimated if only the maxima are known."""
@@ -107,7 +115,7 @@ class Calibration:
             {layer: tensor.to("cpu", copy=True) for layer, tensor in tensors.items()}
             for tensors in (self.maxima, self.squares)
         )
-        return Calibration(maxima, squares, dict(self.tokens), self.calls)
+        return Calibration(maxima, squares, dict(self.tokens), self.calls, dict(self.inputs))
 
     def save(self, path: str | Path) -> None:
         """Write a safetensors file, whole or not at all. Raises CalibrationError as `check`, WriteError where the file
@@ -117,32 +125,12 @@ class Calibration:
         tensors = {f"{layer}{MAXIMA}": maxima for layer, maxima in here.maxima.items()}
         tensors |= {f"{layer}{SQUARES}": squares for layer, squares in here.squares.items()}
         tensors |= {f"{layer}{TOKENS}": torch.tensor(tokens) for layer, tokens in here.tokens.items()}
-        metadata = {"format": FORMAT, "calls": str(self.calls)}
-        with whole_file(Path(path), overwrite=True) as file:
-            file.write(safetensors.torch.save(tensors, metadata))
+        write(Path(path), tensors, here.inputs, {"calls": str(self.calls)})
 
     @staticmethod
     def load(path: str | Path) -> "Calibration":
-        """Read what `save` wrote. Raises CalibrationError for any other file, OSError if there is none."""
-        path = Path(path)
-        try:
-            with safetensors.safe_open(path, framework="pt") as file:
-                metadata = file.metadata() or {}
-                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - a file is no mapping
-        except safetensors.SafetensorError as error:
-            raise CalibrationError(f"{path.name} is no calibration: {error}. {PICK}") from error
-        if metadata.get("format") != FORMAT or not metadata.get("calls", "").isdecimal():
-            raise CalibrationError(f"{path.name} is no calibration. {PICK}")
-        maxima, squares, tokens = (_ending(tensors, end) for end in (MAXIMA, SQUARES, TOKENS))
-        for layer, values in maxima.items():
-            if values.ndim != 1 or squares.get(layer, values).shape != values.shape or squares.keys() != tokens.keys():
-                raise CalibrationError(
-                    f"{path.name}: {layer} has maxima of shape {list(values.shape)} that do not go with what is "
-                    "beside them. The file is damaged: save it again."
-                )
-        calls = int(metadata["calls"])
-        return Calibration(maxima, squares, {layer: int(count) for layer, count in tokens.items()}, calls)
-
-
-def _ending(tensors: dict[str, torch.Tensor], end: str) -> dict[str, torch.Tensor]:
-    return {key.removesuffix(end): tensor for key, tensor in tensors.items() if key.endswith(end)}
+        """Read what `save` wrote, inputs when they are asked for. Raises CalibrationError for any other file, OSError
+        if there is none."""
+        seen, inputs, calls = read(Path(path))
+        tokens = {layer: int(count) for layer, count in seen[TOKENS].items()}
+        return Calibration(seen[MAXIMA], seen[SQUARES], tokens, calls, inputs)

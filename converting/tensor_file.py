@@ -1,37 +1,22 @@
 """A safetensors file whose tensors come in any order and in parts."""
 
-import json
 import os
 from pathlib import Path
 
 import torch
 
-from ..checkpoints.safetensors_header import DTYPES, LENGTH_BYTES
+from ..checkpoints.written_header import written_header
 from .units import Spec
-
-WORDS = {name: word for word, (name, _) in DTYPES.items()}
-ALIGNMENT = 8
 
 
 class TensorFile:
-    """The file at `path`, as long as it will be from the start. Wide types come first, so that every tensor begins at a
-    multiple of its size, which is where readers look for it."""
+    """The file at `path`, as long as it will be from the start."""
 
     def __init__(self, path: Path, specs: dict[str, Spec], metadata: dict[str, str]):
         self.path = path
-        order = sorted(specs, key=lambda name: -specs[name].dtype.itemsize)
-        entries: dict[str, object] = {"__metadata__": metadata} if metadata else {}
-        places, end = {}, 0
-        for name in order:
-            spec = specs[name]
-            places[name], begin, end = end, end, end + spec.nbytes
-            word = WORDS[str(spec.dtype).removeprefix("torch.")]
-            entries[name] = {"dtype": word, "shape": list(spec.shape), "data_offsets": [begin, end]}
-        header = json.dumps(entries, separators=(",", ":"), ensure_ascii=False).encode()
-        header += b" " * (-len(header) % ALIGNMENT)
-        self.header = len(header).to_bytes(LENGTH_BYTES, "little") + header
-        self.size = len(self.header) + end
-        self._places = {name: len(self.header) + place for name, place in places.items()}
+        self.header, ranges = written_header({name: (spec.dtype, spec.shape) for name, spec in specs.items()}, metadata)
+        self.size = max([len(self.header), *(end for _, end in ranges.values())])
+        self._places = {name: begin for name, (begin, _) in ranges.items()}
         self._file = None
 
     def open(self, fresh: bool) -> None:

@@ -198,10 +198,13 @@ def test_what_a_calibration_has_seen_of_a_layer_its_parts_have_seen(source):
     seen = Calibration()
     seen.add("layers.0.attention.qkv", torch.tensor([3.0]), torch.tensor([4.0]), 2)
     seen.add("layers.0.feed_forward.w1", torch.tensor([5.0]), torch.tensor([6.0]), 3)
+    seen.inputs["layers.0.attention.qkv"] = torch.ones((2, 1), dtype=torch.bfloat16)
     found = renamed(seen, outputs(checkpoint, LIGHTX2V))
     for one in "qkv":
         layer = f"layers.0.attention.to_{one}"
         assert (found.maxima[layer], found.squares[layer], found.tokens[layer]) == (3.0, 4.0, 2)
+        assert found.inputs_of(layer) is seen.inputs_of("layers.0.attention.qkv")
+        assert found.same_inputs(layer) == "layers.0.attention.qkv"
     assert found.maxima["layers.0.feed_forward.w1"] == 5.0
     assert "layers.0.attention.to_q" not in seen.maxima
 

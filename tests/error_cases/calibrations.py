@@ -2,7 +2,7 @@
 
 import torch
 
-from x2v_quant.calibration.calibration import FORMAT, MAXIMA, SQUARES
+from x2v_quant.calibration.files import FORMAT, INPUTS, MAXIMA, SHARED, SQUARES
 
 from .case import ErrorCase, linked, node
 from .graphs import behind, dense, ours, sampled
@@ -22,6 +22,11 @@ THERE_IS_NO = (
 def maxima(**layers: int) -> tuple:
     """A calibration that has seen so many channels of each layer; `__` for a dot."""
     return {f"{name.replace('__', '.')}{MAXIMA}": torch.ones(count) for name, count in layers.items()}, HEADER
+
+
+def with_inputs(inputs: torch.Tensor, shared: str = "{}") -> tuple:
+    """A calibration of one layer, 4 channels wide, with these inputs. shared: the JSON of what else shares them."""
+    return {f"{LAYER}{MAXIMA}": torch.ones(4), f"{LAYER}{INPUTS}": inputs}, {**HEADER, SHARED: shared}
 
 
 def loading(node_class: str, content, *words: str, **inputs) -> ErrorCase:
@@ -83,6 +88,33 @@ CASES = {
         ({f"{LAYER}{MAXIMA}": torch.ones(4), f"{LAYER}{SQUARES}": torch.ones(5)}, HEADER),
         f".safetensors: {LAYER} has maxima of shape [4] that do not go with what is beside them. The file is damaged:",
         "save it again.",
+    ),
+    "inputs of nothing": loading(
+        LOAD,
+        ({f"{LAYER}{INPUTS}": torch.ones((2, 4), dtype=torch.bfloat16)}, HEADER),
+        f".safetensors: inputs are there of layer {LAYER}, which has no maxima. The file is damaged: save it again.",
+    ),
+    "inputs": loading(
+        LOAD,
+        with_inputs(torch.ones((2, 5), dtype=torch.bfloat16)),
+        f".safetensors: {LAYER} has inputs of shape [2, 5] that are not 16-bit rows of 4 channels.",
+        "The file is damaged: save it again.",
+    ),
+    "inputs' type": loading(
+        LOAD,
+        with_inputs(torch.ones((2, 4))),
+        f".safetensors: {LAYER} has inputs of shape [2, 4] that are not 16-bit rows of 4 channels.",
+        "The file is damaged: save it again.",
+    ),
+    "inputs of another layer": loading(
+        LOAD,
+        with_inputs(torch.ones((2, 4), dtype=torch.bfloat16), '{"blocks.0.ffn.0": "blocks.9.ffn.0"}'),
+        f".safetensors: {LAYER} shares the inputs of a layer that has none. The file is damaged: save it again.",
+    ),
+    "shared inputs": loading(
+        LOAD,
+        with_inputs(torch.ones((2, 4), dtype=torch.bfloat16), "{"),
+        ".safetensors: which layers share inputs cannot be read in its metadata. The file is damaged: save it again.",
     ),
     "gone, linked": ErrorCase(
         LOAD, lambda place: linked(gone(place), "calibration", "calibration_name", GONE), (THERE_IS_NO,)

@@ -71,6 +71,7 @@ GUARD = "guards against a mistake in this pack's own tables"
 
 UNREACHABLE = (
     Row("__init__.py", "needs ComfyUI", "takes an older ComfyUI; tests/test_import.py"),
+    Row("calibration/files.py", "or another file", "no node reads the inputs; tests/calibration/test_files.py"),
     Row("checkpoints/folder.py", "is a folder without a model file", LISTED, True),
     Row("checkpoints/folder.py", "is a device or a pipe", LISTED, True),
     Row("checkpoints/folder.py", "Check the path", LISTED, True),
