@@ -10,6 +10,7 @@ from distance import distance
 
 from x2v_quant.formats.requantize import requantized
 from x2v_quant.loras import apply_lora
+from x2v_quant.loras.apply import WHY_BESIDE
 
 pytestmark = pytest.mark.usefixtures("inference")
 any_number = pytest.mark.parametrize("count", [1, 2, 5])
@@ -149,5 +150,6 @@ def test_auto_leaves_weights_of_4_bits_alone(format_name, models, layers, plain,
     touched = ["time_embedding.2"] if format_name in FEW_BITS else layers
     assert changed == {f"{layer}.weight" for layer in touched}
     how = f"1 tensor merged, {len(layers) - 1} layers bypassed" if format_name in FEW_BITS else "merged"
-    assert report == f"The whole LoRA is used: lora.safetensors, strength 1 ({how})."
+    why = f"\n{WHY_BESIDE}" if format_name in FEW_BITS else ""
+    assert report == f"The whole LoRA is used: lora.safetensors, strength 1 ({how}).{why}"
     output(model)
