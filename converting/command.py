@@ -18,12 +18,14 @@ from ..common.sizes import amount
 from ..common.typed_numbers import between
 from ..core.on_path import use_comfyui
 from ..layer_rules import Override, parse_overrides
+from ..rounding import AUTO, CHOICES
 from ..writing import beside
 from . import packages, search
 from .convert import convert
 from .errors import ConvertError
 from .options import KEPT, Options
 from .outputs import NO_TOKENIZER
+from .rotation import NONE
 from .writer import JOURNAL, PARTIAL
 
 GB = 1e9
@@ -55,6 +57,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         choices=DIALECTS,
         default=X2V,
         help=f"who reads the file. {_readers()}. Default: {X2V}, which has every format",
+    )
+    parser.add_argument(
+        "--rounding",
+        choices=CHOICES,
+        default=AUTO,
+        help="how weights are rounded; nearest is the fastest, gptq the most exact and needs --calibration. Default: "
+        f"{AUTO}, gptq where the calibration has a layer's inputs, else the best one without",
     )
     parser.add_argument(
         "--lora",
@@ -119,6 +128,13 @@ def _expert_arguments(group: argparse._ArgumentGroup) -> None:
         "best one for each layer",
     )
     group.add_argument(
+        "--rotation",
+        default=AUTO,
+        metavar="N",
+        help=f"input channels of int8 that are rotated together: 4, 16, 64, 256 (typical), 1024, 4096 or {NONE}; "
+        f"default: {AUTO}, as --format says (int8: {NONE}; int8-convrot: 256 where it fits)",
+    )
+    group.add_argument(
         "--package",
         choices=packages.PACKAGES,
         default=packages.FILE,
@@ -157,6 +173,8 @@ def run(options: argparse.Namespace) -> dict:
         target_snr=options.target_snr,
         target_size=None if options.target_size is None else int(options.target_size * GB),
         candidates=options.candidates,
+        rounding=options.rounding,
+        rotation=options.rotation,
         resume=options.resume,
         overwrite=options.overwrite,
     )

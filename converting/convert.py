@@ -14,6 +14,7 @@ from ..checkpoints import Checkpoint, CheckpointError, Problem, is_part, open_ch
 from ..checkpoints.endings import SAFETENSORS
 from ..families import UNRECOGNISED
 from ..reports.soundness import UNTRIED, outline_of
+from ..rounding import AUTO
 from ..writing import check_path
 from . import packages
 from .errors import ConvertError
@@ -152,6 +153,10 @@ def _check_search(options: Options) -> None:
         raise ConvertError("Layers are searched for an SNR or for a size, not for both: leave one of them out.")
     if options.searches and options.format is not None:
         raise ConvertError(f"A search finds the formats itself: leave {options.format} out, or name it a candidate.")
+    if options.searches and options.rotation != AUTO:
+        raise ConvertError(
+            "A search finds the formats itself: leave the rotation out, or name int8-convrot a candidate."
+        )
     if options.candidates and not options.searches:
         raise ConvertError("Candidates are what a search chooses from: give it a target, an SNR or a size.")
 

@@ -17,7 +17,9 @@ from ..formats import FORMATS, SMOOTHED, family, original, repackings
 from ..kernels.machine import default_device, describe
 from ..kernels.native import native_format
 from ..layer_rules import select
+from ..layer_rules.format_names import format_named
 from ..layer_rules.overrides import KEEP
+from ..rounding import AUTO
 from . import search, smooth
 from .casting import cast
 from .dialects import choices, layer_specs, layer_tensors, needed, writable
@@ -27,6 +29,7 @@ from .options import KEPT, Options
 from .outputs import Output, left_out, outputs
 from .progress import Progress, Steps
 from .renaming import renamed
+from .rotation import wanted_format, with_groups
 from .rows import ROWS_ALONE, in_parts, quantize
 from .source import Source
 from .units import Spec, Unit
@@ -59,10 +62,10 @@ class Job:
         weights = [output for output in self._outputs.values() if self._is_layer(output)]
         self._layers = {output.name.removesuffix(WEIGHT): output for output in weights}
         self._shapes = {name: output.shape for name, output in self._layers.items()}
-        wanted = ANY_SHAPE if options.searches else options.format or self._usual_format()
+        wanted = ANY_SHAPE if options.searches else self._wanted()
         rules = (*needed(options.dialect, self._shapes, self._outputs, wanted), *options.overrides)
         self.selection = select(self._shapes, self._outputs, wanted, rules)
-        self.formats = self._formats()
+        self.formats = with_groups(self._formats(), self._shapes, options.rotation)
         if not self.formats:
             raise ConvertError(
                 f"{self._checkpoint.path.name} has no layer to quantize: all of its {len(weights)} linear layers are "
@@ -111,6 +114,10 @@ class Job:
         key = output.sources[0].key
         return self._weights.format(output) is not None or self._source.info(key).dtype in FLOATS
 
+    def _wanted(self) -> str:
+        """The format of layers without a rule of their own."""
+        return wanted_format(format_named(self._options.format or self._usual_format()), self._options.rotation)
+
     def _usual_format(self) -> str:
         """What most layers are already; of an unquantized source what this machine computes in and the dialect has."""
         stored = Counter(filter(None, map(self._weights.format, self._layers.values())))
@@ -124,7 +131,8 @@ class Job:
         for layer, output in self._layers.items():
             stored = self._weights.format(output)
             chosen = self.selection.formats.get(layer)
-            unasked = chosen is None or (self._options.format is None and not self._overridden(layer))
+            asked = self._options.format is not None or self._options.rotation != AUTO or self._overridden(layer)
+            unasked = chosen is None or not asked
             if stored is not None and (unasked or family(stored) == family(chosen)):
                 chosen = original(stored)
             if chosen is not None:

@@ -8,6 +8,7 @@ import torch
 from ..calibration import Calibration
 from ..checkpoints.encodings import COMFYUI, LIGHTX2V
 from ..layer_rules import Override
+from ..rounding import AUTO
 from . import packages
 
 KEPT = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
@@ -22,7 +23,9 @@ class Options:
     packages.PACKAGES, shards of at most `shard_bytes`. `kept`: a key of KEPT, the type of unquantized tensors, None for
     the source's. `target_snr` (dB of every layer's output) or `target_size` (bytes of the whole model) instead of a
     `format`: the cheapest of `candidates` for each layer, see search.py; empty: all that the dialect has; the inputs
-    are then as `calibration` has seen them. `resume` and `overwrite`: see Writer and `convert`."""
+    are then as `calibration` has seen them. `rounding`: one of rounding.CHOICES. `rotation`: AUTO leaves `format` as it
+    is, "none" and a number of channels are its twin without a rotation and with that one, see rotation.py. `resume` and
+    `overwrite`: see Writer and `convert`."""
 
     format: str | None = None
     dialect: str = LIGHTX2V
@@ -36,6 +39,8 @@ class Options:
     target_snr: float | None = None
     target_size: int | None = None
     candidates: tuple[str, ...] = ()
+    rounding: str = AUTO
+    rotation: str = AUTO
     resume: bool = False
     overwrite: bool = False
 

@@ -40,7 +40,7 @@ def round_weight(
     row = FORMATS[format_name]
     plain = FORMATS[UNSMOOTHED[format_name]] if row.smooth else row
     kept = {"pre_quant_scale": factor} if row.smooth else {}
-    method = method_for(format_name, method, inputs.recorded)
+    method = method_for(plain.name, method, inputs.recorded)
     if plain.grid is None:
         return row.encode(weight, scale="recalculate", **kept)
     device = weight.device

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 
+from x2v_quant.core.features import rotates_int8
 from x2v_quant.demo import assets
 
 from . import comparisons, kept_types, typed_paths
@@ -115,6 +116,28 @@ CLI_CASES = {
         None,
         "--format|int8|--target-snr|30",
         "A search finds the formats itself: leave int8 out, or name it a candidate.",
+    ),
+    "convert: a rotation for a search": convert(
+        None,
+        "--target-snr|30|--rotation|64",
+        "A search finds the formats itself: leave the rotation out, or name int8-convrot a candidate.",
+    ),
+    "convert: never rotated": convert(
+        None,
+        "--format|fp8|--rotation|64",
+        "fp8-channel has no rotation: it is for ",
+        "Choose one of these, or leave --rotation out.",
+    ),
+    **(
+        {
+            "convert: no such rotation": convert(
+                None,
+                "--format|int8|--rotation|100",
+                "int8-convrot has no rotation of 100 channels. Its rotations: 4, 16, 64, 256, 1024, 4096, or none.",
+            )
+        }
+        if rotates_int8()
+        else {}
     ),
     "convert: candidates for nothing": convert(
         None,

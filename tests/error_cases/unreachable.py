@@ -44,6 +44,7 @@ COMMAND_LINE = (
     "converting/lora.py",
     "converting/measuring.py",
     "converting/options.py",
+    "converting/rotation.py",
     "converting/search.py",
     "converting/source.py",
     "converting/weights.py",

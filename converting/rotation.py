@@ -1,0 +1,48 @@
+"""A format with another rotation of its input channels, or without one, as `--rotation` asks for it."""
+
+from collections.abc import Mapping
+
+from ..formats import FORMATS
+from ..rounding import AUTO
+from .errors import ConvertError
+
+NONE = "none"
+# format -> the family of the same one with rotated channels
+ROTATED_TWINS = {"int8-channel": "int8-convrot"}
+PLAIN_TWINS = {rotated: plain for plain, rotated in ROTATED_TWINS.items()}
+# family -> channels that are rotated together -> format
+GROUPS: dict[str, dict[int, str]] = {}
+for _row in FORMATS.values():
+    if _row.rotation and not _row.smooth:
+        GROUPS.setdefault(_row.family, {})[_row.rotation] = _row.name
+
+
+def wanted_format(format_name: str, rotation: str) -> str:
+    """What layers get in place of `format_name`, of CHOICES in layer_rules. rotation: as in Options. Raises
+    ConvertError for a format that has no such twin, and for a rotation of no format."""
+    if rotation == AUTO:
+        return format_name
+    if rotation == NONE:
+        return PLAIN_TWINS.get(format_name, format_name)
+    twin = ROTATED_TWINS.get(format_name, format_name)
+    if twin not in GROUPS:
+        can = ", ".join([*ROTATED_TWINS, *GROUPS] if GROUPS else ["formats of a newer ComfyUI"])
+        raise ConvertError(
+            f"{format_name} has no rotation: it is for {can}. Choose one of these, or leave --rotation out."
+        )
+    if not rotation.isdecimal() or int(rotation) not in GROUPS[twin]:
+        sizes = ", ".join(map(str, sorted(GROUPS[twin])))
+        raise ConvertError(f"{twin} has no rotation of {rotation} channels. Its rotations: {sizes}, or {NONE}.")
+    return twin
+
+
+def with_groups(formats: Mapping[str, str], shapes: Mapping[str, tuple[int, int]], rotation: str) -> dict[str, str]:
+    """formats: layer -> format, with the group that suits it best -> the same with groups of `rotation` channels, where
+    that is a number which divides the layer's K."""
+    found = dict(formats)
+    size = int(rotation) if rotation.isdecimal() else 0
+    for layer, name in formats.items():
+        groups = GROUPS.get(FORMATS[name].family, {})
+        if size in groups and not shapes[layer][1] % size:
+            found[layer] = groups[size]
+    return found
