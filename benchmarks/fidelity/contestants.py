@@ -8,7 +8,8 @@ from ...formats import FORMATS, ROTATED, family, int8_convrot
 from ...kernels import choose, survey
 from ...kernels.machine import Machine
 from ...schemes import AUTO, DIT, resolve, schemes_for
-from .peers import CORE_FORMATS, GGUF_TYPES
+from . import ggml
+from .peers import CORE_FORMATS, GGUF_FORMATS, readable
 
 OURS, CORE, GGUF = "ours", "core", "gguf"
 ORIGINAL = "bf16"
@@ -47,12 +48,29 @@ CORE_ROWS = (
     Contestant("ComfyUI bf16 cast to fp8 at load", CORE, ORIGINAL, "float8_e4m3fn", dtype="float8_e4m3fn"),
     *(Contestant(name, CORE, name, row.layout) for name, row in CORE_FORMATS.items()),
 )
-GGUF_ROWS = tuple(Contestant(name, GGUF, name, stored) for name, stored in GGUF_TYPES.items())
+GGUF_ROWS = tuple(Contestant(name, GGUF, name, row.type) for name, row in GGUF_FORMATS.items())
+GGUF_MISSING = "The rows of ComfyUI-GGUF need the folder of that pack: --gguf PATH, and `pip install gguf`."
 
 
 def contestants(machine: Machine, compute: torch.dtype, gguf: bool) -> list[Contestant]:
-    """The baseline, then ours, core's and, if the pack is there, GGUF's. compute: the dtype of our activations."""
-    return [BASELINE, *ours(machine, compute), *CORE_ROWS, *(GGUF_ROWS if gguf else ())]
+    """The baseline, then ours, core's and, if the pack is there, GGUF's: what runs here. compute: the dtype of our
+    activations."""
+    absent = missing(gguf)
+    return [row for row in (BASELINE, *ours(machine, compute), *CORE_ROWS, *GGUF_ROWS) if row.name not in absent]
+
+
+def missing(gguf: bool) -> dict[str, str]:
+    """Peers that cannot take part here: name -> why, in a sentence. gguf: whether the pack ComfyUI-GGUF is there."""
+    absent = {}
+    for name, core in CORE_FORMATS.items():
+        if not readable(core):
+            absent[name] = f"{name} is left out: this ComfyUI cannot load {core.marker} so. A newer one can."
+    for name, row in GGUF_FORMATS.items():
+        if not gguf:
+            absent[name] = GGUF_MISSING
+        elif row.needs_ggml and ggml.find() is None:
+            absent[name] = ggml.MISSING
+    return absent
 
 
 def ours(machine: Machine, compute: torch.dtype) -> list[Contestant]:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -19,8 +20,9 @@ from ...demo.quantize import SELECTION
 from ...formats import FORMATS, family, fitting
 from ...formats.format import Format
 from ..quantize import KINDS, quantized
+from .contestants import Contestant
 from .gguf_file import write_gguf
-from .peers import CORE_FORMATS, GGUF_TYPES, CoreFormat
+from .peers import CORE_FORMATS, GGUF_FORMATS, CoreFormat, GgufFormat
 
 Tensors = dict[str, torch.Tensor]
 Layer = dict[str, torch.Tensor]
@@ -37,10 +39,22 @@ FORMAT_KINDS = {
 }
 
 
-def read_original(path: Path) -> tuple[Tensors, dict[str, str]]:
-    """The tensors and the header's metadata of a safetensors file."""
-    with safe_open(path, framework="pt") as file:
-        return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118 - no dict
+@dataclass(frozen=True)
+class Source:
+    """What everybody's file is made of: the original at `path`, its `tensors` and the `metadata` of its header;
+    `calibration`: the file of what its layers get to see, for those that go by it."""
+
+    path: Path
+    tensors: Tensors
+    metadata: dict[str, str]
+    calibration: Path
+
+    @classmethod
+    def read(cls, path: Path, calibration: Path) -> "Source":
+        """path: a safetensors file; calibration: need not be there yet."""
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no dict
+            return cls(path, tensors, file.metadata() or {}, calibration)
 
 
 def selected(tensors: Tensors) -> list[str]:
@@ -50,28 +64,30 @@ def selected(tensors: Tensors) -> list[str]:
     return [name.removesuffix(".weight") for name in names if "".join(name.split(".")[place : place + 1]) in words]
 
 
-def write(kind: str, tensors: Tensors, metadata: dict[str, str], folder: Path) -> Path:
-    """The file of a key of WRITERS, in `folder`."""
-    return WRITERS[kind](tensors, metadata, folder / kind.replace(" ", "-").replace(",", ""))
+def write(row: Contestant, source: Source, folder: Path) -> Path:
+    """A contestant's file, in `folder`."""
+    if row.file in FORMATS and FORMATS[row.file].smooth:
+        return _converted(row, source, folder)
+    return WRITERS[row.file](source, folder / row.file.replace(" ", "-").replace(",", ""))
 
 
-def write_smoothed(format_name: str, original: Path, calibration: Path, folder: Path) -> Path:
-    """The file of a smoothed format, as `x2v-quant convert --calibration` makes it."""
-    path = folder / f"{format_name}.safetensors"
-    seen = Calibration.load(calibration)
-    convert(original, path, Options(format=family(format_name), dialect=X2V, calibration=seen))
+def _converted(row: Contestant, source: Source, folder: Path) -> Path:
+    """As `x2v-quant convert --calibration` makes it."""
+    path = folder / f"{row.file}.safetensors"
+    seen = Calibration.load(source.calibration)
+    convert(source.path, path, Options(format=family(row.file), dialect=X2V, calibration=seen))
     return path
 
 
-def _lightx2v(kind: str, tensors: Tensors, metadata: dict[str, str], stem: Path) -> Path:
-    return _save(quantized(tensors, kind, "dit"), metadata, stem)
+def _lightx2v(kind: str, source: Source, stem: Path) -> Path:
+    return _save(quantized(source.tensors, kind, "dit"), source.metadata, stem)
 
 
-def _layers(quantize: Callable[[torch.Tensor], Layer], tensors: Tensors, metadata: dict[str, str], stem: Path) -> Path:
-    result = dict(tensors)
-    for layer in selected(tensors):
+def _layers(quantize: Callable[[torch.Tensor], Layer], source: Source, stem: Path) -> Path:
+    result = dict(source.tensors)
+    for layer in selected(source.tensors):
         result |= {f"{layer}.{name}": stored for name, stored in quantize(result.pop(f"{layer}.weight")).items()}
-    return _save(result, metadata, stem)
+    return _save(result, source.metadata, stem)
 
 
 def _save(tensors: Tensors, metadata: dict[str, str], stem: Path) -> Path:
@@ -98,25 +114,35 @@ def _marked(kind: str, marker: str, weight: torch.Tensor) -> Layer:
     return KINDS[kind](weight) | _marker(marker)
 
 
-def _core(row: CoreFormat, weight: torch.Tensor) -> Layer:
+def core_layer(row: CoreFormat, weight: torch.Tensor) -> Layer:
     """A layer as core saves it."""
-    return QuantizedTensor.from_float(weight, row.layout, **row.options).state_dict("weight") | _marker(row.marker)
+    group = row.group(weight.shape[1])
+    held = QuantizedTensor.from_float(weight, row.layout, **row.options, **group)
+    return held.state_dict("weight") | _marker(row.marker, **row.settings, **group)
 
 
 def _marker(name: str, **settings) -> Layer:
     return {"comfy_quant": torch.tensor(list(json.dumps({"format": name, **settings}).encode()), dtype=torch.uint8)}
 
 
-def _gguf(type_name: str, tensors: Tensors, metadata: dict[str, str], stem: Path) -> Path:
-    return write_gguf(tensors, set(selected(tensors)), type_name, stem.with_name(f"{stem.name}.gguf"))
+def _gguf(row: GgufFormat, source: Source, stem: Path) -> Path:
+    layers, importance = selected(source.tensors), None
+    if row.importance:
+        importance = mean_squares(Calibration.load(source.calibration), layers)
+    return write_gguf(source.tensors, set(layers), row.type, stem.with_name(f"{stem.name}.gguf"), importance)
 
 
-# kind -> (tensors, metadata, path without its ending) -> the file
-WRITERS: dict[str, Callable[[Tensors, dict[str, str], Path], Path]] = {
+def mean_squares(seen: Calibration, layers: list[str]) -> Tensors:
+    """Layer -> [K], the mean square of each input channel: what llama.cpp's imatrix has."""
+    return {layer: seen.squares[layer] / seen.tokens[layer] for layer in layers}
+
+
+# kind -> (source, path without its ending) -> the file
+WRITERS: dict[str, Callable[[Source, Path], Path]] = {
     **{name: partial(_layers, partial(_own, row)) for name, row in FORMATS.items() if not row.smooth},
     **{name: partial(_lightx2v, kind) for name, kind in FORMAT_KINDS.items()},
     "fp8-reduced": partial(_layers, _reduced),
     "fp8-block128": partial(_layers, partial(_marked, "block128", FORMATS["fp8-block128"].marker)),
-    **{name: partial(_layers, partial(_core, row)) for name, row in CORE_FORMATS.items()},
-    **{name: partial(_gguf, type_name) for name, type_name in GGUF_TYPES.items()},
+    **{name: partial(_layers, partial(core_layer, row)) for name, row in CORE_FORMATS.items()},
+    **{name: partial(_gguf, row) for name, row in GGUF_FORMATS.items()},
 }

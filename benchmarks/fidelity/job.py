@@ -8,16 +8,17 @@ NEGATIVE = "negative"
 
 @dataclass(frozen=True)
 class Job:
-    """Paths are strings. `contestant`: a Contestant's fields; `cases`: (caption, seed); `conditioning`: encoded prompts
-    [1, tokens, width] by name; `recording`: inputs of the layers to be compared, and `calibration`: what smoothing goes
-    by, both written first if `record`; `gguf`: the folder of ComfyUI-GGUF, "" for none. RESULT and LATENTS go into
-    `folder`."""
+    """Paths are strings. `contestant`: a Contestant's fields; `cases`: (caption, seed); `others`: those that are
+    sampled for the calibration only; `conditioning`: encoded prompts [1, tokens, width] by name; `recording`: inputs of
+    the layers to be compared, and `calibration`: what smoothing goes by, both written first if `record`; `gguf`: the
+    folder of ComfyUI-GGUF, "" for none. RESULT and LATENTS go into `folder`."""
 
     contestant: dict
     file: str
     original: str
     conditioning: str
     cases: list
+    others: list
     recording: str
     calibration: str
     record: bool

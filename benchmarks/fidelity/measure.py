@@ -96,13 +96,16 @@ def _check(patcher, row: Contestant, layers: list[str]) -> None:
 
 
 def _record(model, layers: list[str], job: Job, encoded: dict[str, torch.Tensor]) -> None:
+    """The inputs that layers are compared on, of some cases that are judged, and the calibration, of cases that are
+    not."""
     cases = job.cases[:CASES]
     calls = len(cases) * -(-recipe.STEPS // EVERY)
-    model, calibration = calibrated(model)
     with Recorder(model.model.diffusion_model, layers, -(-ROWS // calls)) as recorder:
         for case in cases:
             _sample(model, encoded, [case], Stopwatch())
     save_file(recorder.tensors(), job.recording)
+    model, calibration = calibrated(model)
+    _sample(model, encoded, job.others, Stopwatch())
     calibration.save(job.calibration)
 
 

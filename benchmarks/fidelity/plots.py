@@ -5,61 +5,24 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from ...comparing.metrics import CEILING
-from .contestants import BASELINE, CORE, GGUF, OURS
+from .bits_plot import bits_plot
+from .contestants import BASELINE
 from .frames import Frames
 from .sheet import sheet
 
-COLOURS = {OURS: "tab:blue", CORE: "tab:orange", GGUF: "tab:green"}
-WORDS = {OURS: "x2v-quant", CORE: "ComfyUI", GGUF: "ComfyUI-GGUF"}
 DPI = 150
 LINE = 0.19  # inches of height per contestant
 NO_DATE = {"Software": None}  # the same report gives the same bytes
 
 
 def save(report: dict, frames: Frames, folder: Path, stem: str) -> list[Path]:
-    """Writes <stem>-size.png, <stem>-layers.png and <stem>-videos.png."""
-    figures = {"size": error_against_size(report), "layers": layer_map(report), "videos": sheet(report, frames)}
+    """Writes <stem>-bits.png, <stem>-layers.png and <stem>-videos.png."""
+    figures = {"bits": bits_plot(report), "layers": layer_map(report), "videos": sheet(report, frames)}
     paths = []
     for name, figure in figures.items():
         paths.append(folder / f"{stem}-{name}.png")
-        figure.savefig(paths[-1], dpi=DPI, metadata=NO_DATE)
+        figure.savefig(paths[-1], dpi=DPI, metadata=NO_DATE, bbox_inches="tight")
     return paths
-
-
-def error_against_size(report: dict) -> Figure:
-    """Latent error, logarithmic, over file size, a point per contestant; names stand beside, in the order of the
-    error, so that none hides another."""
-    rows = [row for row in _finished(report) if row["latent_error"] > 0]
-    rows.sort(key=lambda row: row["latent_error"])
-    figure = Figure(figsize=(9, max(3.0, 1.2 + LINE * len(rows))), layout="constrained")
-    ax = figure.subplots()
-    ax.set(yscale="log", xlabel="file, MB", ylabel="distance of the latents from ComfyUI's bf16")
-    for loader, colour in COLOURS.items():
-        mine = [row for row in rows if row["loader"] == loader]
-        if mine:
-            x, y = [row["file_mb"] for row in mine], [row["latent_error"] for row in mine]
-            ax.scatter(x, y, s=22, color=colour, label=WORDS[loader], zorder=3)
-    for place, row in enumerate(rows):
-        ax.annotate(
-            row["name"],
-            (row["file_mb"], row["latent_error"]),
-            xytext=(1.04, (place + 0.5) / len(rows)),
-            textcoords="axes fraction",
-            fontsize=7,
-            va="center",
-            color=COLOURS[row["loader"]],
-            arrowprops={
-                "arrowstyle": "-",
-                "linewidth": 0.4,
-                "color": COLOURS[row["loader"]],
-                "alpha": 0.6,
-                "relpos": (0, 0.5),
-            },
-        )
-    ax.grid(which="both", alpha=0.2)
-    if rows:
-        ax.legend(loc="best", fontsize=7)
-    return figure
 
 
 def layer_map(report: dict) -> Figure:

@@ -16,14 +16,14 @@ from safetensors.torch import load_file
 from tqdm import tqdm
 
 from ...demo import assets, recipe
-from ...formats import FORMATS
 from ...kernels.machine import describe
 from ...kernels.timing.report import with_machine
 from ...loading.common import compute_dtype
 from ...schemes import SchemeChoice
 from . import files
+from .bits import bits_per_weight
 from .cases import Case, pick
-from .contestants import BASELINE, ORIGINAL, Contestant, contestants
+from .contestants import BASELINE, ORIGINAL, Contestant, contestants, missing
 from .errors import FidelityError
 from .frames import Frames
 from .job import LATENTS, RESULT, Job
@@ -33,7 +33,7 @@ from .scores import Sampled, score
 
 PACKAGE = __package__
 DIGITS = 6
-GGUF_MISSING = "The rows of ComfyUI-GGUF need the folder of that pack: --gguf PATH, and `pip install gguf`."
+CALIBRATION = 12  # cases, which nobody is judged by
 
 
 def report(
@@ -50,21 +50,22 @@ def report(
         if models is None:
             models = Path(folder) / "models"
             assets.write(models)
-        return Run(Path(folder), models, pick(cases), gguf).report(only)
+        return Run(Path(folder), models, cases, gguf).report(only)
 
 
 class Run:
     """What the contestants of one comparison share: `folder` for everything that is written."""
 
-    def __init__(self, folder: Path, models: Path, cases: list[Case], gguf: Path | None):
+    def __init__(self, folder: Path, models: Path, cases: int, gguf: Path | None):
         self._folder = folder
         self._models = models
-        self._cases = cases
+        drawn = pick(cases + CALIBRATION)
+        self._cases, self._others = drawn[:cases], drawn[cases:]
         self._gguf = gguf
         # the baseline, which runs first, writes it
-        self._calibration = folder / "calibration.safetensors"
-        self._original = self._demo_file("t2v", ORIGINAL)
-        self._tensors, self._metadata = files.read_original(self._original)
+        calibration = folder / "calibration.safetensors"
+        self._source = files.Source.read(self._demo_file("t2v", ORIGINAL), calibration)
+        self._layers = files.selected(self._source.tensors)
         self._vae = comfy.sd.VAE(sd=comfy.utils.load_torch_file(str(self._demo_file("vae", ORIGINAL))))
 
     def report(self, only: Sequence[str]) -> tuple[dict, Frames]:
@@ -103,7 +104,7 @@ class Run:
         return self._folder / f"prompts-{text}.safetensors"
 
     def _encode(self, text: str) -> None:
-        captions = json.dumps(sorted({case.scene.caption for case in self._cases}))
+        captions = json.dumps(sorted({case.scene.caption for case in (*self._cases, *self._others)}))
         arguments = [text, str(self._demo_file("t5", text)), captions, str(self._prompts(text))]
         problem = _python("encode", *arguments)
         if problem is not None:
@@ -115,16 +116,18 @@ class Run:
         own = row.file != ORIGINAL
         result = {"name": row.name, "loader": row.loader, "format": row.file, "scheme": row.scheme, "auto": row.auto}
         result |= {"stored": row.stored, "text": row.text, "error": None}
-        file = self._written(row.file, work) if own else self._original
-        size = file.stat().st_size / 1e6
+        file = files.write(row, self._source, work) if own else self._source.path
+        weights = sum(self._source.tensors[f"{layer}.weight"].numel() for layer in self._layers)
+        result |= {"file_mb": file.stat().st_size / 1e6, "bits": bits_per_weight(file, self._layers, weights)}
         job = Job(
             contestant=asdict(row),
             file=str(file),
-            original=str(self._original),
+            original=str(self._source.path),
             conditioning=str(self._prompts(row.text)),
-            cases=[[case.scene.caption, case.seed] for case in self._cases],
+            cases=_as_list(self._cases),
+            others=_as_list(self._others),
             recording=str(self._folder / "recording.safetensors"),
-            calibration=str(self._calibration),
+            calibration=str(self._source.calibration),
             record=row == BASELINE,
             gguf=str(self._gguf or ""),
             folder=str(work),
@@ -134,16 +137,11 @@ class Run:
         if own:
             file.unlink()
         if problem is not None:
-            return result | {"error": problem, "file_mb": size}, None
+            return result | {"error": problem}, None
         measured = json.loads((work / RESULT).read_text(encoding="utf-8"))
         latents = load_file(work / LATENTS)["latents"]
         text = load_file(self._prompts(row.text))
-        return result | {"file_mb": size, **measured}, Sampled(latents, self._decode(latents), text)
-
-    def _written(self, kind: str, folder: Path) -> Path:
-        if kind in FORMATS and FORMATS[kind].smooth:
-            return files.write_smoothed(kind, self._original, self._calibration, folder)
-        return files.write(kind, self._tensors, self._metadata, folder)
+        return result | measured, Sampled(latents, self._decode(latents), text)
 
     @torch.inference_mode()
     def _decode(self, latents: torch.Tensor) -> torch.Tensor:
@@ -157,17 +155,21 @@ class Run:
         return {
             "contestants": _rounded(scored),
             "promises": promises(scored, len(self._cases)),
-            "missing": [] if self._gguf else [GGUF_MISSING],
+            "missing": list(dict.fromkeys(missing(self._gguf is not None).values())),
             "settings": {
                 "baseline": BASELINE.name,
                 "cases": len(self._cases),
                 "held_out": sum(case.held_out for case in self._cases),
                 "recorded_rows": ROWS,
-                "parameters": sum(tensor.numel() for tensor in self._tensors.values()),
+                "parameters": sum(tensor.numel() for tensor in self._source.tensors.values()),
                 **sampling,
             },
             **facts,
         }
+
+
+def _as_list(cases: Sequence[Case]) -> list[list]:
+    return [[case.scene.caption, case.seed] for case in cases]
 
 
 def _rounded(value):

@@ -11,7 +11,7 @@ RESULTS = ROOT / "benchmarks" / "results" / "fidelity"
 # what plots.save writes, and what it shows
 PICTURES = {
     "videos": "First, middle and last frame of the same prompts and seeds",
-    "size": "Distance of the latents over file size",
+    "bits": "Distance of the latents over bits per weight",
     "layers": "Signal to noise of each layer's output",
 }
 

@@ -8,6 +8,7 @@ from .scores import ASPECTS, summary
 HEADS = (
     "weights and activations",
     "file MB",
+    "bits per weight",
     "weights dB",
     "layers dB: median, worst",
     "latents off",
@@ -35,7 +36,8 @@ def notes(report: dict) -> list[str]:
         f"{settings['cases']} prompts and seeds, {settings['held_out']} of them combinations that were never trained, "
         f"on the demo's Wan of {settings['parameters'] / 1e6:.1f} million values: {settings['steps']} steps, "
         f"{settings['sampler']}, cfg {settings['cfg']:g}, shift {settings['shift']:g}. Distances are to "
-        f"{baseline['name']}, which computed in {baseline['compute']} here, and means over the videos. *weights*: "
+        f"{baseline['name']}, which computed in {baseline['compute']} here, and means over the videos. *bits per "
+        "weight*: of the quantized layers in the file, with their scales; *weights*: "
         "signal to noise of all quantized weights together; *layers*: of each layer's output on up to "
         f"{settings['recorded_rows']} recorded inputs; *latents off*: |z - z0| / |z0|; *prompts right*: read off the "
         f"pixels, all three of {aspects} (each of them). *reference* computes what a GPU's kernels do, quantized "
@@ -51,12 +53,12 @@ def lines(report: dict) -> list[str]:
 
 
 def _cells(row: dict) -> list[str]:
-    size = f"{row['file_mb']:.2f}"
+    size = [f"{row['file_mb']:.2f}", f"{row['bits']:.2f}"]
     if row["error"]:
-        return [size, f"failed: {row['error'].replace('|', '/')}", *[""] * (len(HEADS) - 3)]
+        return [*size, f"failed: {row['error'].replace('|', '/')}", *[""] * (len(HEADS) - 4)]
     layers = summary(row["layers"])
     return [
-        size,
+        *size,
         _decibels(layers["weight_snr"]),
         f"{_decibels(layers['output_median'])}, {_decibels(layers['output_worst'])}",
         f"{row['latent_error']:.2%}",

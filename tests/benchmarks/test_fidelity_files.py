@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from x2v_quant.benchmarks.fidelity.contestants import BASELINE, CORE_ROWS, ours
-from x2v_quant.benchmarks.fidelity.gguf_file import write_gguf
+from x2v_quant.benchmarks.fidelity.contestants import BASELINE, contestants
 from x2v_quant.benchmarks.models import write_pair
 from x2v_quant.benchmarks.wan import WanSize
 from x2v_quant.formats import FORMATS
@@ -17,12 +16,12 @@ HERE = describe(default_device())
 # a smoothed file takes a calibration: test_fidelity_run makes one
 ROWS = [
     row
-    for row in (*ours(HERE, torch.float32), *CORE_ROWS)
-    if row.text == "bf16" and not (row.file in FORMATS and FORMATS[row.file].smooth)
+    for row in contestants(HERE, torch.float32, gguf=False)
+    if row.text == "bf16" and row != BASELINE and not (row.file in FORMATS and FORMATS[row.file].smooth)
 ]
 # part of a format's name -> dB that 8 or 4 bits, or the original's 16, must at least leave of Gaussian weights; the
 # last one that fits
-WEIGHTS = {"bf16": 90, "int8": 38, "fp8": 30, "mxfp8": 28, "int4": 16, "nvfp4": 18}
+WEIGHTS = {"bf16": 90, "int8": 38, "fp8": 30, "mxfp8": 28, "int4": 16, "nvfp4": 18, "w4a": 16}
 LAYER = "blocks.0.ffn.0"
 
 
@@ -38,8 +37,9 @@ def test_a_file_holds_what_its_row_says(row, original, tmp_path):
     from x2v_quant.benchmarks.fidelity import files, layers, loaders
 
     device = comfy.model_management.get_torch_device()
-    tensors, metadata = files.read_original(original)
-    file = original if row.file == "bf16" else files.write(row.file, tensors, metadata, tmp_path)
+    source = files.Source.read(original, tmp_path / "calibration.safetensors")
+    tensors = source.tensors
+    file = original if row.file == "bf16" else files.write(row, source, tmp_path)
     patcher = loaders.load(row, file, None)
     comfy.model_management.load_models_gpu([patcher])
     assert len(files.selected(tensors)) == 10
@@ -64,26 +64,6 @@ def test_a_file_holds_what_its_row_says(row, original, tmp_path):
 def test_only_linear_layers_of_blocks_are_selected(original):
     from x2v_quant.benchmarks.fidelity import files
 
-    tensors, _ = files.read_original(original)
+    tensors = files.Source.read(original, original).tensors
     attention = {f"blocks.0.{kind}_attn.{name}" for kind in ("self", "cross") for name in "qkvo"}
     assert set(files.selected(tensors)) == {*attention, "blocks.0.ffn.0", "blocks.0.ffn.2"}
-
-
-@pytest.mark.parametrize("kind,least", [("Q8_0", 38), ("Q4_0", 16)])
-def test_gguf_files_hold_every_tensor(kind, least, original, tmp_path):
-    gguf = pytest.importorskip("gguf")
-    from x2v_quant.benchmarks.fidelity import files
-    from x2v_quant.comparing.metrics import snr
-
-    tensors, _ = files.read_original(original)
-    chosen = set(files.selected(tensors))
-    file = write_gguf(tensors, chosen, kind, tmp_path / "wan.gguf")
-    reader = gguf.GGUFReader(file)
-    assert bytes(reader.get_field("general.architecture").parts[-1]) == b"wan"
-    assert {tensor.name for tensor in reader.tensors} == set(tensors)
-    for tensor in reader.tensors:
-        true = tensors[tensor.name].float()
-        got = torch.from_numpy(gguf.quants.dequantize(tensor.data, tensor.tensor_type).copy()).reshape(true.shape)
-        quantized = tensor.name.removesuffix(".weight") in chosen
-        assert (tensor.tensor_type.name == kind) == quantized
-        assert snr(true, got) > (least if quantized else 90) if true.any() else not got.any()

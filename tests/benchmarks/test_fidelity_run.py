@@ -67,9 +67,7 @@ def test_everyone_is_measured_against_the_baseline(run, demo_models):
 
 
 def test_a_part_of_a_name_is_enough_and_nobody_is_an_error(run, demo_models, tmp_path):
-    from x2v_quant.benchmarks.fidelity.cases import pick
-
-    one = run.Run(tmp_path, demo_models, pick(1), None)
+    one = run.Run(tmp_path, demo_models, 1, None)
     assert one._rows(["T5"]) == [BASELINE, TEXT_TOO]
     assert one._rows([]) == [BASELINE, INT8, TEXT_TOO, SMOOTHED, WRONG]
     with pytest.raises(FidelityError, match=r"'int3'.*int8, T5 int8"):

@@ -26,7 +26,7 @@ def sampled(cases, latents=1.0):
 def row(name, loader, format_name, right=1.0, **changes):
     shares = {"colour": 1.0, "shape": right, "direction": 1.0, "all": right}
     made = {"name": name, "loader": loader, "format": format_name, "error": None, "text": "bf16", "auto": True}
-    made |= {"file_mb": 2.5, "load_s": 0.05, "step_ms": 12.345, "peak_mb": 40.4, "layers": LAYERS}
+    made |= {"file_mb": 2.5, "bits": 8.25, "load_s": 0.05, "step_ms": 12.345, "peak_mb": 40.4, "layers": LAYERS}
     made |= {"compute": "float32", "latent_error": 0.0123, "text_error": 0.0, "psnr": 41.26, "ssim": 0.98765}
     return made | {"accuracy": shares, "accuracy_held_out": None} | changes
 
@@ -44,7 +44,16 @@ ROWS = [
     row(BASELINE.name, "core", "bf16", **EXACT),
     row("int8-channel (torch)", "ours", "int8-channel"),
     row("fp8-channel (torch)", "ours", "fp8-channel", 0.5, latent_error=0.03),
-    {"name": "gone", "loader": "ours", "format": "x", "file_mb": 1.0, "error": "a | b", "text": "bf16", "auto": True},
+    {
+        "name": "gone",
+        "loader": "ours",
+        "format": "x",
+        "file_mb": 1.0,
+        "bits": 4.5,
+        "error": "a | b",
+        "text": "bf16",
+        "auto": True,
+    },
 ]
 
 
@@ -103,8 +112,10 @@ def test_the_table_has_a_row_each_and_says_what_failed():
     lines = table.table(report(ROWS)).splitlines()
     assert len({line.count("|") for line in lines if "a / b" not in line}) == 1
     assert "| exact | 1.0000 | 100% (100%, 100%, 100%)" in lines[2]
-    wanted = "| int8-channel (torch) | 2.50 | 20.0 | 21.0, 19.0 | 1.23% | 41.3 | 0.9877 | 100% (100%, 100%, 100%) |  |"
-    assert lines[3] == f"{wanted} 50 | 40.4 | 12.3 |"
+    assert lines[3] == (
+        "| int8-channel (torch) | 2.50 | 8.25 | 20.0 | 21.0, 19.0 | 1.23% | 41.3 | 0.9877 "
+        "| 100% (100%, 100%, 100%) |  | 50 | 40.4 | 12.3 |"
+    )
     assert "failed: a / b" in lines[5]
     assert lines[5].count("|") == lines[2].count("|")
 
@@ -135,6 +146,48 @@ def test_the_same_report_gives_the_same_pictures(tmp_path):
         found.append([path.read_bytes() for path in paths])
     assert found[0] == found[1]
     assert all(picture.startswith(b"\x89PNG") and len(picture) > 10_000 for picture in found[0])
+
+
+def test_the_plot_shows_quantized_rows_once_and_no_kernel_that_computes_the_same():
+    pytest.importorskip("matplotlib")
+    from x2v_quant.benchmarks.fidelity.bits_plot import shown
+
+    rows = [
+        row(BASELINE.name, "core", "bf16", bits=16.0, **EXACT),
+        row("ComfyUI bf16 cast to fp8 at load", "core", "bf16", bits=16.0, latent_error=0.08),
+        row("int8-channel (dequant)", "ours", "int8-channel", latent_error=0.01),
+        row("int8-channel (reference)", "ours", "int8-channel", latent_error=0.03),
+        row("int8-channel (torchao)", "ours", "int8-channel", latent_error=0.03001),
+        row("int8-channel (reference), T5 int8", "ours", "int8-channel", text="int8"),
+        row("int4-g128, GPTQ (dequant)", "ours", "int4-g128", bits=4.25, latent_error=0.1),
+        row("int4-g128, GPTQ (reference)", "ours", "int4-g128", bits=4.25, latent_error=0.1),
+        row("ComfyUI int8 (row scales)", "core", "int8_tensorwise", latent_error=0.03),
+        ROWS[-1],
+    ]
+    assert shown(rows) == [
+        ("int8-channel, weights only", 8.25, 0.01, True),
+        ("int8-channel", 8.25, 0.03, True),
+        ("int4-g128, GPTQ, weights only", 4.25, 0.1, True),
+        ("ComfyUI int8 (row scales)", 8.25, 0.03, False),
+    ]
+
+
+@pytest.mark.parametrize(
+    "wanted,expected",
+    [
+        ([], []),
+        ([0.2, 0.8], [0.2, 0.8]),
+        ([0.5, 0.5], [0.45, 0.55]),
+        ([0.1, 0.5, 0.5, 0.5], [0.1, 0.4, 0.5, 0.6]),
+        ([0.0, 0.0], [0.0, 0.1]),
+        ([1.0, 1.0], [0.9, 1.0]),
+    ],
+)
+def test_names_keep_apart_and_near_their_points(wanted, expected):
+    pytest.importorskip("matplotlib")
+    from x2v_quant.benchmarks.fidelity.bits_plot import spread
+
+    assert spread(wanted, 0.1) == pytest.approx(expected)
 
 
 def test_the_section_shows_every_kept_result(tmp_path, monkeypatch):
