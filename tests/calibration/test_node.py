@@ -1,6 +1,7 @@
-"""Load Calibration, the node: which files it takes."""
+"""Calibrate and Load Calibration, the nodes: what the first says, and which files the second takes."""
 
 import os
+import types
 
 import folder_paths
 import pytest
@@ -8,6 +9,7 @@ import torch
 
 from x2v_quant.calibration import Calibration
 from x2v_quant.common.printable import printable
+from x2v_quant.runtime.memory.recording import planned_recording
 
 
 @pytest.fixture
@@ -113,3 +115,20 @@ def test_a_configuration_behind_a_link_is_not_listed(tmp_path, monkeypatch):
     os.symlink(tmp_path / "secret.json", tmp_path / "input" / "linked.json")
     monkeypatch.setattr(folder_paths, "input_directory", str(tmp_path / "input"))
     assert [name for name in config_files() if name.startswith("input/")] == ["input/mine.json"]
+
+
+@pytest.mark.parametrize("free", [10**10, 10**5])
+def test_calibrate_says_on_itself_how_much_it_takes(free, load_dense, monkeypatch):
+    import comfy.model_management
+
+    from x2v_quant.nodes import calibrate
+
+    shown = []
+    monkeypatch.setattr(calibrate, "show", shown.append)
+    monkeypatch.setattr(comfy.model_management, "get_free_memory", lambda device: free)
+    monkeypatch.setattr(calibrate.Calibrate, "hidden", types.SimpleNamespace(unique_id="calibrate"))
+    model = load_dense()
+    calibrate.Calibrate.execute(model, 100)
+    planned = planned_recording(model.model.diffusion_model, 100)
+    assert shown == [planned.about]
+    assert planned.about.startswith("Records only" if free < 10**6 else "Records up to 100 tokens")

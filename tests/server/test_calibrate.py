@@ -1,5 +1,7 @@
 """Calibrate, Finish Calibration, Load Calibration and Quantize Model in the real server, and what its cache does."""
 
+import re
+
 import pytest
 import small_wan
 import torch
@@ -8,6 +10,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from x2v_quant.calibration import Calibration
+from x2v_quant.common.sizes import amount
 from x2v_quant.demo import assets
 from x2v_quant.demo.graph import unet_loader
 from x2v_quant.headless.client import ServerError
@@ -60,17 +63,19 @@ def quantized(base):
 
 @pytest.fixture
 def calibrating(base, quantized):
-    """calibrating(seed, prefix, **inputs) -> the same behind a sampler that calibrates. seed: of that sampler; prefix:
-    of the file; inputs: more of Quantize Model's."""
+    """calibrating(seed, prefix, tokens, **inputs) -> the same behind a sampler that calibrates. seed: of that sampler;
+    prefix: of the file; tokens: of each layer, None for what is there without the input; inputs: more of Quantize
+    Model's."""
 
-    def make(seed=5, prefix="", **inputs):
+    def make(seed=5, prefix="", tokens=0, **inputs):
         prompt, ids, model = base
         prompt = quantized(calibration=["finished", 0], **inputs)
         first = {**prompt[ids["KSampler"]]["inputs"], "model": ["calibrate", 0], "seed": seed, "steps": 1}
+        recorded = {} if tokens is None else {"tokens": tokens}
         finish = {"recording": ["calibrate", 1], "latent": ["first", 0], "filename_prefix": prefix}
         return {
             **prompt,
-            "calibrate": {"class_type": "X2VCalibrate", "inputs": {"model": model}},
+            "calibrate": {"class_type": "X2VCalibrate", "inputs": {"model": model, **recorded}},
             "first": {"class_type": "KSampler", "inputs": first},
             "finished": {"class_type": "X2VFinishCalibration", "inputs": finish},
         }
@@ -147,6 +152,34 @@ def test_a_new_seed_adds_to_what_was_recorded(calibrating, executed, server):
     assert both.calls > first.calls
     assert all((both.maxima[layer] >= maxima).all() for layer, maxima in first.maxima.items())
     assert f"{len(both.maxima)} layers, {both.calls} calls of the model, saved as adds_0000" in text(result)
+
+
+def test_tokens_are_recorded_and_saved_as_many_as_asked_for(calibrating, executed, server):
+    begin = server.log.stat().st_size
+    _, result = executed(calibrating(seed=30, prefix="calibration/tokens", tokens=50))
+    path = saved(server, result)
+    calibration = Calibration.load(path)
+    counts = {layer: len(calibration.inputs_of(layer)) for layer in calibration.maxima}
+    assert max(counts.values()) == counts["blocks.0.ffn.0"] == 50
+    assert calibration.same_inputs("blocks.0.self_attn.v") == calibration.same_inputs("blocks.0.self_attn.q")
+    assert f"up to 50 tokens each, saved as {path.name} ({amount(path.stat().st_size)}) in" in text(result)
+    log = server.log.read_bytes()[begin:].decode(errors="replace")
+    said = r"Calibrate: Records up to 50 tokens for each of \d+ layers: up to [\d.]+ [kM]B of RAM, [\d.]+ [MG]B are free"
+    assert len(re.findall(said, log)) == 1, log
+
+
+def test_a_prompt_without_the_input_records_as_many_as_the_node_has_by_default(calibrating, executed, server):
+    _, result = executed(calibrating(seed=31, prefix="calibration/default", tokens=None))
+    calibration = Calibration.load(saved(server, result))
+    assert 50 < max(inputs.shape[0] for inputs in calibration.inputs.values()) <= 2048
+
+
+def test_other_tokens_start_over(calibrating, executed, server):
+    executed(calibrating(seed=32, tokens=20))
+    nodes, result = executed(calibrating(seed=32, tokens=0, prefix="calibration/none"))
+    assert nodes >= CALIBRATING
+    assert Calibration.load(saved(server, result)).inputs == {}
+    assert "tokens" not in text(result)
 
 
 def test_an_interrupted_run_is_not_counted_into_the_next(calibrating, executed, server):
