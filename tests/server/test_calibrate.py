@@ -164,8 +164,8 @@ def test_tokens_are_recorded_and_saved_as_many_as_asked_for(calibrating, execute
     assert calibration.same_inputs("blocks.0.self_attn.v") == calibration.same_inputs("blocks.0.self_attn.q")
     assert f"up to 50 tokens each, saved as {path.name} ({amount(path.stat().st_size)}) in" in text(result)
     log = server.log.read_bytes()[begin:].decode(errors="replace")
-    said = r"Calibrate: Records up to 50 tokens for each of \d+ layers: up to [\d.]+ [kM]B of RAM, [\d.]+ [MG]B are free"
-    assert len(re.findall(said, log)) == 1, log
+    said = r"Calibrate: Records up to 50 tokens for each of \d+ layers: up to [\d.]+ [kM]B of RAM, "
+    assert len(re.findall(said, log)) == 1
 
 
 def test_a_prompt_without_the_input_records_as_many_as_the_node_has_by_default(calibrating, executed, server):
