@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 import torch
 
-from ..formats import SMOOTHED
+from ..formats import SMOOTHQUANT
 from .calibration import Calibration
 from .strength import ALPHAS, Smoothing, find_smoothing
 
@@ -17,7 +17,7 @@ def smooth_layers(
     shared: bool = False,
     progress: Callable[[str], None] = lambda layer: None,
 ) -> dict[str, Smoothing]:
-    """Layer -> its smoothing, for the layers that the calibration has seen and whose format can be smoothed.
+    """Layer -> its smoothing, for the layers that the calibration has seen and whose format is one of SMOOTHQUANT.
 
     layers: name -> format. weight_of: layer -> float weight [N, K]; only the weights of layers with one input are in
     memory at a time. alpha: None searches ALPHAS for each layer; a fixed one (DEFAULT_ALPHA in the recipes) suits
@@ -27,7 +27,7 @@ def smooth_layers(
     Raises CalibrationError for a calibration that is empty, of another model or not finite.
     """
     calibration.check()
-    wanted = [name for name, format_name in layers.items() if format_name in SMOOTHED]
+    wanted = [name for name, format_name in layers.items() if format_name in SMOOTHQUANT]
     seen = calibration.known(wanted)
     found: dict[str, Smoothing] = {}
     for names in groups(calibration, {name: layers[name] for name in seen}) if shared else [[name] for name in seen]:

@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass
 
-from ..formats import ROTATED
+from ..formats import ROTATED, SMOOTHED
 from ..formats.fp8_block128 import BLOCK
 from ..formats.int4_group128 import GROUP
 from ..formats.int8_convrot import DEFAULT_GROUP, GROUPS, name_of
@@ -30,6 +30,7 @@ GROUP_SIZES = {
 }
 # this pack's own names of rotated formats say the group as well
 ROTATED_GROUPS = {name_of(group): group for group in GROUPS}
+ROTATED_GROUPS |= {SMOOTHED[name]: group for group, name in ROTATED.items()}
 GROUP_SIZES |= ROTATED_GROUPS
 
 LATER = "Update this pack, or get the model in another format."
@@ -81,7 +82,7 @@ def from_entry(entry: object) -> Marker:
         fault, remedy = _unrotatable(name, group)
         if fault:
             return Marker(fault=fault, remedy=remedy)
-        name = ROTATED[int(group)]
+        name = ROTATED[int(group)] if name == ROTATABLE else name
     others = sorted(set(entry) - HARMLESS - {GROUP_SIZE, SHAPE})
     if others:
         return Marker(fault=f"has a marker with the unknown entry {others[0][:40]!r}")
@@ -102,6 +103,9 @@ def _told(entry: dict, name: str, default: object) -> object:
 
 def _unrotatable(name: str, group: object) -> tuple[str, str]:
     """(why a rotated layer cannot be read, remedy), empty if it can."""
+    if name in ROTATED_GROUPS:
+        wrong = str(group) != str(ROTATED_GROUPS[name])
+        return (f"is marked as {name} with groups of {str(group)[:20]} ({ROTATED_GROUP})" if wrong else "", AGAIN)
     if name != ROTATABLE:
         return f"is marked as {name} and as rotated (convrot), which only {ROTATABLE} layers are", LATER
     if not ROTATED:

@@ -8,10 +8,10 @@ import torch
 
 from ..checkpoints.encodings import COMFYUI, LIGHTX2V, WRITTEN, Encoding
 from ..checkpoints.weights import StoredWeight
-from ..formats import FORMATS, ROTATED, int8_convrot
+from ..formats import FORMATS
 from ..layer_rules import Override
 from ..layer_rules.family_rules import lightx2v_also
-from ..layer_rules.format_names import format_named
+from ..layer_rules.format_names import CHOICES, format_named
 from ..layer_rules.shapes import why_not
 from .rows import BY_CHANNEL
 
@@ -34,8 +34,9 @@ def writable(dialect: str) -> tuple[str, ...]:
 
 
 def choices(dialect: str) -> list[str]:
-    """`writable` as a person names them: rotated formats without the groups, which are found for each layer."""
-    return [name for name in writable(dialect) if name not in ROTATED.values() or name == int8_convrot.NAME]
+    """`writable` as a person names them: without what layers become by smoothing, and rotated formats without their
+    groups, which are found for each layer."""
+    return [name for name in writable(dialect) if name in CHOICES]
 
 
 @functools.cache

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 
 import torch
@@ -13,12 +13,13 @@ from ..checkpoints.expert_names import expert_of
 from ..checkpoints.layers import CODES_ONLY
 from ..checkpoints.markers import HEADER_KEY
 from ..families.family import DIT
-from ..formats import FORMATS, SMOOTHED, family, original, repackings
+from ..formats import FORMATS, SMOOTHED, SMOOTHQUANT, family, fitting, original, repackings
 from ..kernels.machine import default_device, describe
 from ..kernels.native import native_format
 from ..layer_rules import select
 from ..layer_rules.format_names import format_named
 from ..layer_rules.overrides import KEEP
+from ..layer_rules.shapes import why_not
 from ..rounding import AUTO
 from . import search, smooth
 from .casting import cast
@@ -144,7 +145,7 @@ class Job:
         options = self._options
         searched = self._searched() if options.searches else {}
         formats = candidates(options.candidates, options.dialect) if options.searches else ()
-        smoothable = [name for name in formats if name in SMOOTHED and options.smooths]
+        smoothable = [name for name in formats if name in SMOOTHQUANT and options.smooths]
         # where some are searched, what the calibration knows of those is what tells whether it is of this model
         known = self._calibration.maxima if searched and options.smooths else self.formats
         others = [layer for layer in self.formats if layer not in searched and layer in known and options.smooths]
@@ -156,7 +157,7 @@ class Job:
             steps.advance(sizes[layer])
 
         if options.searches:
-            factors = {name: self._found(dict.fromkeys(searched, name), advance) for name in smoothable}
+            factors = self._factors_of(searched, smoothable, advance)
             measured = measure(searched, formats, options.dialect, self._calibration, advance, factors)
             self._choose(measured, factors)
         self._check_dialect()
@@ -211,6 +212,19 @@ class Job:
         """Layer -> what its columns are divided by, of those in `formats` (layer -> format)."""
         options = self._options
         return smooth.factors(self._calibration, formats, self._weight_of, options.dialect, options.alpha, advance)
+
+    def _factors_of(
+        self, searched: Mapping[str, Layer], names: Iterable[str], advance: Callable[[str], None]
+    ) -> dict[str, smooth.Factors]:
+        """Format, with the groups that fit a layer -> what `_found` says of the layers that can be it."""
+        factors: dict[str, smooth.Factors] = {}
+        for name in names:
+            fitted = {
+                layer: fitting(name, one.shape) for layer, one in searched.items() if why_not(name, one.shape) is None
+            }
+            for layer, factor in self._found(fitted, advance).items():
+                factors.setdefault(fitted[layer], {})[layer] = factor
+        return factors
 
     def _weight_of(self, layer: str) -> torch.Tensor:
         return self._values.whole(self._layers[layer])

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from ..checkpoints.checkpoint import StoredWeight
-from ..formats import FORMATS, SMOOTHED, int8_convrot
+from ..formats import FORMATS, UNSMOOTHED, int8_convrot
 from ..formats.fp8_tensor import Fp8TensorLayout
 from ..formats.layout import scale_for
 from ..kernels.activation import NVFP4_MAX
@@ -15,7 +15,6 @@ from .thread_pool import ThreadPool
 
 # values of one chunk: they and the steps between stay in a CPU's cache
 CHUNK = 1 << 19
-UNSMOOTHED = {smoothed: plain for plain, smoothed in SMOOTHED.items()}
 # one scale per row
 BY_CHANNEL = ("int8-channel", "fp8-channel")
 # families whose rows are written as soon as they are quantized

@@ -6,7 +6,7 @@ import torch
 
 from ..calibration import Calibration, smooth_layers
 from ..checkpoints.encodings import COMFYUI, LIGHTX2V
-from ..formats import SMOOTHED
+from ..checkpoints.encodings.smooth import WITH_AFFINE_NORM
 from .errors import ConvertError
 from .units import Spec, Unit
 
@@ -67,7 +67,10 @@ def norm_units(
     units = []
     for block in _blocks(shapes):
         for norm, ends in WAN_FEEDS.items():
-            if not {formats[layer] for end in ends if (layer := f"{block}.{end}") in formats} <= SMOOTHED.keys():
+            if (
+                not {formats[layer] for end in ends if (layer := f"{block}.{end}") in formats}
+                <= WITH_AFFINE_NORM.keys()
+            ):
                 continue
             first = f"{block}.{ends[0]}"
             factor = chosen.get(first, torch.ones(shapes[first][1])).to(dtype)
@@ -90,4 +93,4 @@ def _blocks(layers: Iterable[str]) -> list[str]:
 
 
 def _is_smoothable(formats: set[str]) -> bool:
-    return len(formats) == 1 and formats <= SMOOTHED.keys()
+    return len(formats) == 1 and formats <= WITH_AFFINE_NORM.keys()

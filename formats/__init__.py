@@ -35,9 +35,12 @@ FORMATS = {
 }
 
 # format -> the same one with a pre_quant_scale
-SMOOTHED = {name.removesuffix("-smooth"): name for name, row in FORMATS.items() if row.smooth}
+SMOOTHED = {name.removesuffix(smooth.END): name for name, row in FORMATS.items() if row.smooth}
+UNSMOOTHED = {smoothed: plain for plain, smoothed in SMOOTHED.items()}
+# those of SMOOTHED whose activations are quantized, which is what SmoothQuant's factors are for
+SMOOTHQUANT = tuple(name for name in SMOOTHED if FORMATS[name].activation != "float")
 # the formats of rotated weights, by the size of their groups
-ROTATED = {row.settings["convrot_groupsize"]: row.name for row in FORMATS.values() if row.family == int8_convrot.NAME}
+ROTATED = {row.settings["convrot_groupsize"]: row.name for row in int8_convrot.FORMATS}
 
 
 def format_of(weight: QuantizedTensor) -> Format | None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from comfy_kitchen.tensor import QuantizedTensor
 
-from . import FORMATS, family, format_of, int4_marlin
+from . import FORMATS, UNSMOOTHED, family, format_of, int4_marlin
 from .fp8_reduced import Fp8ReducedLayout
 
 # between two families, without the user's asking: one scale for all rows is a scale per row, and the static input scale
@@ -24,11 +24,18 @@ def convert(weight: QuantizedTensor, target: str) -> QuantizedTensor:
         return weight
     both_smooth = FORMATS[source].smooth and FORMATS[target].smooth
     kept = {"pre_quant_scale": weight._params.pre_quant_scale} if both_smooth else {}
-    repack = REPACKINGS.get((source, target))
+    repack = repacking(source, target)
     if repack is not None:
         tensors = repack(weight._qdata, weight._params) | kept
         return FORMATS[target].wrap(tensors, weight.dtype, tuple(weight.shape))
     return FORMATS[target].quantize(weight.to(dtype=torch.float32).dequantize(), weight.dtype, **kept)
+
+
+def repacking(source: str, target: str) -> "Repack | None":
+    """How one format becomes another with the same numbers; two smoothed ones as without the factor, which stays."""
+    if FORMATS[source].smooth and FORMATS[target].smooth:
+        source, target = UNSMOOTHED[source], UNSMOOTHED[target]
+    return REPACKINGS.get((source, target))
 
 
 def added_error(weight: QuantizedTensor, converted: QuantizedTensor) -> float:
@@ -77,13 +84,13 @@ def _from_marlin(codes, params):
     return {"codes": int4_marlin.unpack(codes), "scale": int4_marlin.unpack_scale(params.scale)}
 
 
-# (from, to) -> codes and Params of the one -> the tensors of the other, but for a pre_quant_scale that both have. Every
-# pair of one family that is smoothed and set alike has its row, and pairs of two families that hold the same numbers.
-REPACKINGS: dict[tuple[str, str], Callable[[torch.Tensor, object], dict[str, torch.Tensor]]] = {
+# codes and Params of one format -> the tensors of the other, but for a pre_quant_scale
+Repack = Callable[[torch.Tensor, object], dict[str, torch.Tensor]]
+# (from, to), without smoothing. Every pair of one family that is set alike has its row, and pairs of two families that
+# hold the same numbers.
+REPACKINGS: dict[tuple[str, str], Repack] = {
     ("fp8-channel", "fp8-reduced"): _to_reduced,
     ("fp8-reduced", "fp8-channel"): _same,
-    ("fp8-channel-smooth", "fp8-reduced-smooth"): _to_reduced,
-    ("fp8-reduced-smooth", "fp8-channel-smooth"): _same,
     ("fp8-tensor", "fp8-channel"): _tensor_to_channel,
     ("fp8-channel", "fp8-tensor"): _channel_to_tensor,
     ("int4-g128", "int4-g128-marlin"): _to_marlin,

@@ -13,6 +13,7 @@ from ..formats.block_scaled import NVFP4_MAX
 from ..formats.fp8_block128 import BLOCK
 from ..formats.int8_convrot import rotated
 from ..formats.scaled import grouped
+from ..formats.smooth import END
 
 INT8_MAX = 127.0
 FP8_MAX = 448.0
@@ -29,7 +30,7 @@ def quantize_int8(
     x: torch.Tensor, pad_rows: int = 1, pre_quant_scale: torch.Tensor | None = None, rotation: int = 0
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """x [M, K] float -> codes int8 [M', K] and scale float32 [M', 1]; M' is M rounded up to a multiple of pad_rows,
-    the rows beyond M are zero. rotation: channels of a group that is rotated first, 0 for none."""
+    the rows beyond M are zero. rotation: channels of a group that is rotated, behind pre_quant_scale; 0 for none."""
     return _quantize(x, torch.int8, INT8_MAX, pad_rows, pre_quant_scale=pre_quant_scale, rotation=rotation)
 
 
@@ -74,10 +75,12 @@ def _quantize(x, dtype, largest, pad_rows=1, group=None, pre_quant_scale=None, r
     buffer = torch.empty((min(step, rows), scale.shape[1], group), dtype=torch.float32, device=x.device)
     for start in range(0, rows, step):
         part = x[start : start + step]
-        part = grouped(rotated(part.to(torch.float32), rotation) if rotation else part, group)
+        part = grouped(part, group)
         stop = start + part.shape[0]
         if pre_quant_scale is not None:
             part = torch.mul(part, pre_quant_scale, out=buffer[: part.shape[0]])
+        if rotation:
+            part = rotated(part.flatten(1).to(torch.float32), rotation).unsqueeze(1)
         # two reads without the copy that abs() would make
         amax = torch.maximum(part.amax(dim=-1), -part.amin(dim=-1))
         torch.div(amax.to(torch.float32), largest, out=scale[start:stop]).clamp_(min=MIN_SCALE)
@@ -161,5 +164,5 @@ SIMULATED = {
 }
 for _group, _format in ROTATED.items():
     SIMULATED[_format] = _rotated(_group)
-for _name in ("int8", "fp8", "fp8-reduced"):
-    SIMULATED[f"{_name}-smooth"] = _smooth(SIMULATED[_name])
+for _name in ("int8", "fp8", "fp8-reduced", *ROTATED.values()):
+    SIMULATED[f"{_name}{END}"] = _smooth(SIMULATED[_name])

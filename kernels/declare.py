@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import torch
 
 from ..formats import FORMATS, SMOOTHED
+from ..formats.smooth import END
 from . import ops
 from .kernel import ANYWHERE, Kernel, Requirements, Steps
 
@@ -75,7 +76,7 @@ def declare(
     kernels = [kernel(format_name, activation)]
     if with_smoothed and format_name in SMOOTHED:
         # a kernel that does not quantize x multiplies it with the weight itself, whatever it does inside
-        kernels.append(kernel(SMOOTHED[format_name], activation if activation == "float" else f"{activation}-smooth"))
+        kernels.append(kernel(SMOOTHED[format_name], activation if activation == "float" else f"{activation}{END}"))
     return tuple(kernels)
 
 

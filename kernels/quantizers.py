@@ -61,11 +61,11 @@ def tokens(kind: str, pad_rows: int = 1) -> Quantizer:
 def rotated_tokens(group: int, pad_rows: int = 1) -> Quantizer:
     """`per_token` of int8, by torch, of x whose groups of so many channels are rotated in float32 first, as those of
     the weight's codes were."""
-    return Quantizer(
-        ROTATED[group],
-        lambda x: activation.quantize_int8(x, pad_rows, rotation=group),
-        lambda x: tokens_like(x, torch.int8, pad_rows),
-    )
+
+    def compute(x, pre_quant_scale=None):
+        return activation.quantize_int8(x, pad_rows, pre_quant_scale, group)
+
+    return Quantizer(ROTATED[group], compute, lambda x: tokens_like(x, torch.int8, pad_rows), smooths=True)
 
 
 def token_groups(pad_rows: int = 1) -> Quantizer:

@@ -44,7 +44,7 @@ def _row(format_name: str) -> Kernel:
         return _product(*quantized, format_name, vars(weight), weight.shape, bias, dtype)
 
     def linear(x, weight, bias):
-        return multiply(quantize(x), weight, bias, x.dtype)
+        return multiply((x.to(torch.float32),), weight, bias, x.dtype)
 
     if activation == "float":
         (kernel,) = declare("reference", format_name, SUMMARY, fused=linear, **OPTIONS)

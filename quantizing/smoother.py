@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import torch
 
 from ..calibration import ALPHAS, Calibration, find_smoothing
-from ..formats import FORMATS, SMOOTHED
+from ..formats import FORMATS, SMOOTHQUANT
 from ..schemes.plan import Plan
 
 
@@ -22,9 +22,9 @@ class Smoother:
     smoothable: Collection[str] | None = None
 
     def pre_quant_scale(self, layer: str, weight: torch.Tensor, format_name: str) -> torch.Tensor | None:
-        """The factor float32 [K] for a weight float32 [N, K]; None if `format_name` cannot be smoothed, calibration did
+        """The factor float32 [K] for a weight float32 [N, K]; None if `format_name` is not smoothed, calibration did
         not call the layer, or smoothing does not reduce the error of its output."""
-        if format_name not in SMOOTHED or layer not in self.calibration.maxima:
+        if format_name not in SMOOTHQUANT or layer not in self.calibration.maxima:
             return None
         if layer not in self.found:
             alphas = ALPHAS if self.alpha is None else (self.alpha,)
@@ -44,7 +44,7 @@ def sentences(
         stored = FORMATS[plan.layers[layer].choice.format]
         if stored.smooth:
             smoothed.append(layer)
-        elif stored.name not in SMOOTHED:
+        elif stored.name not in SMOOTHQUANT:
             others.setdefault(stored.name, []).append(layer)
         elif smoothable is not None and layer not in smoothable:
             outside.append(layer)
@@ -58,7 +58,8 @@ def sentences(
     if outside:
         lines.append(f"{_count(outside)} not smoothed: after none of LightX2V's norms, {outside[0]} for instance.")
     for name, affected in others.items():
-        can = " and ".join(sorted({FORMATS[name].family for name in SMOOTHED}))
+        *first, last = sorted({FORMATS[name].family for name in SMOOTHQUANT})
+        can = f"{', '.join(first)} and {last}"
         lines.append(f"{_count(affected)} not smoothed: {name} has no smoothing, only {can} have.")
     return lines
 

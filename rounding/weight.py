@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import torch
 
-from ..formats import FORMATS, SMOOTHED
+from ..formats import FORMATS, UNSMOOTHED
 from ..formats.grid import Tensors
 from .basis import importance_in_basis, tokens_in_basis, weight_in_basis
 from .curvature import Curvatures
@@ -13,7 +13,6 @@ from .inputs import LayerInputs
 from .methods import Method, method_for
 from .scales import SCALES
 
-UNSMOOTHED = {smoothed: plain for plain, smoothed in SMOOTHED.items()}
 # columns that are rounded at a time, so that what a grid spreads over them stays small
 COLUMNS = 512
 

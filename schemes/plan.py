@@ -90,7 +90,7 @@ class Plan:
         wanted = self.scheme.format
         if wanted is not None:
             other = family(wanted) != family(format_name)
-            return fitting(like(format_name, wanted), shape) if other else format_name
+            return like(format_name, fitting(wanted, shape)) if other else format_name
         better = self._better(format_name, shape) if self.transcode and self.scheme.name == AUTO else None
         return better or format_name
 

@@ -40,7 +40,7 @@ class WanFiles(dict):
     def __missing__(self, name: str) -> tuple[str, str]:
         folder = self.folders.mktemp(name)
         if FORMATS[name].smooth or FORMATS[name].settings:
-            dense, quantized = self[FORMATS[name].family if FORMATS[name].smooth else "int8-channel"]
+            dense, quantized = self["int8-channel" if FORMATS[name].settings else FORMATS[name].family]
             self[name] = dense, self._quantized(folder, name, dense, quantized)
         else:
             self[name] = tuple(map(str, write_pair(folder, self.size, KINDS[name])))
@@ -48,7 +48,7 @@ class WanFiles(dict):
 
     def _quantized(self, folder, name: str, dense: str, quantized: str) -> str:
         """The layers that the file `quantized` has, out of the file `dense`: smoothed ones with random factors each,
-        others with ComfyUI's marker."""
+        rotated ones with a marker."""
         tensors = safetensors.torch.load_file(dense)
         layers = [
             key.removesuffix("_scale") for key in safetensors.torch.load_file(quantized) if key.endswith("_scale")
@@ -59,7 +59,9 @@ class WanFiles(dict):
                 factor = self._factor(key, tensors[key].shape[1])
                 beside, tensors[f"{layer}pre_quant_scale"] = {"pre_quant_scale": factor}, factor
             else:
-                beside, tensors[f"{layer}comfy_quant"] = {}, marker(name)
+                beside = {}
+            if FORMATS[name].settings:
+                tensors[f"{layer}comfy_quant"] = marker(name)
             tensors |= FORMATS[name].quantize(tensors[key].float(), torch.bfloat16, **beside).state_dict(key)
         path = folder / f"{name}.safetensors"
         safetensors.torch.save_file(tensors, path)

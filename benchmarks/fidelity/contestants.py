@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from ...formats import FORMATS, ROTATED, family, int8_convrot
+from ...formats import FORMATS, SMOOTHED, SMOOTHQUANT, family
 from ...kernels import choose, survey
 from ...kernels.machine import Machine
 from ...schemes import AUTO, DIT, resolve, schemes_for
@@ -18,8 +18,10 @@ TEXT_TOO = {"int8-channel": "int8", "fp8-channel": "fp8"}
 
 # computes what core's own layer does: core's row has its figures
 AS_CORE = "comfyui"
-# formats that a file holds as such; of rotated ones the group is found for each layer
-FILES = tuple(name for name in FORMATS if name not in {"fp8-reduced-smooth", *ROTATED.values()} - {int8_convrot.NAME})
+# formats that a file holds as such, then what a calibration makes of them; of rotated ones the group is found for each
+# layer
+PLAIN = tuple(name for name, row in FORMATS.items() if not row.smooth and (not row.settings or row.family == name))
+FILES = (*PLAIN, *(SMOOTHED[name] for name in SMOOTHQUANT if FORMATS[name].family == name))
 
 
 @dataclass(frozen=True)

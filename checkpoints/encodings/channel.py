@@ -61,13 +61,9 @@ FP8 = _encoding("fp8-channel", "float8_e4m3fn", (LIGHTX2V, X2V), ("float8_e4m3fn
 E5M2 = replace(
     _encoding("fp8-channel", "float8_e5m2", (), ("float8_e5m2",)), unpack=unpack_e5m2, pack=None, rescaled=True
 )
+# told by the marker alone, which also says how wide the groups are
+ROTATED_INT8 = tuple(_encoding(name, "int8", (COMFYUI, X2V), (name,), unmarked=False) for name in ROTATED.values())
 
-ENCODINGS = (
-    INT8,
-    # told by the marker alone, which also says how wide the groups are
-    *(_encoding(name, "int8", (COMFYUI, X2V), (name,), unmarked=False) for name in ROTATED.values()),
-    FP8,
-    E5M2,
-)
+ENCODINGS = (INT8, *ROTATED_INT8, FP8, E5M2)
 # dtype of the codes -> how they are read without a scale
 UNSCALED = {"float8_e4m3fn": _unscaled(FP8), "float8_e5m2": _unscaled(E5M2)}

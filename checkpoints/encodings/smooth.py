@@ -4,13 +4,15 @@ It lies in the layer as `pre_quant_scale` (ModelOpt's and ComfyUI's name, and th
 LightCompress's affine_norm (checkpoints/affine_norm.py finds those, they are not told by a layer's own names).
 """
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import torch
 
 from ...formats import SMOOTHED
-from . import channel
-from .encoding import X2V, Encoding, Shapes, TensorRole, Tensors, WrongValueError
+from . import channel, int4, marlin
+from .encoding import X2V, Change, Encoding, Shapes, TensorRole, Tensors, WrongValueError
 from .scales import FLOATS
 
 FACTOR = "pre_quant_scale"
@@ -19,14 +21,15 @@ NORM_WEIGHT, NORM_BIAS = "affine_weight", "affine_bias"
 NO_FACTOR = "has a smoothing factor that is zero, negative or not a number"
 
 
-def shape(shapes: Shapes) -> tuple[int, int] | None:
-    fitting = channel.shape(shapes)
-    k = shapes["codes"][1]
-    return fitting if shapes.get(FACTOR, (k,)) in ((k,), (1, k)) else None
+def shape(shapes: Shapes, plain: Callable[[Shapes], tuple[int, int] | None]) -> tuple[int, int] | None:
+    """`plain`: that of the encoding without the factor."""
+    fitting = plain(shapes)
+    return fitting if fitting is None or shapes.get(FACTOR, fitting[1:]) in (fitting[1:], (1, fitting[1])) else None
 
 
-def unpack(tensors: Tensors, shape: tuple[int, int]) -> dict[str, torch.Tensor]:
-    return channel.unpack(tensors, shape) | {FACTOR: factor(tensors[FACTOR], FACTOR)}
+def unpack(tensors: Tensors, shape: tuple[int, int], plain: Change) -> dict[str, torch.Tensor]:
+    """`plain`: that of the encoding without the factor."""
+    return plain(tensors, shape) | {FACTOR: factor(tensors[FACTOR], FACTOR)}
 
 
 def unpack_affine(tensors: Tensors, shape: tuple[int, int]) -> dict[str, torch.Tensor]:
@@ -52,15 +55,22 @@ def affine_factor(weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
 
 
 def _smoothed(row: Encoding) -> Encoding:
-    """`row`, one of channel.py, with a factor in the layer; only marked with a name of ours or not at all: core reads
+    """`row` with a factor in the layer; only marked with a name of ours, or not at all if `row` may be so: core reads
     its own names without the factor."""
     name = SMOOTHED[row.format]
-    tensors = {**row.tensors, FACTOR: TensorRole((FACTOR,), FLOATS)}
-    return replace(row, format=name, tensors=tensors, shape=shape, unpack=unpack, dialects=(X2V,), marks=(name,))
+    return replace(
+        row,
+        format=name,
+        tensors={**row.tensors, FACTOR: TensorRole((FACTOR,), FLOATS)},
+        shape=partial(shape, plain=row.shape),
+        unpack=partial(unpack, plain=row.unpack),
+        dialects=tuple(dialect for dialect in row.dialects if dialect == X2V),
+        marks=(name,),
+    )
 
 
 INT8, FP8 = _smoothed(channel.INT8), _smoothed(channel.FP8)
-ENCODINGS = (INT8, FP8)
+ENCODINGS = (INT8, FP8, *map(_smoothed, (*channel.ROTATED_INT8, *int4.ENCODINGS, *marlin.ENCODINGS)))
 
 # format of a layer by itself -> how it is read with an affine_norm beside it
 WITH_AFFINE_NORM = {

@@ -137,7 +137,23 @@ def test_what_no_rotation_is_is_refused_by_name(entry, words, tmp_path):
     assert words in problem.cause
 
 
-def test_smoothed_and_rotated_at_once_is_refused(tmp_path):
+@pytest.mark.parametrize("group", [16, 64, 256])
+def test_a_factor_is_read_beside_this_packs_own_marker(group, tmp_path):
+    name = f"{name_of(group)}-smooth"
+    factor = torch.rand(K) + 0.5
+    made = FORMATS[name].quantize(weight(), torch.float32, pre_quant_scale=factor)
+    entry = {"format": name, "convrot": True, "convrot_groupsize": group}
+    layer = {**made.state_dict("weight"), "pre_quant_scale": factor}
+    checkpoint = opened(tmp_path, entry, layer)
+    assert checkpoint.problems == []
+    stored = checkpoint.load().quantized[Q]
+    assert stored.format == name
+    assert torch.equal(stored.wrap(torch.float32).dequantize(), made.dequantize())
+    (problem,) = opened(tmp_path, entry | {"convrot_groupsize": 4}, layer).problems
+    assert f"is marked as {name} with groups of 4 (convrot_groupsize)" in problem.cause
+
+
+def test_a_factor_beside_cores_marker_is_refused(tmp_path):
     layer = {**stored().state_dict("weight"), "pre_quant_scale": torch.ones(K)}
     (problem,) = opened(tmp_path, ROTATED, layer).problems
     assert (problem.key, problem.cause) == (f"{Q}.pre_quant_scale", "smooths the activations of its layer")

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from distance import distance
+from older_comfyui import core_rotates_int8
 from safetensors.torch import load_file, save_file
 
 from x2v_quant.calibration import Calibration
@@ -61,6 +62,25 @@ def test_smoothing_lowers_the_error_threefold(alpha, planted, converted):
     assert open_checkpoint(smoothed).formats == {"int8-channel-smooth": 20}
     for layer, error in errors(smoothed, weights).items():
         assert error <= plain[layer] / 3, layer
+
+
+@core_rotates_int8
+def test_rotated_layers_are_smoothed_before_they_are_rotated(planted, converted, tmp_path):
+    path, weights, calibration = planted
+    plain, rotated, smoothed = (
+        errors(converted(path, f"{index}.safetensors", dialect=X2V, **options), weights)
+        for index, options in enumerate(
+            (
+                {"format": "int8-channel"},
+                {"format": "int8-convrot"},
+                {"format": "int8-convrot", "calibration": calibration},
+            )
+        )
+    )
+    held = open_checkpoint(tmp_path / "2.safetensors").formats
+    assert set(held) <= {"int8-convrot-smooth", "int8-convrot-64-smooth"} and sum(held.values()) == 20
+    for layer, error in smoothed.items():
+        assert error <= rotated[layer] / 2 and rotated[layer] < plain[layer], layer
 
 
 def test_lightx2vs_dialect_smooths_what_its_norms_feed(planted, converted):

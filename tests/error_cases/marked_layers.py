@@ -77,6 +77,11 @@ ROTATED = {
         AGAIN,
         {"format": "int8_tensorwise", "convrot": True, "convrot_groupsize": 1024},
     ),
+    "rotated and smoothed in other groups": marked(
+        "is marked as int8-convrot-64-smooth with groups of 16 (convrot_groupsize)",
+        AGAIN,
+        {"format": "int8-convrot-64-smooth", "convrot": True, "convrot_groupsize": 16},
+    ),
 }
 TOO_OLD = marked(
     "is rotated (convrot), which this ComfyUI's comfy-kitchen cannot compute",

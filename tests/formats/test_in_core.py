@@ -5,7 +5,7 @@ from comfy_kitchen.tensor import QuantizedTensor
 
 from x2v_quant.formats.requantize import requantized
 
-from .weights import ODD, every_format, same_bits, weight
+from .weights import every_format, same_bits, weight
 
 
 def stored_both_ways(row):
@@ -16,7 +16,9 @@ def stored_both_ways(row):
         static = {"input_scale": torch.tensor([0.25]), "per_row": True}
         tensors.append(QuantizedTensor.from_float(weight(row), row.layout_name, **static))
     if row.smooth:
-        tensors.append(row.quantize(weight(row), torch.float32, pre_quant_scale=torch.logspace(-2, 0, ODD[1])))
+        tensors.append(
+            row.quantize(weight(row), torch.float32, pre_quant_scale=torch.logspace(-2, 0, weight(row).shape[1]))
+        )
     return tensors
 
 

@@ -8,7 +8,7 @@ from comfy_kitchen.tensor import QuantizedTensor
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from x2v_quant.formats import FORMATS, ROTATED, SMOOTHED, format_of
+from x2v_quant.formats import FORMATS, SMOOTHED, format_of
 from x2v_quant.formats.int4_group128 import Int4Group128Layout
 from x2v_quant.formats.int4_marlin import unpack, unpack_scale
 from x2v_quant.formats.layout import MIN_AMAX, ScaledLayout
@@ -17,7 +17,8 @@ from x2v_quant.formats.scaled import scaled
 
 from .weights import SHAPES, every_format, same_bits, weight
 
-OURS = [row for row in FORMATS.values() if issubclass(row.layout, ScaledLayout)]
+# tests/formats/test_smooth.py has what smooths another layout
+OURS = [row for row in FORMATS.values() if issubclass(row.layout, ScaledLayout) and not row.smooth]
 our_formats = pytest.mark.parametrize("row", OURS, ids=lambda row: row.name)
 
 # the dtype that codes are stored in -> the shape of those of a weight [N, K]
@@ -52,10 +53,9 @@ UNITS = {
     # the scale may also be 1/16 too small
     "nvfp4": Unit(1, 16, 1 / 6 + 1 / 16),
 }
-UNITS.update((smooth, UNITS[plain]) for plain, smooth in SMOOTHED.items())
 # tests/formats/test_int8_convrot.py has those whose steps are in another basis
-STEPS = FORMATS.keys() - ROTATED.values()
-SHAPES.update((name, (24, 2 * max(group, 64))) for group, name in ROTATED.items())
+STEPS = {name for name, row in FORMATS.items() if not row.settings}
+UNITS.update((SMOOTHED[name], UNITS[name]) for name in STEPS & SMOOTHED.keys())
 
 
 def unit(name):

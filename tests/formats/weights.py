@@ -3,12 +3,13 @@
 import pytest
 import torch
 
-from x2v_quant.formats import FORMATS
+from x2v_quant.formats import FORMATS, ROTATED, SMOOTHED
 
 every_format = pytest.mark.parametrize("row", FORMATS.values(), ids=lambda row: row.name)
 
 # smallest weights that the formats with a minimum size can have; the others take odd ones
-SHAPES = {"int4-g128-marlin": (64, 256)}
+SHAPES = {"int4-g128-marlin": (64, 256), **{name: (24, 2 * max(group, 64)) for group, name in ROTATED.items()}}
+SHAPES |= {SMOOTHED[name]: shape for name, shape in SHAPES.items()}
 ODD = (150, 330)
 
 

@@ -105,6 +105,9 @@ def test_kernel_equals_reference(kernel, format_name, m, n, k, dtype, with_bias)
     expected = reference(x.float(), format_name, weight._qdata, weight._params, bias, kernel.activation)
     # a dequantizing kernel multiplies weights rounded to the activation's dtype
     slack = 4 if kernel.activation == "float" or DEVICE.type == "cuda" else 1
+    if FORMATS[format_name].smooth and FORMATS[format_name].settings:
+        # the reference rotates back in float32, and what that rounds is divided by the factors: 1.2e-5 off float64
+        slack = 4
     assert (y.float() - expected).abs().max() <= slack * ROUNDING[dtype] * expected.abs().max()
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from x2v_quant.formats import FORMATS, SMOOTHED
+from x2v_quant.formats import FORMATS, ROTATED, SMOOTHED
 from x2v_quant.kernels import KERNELS, choose, why_not
 from x2v_quant.kernels.declare import declare, smoothed
 from x2v_quant.kernels.libraries import Library
@@ -20,6 +20,8 @@ from x2v_quant.schemes import DIT, SCHEMES, schemes_for
 DEVICE = default_device()
 RELEASES = Path(__file__).parent.parent / "data" / "signatures"
 N, K = 256, 384
+# formats that need a K of their own
+WIDTHS = {SMOOTHED[name]: max(group, 512) for group, name in ROTATED.items()}
 # the packages that have a record of their functions, by the name of their kernels
 RECORDED = {"vllm": "vllm", "sgl": "sgl-kernel", "torchao": "torchao"}
 LIBRARIES = frozenset({"vllm", "sgl-kernel", "triton", "triton 3.5 or newer", "comfy-kitchen int8", "torchao"})
@@ -31,11 +33,12 @@ RTX_5090 = Machine("cuda", "RTX 5090", (12, 0), libraries=LIBRARIES)
 def smoothed_layer(format_name, outliers=0.02, dtype=torch.float32):
     """(weight, the same smoothed, activations, bias); every tenth channel has large activations and small weights."""
     generator = torch.Generator().manual_seed(0)
-    factor = torch.rand(K, generator=generator) + 0.5
+    columns = WIDTHS.get(format_name, K)
+    factor = torch.rand(columns, generator=generator) + 0.5
     factor[::10] *= outliers
-    weight = torch.randn((N, K), generator=generator) / K**0.5
+    weight = torch.randn((N, columns), generator=generator) / columns**0.5
     weight[:, ::10] *= outliers
-    x = torch.randn((33, K), generator=generator)
+    x = torch.randn((33, columns), generator=generator)
     x[:, ::10] /= outliers
     stored = FORMATS[format_name].quantize(weight, dtype, pre_quant_scale=factor)
     return weight, stored, x.to(dtype), torch.randn(N, generator=generator)

@@ -42,7 +42,7 @@ def layer(format_name, device=DEVICE, seed=0):
     weight = torch.randn((N, columns), generator=generator) / columns**0.5
     more = {"input_scale": torch.tensor([0.03])} if format_name == "fp8-tensor" else {}
     if FORMATS[format_name].smooth:
-        more = {"pre_quant_scale": torch.rand(K, generator=generator) + 0.2}
+        more = {"pre_quant_scale": torch.rand(columns, generator=generator) + 0.2}
     stored = FORMATS[format_name].quantize(weight, torch.bfloat16, **more).to(device)
     return stored._qdata, stored._params, torch.randn(N, generator=generator).to(device)
 

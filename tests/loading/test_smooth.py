@@ -8,13 +8,22 @@ import torch
 from comfy_kitchen.tensor import QuantizedTensor
 from distance import distance
 
+from x2v_quant.core.features import rotates_int8
 from x2v_quant.formats import FORMATS, SMOOTHED
 from x2v_quant.loading.dit import load_dit
 from x2v_quant.schemes import SchemeChoice
 
 pytestmark = pytest.mark.usefixtures("inference")
 # distance of the latents from the unquantized model's
-LIMITS = {"int8-channel-smooth": 0.03, "fp8-channel-smooth": 0.08}
+LIMITS = {"int8-channel-smooth": 0.03, "fp8-channel-smooth": 0.08, "int4-g128-smooth": 0.5}
+LIMITS |= {"int8-convrot-smooth": 0.03, "int8-convrot-64-smooth": 0.03} if rotates_int8() else {}
+# schemes of the formats without smoothing
+SCHEMES = {
+    "int8-channel": "int8-vllm",
+    "fp8-channel": "fp8-sgl",
+    "int4-g128": "int4-g128-marlin",
+    "int8-convrot": "int8-convrot",
+}
 every_format = pytest.mark.parametrize("name", LIMITS)
 
 
@@ -28,7 +37,7 @@ def layers(model):
 def test_it_samples_like_the_unquantized_model(name, scheme, wan_files, load_dense, sample):
     """Under a scheme of the format without smoothing too: the user need not know."""
     dense, path = wan_files[name]
-    own = {"int8-channel-smooth": "int8-vllm", "fp8-channel-smooth": "fp8-sgl"}[name]
+    own = SCHEMES[FORMATS[name].family]
     model = load_dit(path, SchemeChoice(dit=own if scheme == "own" else scheme))
     assert {m.weight._layout_cls for m in layers(model).values()} == {FORMATS[name].layout_name}
     expected = sample(load_dense(dense))
@@ -37,7 +46,8 @@ def test_it_samples_like_the_unquantized_model(name, scheme, wan_files, load_den
         assert own in model.model.x2v_plan.fallback()
 
 
-@every_format
+# 4 bits that are rounded once more are as far off as the LoRA takes them
+@pytest.mark.parametrize("name", [name for name in LIMITS if "int4" not in name])
 def test_a_lora_leaves_the_factors_as_they_are(name, wan_files, load_dense, sample, lora):
     import comfy.sd
 

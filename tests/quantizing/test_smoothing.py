@@ -7,11 +7,13 @@ import logging
 import pytest
 import torch
 from distance import distance
+from older_comfyui import core_rotates_int8
 from safetensors import safe_open
 from safetensors.torch import save_file
 
 from x2v_quant.calibration import DEFAULT_ALPHA, Calibration, CalibrationError, smoothing_factor
 from x2v_quant.calibration.recorder import calibrated
+from x2v_quant.core.features import rotates_int8
 from x2v_quant.loading.dit import load_dit
 from x2v_quant.quantizing import Smoother, quantize_model, select_in_model
 from x2v_quant.quantizing.smoother import sentences
@@ -101,6 +103,19 @@ def test_planted_outliers_cost_less_than_a_third(alpha, planted, calibration, sa
     assert {held[f"blocks.0.{layer}"] for layer in PLANTED} == {"int8-channel-smooth"}
 
 
+@core_rotates_int8
+def test_outliers_that_rotation_alone_only_spreads_are_smoothed_first(planted, calibration, sample):
+    model = planted()
+    wanted = sample(model)
+    made = smoothed(model, calibration, "int8-convrot")
+    both = distance(sample(made), wanted)
+    rotated = distance(sample(smoothed(model, None, "int8-convrot")), wanted)
+    print(f"rotated {rotated:.4f}, smoothed too {both:.4f}")
+    assert both < rotated / 10
+    held = formats(made)
+    assert {held[f"blocks.0.{layer}"] for layer in PLANTED} == {"int8-convrot-64-smooth"}
+
+
 @pytest.mark.parametrize("alpha", [None, DEFAULT_ALPHA], ids=["search", "alpha"])
 @pytest.mark.parametrize("format_name", ["int8-channel", "fp8-channel"])
 def test_without_outliers_it_costs_next_to_nothing(format_name, alpha, dense, calibration_of, sample):
@@ -123,7 +138,7 @@ def test_the_report_names_what_is_smoothed_and_the_log_counts_it(planted, calibr
     count = sum(name.endswith("-smooth") for name in formats(made).values())
     blocks = len(model.model.diffusion_model.blocks)
     assert f"{count} of {len(formats(made))} layers are smoothed." in caplog.text
-    assert f"{blocks} layers are not smoothed: nvfp4 has no smoothing, only fp8-channel and int8-chann" in caplog.text
+    assert f"{blocks} layers are not smoothed: nvfp4 has no smoothing, only fp8-channel" in caplog.text
 
 
 def test_a_format_that_cannot_be_smoothed_gives_what_it_gave(planted, calibration, contents, same):
@@ -276,10 +291,11 @@ def test_sentences():
     plan = Plan("model", resolve("reference"), Machine("cpu", "CPU"), torch.float32)
     for layer, name in {"a": "int8-channel-smooth", "b": "int8-channel", "c": "int8-channel", "d": "nvfp4"}.items():
         plan.assign(layer, name, (64, 64))
+    can = "fp8-channel, int8-channel and int8-convrot" if rotates_int8() else "fp8-channel and int8-channel"
     assert sentences(plan, list(plan.layers), {"a", "b", "d"}) == [
         "1 of 4 layers are smoothed.",
         "1 layer is more exact without smoothing, b for instance.",
         "1 layer is not smoothed: never called during calibration, c for instance.",
-        "1 layer is not smoothed: nvfp4 has no smoothing, only fp8-channel and int8-channel have.",
+        f"1 layer is not smoothed: nvfp4 has no smoothing, only {can} have.",
     ]
     assert sentences(plan, ["a"], {"a"}) == ["1 of 1 layers are smoothed."]

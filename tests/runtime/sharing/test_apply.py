@@ -15,7 +15,7 @@ from older_comfyui import core_multiplies_int8
 from small_wan import of_first_block
 
 from x2v_quant.demo import assets
-from x2v_quant.formats import FORMATS, ROTATED
+from x2v_quant.formats import FORMATS
 from x2v_quant.kernels.shared_input import ACTIVE, QuantizedInput, SharedInputs
 from x2v_quant.runtime.sharing import shared_activations
 from x2v_quant.runtime.sharing.apply import WRAPPER_KEY
@@ -24,7 +24,7 @@ from x2v_quant.runtime.sharing.groups import found_in
 pytestmark = pytest.mark.usefixtures("inference")
 # fp8-reduced is no file's: it is made for kernels of some GPUs
 # groups of 1024 channels and more are wider than the model
-WIDE = {name for group, name in ROTATED.items() if group > 256}
+WIDE = {name for name, row in FORMATS.items() if row.settings.get("convrot_groupsize", 0) > 256}
 QUANTIZING = [name for name, row in FORMATS.items() if not row.activation.startswith(("float", "fp8-reduced"))]
 QUANTIZING = [name for name in QUANTIZING if name not in WIDE]
 BLOCKS = 2
