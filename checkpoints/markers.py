@@ -27,6 +27,7 @@ GROUP_SIZES = {
     "int4-g128": GROUP,
     "int4-g128-marlin": GROUP,
     "fp8-block128": BLOCK,
+    "float8_e4m3fn_blockwise": BLOCK,
 }
 # this pack's own names of rotated formats say the group as well
 ROTATED_GROUPS = {name_of(group): group for group in GROUPS}

@@ -57,7 +57,9 @@ def _unscaled(row: Encoding) -> Encoding:
 
 
 INT8 = _encoding("int8-channel", "int8", (LIGHTX2V, COMFYUI, X2V), ("int8_tensorwise", "int8-channel"))
-FP8 = _encoding("fp8-channel", "float8_e4m3fn", (LIGHTX2V, X2V), ("float8_e4m3fn", "fp8-channel"))
+# names of core's, of convert-to-quant's (a layer of one block has one scale as well), and of ours
+FP8_MARKS = ("float8_e4m3fn", "float8_e4m3fn_rowwise", "float8_e4m3fn_blockwise", "fp8-channel")
+FP8 = _encoding("fp8-channel", "float8_e4m3fn", (LIGHTX2V, X2V), FP8_MARKS)
 E5M2 = replace(
     _encoding("fp8-channel", "float8_e5m2", (), ("float8_e5m2",)), unpack=unpack_e5m2, pack=None, rescaled=True
 )

@@ -26,4 +26,6 @@ def _encoding(format_name: str, dtype: str, dialects: tuple[str, ...], marks: tu
     return Encoding(format_name, tensors, shape, unpack, unchanged, dialects, **others)
 
 
-ENCODINGS = (_encoding("fp8-block128", "float8_e4m3fn", (LIGHTX2V, X2V), ("fp8-block128",)),)
+# convert-to-quant's name and ours
+MARKS = ("float8_e4m3fn_blockwise", "fp8-block128")
+ENCODINGS = (_encoding("fp8-block128", "float8_e4m3fn", (LIGHTX2V, X2V), MARKS),)
