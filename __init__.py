@@ -1,6 +1,8 @@
 """x2v-quant: LightX2V's quantized checkpoints as ordinary ComfyUI models."""
 
-__version__ = "0.1.0"
+from .common.version import VERSION
+
+__version__ = VERSION
 
 WEB_DIRECTORY = "./web"
 

@@ -3,6 +3,7 @@
 import argparse
 import os
 import re
+import sys
 from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
@@ -19,6 +20,7 @@ from ..common.typed_numbers import between
 from ..core.on_path import use_comfyui
 from ..layer_rules import Override, parse_overrides
 from ..rounding import AUTO, CHOICES
+from ..rounding.record import words_of
 from ..writing import beside
 from . import packages, search
 from .convert import convert
@@ -37,6 +39,8 @@ READERS = {
     COMFYUI: ("ComfyUI's own loaders", "this pack"),
     LIGHTX2V: ("LightX2V", "this pack"),
 }
+# work is no number of bytes where rounding takes longer than writing
+BAR = "{desc}: {percentage:3.0f}% |{bar}| {elapsed}, {remaining} left"
 # kept layers of one reason that are named; the rest are counted
 NAMED = 3
 # how reasons begin that go on from the name of one layer
@@ -181,9 +185,13 @@ def run(options: argparse.Namespace) -> dict:
     words = (["measuring"] if wanted.measures else []) + ["writing"]
     with closing(Bars(words)) as bars:
         try:
-            return convert(options.source, options.target, wanted, bars)
+            return convert(options.source, options.target, wanted, bars, _say)
         except KeyboardInterrupt as stop:
             raise ConvertError(_interrupted(options.target)) from stop
+
+
+def _say(line: str) -> None:
+    tqdm.write(line, file=sys.stderr)
 
 
 def _interrupted(target: Path) -> str:
@@ -206,7 +214,7 @@ class Bars:
 
     def __call__(self, done: int, total: int) -> None:
         if self._bar is None:
-            self._bar = tqdm(total=total, desc=next(self._words), unit="B", unit_scale=True, disable=None)
+            self._bar = tqdm(total=total, desc=next(self._words), bar_format=BAR, disable=None)
         self._bar.update(done - self._done)
         self._done = done
         if done == total:
@@ -230,6 +238,7 @@ def lines(report: dict) -> list[str]:
     """The report for a person: what was saved and what to do with it, then its layers."""
     formats = ", ".join(f"{count} layer{'s' * (count > 1)} {name}" for name, count in report["formats"].items())
     found = [_saved(report), f"{report['model']}: {formats}; {report['seconds']:.1f} s."]
+    found += [f"Rounded {rounded}." for rounded in filter(None, [words_of(report["rounding"])])]
     reasons: dict[str, list[str]] = {}
     for layer, reason in report["kept"].items():
         reasons.setdefault(reason, []).append(layer)

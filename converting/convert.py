@@ -1,7 +1,5 @@
 """x2v-quant convert: a model's file, or a folder of them, becomes a quantized one."""
 
-import hashlib
-import json
 import os
 import time
 from collections import Counter
@@ -17,25 +15,33 @@ from ..reports.soundness import UNTRIED, outline_of
 from ..rounding import AUTO
 from ..writing import check_path
 from . import packages
+from .duration import timed
 from .errors import ConvertError
+from .fingerprint import fingerprint
 from .job import Job
 from .options import Options
-from .smooth import Factors
 from .source import Source
-from .units import Unit
 from .writer import Writer, reserved
 
 Progress = Callable[[int, int], None]
 
 
-def convert(source: Path, target: Path, options: Options, progress: Progress = lambda done, total: None) -> dict:
-    """Write the model at `source` to `target`; the source is only read. progress(bytes done, bytes in all).
+def convert(
+    source: Path,
+    target: Path,
+    options: Options,
+    progress: Progress = lambda done, total: None,
+    say: Callable[[str], None] = lambda line: None,
+) -> dict:
+    """Write the model at `source` to `target`; the source is only read. progress(work done, work in all), of
+    Unit.work; say(line): how long rounding will take, unless it is to the nearest.
 
     Returns {"source", "target", "kind", "model", "family", "dialect", "formats": {format: layers}, "layers": {layer:
-    format}, "kept": {layer: reason}, "chosen": what search.described says, "notes", "source_bytes", "bytes",
-    "seconds"}. A search or a calibration first tells progress the bytes that are measured, up to the last, then those
-    that are written. Raises CheckpointError for a source that cannot be read, RuleError for overrides, WriteError for a
-    target that has no name or another writer, ConvertError for everything else that stands in the way.
+    format}, "rounding": {method: layers}, "kept": {layer: reason}, "chosen": what search.described says, "notes",
+    "source_bytes", "bytes", "seconds"}. A search or a calibration first tells progress the bytes that are measured, up
+    to the last, then those that are written. Raises CheckpointError for a source that cannot be read, RuleError for
+    overrides, WriteError for a target that has no name or another writer, ConvertError for everything else that stands
+    in the way.
     """
     started = time.perf_counter()
     checkpoint = _open(source)
@@ -48,24 +54,25 @@ def convert(source: Path, target: Path, options: Options, progress: Progress = l
         job = Job(opened, options, progress)
         units = job.units()
         _check_loads(checkpoint)
+        units = timed(units, job.works(), say)
         stem = target.stem if options.package == packages.FILE else target.name
         contents = packages.files(units, options.package, stem, options.shard_bytes)
         single = options.package == packages.FILE
         writer = Writer(
             target,
             contents,
-            job.metadata(),
+            job.metadata(units),
             single,
-            _fingerprint(checkpoint, units, job.factors, options),
+            fingerprint(checkpoint, units, job, options),
             options.resume,
             options.overwrite,
             partial(_try, single, target, job.notes),
         )
-        done, total = 0, sum(unit.nbytes for unit in units)
+        done, total = 0, sum(unit.work for unit in units)
 
-        def advance(nbytes: int) -> None:
+        def advance(work: int) -> None:
             nonlocal done
-            done += nbytes
+            done += work
             progress(done, total)
 
         writer.write(advance)
@@ -78,6 +85,7 @@ def convert(source: Path, target: Path, options: Options, progress: Progress = l
         "dialect": options.dialect,
         "formats": dict(Counter(job.formats.values())),
         "layers": job.formats,
+        "rounding": dict(Counter(method.name for method in job.methods.values())),
         "kept": job.kept,
         "chosen": job.chosen,
         "notes": job.notes,
@@ -159,13 +167,3 @@ def _check_search(options: Options) -> None:
         )
     if options.candidates and not options.searches:
         raise ConvertError("Candidates are what a search chooses from: give it a target, an SNR or a size.")
-
-
-def _fingerprint(checkpoint: Checkpoint, units: list[Unit], factors: Factors, options: Options) -> str:
-    """Two runs with the same one write the same bytes."""
-    files = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in checkpoint.files]
-    specs = [(name, str(spec.dtype), spec.shape) for unit in units for name, spec in unit.specs.items()]
-    loras = [(str(file), strength, file.stat().st_mtime_ns) for file, strength in options.loras]
-    smoothed = {layer: factor.tolist() for layer, factor in factors.items()}
-    said = json.dumps([files, specs, loras, smoothed, options.dialect, options.package, options.shard_bytes])
-    return hashlib.sha256(said.encode()).hexdigest()

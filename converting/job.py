@@ -2,54 +2,56 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
 import torch
 
-from ..checkpoints.checkpoint import StoredWeight
 from ..checkpoints.encodings import LIGHTX2V, X2V
 from ..checkpoints.expert_names import expert_of
 from ..checkpoints.layers import CODES_ONLY
 from ..checkpoints.markers import HEADER_KEY
 from ..families.family import DIT
-from ..formats import FORMATS, SMOOTHED, SMOOTHQUANT, family, fitting, original, repackings
+from ..formats import FORMATS, SMOOTHED, SMOOTHQUANT, family, fitting, original
 from ..kernels.machine import default_device, describe
 from ..kernels.native import native_format
 from ..layer_rules import select
 from ..layer_rules.format_names import format_named
 from ..layer_rules.overrides import KEEP
 from ..layer_rules.shapes import why_not
-from ..rounding import AUTO
-from . import search, smooth
-from .casting import cast
-from .dialects import choices, layer_specs, layer_tensors, needed, writable
+from ..rounding import AUTO, Method
+from ..rounding.estimate import Work
+from ..rounding.record import Record
+from . import rounding_notes, search, smooth
+from .dialects import choices, needed, writable
 from .errors import ConvertError
+from .layer_rounding import LayerRounding
 from .measuring import Layer, Measured, candidates, measure, stored_bytes
-from .options import KEPT, Options
+from .options import Options
 from .outputs import Output, left_out, outputs
 from .progress import Progress, Steps
 from .renaming import renamed
 from .rotation import wanted_format, with_groups
-from .rows import ROWS_ALONE, in_parts, quantize
 from .source import Source
+from .unit_making import UnitMaking
 from .units import Spec, Unit
 from .values import Values
 from .weights import Weights
 
 WEIGHT = ".weight"
-# the format with a static scale of the activations
-STATIC = "fp8-tensor"
 # type of LightX2V's affine_norms
 NORMS = torch.bfloat16
 FLOATS = ("float32", "bfloat16", "float16", "float64", *CODES_ONLY)
+# of the entry that says how layers were rounded, about
+RECORD_BYTES = 300
 # stands for what a search will find: every shape can be it
 ANY_SHAPE = "int8-channel"
 
 
 class Job:
     """`formats`: layer -> format, of all that come out quantized; `kept`: the others, with the reason;
-    `selection`: what the rules said; `chosen`: what a search found (search.described); `notes`: what there is to say.
+    `selection`: what the rules said; `chosen`: what a search found (search.described); `methods`: layer -> method, of
+    those that are rounded, and are not in the source as they will be; `notes`: what there is to say.
     Raises ConvertError, RuleError or CalibrationError for what cannot be done."""
 
     def __init__(self, source: Source, options: Options, progress: Progress):
@@ -60,6 +62,8 @@ class Job:
         self.notes = [*self._checkpoint.notes, *left_out(self._checkpoint, options.dialect)]
         self._values = Values(self._weights, self._read_loras(), self._checkpoint.path.name)
         self._calibration = options.calibration and renamed(options.calibration, self._outputs)
+        self.rounding = LayerRounding(options.rounding, self._calibration)
+        self._units = UnitMaking(source, self._weights, self._values, self.rounding, options)
         weights = [output for output in self._outputs.values() if self._is_layer(output)]
         self._layers = {output.name.removesuffix(WEIGHT): output for output in weights}
         self._shapes = {name: output.shape for name, output in self._layers.items()}
@@ -75,7 +79,21 @@ class Job:
         self.kept = self.selection.kept
         self.factors: smooth.Factors = {}
         self.chosen: dict[str, dict] = {}
+        self.methods: dict[str, Method] = {}
+        self.rounding.check_fits({layer: self._shapes[layer] for layer in self.formats})
         self._measure(progress)
+        self.methods = {
+            layer: self.rounding.method(layer, name)
+            for layer, name in self.formats.items()
+            if not self._units.stays(self._layers[layer], name, self.factors.get(layer))
+        }
+        self.notes += rounding_notes.notes(self.formats, self.methods, options, self.rounding)
+
+    def works(self) -> dict[str, Work]:
+        """What is rounded otherwise than to the nearest makes of a conversion: layer -> work, of all that are rounded;
+        empty if nothing is."""
+        found = {layer: self.rounding.work(layer, self._shapes[layer], self.formats[layer]) for layer in self.methods}
+        return found if any(work.grid is not None for work in found.values()) else {}
 
     def units(self) -> list[Unit]:
         """In the source's order."""
@@ -83,18 +101,28 @@ class Job:
         for output in self._outputs.values():
             layer = output.name.removesuffix(WEIGHT)
             if output.name.endswith(WEIGHT) and layer in self.formats:
-                found.append(self._layer(layer, output))
+                found.append(self._units.layer(layer, output, self.formats[layer], self.factors.get(layer)))
             else:
-                found.append(self._plain(output))
+                found.append(self._units.plain(output))
         if self._options.dialect == LIGHTX2V:
             found += smooth.norm_units(self.factors, self._shapes, self.formats, NORMS)
             found = [unit.under(self._checkpoint.told.variant.lightx2v.prefix) for unit in found]
         return found
 
-    def metadata(self) -> dict[str, str]:
-        """The source's, without what it says of its own quantization."""
+    def metadata(self, units: Iterable[Unit] = ()) -> dict[str, str]:
+        """The source's, without what it says of its own quantization, and what is done to the weights of `units`."""
         gone = (HEADER_KEY, "quantization_profile", "weight_qmax")
-        return {key: text for key, text in self._checkpoint.metadata.items() if key not in gone}
+        kept = {key: text for key, text in self._checkpoint.metadata.items() if key not in gone}
+        made = [(self.formats[layer], method) for layer, method in self.methods.items()]
+        smoothed = sum(layer in self.factors or FORMATS[self.formats[layer]].smooth for layer in self.methods)
+        scales = {str(spec.dtype).removeprefix("torch.") for unit in units for spec in self._scales(unit)}
+        calls, tokens = self.rounding.calibrated(self.methods)
+        return kept | Record.of(made, smoothed, calls, tokens, scales).metadata()
+
+    def _scales(self, unit: Unit) -> list[Spec]:
+        """What the codes of a rounded layer are multiplied by."""
+        ends = {name: name.rpartition(".")[2] for name in unit.specs if unit.name in self.methods}
+        return [unit.specs[name] for name, end in ends.items() if end.startswith("weight_")]
 
     def _read_loras(self):
         """lora.LoRAs, or an empty dict."""
@@ -150,7 +178,7 @@ class Job:
         known = self._calibration.maxima if searched and options.smooths else self.formats
         others = [layer for layer in self.formats if layer not in searched and layer in known and options.smooths]
         passes = {**dict.fromkeys(searched, 1 + len(smoothable)), **dict.fromkeys(others, 1)}
-        sizes = {layer: self._plain(self._layers[layer]).nbytes for layer in passes}
+        sizes = {layer: self._units.plain(self._layers[layer]).nbytes for layer in passes}
         steps = Steps(progress, sum(sizes[layer] * times for layer, times in passes.items()))
 
         def advance(layer: str) -> None:
@@ -158,7 +186,7 @@ class Job:
 
         if options.searches:
             factors = self._factors_of(searched, smoothable, advance)
-            measured = measure(searched, formats, options.dialect, self._calibration, advance, factors)
+            measured = measure(searched, formats, options.dialect, self._calibration, advance, factors, self.rounding)
             self._choose(measured, factors)
         self._check_dialect()
         if options.smooths:
@@ -173,7 +201,7 @@ class Job:
                 output.shape,
                 partial(self._values.rows, output),
                 self._values.place(output),
-                self._plain(output).specs,
+                self._units.plain(output).specs,
                 self._weights.scale_dtype(output),
             )
             for layer, output in self._layers.items()
@@ -185,7 +213,7 @@ class Job:
         that it was measured with."""
         options = self._options
         others = sum(stored_bytes(unit.specs) for unit in self.units() if unit.name not in measured)
-        others += len(json.dumps(self.metadata()))
+        others += len(json.dumps(self.metadata())) + RECORD_BYTES
         together = []
         if options.dialect == LIGHTX2V:
             any_format = {layer: factor for found in factors.values() for layer, factor in found.items()}
@@ -245,55 +273,3 @@ class Job:
                 f"choose one of {', '.join(choices(self._options.dialect))}, or the dialect {X2V}, which has every "
                 "format."
             )
-
-    def _layer(self, layer: str, output: Output) -> Unit:
-        format_name = self.formats[layer]
-        scale_dtype = self._weights.scale_dtype(output)
-        static = self._weights.input_scale(output) if format_name == STATIC else None
-        tensors = layer_specs(format_name, output.shape, self._options.dialect, scale_dtype, static is not None)
-        specs = {f"{layer}.{end}": Spec.of(tensor) for end, tensor in tensors.items()}
-
-        def parts() -> Iterator[tuple[str, torch.Tensor]]:
-            whole = set()
-            for stored in self._quantized(layer, output):
-                if static is not None:
-                    stored.tensors["input_scale"] = static
-                for end, tensor in layer_tensors(stored, self._options.dialect, scale_dtype).items():
-                    name = f"{layer}.{end}"
-                    if name not in whole:
-                        yield name, tensor
-                    if specs[name].shape == tuple(tensor.shape):
-                        whole.add(name)
-
-        return Unit(layer, specs, parts)
-
-    def _quantized(self, layer: str, output: Output) -> Iterator[StoredWeight]:
-        """The weight as a whole, or some of its rows after the other where every tensor that a file has of them stands
-        alone."""
-        format_name, factor = self.formats[layer], self.factors.get(layer)
-        source_format, scale_dtype = self._weights.format(output), self._weights.scale_dtype(output)
-        as_it_is = source_format is not None and not self._values.merges(output) and factor is None
-        if as_it_is and format_name in repackings(source_format):
-            stored = self._weights.stored(output, format_name)
-            if stored is not None:
-                yield stored
-                return
-        if FORMATS[format_name].smooth and factor is None:
-            factor = self._weights.factor(output)
-        work = (self._values.rows(output), output.shape, format_name, self._values.place(output), scale_dtype, factor)
-        if family(format_name) in ROWS_ALONE:
-            yield from in_parts(*work)
-        else:
-            yield quantize(*work)
-
-    def _plain(self, output: Output) -> Unit:
-        info = self._source.info(output.sources[0].key)
-        kept = torch.bfloat16 if info.dtype in CODES_ONLY else getattr(torch, info.dtype)
-        if self._options.kept and kept.is_floating_point and output.name not in self._checkpoint.family.constants:
-            kept = KEPT[self._options.kept]
-
-        def parts() -> Iterator[tuple[str, torch.Tensor]]:
-            found = [self._values.whole(output)] if self._values.merges(output) else self._weights.plain(output)
-            yield from ((output.name, values) for values in cast(found, kept, self._values.place(output)))
-
-        return Unit(output.name, {output.name: Spec(kept, output.shape)}, parts)

@@ -19,8 +19,10 @@ from ..layer_rules.overrides import KEEP
 from ..layer_rules.shapes import why_not
 from .dialects import layer_specs, writable
 from .errors import ConvertError
+from .layer_rounding import LayerRounding
 from .rows import TILE, WHOLE, Rows
 from .smooth import Factors
+from .trial import TO_THE_NEAREST, Trial
 from .units import Spec
 
 # float32 values of a weight that are measured at a time: more would leave a CPU's cache
@@ -84,13 +86,15 @@ def measure(
     calibration: Calibration | None = None,
     progress: Callable[[str], None] = lambda layer: None,
     factors: Mapping[str, Factors] = UNSMOOTHED,
+    rounding: LayerRounding | None = None,
 ) -> Measured:
     """The costs of each layer in every one of `formats` that can hold it, and of keeping it, which has no error.
 
-    Inputs are drawn from what `calibration` has seen of a layer, and are normal without one; they are quantized as the
-    format's kernels quantize them, with a scale of their own where the format has a static one. factors: format -> the
-    layers that are smoothed if they get it. In float32, a few rows of one weight at a time; of a tall one only SAMPLED
-    are measured. progress(layer) after each.
+    Inputs are those that `calibration` has, or drawn from the channels' sizes that it has seen, and normal without it;
+    they are quantized as the format's kernels quantize them, with a scale of their own where the format has a static
+    one. factors: format -> the layers that are smoothed if they get it. rounding: how layers will be rounded; None: to
+    the nearest. In float32, a few rows of one weight at a time; of a tall one only SAMPLED are
+    measured. progress(layer) after each.
 
     Raises ConvertError for weights that are not finite and where no format can hold any layer, CalibrationError for a
     calibration of another model.
@@ -101,7 +105,9 @@ def measure(
     for name, layer in layers.items():
         possible = [fitting(kind, layer.shape) for kind in formats if why_not(kind, layer.shape) is None]
         smoothed = {kind: factors[kind][name] for kind in possible if name in factors.get(kind, {})}
-        ratios = output_snr(layer, possible, _inputs(name, layer.shape[1], calibration), smoothed)
+        trial = TO_THE_NEAREST if rounding is None else rounding.trial(name)
+        x = _drawn(name, layer.shape[1], calibration) if trial.unseen is None else trial.unseen
+        ratios = output_snr(layer, possible, x, smoothed, trial)
         measured[name] = {KEEP: Cost(math.inf, stored_bytes(layer.kept))}
         for format_name, snr in ratios.items():
             # the other dialect has factors beside the layers
@@ -123,10 +129,14 @@ def stored_bytes(specs: Mapping[str, Spec]) -> int:
 
 
 def output_snr(
-    layer: Layer, formats: Sequence[str], x: torch.Tensor, factors: Mapping[str, torch.Tensor] = MappingProxyType({})
+    layer: Layer,
+    formats: Sequence[str],
+    x: torch.Tensor,
+    factors: Mapping[str, torch.Tensor] = MappingProxyType({}),
+    trial: Trial = TO_THE_NEAREST,
 ) -> dict[str, float]:
     """Format -> dB, for inputs x float32 [M, K]. factors: pre_quant_scale float32 [K] of the formats that the layer is
-    smoothed in. Raises ConvertError for weights that are not finite."""
+    smoothed in. trial: rounds the weight. Raises ConvertError for weights that are not finite."""
     rows = layer.rows()
     scales = _whole_scales(rows, layer.shape, formats)
     inputs: dict[str, torch.Tensor] = {}
@@ -136,8 +146,7 @@ def output_snr(
         signal += _square(expected)
         for name in formats:
             row = FORMATS[SMOOTHED[name] if name in factors else name]
-            smoothing = {"pre_quant_scale": factors[name]} if name in factors else {}
-            tensors = row.encode(weight, scale=scales.get(name, "recalculate"), **smoothing)
+            tensors = trial.rounded(weight, row.name, scales.get(name), factors.get(name))
             if name not in inputs:
                 inputs[name] = SIMULATED[row.activation](x, tensors)
             kept = row.wrap(tensors, torch.float32, tuple(weight.shape)).dequantize()
@@ -182,7 +191,7 @@ def _sampled(rows: Rows, shape: tuple[int, int]) -> Iterator[torch.Tensor]:
     yield torch.cat([rows(start, start + RUN) for start in starts])
 
 
-def _inputs(layer: str, width: int, calibration: Calibration | None) -> torch.Tensor:
+def _drawn(layer: str, width: int, calibration: Calibration | None) -> torch.Tensor:
     """float32 [TOKENS, width], the same for the same layer."""
     if calibration is None or layer not in calibration.maxima:
         return torch.randn((TOKENS, width), generator=torch.Generator().manual_seed(0))

@@ -50,10 +50,12 @@ class Options:
 
     @property
     def smooths(self) -> bool:
-        """A search in ComfyUI's dialect only measures what the calibration has seen."""
-        return self.calibration is not None and not (self.searches and self.dialect == COMFYUI)
+        """In ComfyUI's dialect, which has no place for smoothing, a calibration is for a search and for rounding."""
+        if self.calibration is None or self.dialect != COMFYUI:
+            return self.calibration is not None
+        return not (self.searches or self.calibration.inputs or self.rounding == "weighted")
 
     @property
     def measures(self) -> bool:
         """Whether weights are looked at before the first is written."""
-        return self.searches or self.calibration is not None
+        return self.searches or self.smooths

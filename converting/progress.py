@@ -1,4 +1,4 @@
-"""What is finished of a piece of work, in bytes."""
+"""What is finished of a piece of work, in bytes, or in what could be written in the same time."""
 
 from collections.abc import Callable
 

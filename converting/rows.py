@@ -1,6 +1,6 @@
 """One weight quantized a few rows at a time: in float32, without a float32 copy of the whole."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -49,21 +49,9 @@ WHOLE = {
 }
 
 
-def quantize(
-    rows: Rows,
-    shape: tuple[int, int],
-    format_name: str,
-    place: str,
-    scale_dtype: torch.dtype = torch.float32,
-    factor: torch.Tensor | None = None,
-) -> StoredWeight:
-    """The weight of `shape` (N, K) in a format, whole. place: file and key, for the error. scale_dtype: the scales of
-    BY_CHANNEL are rounded to it before codes are chosen, so that a file can store them in it. factor: float32 [K], the
-    columns are divided by it; a smoothed format keeps it, for any other the file has to say so elsewhere.
-
-    Raises ConvertError for values that are not finite, ValueError for a shape that the format cannot hold.
-    """
-    parts = [stored.tensors for stored in in_parts(rows, shape, format_name, place, scale_dtype, factor)]
+def joined(found: Iterable[StoredWeight], shape: tuple[int, int], format_name: str) -> StoredWeight:
+    """What `in_parts` yields as one weight of `shape` (N, K)."""
+    parts = [stored.tensors for stored in found]
     shared = _shared(format_name)
     names = parts[0]
     tensors = {name: names[name] if name in shared else torch.cat([part[name] for part in parts]) for name in names}
@@ -78,21 +66,26 @@ def in_parts(
     scale_dtype: torch.dtype = torch.float32,
     factor: torch.Tensor | None = None,
 ) -> Iterator[StoredWeight]:
-    """What `quantize` returns, a few rows after the other: codes and scales of those rows, and the tensors of `_shared`
-    every time."""
+    """The weight of `shape` (N, K) in a format, a few rows after the other: codes and scales of those rows, and the
+    tensors of `_shared` every time. place: file and key, for the error. scale_dtype: the scales of BY_CHANNEL are
+    rounded to it before codes are chosen, so that a file can store them in it. factor: float32 [K], the columns are
+    divided by it; a smoothed format keeps it, for any other the file has to say so elsewhere.
+
+    Raises ConvertError for values that are not finite, ValueError for a shape that the format cannot hold.
+    """
     if FORMATS[format_name].smooth:
         for stored in in_parts(rows, shape, UNSMOOTHED[format_name], place, scale_dtype, factor):
             yield StoredWeight(format_name, stored.shape, stored.tensors | {"pre_quant_scale": factor})
         return
     if factor is not None:
-        rows = _divided(rows, factor)
-    spans = _spans(shape)
+        rows = divided(rows, factor)
+    pieces = spans(shape)
     with ThreadPool() as workers:
         scale: torch.Tensor | None = None
         if format_name in WHOLE:
-            found = workers.map(lambda span: _amax(rows(*span), place), spans)
+            found = workers.map(lambda span: amax_of(rows(*span), place), pieces)
             scale = WHOLE[format_name].scale(torch.stack(list(found)).amax())
-        yield from workers.map(lambda span: _part(rows(*span), format_name, place, scale_dtype, scale), spans)
+        yield from workers.map(lambda span: _part(rows(*span), format_name, place, scale_dtype, scale), pieces)
 
 
 def _part(
@@ -101,9 +94,9 @@ def _part(
     """chunk: float32, overwritten; scale: the one of the whole weight, if the format has one."""
     row = FORMATS[format_name]
     if format_name in BY_CHANNEL:
-        scale = _rounded(scale_for(_row_amax(chunk, place), row.layout.MAX), scale_dtype)
+        scale = rounded_scale(scale_for(_row_amax(chunk, place), row.layout.MAX), scale_dtype)
     elif scale is None:
-        _amax(chunk, place)
+        amax_of(chunk, place)
     shape = tuple(chunk.shape)
     tensors = row.encode(chunk, scale="recalculate" if scale is None else scale, inplace_ops=True)
     return StoredWeight(format_name, shape, tensors)
@@ -116,13 +109,14 @@ def _shared(format_name: str) -> tuple[str, ...]:
     return WHOLE[format_name].shared if format_name in WHOLE else ()
 
 
-def _divided(rows: Rows, factor: torch.Tensor) -> Rows:
+def divided(rows: Rows, factor: torch.Tensor) -> Rows:
+    """Columns / factor, float32 [K]."""
     return lambda start, stop: rows(start, stop) / factor
 
 
-def _spans(shape: tuple[int, int]) -> list[tuple[int, int]]:
-    """(start, stop) of the rows of each chunk."""
-    step = max(1, CHUNK // (shape[1] * TILE)) * TILE
+def spans(shape: tuple[int, int], values: int = CHUNK) -> list[tuple[int, int]]:
+    """(start, stop) of the rows of each chunk of about so many values: whole tiles of rows, but for the last."""
+    step = max(1, values // (shape[1] * TILE)) * TILE
     return [(start, min(start + step, shape[0])) for start in range(0, shape[0], step)]
 
 
@@ -133,7 +127,8 @@ def _row_amax(chunk: torch.Tensor, place: str) -> torch.Tensor:
     return amax
 
 
-def _amax(chunk: torch.Tensor, place: str) -> torch.Tensor:
+def amax_of(chunk: torch.Tensor, place: str) -> torch.Tensor:
+    """The largest |value| of a chunk, []. Raises ConvertError for NaN and infinity."""
     amax = torch.maximum(chunk.amax(), -chunk.amin())
     _require_finite(amax, place)
     return amax
@@ -145,6 +140,6 @@ def _require_finite(amax: torch.Tensor, place: str) -> None:
         raise ConvertError(f"{place} contains {what}. The model is damaged: download it again, or merge it again.")
 
 
-def _rounded(scale: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+def rounded_scale(scale: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     """Positive float32 values of `dtype`."""
     return scale.to(dtype).float().clamp_(min=torch.finfo(dtype).smallest_normal * torch.finfo(dtype).eps)

@@ -1,9 +1,12 @@
 """What is written: tensors that are made together, with their types and shapes known before."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
+
+# bytes that are read, quantized and written in a second, about, where a weight is rounded to the nearest
+BYTES_PER_SECOND = 200_000_000
 
 
 @dataclass(frozen=True)
@@ -25,15 +28,21 @@ class Spec:
 @dataclass(frozen=True)
 class Unit:
     """`specs`: by tensor name. `parts()`: (tensor name, the next of its values in order), until all of `specs` is
-    there; asked for once, when its turn has come."""
+    there; asked for once, when its turn has come. `seconds`: what making them takes beyond reading and writing."""
 
     name: str
     specs: dict[str, Spec]
     parts: Callable[[], Iterator[tuple[str, torch.Tensor]]]
+    seconds: float = 0.0
 
     @property
     def nbytes(self) -> int:
         return sum(spec.nbytes for spec in self.specs.values())
+
+    @property
+    def work(self) -> int:
+        """Its share of a run, in bytes that could be written meanwhile."""
+        return self.nbytes + int(self.seconds * BYTES_PER_SECOND)
 
     def under(self, prefix: str) -> "Unit":
         """The same with `prefix` before the name of every tensor."""
@@ -41,4 +50,4 @@ class Unit:
         def parts() -> Iterator[tuple[str, torch.Tensor]]:
             yield from ((f"{prefix}{name}", values) for name, values in self.parts())
 
-        return Unit(self.name, {f"{prefix}{name}": spec for name, spec in self.specs.items()}, parts)
+        return replace(self, specs={f"{prefix}{name}": spec for name, spec in self.specs.items()}, parts=parts)

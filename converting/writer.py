@@ -70,8 +70,8 @@ class Writer:
         }
         self.bytes = sum(file.size for file in self._files.values())
 
-    def write(self, progress: Callable[[int], None] = lambda nbytes: None) -> None:
-        """progress: told the bytes of each finished unit, those that an earlier run finished included.
+    def write(self, progress: Callable[[int], None] = lambda work: None) -> None:
+        """progress: told the work of each finished unit, those that an earlier run finished included.
 
         Raises ConvertError if the target cannot be written, or is there, and for NaN and infinity; whatever making a
         unit raises goes through.
@@ -131,7 +131,7 @@ class Writer:
                             check(values, f"{self._target.name}: {name}")
                             background.call(values.nbytes, file.append, name, values)
                         background.call(0, _note, journal, unit.name)
-                    progress(unit.nbytes)
+                    progress(unit.work)
             file.close(sync=True)
         finally:
             file.close(sync=False)

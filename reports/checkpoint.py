@@ -10,6 +10,7 @@ from ..families.other_models import OTHER_MODELS
 from ..formats import family
 from ..kernels import why_not
 from ..kernels.machine import Machine, default_device, describe
+from ..rounding.record import Record
 from ..schemes import CLIP, DIT, T5, resolve, schemes_for
 from .checkpoint_text import lines, verdict
 from .soundness import outline_of
@@ -33,16 +34,17 @@ def ok(report: dict) -> bool:
 
 def inspect(path: str | Path) -> dict:
     """{"verdict", "path", "kind", "model", "formats": {format: layers}, "schemes", "fallbacks": {scheme: reason},
-    "problems": [{file, key, cause, remedy}], "elsewhere", "loader", "notes", "files": [{name, bytes}], "bytes": {total,
-    quantized, kept}, "unread": {tensors, bytes}, "layer_groups", "kept"}. Never raises for a bad file: that is kind
-    "unknown" with one problem.
+    "problems": [{file, key, cause, remedy}], "elsewhere", "loader", "notes", "rounding", "files": [{name, bytes}],
+    "bytes": {total, quantized, kept}, "unread": {tensors, bytes}, "layer_groups", "kept"}. Never raises for a bad file:
+    that is kind "unknown" with one problem.
 
     `formats`: number of layers of each format in the file. `schemes`: those for this file's formats, first those whose
     own kernel runs on this machine; `fallbacks`: why another kernel replaces that of the rest. Both are empty if there
     is a problem. `elsewhere`: where a good file belongs that is no model for this pack's loaders, a VAE for instance;
-    empty for any other. `loader`: the node that takes the file, empty if there is none. `unread`: unquantized tensors
-    too large to check their values; codes are never checked. Names in `layer_groups` and `kept` have "*" for block
-    numbers.
+    empty for any other. `loader`: the node that takes the file, empty if there is none. `rounding`: what the file
+    says of how its weights were rounded, the fields of rounding.record.Record; empty if it says nothing. `unread`:
+    unquantized tensors too large to check their values; codes are never checked. Names in `layer_groups` and `kept`
+    have "*" for block numbers.
     """
     report = _inspected(path)
     return {"verdict": verdict(report), **report}
@@ -63,6 +65,7 @@ def _inspected(path: str | Path) -> dict:
             "elsewhere": "",
             "loader": "",
             "notes": [],
+            "rounding": {},
             "files": [],
             "bytes": {"total": 0, "quantized": 0, "kept": 0},
             "unread": {"tensors": 0, "bytes": 0},
@@ -84,6 +87,7 @@ def _report(checkpoint: Checkpoint) -> dict:
         "elsewhere": _elsewhere(checkpoint, outline.problems),
         "loader": "" if outline.problems else checkpoint.loader,
         "notes": checkpoint.notes + outline.notes,
+        "rounding": asdict(record) if (record := Record.read(checkpoint.metadata)) else {},
         "files": [{"name": file.name, "bytes": file.stat().st_size} for file in checkpoint.files],
         "bytes": {
             "total": sum(info.nbytes for info in checkpoint.tensors.values()),

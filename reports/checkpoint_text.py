@@ -3,6 +3,7 @@
 from ..checkpoints import Problem
 from ..common.sizes import amount
 from ..families.family import UNKNOWN
+from ..rounding.record import Record
 from ..schemes.verdict import short
 
 # kind -> the nodes that quantize and save such a model; a command does it for every kind
@@ -55,6 +56,8 @@ def lines(report: dict) -> list[str]:
     )
     table = _table(("quantized layers", "format", "layers"), report["layer_groups"])
     table += _table(("kept as they are", "dtype", "tensors"), report["kept"])
+    if report["rounding"]:
+        head += Record(**report["rounding"]).lines()
     tail = [f"note: {note}" for note in report["notes"]]
     if report["schemes"]:
         own = [name for name in report["schemes"] if name not in report["fallbacks"]]

@@ -61,7 +61,7 @@ def test_an_interrupted_run_is_taken_up_again(name, package, source, tmp_path, c
 
 
 def test_what_was_finished_is_not_made_again(source, tmp_path, monkeypatch):
-    from x2v_quant.converting import job as module
+    from x2v_quant.converting import layer_rounding as module
 
     target = tmp_path / "out.safetensors"
     with pytest.raises(KeyboardInterrupt):

@@ -6,13 +6,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from whole_weight import quantize
 
 from x2v_quant.calibration import Calibration, CalibrationError
 from x2v_quant.checkpoints.encodings import LIGHTX2V
 from x2v_quant.converting import ConvertError, measuring
 from x2v_quant.converting.dialects import layer_tensors, writable
 from x2v_quant.converting.measuring import Layer, measure, output_snr
-from x2v_quant.converting.rows import quantize
 from x2v_quant.converting.units import Spec
 from x2v_quant.formats import FORMATS
 from x2v_quant.kernels.reference import reference

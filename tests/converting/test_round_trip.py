@@ -6,12 +6,12 @@ import pytest
 import torch
 from kinds import infos
 from safetensors.torch import save_file
+from whole_weight import quantize
 
 from x2v_quant.benchmarks.quantize import KINDS
 from x2v_quant.checkpoints import encodings, open_checkpoint
 from x2v_quant.checkpoints.encodings import ENCODINGS, LIGHTX2V, find
 from x2v_quant.converting.dialects import MARKER, layer_tensors, writable
-from x2v_quant.converting.rows import quantize
 from x2v_quant.formats import FORMATS, before_repacking
 
 Q = "blocks.1.self_attn.q"

@@ -117,6 +117,17 @@ CLI_CASES = {
         "--format|int8|--target-snr|30",
         "A search finds the formats itself: leave int8 out, or name it a candidate.",
     ),
+    "convert: GPTQ without a calibration": convert(
+        None,
+        "--format|int8|--rounding|gptq",
+        "--rounding gptq goes by inputs of the layers, and no calibration is given. Record some with the nodes ",
+        "and add --calibration FILE; or leave --rounding out.",
+    ),
+    "convert: GPTQ without inputs": convert(
+        None,
+        calibrated(maxima(blocks__0__ffn__0=8), "--format|int8|--rounding|gptq"),
+        "--rounding gptq needs whole inputs of layers, and the calibration has only largest values. Record some ",
+    ),
     "convert: a rotation for a search": convert(
         None,
         "--target-snr|30|--rotation|64",

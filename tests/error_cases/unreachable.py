@@ -41,6 +41,7 @@ COMMAND_LINE = (
     "converting/command.py",
     "converting/convert.py",
     "converting/job.py",
+    "converting/layer_rounding.py",
     "converting/lora.py",
     "converting/measuring.py",
     "converting/options.py",

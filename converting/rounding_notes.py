@@ -1,0 +1,47 @@
+"""What there is to say of how layers are rounded, and of what a calibration would bring."""
+
+from collections import Counter
+from collections.abc import Mapping
+
+from ..formats import family
+from ..rounding import AUTO, METHODS, Method
+from ..rounding.methods import TOKENS
+from ..rounding.record import WORDS
+from .layer_rounding import LayerRounding
+from .options import Options
+
+# family -> how far latents of the demo's model are off, in %: without a calibration, and with smoothing or GPTQ by one
+GAINS = {
+    "int8-channel": (3.0, 2.4),
+    "int8-convrot": (2.1, 1.7),
+    "fp8-channel": (7.3, 6.5),
+    "int4-g128": (15.6, 9.1),
+    "nvfp4": (26.6, 23.3),
+    "w4a8": (11.8, 6.0),
+}
+
+
+def notes(
+    formats: Mapping[str, str], methods: Mapping[str, Method], options: Options, rounding: LayerRounding
+) -> list[str]:
+    """formats: layer -> format; methods: layer -> method, of those that are rounded."""
+    if options.rounding == AUTO and not any(rounding.recorded(layer) == TOKENS for layer in methods):
+        return _gains(Counter(family(formats[layer]) for layer in methods), options.calibration is not None)
+    if options.rounding == AUTO:
+        return []
+    others = Counter(method.name for method in methods.values() if method is not METHODS[options.rounding])
+    return [
+        f"{count} layer{'s' * (count > 1)} rounded {WORDS[name]}: {options.rounding} is not for their format, or their "
+        "inputs were not recorded"
+        for name, count in others.items()
+    ]
+
+
+def _gains(families: Counter[str], calibrated: bool) -> list[str]:
+    """What recorded inputs would bring to the format of most layers."""
+    name = next((name for name, _ in families.most_common() if name in GAINS), None)
+    if name is None:
+        return []
+    without, with_inputs = GAINS[name]
+    lacks = "this calibration has no inputs of layers. One with inputs" if calibrated else "a calibration (Calibrate)"
+    return [f"{lacks} makes {name} more exact: {with_inputs} % off in place of {without} % in our test"]
