@@ -44,6 +44,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="a ComfyUI models folder with the demo's files; default: a temporary one",
     )
     parser.add_argument(
+        "--jobs",
+        type=int,
+        default=1,
+        metavar="N",
+        help="formats at a time: with 2 or more no time and no memory is measured; default: 1, typical: 2 on two cores",
+    )
+    parser.add_argument(
         "--results", type=Path, metavar="FOLDER", help="also write figures and pictures there; default: print only"
     )
 
@@ -57,12 +64,14 @@ def run(options: argparse.Namespace) -> dict:
         _check_gguf(options.gguf)
     if options.cases < 1:
         raise FidelityError(f"--cases {options.cases} leaves nothing to sample: give 1 or more.")
+    if options.jobs < 1:
+        raise FidelityError(f"--jobs {options.jobs} lets nobody run: give 1 or more.")
     if options.results is not None:
         made_folder(options.results)
     from . import plots
     from .run import report
 
-    found, frames = report(options.cases, options.only, options.gguf, options.models)
+    found, frames = report(options.cases, options.only, options.gguf, options.models, options.jobs)
     found["command"] = " ".join([COMMAND, *_options(options)])
     if options.results is not None:
         stem = f"fidelity-{file_name(found)}"
@@ -83,6 +92,7 @@ def _options(options: argparse.Namespace) -> list[str]:
     words += [f"--only {' '.join(map(shlex.quote, options.only))}"] if options.only else []
     words += [f"--gguf {options.gguf.name}"] if options.gguf else []
     words += [f"--models {options.models.name}"] if options.models else []
+    words += [f"--jobs {options.jobs}"] if options.jobs > 1 else []
     return words
 
 

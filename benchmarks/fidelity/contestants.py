@@ -1,6 +1,6 @@
 """Who takes part: every format and kernel of this pack that runs here, and what else a user could load."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -22,6 +22,20 @@ AS_CORE = "comfyui"
 # layer
 PLAIN = tuple(name for name, row in FORMATS.items() if not row.smooth and (not row.settings or row.family == name))
 FILES = (*PLAIN, *(SMOOTHED[name] for name in SMOOTHQUANT if FORMATS[name].family == name))
+# format -> the ways of rounding that are measured beside the nearest, for kernels of ROUNDED_KERNELS
+ROUNDED = {
+    "int8-channel": ("gptq",),
+    "int8-convrot": ("gptq",),
+    "fp8-channel": ("gptq",),
+    "w4a8": ("gptq",),
+    "int4-g128": ("mse", "gptq"),
+    "nvfp4": ("gptq",),
+    "mxfp4": ("gptq",),
+    "awq-w4a16": ("awq", "gptq"),
+}
+# the weights alone, and what a GPU's kernels do with activations too
+ROUNDED_KERNELS = ("dequant", "reference")
+WORDS = {"mse": "MSE", "gptq": "GPTQ", "awq": "AWQ"}
 
 
 @dataclass(frozen=True)
@@ -30,7 +44,8 @@ class Contestant:
     "bf16" for the original; `stored`: what every quantized layer must turn out to be once loaded (see layers.stored),
     "" where that is up to the loader or to a calibration; `scheme`: for our loader; `dtype`: core casts weights to it
     at load, and `compute` is the dtype of activations, both "" for core's own choice; `text`: the file of the text
-    encoder; `auto`: the kernel is the one that `auto` picks."""
+    encoder; `auto`: the kernel is the one that `auto` picks; `kernel`: of our rows; `rounding`: a key of
+    rounding.METHODS, "" as the format's own writers round."""
 
     name: str
     loader: str
@@ -41,6 +56,8 @@ class Contestant:
     compute: str = ""
     text: str = ORIGINAL
     auto: bool = False
+    kernel: str = ""
+    rounding: str = ""
 
 
 BASELINE = Contestant("ComfyUI bf16", CORE, ORIGINAL, "")
@@ -85,7 +102,8 @@ def ours(machine: Machine, compute: torch.dtype) -> list[Contestant]:
             if reason is None and scheme is not None and kernel != AS_CORE:
                 rows.append(_row(format_name, kernel, scheme, machine, compute))
     both = [row for row in rows if row.auto and row.file in TEXT_TOO]
-    return rows + [_with_text(row, TEXT_TOO[row.file]) for row in both]
+    rounded = [_rounded(row, rounding) for row in rows if _differs(row) for rounding in ROUNDED.get(row.file, ())]
+    return rows + rounded + [_with_text(row, TEXT_TOO[row.file]) for row in both]
 
 
 def scheme_of(format_name: str, kernel: str, machine: Machine, compute: torch.dtype) -> str | None:
@@ -104,8 +122,19 @@ def _row(format_name: str, kernel: str, scheme: str, machine: Machine, compute: 
     auto = choose(held, machine, dtype=compute).kernel.name == kernel
     # the calibration decides which layers of a smoothed file are, and the width of a layer how it is rotated
     stored = "" if FORMATS[format_name].smooth or FORMATS[format_name].settings else f"{choice.format} on {kernel}"
-    return Contestant(f"{format_name} ({kernel})", OURS, format_name, stored, scheme, auto=auto)
+    return Contestant(f"{format_name} ({kernel})", OURS, format_name, stored, scheme, auto=auto, kernel=kernel)
+
+
+def _differs(row: Contestant) -> bool:
+    """Whether a row is on one of ROUNDED_KERNELS; where activations stay float both compute the same."""
+    activations = FORMATS[row.file].activation != "float"
+    return row.kernel in (ROUNDED_KERNELS if activations else ROUNDED_KERNELS[:1])
+
+
+def _rounded(row: Contestant, rounding: str) -> Contestant:
+    name = f"{row.file}, {WORDS[rounding]} ({row.kernel})"
+    return replace(row, name=name, rounding=rounding, auto=False)
 
 
 def _with_text(row: Contestant, text: str) -> Contestant:
-    return Contestant(f"{row.name}, T5 {text}", row.loader, row.file, row.stored, row.scheme, text=text, auto=row.auto)
+    return replace(row, name=f"{row.name}, T5 {text}", text=text)

@@ -19,6 +19,8 @@ from ...converting.options import Options
 from ...demo.quantize import SELECTION
 from ...formats import FORMATS, family, fitting
 from ...formats.format import Format
+from ...rounding import METHODS, LayerInputs, round_weight
+from ...rounding.curvature import Curvatures
 from ..quantize import KINDS, quantized
 from .contestants import Contestant
 from .gguf_file import write_gguf
@@ -66,17 +68,40 @@ def selected(tensors: Tensors) -> list[str]:
 
 def write(row: Contestant, source: Source, folder: Path) -> Path:
     """A contestant's file, in `folder`."""
+    stem = folder / row.file.replace(" ", "-").replace(",", "")
     if row.file in FORMATS and FORMATS[row.file].smooth:
-        return _converted(row, source, folder)
-    return WRITERS[row.file](source, folder / row.file.replace(" ", "-").replace(",", ""))
+        return _smoothed(row.file, source, stem)
+    if row.rounding:
+        return _rounded(row, source, stem)
+    return WRITERS[row.file](source, stem)
 
 
-def _converted(row: Contestant, source: Source, folder: Path) -> Path:
+def _smoothed(format_name: str, source: Source, stem: Path) -> Path:
     """As `x2v-quant convert --calibration` makes it."""
-    path = folder / f"{row.file}.safetensors"
-    seen = Calibration.load(source.calibration)
-    convert(source.path, path, Options(format=family(row.file), dialect=X2V, calibration=seen))
+    path, seen = stem.with_name(f"{stem.name}.safetensors"), Calibration.load(source.calibration)
+    convert(source.path, path, Options(format=family(format_name), dialect=X2V, calibration=seen, rounding="nearest"))
     return path
+
+
+def _rounded(row: Contestant, source: Source, stem: Path) -> Path:
+    """Without smoothing, which `convert` adds wherever there is a calibration."""
+    result, seen, curvatures = dict(source.tensors), Calibration.load(source.calibration), Curvatures()
+    for layer in selected(source.tensors):
+        weight = result.pop(f"{layer}.weight")
+        inputs = LayerInputs(seen.inputs_of(layer), seen.mean_squares(layer), seen.same_inputs(layer))
+        tensors = rounded_layer(row.file, row.rounding, weight, inputs, curvatures)
+        result |= {f"{layer}.{name}": stored for name, stored in tensors.items()}
+    return _save(result, source.metadata, stem)
+
+
+def rounded_layer(
+    format_name: str, rounding: str, weight: torch.Tensor, inputs: LayerInputs, curvatures: Curvatures
+) -> Layer:
+    """A layer as the pack saves it, its weight [N, K] rounded by a method of rounding.METHODS."""
+    shape = tuple(weight.shape)
+    format_row = FORMATS[fitting(format_name, shape)]
+    tensors = round_weight(weight.float(), format_row.name, METHODS[rounding], inputs, curvatures=curvatures)
+    return _saved(format_row, format_row.wrap(tensors, weight.dtype, shape))
 
 
 def _lightx2v(kind: str, source: Source, stem: Path) -> Path:
@@ -105,7 +130,10 @@ def _reduced(weight: torch.Tensor) -> Layer:
 def _own(row: Format, weight: torch.Tensor) -> Layer:
     """A layer as the pack saves it."""
     row = FORMATS[fitting(row.name, tuple(weight.shape))]
-    held = row.quantize(weight, weight.dtype)
+    return _saved(row, row.quantize(weight, weight.dtype))
+
+
+def _saved(row: Format, held: QuantizedTensor) -> Layer:
     return held.state_dict("weight") | _marker(row.marker_of(held._params), **row.settings)
 
 
@@ -128,13 +156,9 @@ def _marker(name: str, **settings) -> Layer:
 def _gguf(row: GgufFormat, source: Source, stem: Path) -> Path:
     layers, importance = selected(source.tensors), None
     if row.importance:
-        importance = mean_squares(Calibration.load(source.calibration), layers)
+        seen = Calibration.load(source.calibration)
+        importance = {layer: seen.mean_squares(layer) for layer in layers}
     return write_gguf(source.tensors, set(layers), row.type, stem.with_name(f"{stem.name}.gguf"), importance)
-
-
-def mean_squares(seen: Calibration, layers: list[str]) -> Tensors:
-    """Layer -> [K], the mean square of each input channel: what llama.cpp's imatrix has."""
-    return {layer: seen.squares[layer] / seen.tokens[layer] for layer in layers}
 
 
 # kind -> (source, path without its ending) -> the file

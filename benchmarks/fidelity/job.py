@@ -10,8 +10,9 @@ NEGATIVE = "negative"
 class Job:
     """Paths are strings. `contestant`: a Contestant's fields; `cases`: (caption, seed); `others`: those that are
     sampled for the calibration only; `conditioning`: encoded prompts [1, tokens, width] by name; `recording`: inputs of
-    the layers to be compared, and `calibration`: what smoothing goes by, both written first if `record`; `gguf`: the
-    folder of ComfyUI-GGUF, "" for none. RESULT and LATENTS go into `folder`."""
+    the layers to be compared, and `calibration`: what smoothing goes by, both written first if `record`; `timed`:
+    whether time and memory are measured; `gguf`: the folder of ComfyUI-GGUF, "" for none. RESULT and LATENTS go into
+    `folder`."""
 
     contestant: dict
     file: str
@@ -22,6 +23,7 @@ class Job:
     recording: str
     calibration: str
     record: bool
+    timed: bool
     gguf: str
     folder: str
 

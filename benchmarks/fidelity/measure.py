@@ -24,20 +24,37 @@ from .sampling import Stopwatch, sample, shifted
 
 LOADS = 5
 ALONE = 3  # videos sampled one by one, as a user does, for time and memory; the first one's steps are not timed
+TOKENS = 4096  # distinct ones that a layer's calibration has at most
 BATCH = 12  # videos sampled at a time for everything else
 
 
 def measure(job: Job) -> dict:
-    """{"load_s", "step_ms", "peak_mb", "compute", "layers": {name: layers.compare's}}, and the latents in the job's
-    folder. The time to load is the median of LOADS loads of a file that the system has just written or read; that of a
-    step the median of all steps but each video's first, for one video at a time. The latents are sampled BATCH at a
-    time, which only formats with one scale for all activations can tell.
+    """{"load_s", "step_ms", "peak_mb", "compute", "layers": {name: layers.compare's}}, the first three None unless the
+    job is timed, and the latents in the job's folder. The time to load is the median of LOADS loads of a file that the
+    system has just written or read; that of a step the median of all steps but each video's first, for one video at a
+    time. The latents are sampled BATCH at a time, which only formats with one scale for all activations can tell.
 
     Raises RuntimeError if a layer is not stored as the contestant says.
     """
     row = Contestant(**job.contestant)
     original, encoded = load_file(job.original), load_file(job.conditioning)
     layers = selected(original)
+    figures = _timed(row, job, layers, encoded) if job.timed else dict.fromkeys(("load_s", "step_ms", "peak_mb"))
+    patcher, _ = _timed_load(row, job)
+    _check(patcher, row, layers)
+    model = shifted(patcher)
+    batches = [job.cases[start : start + BATCH] for start in range(0, len(job.cases), BATCH)]
+    latents = [_sample(model, encoded, batch, Stopwatch()) for batch in batches]
+    save_file({"latents": torch.cat(latents).cpu().contiguous()}, Path(job.folder) / LATENTS)
+    if job.record:
+        _record(model, layers, job, encoded)
+    compute = patcher.model.manual_cast_dtype or patcher.model.get_dtype()
+    compared = _compare(patcher, layers, original, load_file(job.recording), compute)
+    return {**figures, "compute": str(compute).removeprefix("torch."), "layers": compared}
+
+
+def _timed(row: Contestant, job: Job, layers: list[str], encoded: dict[str, torch.Tensor]) -> dict[str, float]:
+    """{"load_s", "step_ms", "peak_mb"}, as `measure` says."""
     _timed_load(row, job)  # what is imported and probed once is nobody's own
     _unload()
     before = _start_memory()
@@ -48,22 +65,10 @@ def measure(job: Job) -> dict:
     for place, case in enumerate(job.cases[:ALONE]):
         _sample(model, encoded, [case], watch if place else warm)
     most = _peak_memory() - before
-    batches = [job.cases[start : start + BATCH] for start in range(0, len(job.cases), BATCH)]
-    latents = [_sample(model, encoded, batch, Stopwatch()) for batch in batches]
-    save_file({"latents": torch.cat(latents).cpu().contiguous()}, Path(job.folder) / LATENTS)
-    if job.record:
-        _record(model, layers, job, encoded)
-    compute = patcher.model.manual_cast_dtype or patcher.model.get_dtype()
-    compared = _compare(patcher, layers, original, load_file(job.recording), compute)
     del model, patcher
     times = [seconds, *(_timed_load(row, job)[1] for _ in range(LOADS - 1))]
-    return {
-        "load_s": statistics.median(times),
-        "step_ms": statistics.median(watch.seconds or warm.seconds) * 1e3,
-        "peak_mb": most / 1e6,
-        "compute": str(compute).removeprefix("torch."),
-        "layers": compared,
-    }
+    steps = statistics.median(watch.seconds or warm.seconds)
+    return {"load_s": statistics.median(times), "step_ms": steps * 1e3, "peak_mb": most / 1e6}
 
 
 def _sample(model, encoded: dict[str, torch.Tensor], cases: list, callback: Stopwatch) -> torch.Tensor:
@@ -104,7 +109,7 @@ def _record(model, layers: list[str], job: Job, encoded: dict[str, torch.Tensor]
         for case in cases:
             _sample(model, encoded, [case], Stopwatch())
     save_file(recorder.tensors(), job.recording)
-    model, calibration = calibrated(model)
+    model, calibration = calibrated(model, TOKENS)
     _sample(model, encoded, job.others, Stopwatch())
     calibration.save(job.calibration)
 

@@ -4,8 +4,11 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import comfy.model_management
@@ -20,7 +23,7 @@ from ...kernels.machine import describe
 from ...kernels.timing.report import with_machine
 from ...loading.common import compute_dtype
 from ...schemes import SchemeChoice
-from . import files
+from . import files, wide
 from .bits import bits_per_weight
 from .cases import Case, pick
 from .contestants import BASELINE, ORIGINAL, Contestant, contestants, missing
@@ -37,31 +40,35 @@ CALIBRATION = 12  # cases, which nobody is judged by
 
 
 def report(
-    cases: int, only: Sequence[str] = (), gguf: Path | None = None, models: Path | None = None
+    cases: int, only: Sequence[str] = (), gguf: Path | None = None, models: Path | None = None, jobs: int = 1
 ) -> tuple[dict, Frames]:
     """(report, frames for the contact sheet).
 
-    The report's "contestants" have the fields of measure.measure and scores.score, or an "error". `only`: parts of
-    contestants' names, the baseline runs anyway; `gguf`: the folder of ComfyUI-GGUF; `models`: a ComfyUI models folder
-    with the demo's files, None writes them. Raises FidelityError where a file of the demo is missing, if `only` names
-    nobody or if the baseline fails.
+    The report's "contestants" have the fields of measure.measure and scores.score, or an "error"; its "wide" is what
+    wide.measure gives. `only`: parts of contestants' names, the baseline runs anyway; `gguf`: the folder of
+    ComfyUI-GGUF; `models`: a ComfyUI models folder with the demo's files, None writes them; `jobs`: contestants at a
+    time, of which nobody's time and memory are measured where that is more than one. Raises FidelityError where a file
+    of the demo is missing, if `only` names nobody or if the baseline fails.
     """
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         if models is None:
             models = Path(folder) / "models"
             assets.write(models)
-        return Run(Path(folder), models, cases, gguf).report(only)
+        return Run(Path(folder), models, cases, gguf, jobs).report(only)
 
 
 class Run:
     """What the contestants of one comparison share: `folder` for everything that is written."""
 
-    def __init__(self, folder: Path, models: Path, cases: int, gguf: Path | None):
+    def __init__(self, folder: Path, models: Path, cases: int, gguf: Path | None, jobs: int = 1):
         self._folder = folder
         self._models = models
         drawn = pick(cases + CALIBRATION)
         self._cases, self._others = drawn[:cases], drawn[cases:]
         self._gguf = gguf
+        self._jobs = jobs
+        # ComfyUI's memory management is for one thread
+        self._decoding = threading.Lock()
         # the baseline, which runs first, writes it
         calibration = folder / "calibration.safetensors"
         self._source = files.Source.read(self._demo_file("t2v", ORIGINAL), calibration)
@@ -70,11 +77,13 @@ class Run:
 
     def report(self, only: Sequence[str]) -> tuple[dict, Frames]:
         rows = self._rows(only)
+        with torch.inference_mode():
+            layers = wide.measure(rows, progress=partial(tqdm, desc="wide layers", leave=False, disable=None))
         for text in tqdm(dict.fromkeys(row.text for row in rows), desc="prompts", leave=False, disable=None):
             self._encode(text)
         frames, true, scored = Frames(self._cases), None, []
-        for row in tqdm(rows, desc="fidelity", disable=None):
-            result, sampled = self._measure(row)
+        measured = tqdm(self._measured(rows), "fidelity", len(rows), disable=None)
+        for row, (result, sampled) in zip(rows, measured, strict=True):
             if row == BASELINE:
                 if sampled is None:
                     raise FidelityError(f"The baseline failed: {result['error']}")
@@ -83,7 +92,17 @@ class Run:
                 result |= score(self._cases, true, sampled)
                 frames.add(row.name, sampled.videos)
             scored.append(result)
-        return self._with_settings(scored), frames
+        return self._with_settings(scored, layers), frames
+
+    def _measured(self, rows: Sequence[Contestant]) -> Iterator[tuple[dict, Sampled | None]]:
+        """What `_measure` gives, in the order of `rows`."""
+        if self._jobs == 1:
+            yield from map(self._measure, rows)
+            return
+        # the first writes what others go by
+        yield self._measure(rows[0])
+        with ThreadPoolExecutor(self._jobs) as pool:
+            yield from pool.map(self._measure, rows[1:])
 
     def _rows(self, only: Sequence[str]) -> list[Contestant]:
         device = comfy.model_management.get_torch_device()
@@ -129,6 +148,7 @@ class Run:
             recording=str(self._folder / "recording.safetensors"),
             calibration=str(self._source.calibration),
             record=row == BASELINE,
+            timed=self._jobs == 1,
             gguf=str(self._gguf or ""),
             folder=str(work),
         )
@@ -146,15 +166,17 @@ class Run:
     @torch.inference_mode()
     def _decode(self, latents: torch.Tensor) -> torch.Tensor:
         """[cases, ...] -> videos [cases, frames, height, width, 3] in 0 to 1, each decoded alone."""
-        return torch.cat([self._vae.decode(one.unsqueeze(0)).float().cpu() for one in latents]).clamp(0, 1)
+        with self._decoding:
+            return torch.cat([self._vae.decode(one.unsqueeze(0)).float().cpu() for one in latents]).clamp(0, 1)
 
-    def _with_settings(self, scored: list[dict]) -> dict:
+    def _with_settings(self, scored: list[dict], layers: list[dict]) -> dict:
         facts = with_machine([], "")
         del facts["cases"]
         sampling = {name.lower(): getattr(recipe, name) for name in ("STEPS", "CFG", "SHIFT", "SAMPLER", "SCHEDULER")}
         return {
             "contestants": _rounded(scored),
-            "promises": promises(scored, len(self._cases)),
+            "wide": _rounded(layers),
+            "promises": promises(scored, layers, len(self._cases)),
             "missing": list(dict.fromkeys(missing(self._gguf is not None).values())),
             "settings": {
                 "baseline": BASELINE.name,

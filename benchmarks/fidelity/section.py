@@ -26,7 +26,7 @@ def _block(file: Path) -> str:
     report = json.loads(file.read_text(encoding="utf-8"))
     command = _command(report["command"])
     blocks = [f"**{listing.about(report)}**, {report['date']}", f"```\n{command}\n```"]
-    blocks += [table.table(report), *table.notes(report)]
+    blocks += filter(None, [table.table(report), table.wide_table(report), *table.notes(report)])
     for name, words in PICTURES.items():
         picture = file.with_name(f"{file.stem}-{name}.png")
         blocks.append(f"![{words}](../{picture.relative_to(ROOT).as_posix()})")

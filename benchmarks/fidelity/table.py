@@ -4,6 +4,7 @@ from ...common import markdown
 from ...common.decibels import CEILING
 from ...kernels.timing import listing
 from .scores import ASPECTS, summary
+from .wide_layer import LOUD, LOUDEST, QUIETEST, ROWS
 
 HEADS = (
     "weights and activations",
@@ -16,16 +17,29 @@ HEADS = (
     "SSIM",
     "prompts right",
     "never trained, right",
-    "load ms",
-    "peak MB",
-    "step ms",
 )
+# of a run in which contestants took turns: field of a row -> what it is called, in how many of its units, its digits
+TIMES = {"load_s": ("load ms", 1e3, 0), "peak_mb": ("peak MB", 1.0, 1), "step_ms": ("step ms", 1.0, 1)}
 
 
 def table(report: dict) -> str:
     """A row per contestant, ours by the name of format and kernel; a failed one is a row with its error."""
-    rows = [(row["name"], *_cells(row)) for row in report["contestants"]]
-    return markdown.table(HEADS, rows, right=range(1, len(HEADS)))
+    timed = any(not row["error"] and row["load_s"] is not None for row in report["contestants"])
+    heads = [*HEADS, *(words for words, _, _ in TIMES.values() if timed)]
+    rows = [(row["name"], *_cells(row, timed)) for row in report["contestants"]]
+    return markdown.table(heads, [(*row, *[""] * (len(heads) - len(row))) for row in rows], right=range(1, len(heads)))
+
+
+def wide_table(report: dict) -> str:
+    """What is left of the output of single wide layers, in dB; nothing where none was measured."""
+    if not report["wide"]:
+        return ""
+    widths = list(report["wide"][0]["output_snr"])
+    rows = [
+        (row["name"], f"{row['bits']:.2f}", *(_decibels(row["output_snr"][width]) for width in widths))
+        for row in report["wide"]
+    ]
+    return markdown.table(("single layers", "bits per weight", *widths), rows, right=range(1, len(widths) + 2))
 
 
 def notes(report: dict) -> list[str]:
@@ -42,20 +56,29 @@ def notes(report: dict) -> list[str]:
         f"{settings['recorded_rows']} recorded inputs; *latents off*: |z - z0| / |z0|; *prompts right*: read off the "
         f"pixels, all three of {aspects} (each of them). *reference* computes what a GPU's kernels do, quantized "
         "activations included. *exact*: no more than float32's rounding.",
+        *([_wide_note()] if report["wide"] else []),
         *[_promise(promise) for promise in report["promises"]],
         *report["missing"],
     ]
 
 
+def _wide_note() -> str:
+    return (
+        f"*Single layers*: {ROWS} rows of a synthetic weight with so many columns; their outputs, in dB. "
+        "The channels of their inputs go together, as those of real ones do: the variances of the principal components "
+        f"fall as 1 / i. *outliers*: {LOUD:.0%} of the channels are {QUIETEST:g} to {LOUDEST:g} times as large."
+    )
+
+
 def lines(report: dict) -> list[str]:
     """The report for a person."""
-    return [table(report), "", *notes(report), "", listing.about(report)]
+    return [table(report), "", wide_table(report), "", *notes(report), "", listing.about(report)]
 
 
-def _cells(row: dict) -> list[str]:
+def _cells(row: dict, timed: bool) -> list[str]:
     size = [f"{row['file_mb']:.2f}", f"{row['bits']:.2f}"]
     if row["error"]:
-        return [*size, f"failed: {row['error'].replace('|', '/')}", *[""] * (len(HEADS) - 4)]
+        return [*size, f"failed: {row['error'].replace('|', '/')}"]
     layers = summary(row["layers"])
     return [
         *size,
@@ -66,9 +89,7 @@ def _cells(row: dict) -> list[str]:
         f"{row['ssim']:.4f}",
         _accuracy(row["accuracy"]),
         _accuracy(row["accuracy_held_out"]),
-        f"{row['load_s'] * 1e3:.0f}",
-        f"{row['peak_mb']:.1f}",
-        f"{row['step_ms']:.1f}",
+        *(f"{row[name] * unit:.{digits}f}" for name, (_, unit, digits) in TIMES.items() if timed),
     ]
 
 
@@ -84,4 +105,4 @@ def _accuracy(shares: dict[str, float] | None) -> str:
 
 def _promise(promise: dict) -> str:
     verdict = "met" if promise["met"] else "MISSED"
-    return f"{promise['name']}: {promise['got']:g}, promised at most {promise['limit']:g}, {verdict}."
+    return f"{promise['name']}: {promise['got']:g}, promised {promise['bound']} {promise['limit']:g}, {verdict}."

@@ -3,7 +3,20 @@
 import pytest
 import torch
 
-from x2v_quant.benchmarks.fidelity.contestants import BASELINE, FILES, GGUF, OURS, contestants, ours, scheme_of
+from x2v_quant.benchmarks.fidelity import ggml
+from x2v_quant.benchmarks.fidelity.contestants import (
+    BASELINE,
+    CORE_ROWS,
+    FILES,
+    GGUF,
+    GGUF_ROWS,
+    OURS,
+    ROUNDED,
+    contestants,
+    missing,
+    ours,
+    scheme_of,
+)
 from x2v_quant.formats import FORMATS, family
 from x2v_quant.kernels import choose, survey
 from x2v_quant.kernels.machine import Machine, default_device, describe
@@ -15,13 +28,9 @@ PLAIN_4090 = Machine("cuda", "RTX 4090", (8, 9), libraries=frozenset())
 machines = pytest.mark.parametrize("machine", [HERE, H200, PLAIN_4090], ids=["here", "an-h200", "a-plain-4090"])
 
 
-def kernel_of(row):
-    return row.name.partition(",")[0].rpartition("(")[2].rstrip(")")
-
-
 @machines
 def test_every_kernel_that_runs_and_can_be_asked_for_has_a_row(machine):
-    rows = {(row.file, kernel_of(row)) for row in ours(machine, torch.bfloat16)}
+    rows = {(row.file, row.kernel) for row in ours(machine, torch.bfloat16)}
     for format_name in FILES:
         for kernel, reason in survey(format_name, machine, dtype=torch.bfloat16).items():
             reached = scheme_of(format_name, kernel, machine, torch.bfloat16) is not None
@@ -31,7 +40,7 @@ def test_every_kernel_that_runs_and_can_be_asked_for_has_a_row(machine):
 @machines
 def test_a_row_asks_for_its_own_kernel(machine):
     for row in ours(machine, torch.bfloat16):
-        scheme, kernel = resolve(row.scheme), kernel_of(row)
+        scheme, kernel = resolve(row.scheme), row.kernel
         assert scheme.format in (None, family(row.file))
         unknown = FORMATS[row.file].smooth or FORMATS[row.file].settings
         assert row.stored == "" if unknown else family(row.stored.split(" on ")[0]) == family(row.file)
@@ -45,6 +54,18 @@ def test_a_row_asks_for_its_own_kernel(machine):
 def test_every_format_has_one_row_that_auto_would_take(machine):
     taken = [row.file for row in ours(machine, torch.bfloat16) if row.auto and row.text == "bf16"]
     assert sorted(taken) == sorted(FILES)
+
+
+@machines
+def test_ways_of_rounding_are_measured_on_weights_alone_and_with_activations(machine):
+    rows = ours(machine, torch.bfloat16)
+    for format_name, ways in ROUNDED.items():
+        if format_name not in FORMATS:
+            continue
+        kernels = {"dequant", "reference"} if FORMATS[format_name].activation != "float" else {"dequant"}
+        found = {(row.rounding, row.kernel) for row in rows if row.file == format_name and row.rounding}
+        assert found == {(way, kernel) for way in ways for kernel in kernels}
+    assert all(row.rounding == "" or not row.auto for row in rows)
 
 
 def test_libraries_bring_their_rows():
@@ -62,5 +83,10 @@ def test_the_baseline_comes_first_and_gguf_only_where_it_is(gguf):
     rows = contestants(HERE, torch.bfloat16, gguf)
     assert rows[0] == BASELINE
     assert any(row.loader == GGUF for row in rows) == gguf
+    absent = missing(gguf)
+    assert {row.name for row in (*CORE_ROWS, *GGUF_ROWS)} == {row.name for row in rows if row.loader != OURS} ^ (
+        absent.keys() | {BASELINE.name}
+    )
+    assert any("pip install pywhispercpp" in reason for reason in absent.values()) == (gguf and ggml.find() is None)
     assert len({row.name for row in rows}) == len(rows)
     assert {row.loader for row in rows} >= {OURS, "core"}
