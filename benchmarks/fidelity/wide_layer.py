@@ -6,6 +6,7 @@ import torch
 
 from ...calibration.strength import find_smoothing
 from ...formats.format import Format
+from ...formats.int8_convrot import rotated
 from ...rounding import LayerInputs
 from ...rounding.curvature import Curvatures
 
@@ -15,6 +16,7 @@ ROWS = 256
 TOKENS, JUDGED = 4096, 256
 # channels of an input that are so much larger than the others, as text to video models have them
 LOUD, LOUDEST, QUIETEST = 0.01, 50.0, 20.0
+GROUP, ROUNDS = 256, 3
 SEED = 0
 OUTLIERS = "5120 wide, outliers"
 
@@ -44,10 +46,8 @@ class Layer:
         generator = torch.Generator().manual_seed(SEED)
         columns = width.columns
         self.weight = torch.randn((ROWS, columns), generator=generator)
-        # components whose variances fall as 1 / i, each spread over all channels
-        spread = torch.randn((columns, columns), generator=generator)
-        spread *= torch.arange(1, columns + 1).rsqrt().unsqueeze(1)
-        tokens = torch.randn((TOKENS + JUDGED, columns), generator=generator) @ spread
+        tokens = torch.randn((TOKENS + JUDGED, columns), generator=generator)
+        tokens = _spread(tokens * torch.arange(1, columns + 1).rsqrt(), generator)
         tokens /= tokens.square().mean().sqrt()
         if width.outliers:
             loud = torch.randperm(columns, generator=generator)[: round(LOUD * columns)]
@@ -67,3 +67,14 @@ class Layer:
         deviations = self.inputs.mean_squares.sqrt()
         factor = find_smoothing([self.weight], self.maxima, deviations, format_name).pre_quant_scale
         return torch.ones_like(deviations) if factor is None else factor
+
+
+def _spread(components: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """float32 [T, K], K a multiple of GROUP -> the same times an orthogonal matrix that leaves none of its columns a
+    few channels: rotations of groups, between which channels change places and signs."""
+    columns = components.shape[1]
+    for _ in range(ROUNDS):
+        places = torch.randperm(columns, generator=generator)
+        signs = torch.randint(0, 2, (columns,), generator=generator) * 2 - 1
+        components = rotated(components, GROUP)[:, places] * signs
+    return components
