@@ -20,6 +20,10 @@ KINDS: dict[str, Callable[[torch.Tensor], Tensors | None]] = {
     "int4": quantize_int4.plain,
     "int4-compressed": quantize_int4.compressed_tensors,
     "int4-gptq": quantize_int4.gptq,
+    "int4-gptq-asymmetric": quantize_int4.gptq_asymmetric,
+    "int4-autoawq": quantize_int4.autoawq,
+    "int4-autoawq-64": partial(quantize_int4.autoawq, group=64),
+    "int4-autoawq-32": partial(quantize_int4.autoawq, group=32),
     "int4-marlin": quantize_int4.marlin,
 }
 

@@ -1,4 +1,5 @@
-"""Symmetric 4-bit codes with a scale per 128 input channels, in the encodings that files of it have."""
+"""4-bit codes with a scale for a group of input channels, symmetric and with zero points, in the encodings that files
+of them have."""
 
 import torch
 
@@ -47,6 +48,49 @@ def gptq(weight: torch.Tensor) -> dict[str, torch.Tensor] | None:
         "scales": scale.t().contiguous(),
         "qzeros": torch.full((scale.shape[1], n // PER_WORD), V1_ZEROS, dtype=torch.int32),
         "g_idx": torch.arange(k, dtype=torch.int32) // GROUP,
+    }
+
+
+def asymmetric(weight: torch.Tensor, group: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None:
+    """weight [N, K] -> (int32 codes of 0 ... 15 [N, K], float16 scale and int32 zero points of 0 ... 15 [N, K / group]),
+    weight = (code - zero point) * scale. None unless N % 8 == K % group == 0."""
+    n, k = weight.shape
+    if n % PER_WORD or k % group:
+        return None
+    groups = weight.float().view(n, -1, group)
+    least, most = groups.amin(dim=2).clamp(max=0), groups.amax(dim=2).clamp(min=0)
+    scale = ((most - least).clamp(min=MIN_AMAX) / (2 * ZERO - 1)).to(SCALE)
+    zeros = (-least / scale.float()).round().clamp(0, 15).int()
+    codes = ((groups / scale.float().unsqueeze(2)).round() + zeros.unsqueeze(2)).clamp(0, 15).int()
+    return codes.view(n, k), scale, zeros
+
+
+def autoawq(weight: torch.Tensor, group: int = GROUP) -> dict[str, torch.Tensor] | None:
+    """AutoAWQ's: eight output channels in an int32, those with even numbers first. None as `asymmetric`."""
+    made = asymmetric(weight, group)
+    if made is None:
+        return None
+    codes, scale, zeros = (one.t() for one in made)
+    in_order = (0, 2, 4, 6, 1, 3, 5, 7)
+    return {
+        "qweight": _words(codes.unflatten(1, (-1, PER_WORD))[:, :, in_order].flatten(1) - ZERO),
+        "qzeros": _words(zeros.unflatten(1, (-1, PER_WORD))[:, :, in_order].flatten(1) - ZERO),
+        "scales": scale.contiguous(),
+    }
+
+
+def gptq_asymmetric(weight: torch.Tensor, group: int = GROUP, version: int = 1) -> dict[str, torch.Tensor] | None:
+    """As `gptq`, with zero points; `version` 1 stores them minus one. None as `asymmetric`."""
+    made = asymmetric(weight, group)
+    if made is None:
+        return None
+    codes, scale, zeros = made
+    stored = zeros.t() - (1 if version == 1 else 0) & 15
+    return {
+        "qweight": _words(codes - ZERO).t().contiguous(),
+        "scales": scale.t().contiguous(),
+        "qzeros": _words(stored - ZERO),
+        "g_idx": torch.arange(weight.shape[1], dtype=torch.int32) // group,
     }
 
 

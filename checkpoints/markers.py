@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass
 
-from ..formats import ROTATED, SMOOTHED
+from ..formats import ROTATED, SMOOTHED, awq_w4a16
 from ..formats.fp8_block128 import BLOCK
 from ..formats.int4_group128 import GROUP
 from ..formats.int8_convrot import DEFAULT_GROUP, GROUPS, name_of
@@ -33,6 +33,7 @@ GROUP_SIZES = {
 ROTATED_GROUPS = {name_of(group): group for group in GROUPS}
 ROTATED_GROUPS |= {SMOOTHED[name]: group for group, name in ROTATED.items()}
 GROUP_SIZES |= ROTATED_GROUPS
+GROUP_SIZES |= {awq_w4a16.name_of(group): group for group in awq_w4a16.GROUPS}
 
 LATER = "Update this pack, or get the model in another format."
 # formats of core's that are not read here
@@ -84,6 +85,12 @@ def from_entry(entry: object) -> Marker:
         if fault:
             return Marker(fault=fault, remedy=remedy)
         name = ROTATED[int(group)] if name == ROTATABLE else name
+    if name == awq_w4a16.CORES:
+        group = _told(entry, GROUP_SIZE, awq_w4a16.DEFAULT_GROUP)
+        if group not in awq_w4a16.GROUPS:
+            sizes = ", ".join(map(str, sorted(awq_w4a16.GROUPS)))
+            return Marker(fault=f"is marked as {name} with groups of {str(group)[:20]}, not of {sizes}")
+        name = awq_w4a16.name_of(group)
     others = sorted(set(entry) - HARMLESS - {GROUP_SIZE, SHAPE})
     if others:
         return Marker(fault=f"has a marker with the unknown entry {others[0][:40]!r}")

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import safetensors
@@ -10,7 +11,7 @@ import safetensors
 from ..common import limits
 from .errors import CheckpointError, Problem
 from .other_files import AGAIN, LENGTH_BYTES, other_file
-from .tensor_info import MARKER_SUFFIX, Contents, TensorInfo
+from .tensor_info import MARKER_SUFFIX, START_BYTES, ZERO_POINTS, Contents, TensorInfo
 
 # the file's word -> (torch's name, bits)
 DTYPES = {
@@ -62,7 +63,10 @@ def read_header(path: Path) -> Contents:
             ranges.append((begin, end))
         _check_ranges(path, ranges, size - base)
         _check_types(path, header)
-        for (key, info), (begin, _) in zip(contents.tensors.items(), ranges, strict=True):
+        for (key, info), (begin, _) in zip(list(contents.tensors.items()), ranges, strict=True):
+            if key.endswith(ZERO_POINTS):
+                file.seek(base + begin)
+                contents.tensors[key] = replace(info, start=file.read(min(info.nbytes, START_BYTES)))
             if key.endswith(MARKER_SUFFIX):
                 file.seek(base + begin)
                 contents.markers[key] = file.read(info.nbytes) if info.nbytes <= limits.MARKER_BYTES else b""

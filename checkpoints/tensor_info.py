@@ -11,18 +11,22 @@ SPIECE = "spiece_model"
 # what codes become that no kernel multiplies: it has all values of int8 and fp8
 UPCAST = torch.bfloat16
 MARKER_SUFFIX = ".comfy_quant"
+# zero points of GPTQ's files, whose first values tell whether a file is symmetric, and how many bytes are read of them
+ZERO_POINTS, START_BYTES = ".qzeros", 64
 
 
 @dataclass(frozen=True)
 class TensorInfo:
     """`dtype` is torch's name without "torch.", or the file's own word if torch has no such type. `offset`: the byte of
-    the file where the values begin, None in a PyTorch file."""
+    the file where the values begin, None in a PyTorch file. `start`: the first bytes of zero points (ZERO_POINTS), empty
+    for everything else."""
 
     shape: tuple[int, ...]
     dtype: str
     nbytes: int
     file: Path
     offset: int | None = None
+    start: bytes = b""
 
 
 @dataclass

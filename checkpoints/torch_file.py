@@ -7,6 +7,7 @@ import zipfile
 from collections import Counter, OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,7 +18,7 @@ from ..common.sizes import amount
 from .errors import CheckpointError, Problem
 from .other_files import AGAIN, OtherFile, other_archive, other_file
 from .tables import info_of, model_table
-from .tensor_info import MARKER_SUFFIX, Contents
+from .tensor_info import MARKER_SUFFIX, START_BYTES, ZERO_POINTS, Contents
 
 # classes that training code saves beside tensors and that are not needed: what a pickle makes of them does nothing
 HARMLESS = (
@@ -109,6 +110,9 @@ def read_infos(path: Path) -> Contents:
             cause = "is sparse, or has no data of its own for every value"
             raise Problem(path.name, key, cause, "Get the model as .safetensors.").error()
         contents.tensors[key] = info_of(tensor, path)
+        if key.endswith(ZERO_POINTS):
+            first = tensor.flatten()[:START_BYTES].contiguous().view(torch.uint8)
+            contents.tensors[key] = replace(contents.tensors[key], start=bytes(first[:START_BYTES].tolist()))
         if key.endswith(MARKER_SUFFIX):
             small = tensor.dtype == torch.uint8 and tensor.nbytes <= limits.MARKER_BYTES
             contents.markers[key] = bytes(tensor.flatten().tolist()) if small else b""

@@ -17,7 +17,8 @@ from .source import Source
 
 SIXTEEN_BIT = {"bfloat16", "float16"}
 # formats whose rows stand alone in every tensor, so that layers can be cut and joined as they are
-BY_ROW = {name for name, row in STORED_AS.items() if row.rows == 1 and FORMATS[name].tensors == SCALED}
+OF_ROWS = (SCALED, (*SCALED, "zeros"))
+BY_ROW = {name for name, row in STORED_AS.items() if row.rows == 1 and FORMATS[name].tensors in OF_ROWS}
 
 
 class Weights:

@@ -7,6 +7,7 @@ is converted in convert.py.
 from comfy_kitchen.tensor import QuantizedTensor
 
 from . import (
+    awq_w4a16,
     block_scaled,
     channel,
     fp8_block128,
@@ -28,6 +29,7 @@ FORMATS = {
         *fp8_tensor.FORMATS,
         *int4_group128.FORMATS,
         *int4_marlin.FORMATS,
+        *awq_w4a16.FORMATS,
         *block_scaled.FORMATS,
         *int8_convrot.FORMATS,
         *smooth.FORMATS,

@@ -8,18 +8,22 @@ SMALLEST_NORMAL = 2.0**-6
 SUBNORMAL_STEP = 2.0**-9
 
 
-def to_codes(values: torch.Tensor, dtype: torch.dtype, largest: float, seed: int | None) -> torch.Tensor:
-    """Clamp `values` (float32, overwritten) to +-largest and round them to `dtype`, int8 or float8_e4m3fn.
+def to_codes(
+    values: torch.Tensor, dtype: torch.dtype, largest: float, seed: int | None, smallest: float | None = None
+) -> torch.Tensor:
+    """Clamp `values` (float32, overwritten) to what lies between `smallest`, by default -largest, and `largest`, and
+    round them to `dtype`, int8 or float8_e4m3fn.
 
     A seed above 0 rounds up or down in proportion to the distance, so that the mean is the value itself (core's LoRA
     requantization); None or 0 rounds to nearest.
     """
-    values.clamp_(-largest, largest)
+    smallest = -largest if smallest is None else smallest
+    values.clamp_(smallest, largest)
     if not seed:
         return (values.round_() if dtype is torch.int8 else values).to(dtype)
     random = _random_like(values, seed)
     rounded = values.add_(random).floor_() if dtype is torch.int8 else _stochastic_e4m3(values, random)
-    return rounded.clamp_(-largest, largest).to(dtype)
+    return rounded.clamp_(smallest, largest).to(dtype)
 
 
 def _random_like(values: torch.Tensor, seed: int) -> torch.Tensor:

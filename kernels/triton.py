@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import torch
 
+from ..formats import awq_w4a16
 from .declare import Fused, Product, Quantizer, declare
 from .kernel import SIXTEEN_BIT, Requirements
 from .libraries import LIBRARIES, Library
@@ -27,7 +28,8 @@ def _load() -> SimpleNamespace:
         quantize_token_groups=triton_quantize.quantize_token_groups,
         scaled_product=triton_gemm.scaled_product,
         block_product=triton_block128.block_product,
-        weight_only_product=triton_weight_only.weight_only_product,
+        int4_product=triton_weight_only.int4_product,
+        fp8_weight_product=triton_weight_only.fp8_weight_product,
     )
 
 
@@ -84,14 +86,26 @@ def _block_mm(quantized, weight, bias, dtype):
     return multiply(codes, token_scale.t(), weight.codes.contiguous(), weight.scale.contiguous(), bias, dtype)
 
 
-def _weight_only(product: str) -> Fused:
-    """16-bit x. `product`: "int4" or "fp8-weight"."""
+def _int4(x, weight, bias):
+    """16-bit x."""
+    return TRITON.loaded().int4_product(x, weight.codes.contiguous(), weight.scale.contiguous(), bias)
+
+
+def _int4_zeros(group: int) -> Fused:
+    """16-bit x; group: the input channels that share a scale and a zero point."""
 
     def linear(x, weight, bias):
-        packed = weight.codes.contiguous().view(torch.uint8)
-        return TRITON.loaded().weight_only_product(x, packed, weight.scale.contiguous(), bias, product)
+        codes = weight.codes.contiguous().view(torch.uint8)
+        scale, zeros = weight.scale.contiguous(), weight.zeros.contiguous()
+        return TRITON.loaded().int4_product(x, codes, scale, bias, zeros, group)
 
     return linear
+
+
+def _fp8_weight(x, weight, bias):
+    """16-bit x."""
+    codes = weight.codes.contiguous().view(torch.uint8)
+    return TRITON.loaded().fp8_weight_product(x, codes, weight.scale.contiguous(), bias)
 
 
 def _requires(first: tuple[int, int], last: tuple[int, int] | None = None, **others) -> Requirements:
@@ -122,7 +136,7 @@ ROWS = (
         "fp8-channel",
         "fp8 weights expanded in registers x 16-bit activations, Triton",
         _requires((8, 0), (8, 8), dtypes=SIXTEEN_BIT),
-        fused=_weight_only("fp8-weight"),
+        fused=_fp8_weight,
     ),
     *declare(
         "triton",
@@ -137,7 +151,18 @@ ROWS = (
         "int4-g128",
         "int4 weights expanded in registers x 16-bit activations, Triton",
         _requires((8, 0), dtypes=SIXTEEN_BIT),
-        fused=_weight_only("int4"),
+        fused=_int4,
+    ),
+    *(
+        kernel
+        for group in awq_w4a16.GROUPS
+        for kernel in declare(
+            "triton",
+            awq_w4a16.name_of(group),
+            "int4 weights with zero points expanded in registers x 16-bit activations, Triton",
+            _requires((8, 0), dtypes=SIXTEEN_BIT),
+            fused=_int4_zeros(group),
+        )
     ),
     # only these GPUs multiply fp8 twice as fast into float16 sums
     *(

@@ -57,6 +57,9 @@ _WIDE_BLOCK128 = ((64, Tile(64, 64, 128, 4, 5)), (None, Tile(128, 128, 128, 8, 4
 _WEIGHT_ONLY = ((16, Tile(16, 64, 128, 4, 4)), (64, Tile(64, 64, 64, 4, 4)), (None, Tile(128, 128, 64, 8, 3)))
 _SM90_INT4 = ((64, Tile(64, 64, 128, 4, 4)), (None, Tile(128, 128, 64, 8, 4)))
 _SM100_INT4 = ((64, Tile(64, 64, 128, 4, 4)), (None, Tile(64, 256, 64, 8, 4)))
+# k divides groups of 64; taller tiles of the newer two have no registers left for the sums of activations
+_WITH_ZEROS = ((64, Tile(64, 64, 64, 4, 4)), (None, Tile(128, 128, 64, 8, 3)))
+_WIDE_ZEROS = ((64, Tile(64, 64, 64, 4, 4)), (None, Tile(64, 256, 64, 8, 4)))
 _AMD_WEIGHT_ONLY = ((None, Tile(64, 64, 64, 4, 2)),)
 
 TILES = {
@@ -77,6 +80,11 @@ TILES = {
     ("int4", "sm90"): _SM90_INT4,
     ("int4", "sm100"): _SM100_INT4,
     ("int4", "amd"): _AMD_WEIGHT_ONLY,
+    ("int4-zeros", "sm80"): _WITH_ZEROS,
+    ("int4-zeros", "sm86"): _WITH_ZEROS,
+    ("int4-zeros", "sm90"): _WIDE_ZEROS,
+    ("int4-zeros", "sm100"): _WIDE_ZEROS,
+    ("int4-zeros", "amd"): _AMD_WEIGHT_ONLY,
     ("fp8-weight", "sm80"): _WEIGHT_ONLY,
     ("fp8-weight", "sm86"): _WEIGHT_ONLY,
     ("fp8-weight", "amd"): _AMD_WEIGHT_ONLY,

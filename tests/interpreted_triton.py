@@ -28,6 +28,8 @@ SMOOTHED_LINEARS = {name: row for name, row in EVERY.items() if name not in LINE
 SHAPES = [(1, 16, 32), (37, 20, 70), (70, 257, 130), (33, 130, 300), (65, 128, 384), (1030, 34, 66)]
 QUANTIZED = ("int8", "fp8", "fp8-reduced")
 LARGEST = {"int8": 127.0, "fp8": FP8_MAX, "fp8-reduced": FP8_REDUCED_MAX, "fp8-group128": FP8_MAX}
+# in place of those of SHAPES that groups do not divide, whole groups
+GROUPED = [(1, 16, 128), (37, 20, 256), (70, 257, 384), (1030, 34, 128)]
 # several rows in a program, one, the longest that stays in registers, longer ones
 WIDTHS = [(130, 20), (5, 1100), (2, 13824), (2, 16385)]
 
@@ -51,8 +53,14 @@ def activations(m, k, activation, dtype):
     return x.to(dtype)
 
 
+def group(name):
+    """The input channels that share a scale, of a format that has whole groups only, else 1."""
+    return FORMATS[LINEARS[name].format].settings.get("group_size", 1)
+
+
 def linear_inputs(name, m, n, k, dtype):
     row = LINEARS[name]
+    k = -(-k // group(name)) * group(name)
     weight = FORMATS[row.format].quantize(random(n, k, seed=2) * torch.linspace(0.1, 2, n).view(-1, 1), dtype)
     return row, activations(m, k, row.activation, dtype), weight, random(n, seed=3)
 
@@ -112,7 +120,7 @@ def smoothed_inputs(name):
 
 def strided(name, transposed):
     row, x, weight, bias = linear_inputs(name, 9, 24, 130, row_dtype(name))
-    wide = x.t().contiguous().t() if transposed else torch.cat([x, x], dim=1)[:, :130]
+    wide = x.t().contiguous().t() if transposed else torch.cat([x, x], dim=1)[:, : x.shape[1]]
     assert not wide.is_contiguous()
     return row.linear(wide, weight._qdata, weight._params, bias)
 
@@ -148,6 +156,7 @@ def checked(name):
     if weight._qdata.dtype != torch.float8_e4m3fn:  # torch compares no float8 with itself
         checks.append("test_schema")
     opcheck(op, args, test_utils=checks)
+    torch._dynamo.reset()  # the one lambda here is compiled for every kernel
     compiled = torch.compile(lambda x: op(x, *args[1:]) + 1, fullgraph=True, backend="eager")
     return compiled(x) - 1, eager
 
@@ -158,7 +167,7 @@ def row_dtype(name):
 
 CASES = {}
 for _name in LINEARS:
-    for _m, _n, _k in SHAPES:
+    for _m, _n, _k in SHAPES if group(_name) == 1 else GROUPED:
         for _dtype in (HALF,) if _name in WEIGHT_ONLY else (HALF, SINGLE):
             for _bias in (None, SINGLE, torch.bfloat16) if (_m, _dtype) == (37, HALF) else (SINGLE,):
                 CASES["linear", _name, _m, _n, _k, _dtype, _bias] = linear

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from ...formats import before_repacking, family
 from ..tensor_info import TensorInfo
 from . import (
+    autoawq,
+    awq,
     bitsandbytes,
     channel,
     compressed_tensors,
@@ -32,6 +34,8 @@ ENCODINGS: tuple[Encoding, ...] = (
     *int4.ENCODINGS,
     *compressed_tensors.ENCODINGS,
     *gptq.ENCODINGS,
+    *awq.ENCODINGS,
+    *autoawq.ENCODINGS,
     *mxfp8.ENCODINGS,
     *nvfp4.ENCODINGS,
     *smooth.ENCODINGS,

@@ -14,6 +14,8 @@ DIALECTS = (LIGHTX2V, COMFYUI, X2V)
 
 Shapes = Mapping[str, tuple[int, ...]]
 Tensors = Mapping[str, torch.Tensor]
+# the first bytes of tensors by role, empty for those that were not read (TensorInfo.start)
+Starts = Mapping[str, bytes]
 # tensors, (N, K) -> tensors
 Change = Callable[[Tensors, tuple[int, int]], dict[str, torch.Tensor]]
 
@@ -41,7 +43,8 @@ class Encoding:
     `marks`: the names of a format in a marker that mean this row; `unmarked`: it is told without a marker as well.
     `ignored`: ends of further tensors that are passed over -> the note on them, "" for none. `rows`: how many of them
     are stored as one and can only be split off together, and `row_axis`: where the tensors that come out have them.
-    `rescaled`: what comes out has other codes and scales than the file.
+    `rescaled`: what comes out has other codes and scales than the file. `starts`: whether what the tensors begin with is
+    this encoding's, where shapes do not tell.
     """
 
     format: str
@@ -58,6 +61,7 @@ class Encoding:
     rows: int = 1
     row_axis: int = 0
     rescaled: bool = False
+    starts: Callable[[Starts], bool] | None = None
 
     def holds(self, shape: tuple[int, int]) -> bool:
         """Whether a weight of `shape` (N, K) can be written so."""
@@ -125,5 +129,7 @@ def match(
     if missing and ("scale" not in ends or len(missing) > 1):
         # too little to tell what it is, unless a marker does
         return None if mark is None else Match(encoding, ends, (0, 0), tuple(missing))
+    if encoding.starts is not None and not encoding.starts({role: layer[end].start for role, end in ends.items()}):
+        return None
     shape = encoding.shape(shapes)
     return None if shape is None else Match(encoding, ends, shape, tuple(missing))

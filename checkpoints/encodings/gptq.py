@@ -1,54 +1,88 @@
 """GPTQ's 4 bits: eight codes of a column, along the input channels, in an int32 [K/8, N], the first one lowest.
 
-The zero point of every group has to be 8, which makes the codes int4-g128's. Version 1 of the format stores it minus
-one, version 2 (`checkpoint_format: gptq_v2`) as it is: 7s or 8s alone tell which one a file is, as a zero point of 7 or
-9 for every group of a model is none that a quantizer would choose.
+Zero points are in int32 [groups, N/8]. Version 1 of the format stores them minus one, version 2 (`checkpoint_format:
+gptq_v2`) as they are. A symmetric file has 7s or 8s alone, as a zero point of 7 or 9 for every group of a model is none
+that a quantizer would choose: with groups of 128 it is int4-g128. Any other is awq-w4a16, and its version is the one
+with which the mean weight is near zero: the other is one code away from it.
 """
 
 import math
+from functools import partial
 
 import torch
 
+from ...formats.awq_w4a16 import GROUPS, name_of
+from .autoawq import TENSORS, nibbles, with_zeros
 from .encoding import Encoding, TensorRole, WrongValueError
 from .groups import GROUP, check_order
-from .scales import FLOATS, signed_scale
+from .scales import signed_scale
 
 PER_WORD = 8
 # every nibble of a byte of zero points
 SYMMETRIC = (0x77, 0x88)
+IN_ORDER = tuple(range(PER_WORD))
 
 
-def shape(shapes):
+def shape(shapes, group=GROUP):
     words, n = shapes["codes"]
     k = words * PER_WORD
-    groups = math.ceil(k / GROUP)
+    groups = math.ceil(k / group)
     zeros = shapes.get("zeros", (groups, n // PER_WORD))
     fits = shapes["scale"] == (groups, n) and zeros == (groups, n // PER_WORD) and n % PER_WORD == 0
     return (n, k) if fits else None
+
+
+def shape_asymmetric(shapes, group):
+    fitting = shape(shapes, group)
+    return fitting if fitting and fitting[1] % group == 0 else None
+
+
+def is_symmetric(starts):
+    """starts: the first bytes of the tensors, by role."""
+    first = set(starts["zeros"])
+    return len(first) <= 1 and first <= set(SYMMETRIC)
 
 
 def unpack(tensors, shape):
     zeros = tensors["zeros"].contiguous().view(torch.uint8)
     if not any(bool((zeros == both).all()) for both in SYMMETRIC):
         raise WrongValueError(
-            "zeros", "has zero points other than 8 (asymmetric int4)", "Get a symmetric file (sym=True)."
+            "zeros", "is symmetric at its beginning and has zero points other than 8 (asymmetric int4) behind it"
         )
-    check_order(tensors, shape)
-    # a byte of a word holds two neighbouring input channels, as a byte of int4-g128 does
+    check_order(tensors, shape, GROUP)
+    return {"codes": _codes(tensors, shape), "scale": signed_scale(tensors["scale"].t())}
+
+
+def unpack_asymmetric(tensors, shape, group):
+    check_order(tensors, shape, group)
+    codes, scale, stored = _codes(tensors, shape), signed_scale(tensors["scale"]), nibbles(tensors["zeros"], IN_ORDER)
+    if not codes.is_meta and bool(_mean(codes) - stored.float().mean() > 0.5):
+        stored = stored + 1 & 0x0F
+    return {"codes": codes.view(torch.int8), **with_zeros(scale, stored)}
+
+
+def _codes(tensors, shape):
+    """uint8 [N, K / 2]: a byte of a word has two neighbouring input channels, as a byte of int4-g128 does."""
     codes = tensors["codes"].contiguous().view(torch.uint8).view(-1, shape[0], 4).transpose(0, 1)
-    return {"codes": codes.reshape(shape[0], shape[1] // 2), "scale": signed_scale(tensors["scale"].t())}
+    return codes.reshape(shape[0], shape[1] // 2)
+
+
+def _mean(codes):
+    """Of both nibbles of all bytes."""
+    return ((codes & 0x0F).float().mean() + (codes >> 4).float().mean()) / 2
+
+
+_TENSORS = {**TENSORS, "g_idx": TensorRole(("g_idx",), ("int32", "int64"), optional=True)}
+
+
+def _asymmetric(group: int) -> Encoding:
+    of_group = partial(shape_asymmetric, group=group), partial(unpack_asymmetric, group=group)
+    # symmetric ones of other groups than int4-g128's as well
+    starts = (lambda starts: not is_symmetric(starts)) if group == GROUP else None
+    return Encoding(name_of(group), _TENSORS, *of_group, starts=starts)
 
 
 ENCODINGS = (
-    Encoding(
-        "int4-g128",
-        {
-            "codes": TensorRole(("qweight",), ("int32",)),
-            "scale": TensorRole(("scales",), FLOATS),
-            "zeros": TensorRole(("qzeros",), ("int32",)),
-            "g_idx": TensorRole(("g_idx",), ("int32", "int64"), optional=True),
-        },
-        shape,
-        unpack,
-    ),
+    Encoding("int4-g128", _TENSORS, shape, unpack, starts=is_symmetric),
+    *map(_asymmetric, GROUPS),
 )

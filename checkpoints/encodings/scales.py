@@ -42,11 +42,13 @@ def scale(tensor: torch.Tensor) -> torch.Tensor:
     return values
 
 
-def signed_scale(tensor: torch.Tensor) -> torch.Tensor:
-    """As `scale`, for int4: some quantizers reach -8 with the largest value of a group and give it a negative scale."""
+def signed_scale(tensor: torch.Tensor, role: str = "scale") -> torch.Tensor:
+    """As `scale`, for int4: some quantizers reach -8 with the largest value of a group and give it a negative scale.
+    role: "scale", or "zeros" for zero points."""
     values = tensor.to(torch.float32).contiguous()
     if not bool(values.isfinite().all()):
-        raise WrongValueError("scale", "has a scale that is not a number")
+        what = "zero point" if role == "zeros" else "scale"
+        raise WrongValueError(role, f"has a {what} that is not a number")
     return values
 
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import pytest
@@ -64,6 +65,18 @@ def gptq(t, n, k):
     return nibble(t["qweight"][k // 8, n], k % 8) * float(t["scales"][k // 128, n])
 
 
+def gptq_asymmetric(t, n, k):
+    """Version 1, whose zero points are one more than what is stored."""
+    zero = nibble(t["qzeros"][k // 128, n // 8], n % 8) + 1
+    return (nibble(t["qweight"][k // 8, n], k % 8) - zero) * float(t["scales"][k // 128, n])
+
+
+def autoawq(t, n, k, group=128):
+    place = (0, 4, 1, 5, 2, 6, 3, 7)[n % 8]
+    zero = nibble(t["qzeros"][k // group, n // 8], place)
+    return (nibble(t["qweight"][k, n // 8], place) - zero) * float(t["scales"][k // group, n])
+
+
 def marlin(t, n, k):
     """As a thread of a warp finds it: 16 x 64 codes in 128 words, four words of four times 16 columns to a thread."""
     thread = n % 8 * 4 + k % 8 // 2
@@ -98,6 +111,10 @@ READ_AS = {
     "int4": Kind("int4-g128", 0.2, int4, (1, 2)),
     "int4-compressed": Kind("int4-g128", 0.2, compressed, (1, 8)),
     "int4-gptq": Kind("int4-g128", 0.2, gptq, (8, 8)),
+    "int4-gptq-asymmetric": Kind("awq-w4a16-128", 0.2, gptq_asymmetric, (8, 128)),
+    "int4-autoawq": Kind("awq-w4a16-128", 0.2, autoawq, (8, 128)),
+    "int4-autoawq-64": Kind("awq-w4a16", 0.2, partial(autoawq, group=64), (8, 64)),
+    "int4-autoawq-32": Kind("awq-w4a16-32", 0.2, partial(autoawq, group=32), (8, 32)),
     "int4-marlin": Kind("int4-g128-marlin", 0.2, marlin, (64, 128)),
 }
 

@@ -58,5 +58,6 @@ def test_moves_clones_and_copies_take_every_tensor_along(row):
 
 @every_format
 def test_it_is_saved_under_names_that_start_with_weight(row):
-    names = {"nvfp4": ["weight", "weight_scale", "weight_scale_2"]}.get(row.name, ["weight", "weight_scale"])
+    more = {"nvfp4": ["weight_scale_2"], "awq-w4a16": ["weight_zeros"]}.get(row.family, [])
+    names = ["weight", "weight_scale", *more]
     assert list(row.quantize(weight(row), torch.float32).state_dict("weight")) == names

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from x2v_quant.formats import FORMATS, SMOOTHED, format_of
+from x2v_quant.formats.awq_w4a16 import GROUPS, name_of
 from x2v_quant.formats.int4_group128 import Int4Group128Layout
 from x2v_quant.formats.int4_marlin import unpack, unpack_scale
 from x2v_quant.formats.layout import MIN_AMAX, ScaledLayout
@@ -29,6 +30,7 @@ CODES = {
     torch.int32: lambda n, k: (k // 16, 2 * n),
 }
 E4M3 = 16 / 448
+AWQ = {group: name_of(group) for group in GROUPS}
 
 
 class Unit(NamedTuple):
@@ -50,12 +52,15 @@ UNITS = {
     "int4-g128": Unit(1, 128, 0.5 / 7, torch.uint8),
     "int4-g128-marlin": Unit(1, 128, 0.5 / 7, torch.int32),
     "mxfp8": Unit(1, 32, 2 * E4M3),
+    # and what is rounded of a scale and of zeros in bfloat16
+    **{name: Unit(1, group, 1 / 15 + 2**-8, torch.int8) for group, name in AWQ.items()},
     # the scale may also be 1/16 too small
     "nvfp4": Unit(1, 16, 1 / 6 + 1 / 16),
 }
 # tests/formats/test_int8_convrot.py has those whose steps are in another basis
-STEPS = {name for name, row in FORMATS.items() if not row.settings}
+STEPS = {name for name, row in FORMATS.items() if not row.rotation}
 UNITS.update((SMOOTHED[name], UNITS[name]) for name in STEPS & SMOOTHED.keys())
+SHAPES.update((name, (150, 384)) for name in AWQ.values())
 
 
 def unit(name):

@@ -26,11 +26,12 @@ CLAIMED = {
     "fp8-f16": ((8, 9), (12, 0)),
     "block128": ((8, 9), (12, 0)),
     "int4": ((8, 0), (12, 0)),
+    "int4-zeros": ((8, 0), (12, 0)),
     "fp8-weight": ((8, 0), (8, 8)),
 }
 CAPABILITIES = ((8, 0), (8, 6), (8, 9), (9, 0), (10, 0), (12, 0))
 # products of 16-bit activations only
-OF_16_BITS = ("int4", "fp8-weight")
+OF_16_BITS = ("int4", "int4-zeros", "fp8-weight")
 NOT_F16 = ((9, 0), (10, 0))
 # every tile is compiled for these, and the widest, which needs the most, for the others
 EVERY_TILE = ((8, 9), (9, 0))
@@ -40,10 +41,12 @@ SYNC = {
     "fp8-f16": "mma.sync.aligned.m16n8k32.row.col.f16.e4m3.e4m3.f16",
     "block128": "mma.sync.aligned.m16n8k32.row.col.f32.e4m3.e4m3.f32",
     "int4": "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32",
+    "int4-zeros": "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32",
     "fp8-weight": "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32",
 }
 WGMMA = {"int8": "s32.s8.s8", "fp8": "f32.e4m3.e4m3", "block128": "f32.e4m3.e4m3", "int4": "f32.bf16.bf16"}
-TCGEN05 = {"fp8": "kind::f8f6f4", "block128": "kind::f8f6f4", "int4": "kind::f16"}
+WGMMA["int4-zeros"] = WGMMA["int4"]
+TCGEN05 = {"fp8": "kind::f8f6f4", "block128": "kind::f8f6f4", "int4": "kind::f16", "int4-zeros": "kind::f16"}
 MULTIPLIES = re.compile(r"(wgmma\.mma_async|mma\.sync|tcgen05\.mma)(\S*)")
 # bytes a thread may spill: a few registers, outside the loop or hidden in it
 SPILLED = 160
@@ -116,6 +119,7 @@ KERNELS = {
     "fp8-f16": "triton-f16 fp8-reduced",
     "block128": "triton fp8-block128",
     "int4": "triton int4-g128",
+    "int4-zeros": "triton awq-w4a16",
     "fp8-weight": "triton fp8-channel #2",
 }
 
@@ -128,6 +132,11 @@ def call(product, m, n=512, k=1024, dtype=torch.bfloat16, bias=True):
     scale = {"block128": blocks, "int4": groups}.get(product, torch.zeros(n, 1))
     if product == "int8":
         codes = torch.zeros(n, k, dtype=torch.int8)
+    elif product == "int4-zeros":
+        k = -(-k // 64) * 64
+        x, codes = torch.zeros(m, k, dtype=dtype), torch.zeros(n, k // 2, dtype=torch.int8)
+        scale = torch.zeros(n, k // 64, dtype=torch.bfloat16)
+        return torch.ops.x2v_quant.linear(x, [codes, scale, scale], (n, k), bias, KERNELS[product])
     elif product == "int4":
         codes = torch.zeros(n, k // 2, dtype=torch.uint8)
     else:
@@ -192,7 +201,7 @@ def test_quantizers_keep_their_rows_in_registers(compiler, tmp_path, width, capa
 
 
 @pytest.mark.parametrize(
-    "product,capability", [("int8", (8, 9)), ("fp8", (9, 0)), ("block128", (8, 9)), ("int4", (8, 0))]
+    "product,capability", [("int8", (8, 9)), ("fp8", (9, 0)), ("block128", (8, 9)), ("int4", (8, 0)), ("int4-zeros", (8, 0))]
 )
 def test_any_number_of_tokens_meets_few_compiled_kernels(compiler, product, capability):
     """One compiled GEMM per tile and one quantizer, whatever M is: 1, even, odd, a multiple of 16 or not."""

@@ -1,0 +1,63 @@
+"""awq-w4a16 as ComfyUI stores it: two codes of a row in a byte, and for every group of columns a row of scales and one
+of zero points. ComfyUI's own has groups of 64, and scales in 16 bits, which are rounded where they have more."""
+
+from functools import partial
+
+import torch
+
+from ...formats.awq_w4a16 import CORES, DEFAULT_GROUP, GROUPS, name_of, narrowed
+from .encoding import COMFYUI, X2V, Encoding, TensorRole
+from .scales import FLOATS, signed_scale
+
+PER_BYTE = 2
+
+
+def shape(shapes, group):
+    n, columns = shapes["codes"]
+    k = columns * PER_BYTE
+    wanted = k // group, n
+    fits = k % group == 0 and shapes["scale"] == wanted == shapes.get("zeros", wanted)
+    return (n, k) if fits else None
+
+
+def unpack(tensors, shape):
+    found = {role: narrowed(signed_scale(tensors[role], role)).t().contiguous() for role in ("scale", "zeros")}
+    return {"codes": tensors["codes"], **found}
+
+
+def pack(tensors, shape, dtype):
+    """dtype: that scales and zero points are written in; None for 16 bits, as core's kernels want them."""
+    found = {role: tensors[role].t().contiguous() for role in ("scale", "zeros")}
+    wanted = {role: dtype or _of_16_bits(tensor.dtype) for role, tensor in found.items()}
+    return {"codes": tensors["codes"], **{role: tensor.to(wanted[role]) for role, tensor in found.items()}}
+
+
+def _of_16_bits(dtype: torch.dtype) -> torch.dtype:
+    return dtype if dtype is torch.float16 else torch.bfloat16
+
+
+def _encoding(group: int, dialect: str, dtype: torch.dtype | None) -> Encoding:
+    tensors = {
+        "codes": TensorRole(("weight",), ("int8",)),
+        "scale": TensorRole(("weight_scale",), FLOATS),
+        "zeros": TensorRole(("weight_zeros",), FLOATS),
+    }
+    name = name_of(group)
+    marks = (CORES, name) if group == DEFAULT_GROUP else (name,)
+    return Encoding(
+        name,
+        tensors,
+        partial(shape, group=group),
+        unpack,
+        partial(pack, dtype=dtype),
+        (dialect,),
+        marks=marks,
+        unmarked=False,
+    )
+
+
+ENCODINGS = (
+    _encoding(DEFAULT_GROUP, COMFYUI, None),
+    # every value as it is in memory
+    *(_encoding(group, X2V, torch.float32) for group in GROUPS),
+)
