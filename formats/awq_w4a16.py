@@ -17,9 +17,11 @@ from comfy_kitchen.tensor import QuantizedLayout
 from comfy_kitchen.tensor.base import BaseLayoutParams
 
 from .format import SCALED, Format
-from .int4_group128 import ZERO, packed, unpacked
-from .layout import MIN_AMAX, fresh, register
+from .grid import integers
+from .int4_group128 import FACTORS, ZERO, packed, unpacked
+from .layout import fresh, register
 from .rounding import to_codes
+from .zero_point_grid import ZeroPointGrid
 
 NAME = "awq-w4a16"
 # core's name for it, and the channels of a group where a marker does not say
@@ -73,15 +75,18 @@ class AwqW4A16Layout(QuantizedLayout):
         if columns % group_size:
             name = name_of(group_size)
             raise ValueError(f"{name} has groups of {group_size} in_features, this layer has {columns}")
-        values = tensor.to(torch.float32, copy=not inplace_ops).unflatten(1, (-1, group_size))
+        values = tensor.to(torch.float32, copy=not inplace_ops)
         if fresh(scale):
-            least = values.amin(dim=2)
-            scale = values.amax(dim=2).sub_(least).clamp_(min=MIN_AMAX).div_(LARGEST).to(torch.bfloat16)
-            zeros = least.add_(scale.float(), alpha=ZERO).to(torch.bfloat16)
+            scale, zeros = GRIDS[group_size].absmax(values).to(torch.bfloat16).unbind(-1)
+        values = values.unflatten(1, (-1, group_size))
         values.sub_(zeros.float().unsqueeze(2)).div_(scale.float().unsqueeze(2))
         codes = to_codes(values, torch.int8, LARGEST - ZERO, stochastic_rounding, smallest=-ZERO)
         params = cls.Params(
-            scale=scale, orig_dtype=tensor.dtype, orig_shape=(rows, columns), zeros=zeros, group_size=group_size
+            scale=scale.contiguous(),
+            orig_dtype=tensor.dtype,
+            orig_shape=(rows, columns),
+            zeros=zeros.contiguous(),
+            group_size=group_size,
         )
         return packed(codes.flatten(1)).view(torch.int8), params
 
@@ -121,6 +126,25 @@ def core_reads(params: AwqW4A16Layout.Params) -> bool:
     return params.group_size == DEFAULT_GROUP
 
 
+def _in_bfloat16(scale: torch.Tensor, whole: torch.Tensor | None) -> torch.Tensor:
+    return scale.to(torch.bfloat16).to(torch.float32)
+
+
+def _tensors(codes, scale, whole):
+    scale, zeros = (one.to(torch.bfloat16).contiguous() for one in scale.unbind(-1))
+    return {"codes": packed(codes.to(torch.int8)).view(torch.int8), "scale": scale, "zeros": zeros}
+
+
+def _grid(group: int) -> ZeroPointGrid:
+    limits = {"largest": float(LARGEST - ZERO), "lowest": -float(ZERO)}
+    return ZeroPointGrid(
+        1, group, nearest=integers, tensors=_tensors, storable=_in_bfloat16, factors=FACTORS, **limits
+    )
+
+
+GRIDS = {group: _grid(group) for group in GROUPS}
+
+
 def _format(group: int) -> Format:
     return Format(
         name_of(group),
@@ -132,6 +156,7 @@ def _format(group: int) -> Format:
         core_reads,
         multiples=(1, group),
         settings={"group_size": group},
+        grid=GRIDS[group],
     )
 
 
