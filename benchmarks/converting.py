@@ -9,7 +9,7 @@ from comfy.quant_ops import QUANT_ALGOS
 from comfy_kitchen.tensor import QuantizedTensor, get_layout_class
 from torch.nn import Linear
 
-from ..formats import FORMATS, ROTATED, fitting
+from ..formats import FORMATS, fitting
 from ..formats.convert import convert
 from ..kernels.machine import Machine, default_device, describe
 from ..kernels.timing.case import Case
@@ -77,8 +77,8 @@ AO_FP8 = Peer("torchao", partial(_torchao, config="Float8WeightOnlyConfig"), lac
 
 # who else makes the format out of bfloat16; nobody else makes the others, or they are core's own layouts
 QUANTIZERS = {"int8-channel": (CORE["int8"], AO_INT8), "fp8-channel": (AO_FP8,), "fp8-tensor": (CORE["fp8"],)}
-# of rotated formats that with core's own groups
-PLAIN = [name for name, row in FORMATS.items() if not row.smooth and row.name not in {*ROTATED.values()} - {row.family}]
+# of formats that differ in their groups that with core's own
+PLAIN = [name for name, row in FORMATS.items() if not row.smooth and (name == row.family or not row.settings)]
 # (what is held, None for bfloat16; what it becomes; who else does that)
 CONVERSIONS: tuple[tuple[str | None, str, tuple[Peer, ...]], ...] = (
     *((None, name, (*QUANTIZERS.get(name, ()), COPY)) for name in PLAIN),

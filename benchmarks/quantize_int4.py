@@ -52,7 +52,7 @@ def gptq(weight: torch.Tensor) -> dict[str, torch.Tensor] | None:
 
 
 def asymmetric(weight: torch.Tensor, group: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None:
-    """weight [N, K] -> (int32 codes of 0 ... 15 [N, K], float16 scale and int32 zero points of 0 ... 15 [N, K / group]),
+    """weight [N, K] -> (int32 codes [N, K], float16 scale and int32 zero points [N, K / group]), both of 0 ... 15 and
     weight = (code - zero point) * scale. None unless N % 8 == K % group == 0."""
     n, k = weight.shape
     if n % PER_WORD or k % group:

@@ -93,7 +93,7 @@ def _gptq_or_awq(weight: TensorInfo, layer: Layer) -> str:
     scales, zeros = layer.get("scales"), layer.get("qzeros")
     n = scales.shape[1] if scales is not None and len(scales.shape) == 2 else 0
     if n and n == weight.shape[1] * CODES_PER_WORD:
-        return "AWQ (int4 with interleaved columns)"
+        return f"AWQ, {_grouped(weight.shape[0], scales.shape[0])}"
     if not n or n != weight.shape[1]:
         return "packed int4 (GPTQ or AWQ)"
     if zeros is not None and len(zeros.shape) == 2 and zeros.shape[1] * CODES_PER_WORD != n:

@@ -18,8 +18,8 @@ ZERO_POINTS, START_BYTES = ".qzeros", 64
 @dataclass(frozen=True)
 class TensorInfo:
     """`dtype` is torch's name without "torch.", or the file's own word if torch has no such type. `offset`: the byte of
-    the file where the values begin, None in a PyTorch file. `start`: the first bytes of zero points (ZERO_POINTS), empty
-    for everything else."""
+    the file where the values begin, None in a PyTorch file. `start`: the first bytes of zero points (ZERO_POINTS), none
+    of anything else."""
 
     shape: tuple[int, ...]
     dtype: str

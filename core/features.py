@@ -23,6 +23,14 @@ def reads_int8() -> bool:
 
 
 @functools.cache
+def reads_awq() -> bool:
+    """Whether core's loaders read int4 layers with zero points (`awq_w4a16`)."""
+    import comfy.quant_ops
+
+    return "awq_w4a16" in comfy.quant_ops.QUANT_ALGOS
+
+
+@functools.cache
 def multiplies_int8() -> bool:
     """Whether comfy-kitchen has an int8 linear operator."""
     import comfy_kitchen

@@ -137,9 +137,7 @@ def _tensors(codes, scale, whole):
 
 def _grid(group: int) -> ZeroPointGrid:
     limits = {"largest": float(LARGEST - ZERO), "lowest": -float(ZERO)}
-    return ZeroPointGrid(
-        1, group, nearest=integers, tensors=_tensors, storable=_in_bfloat16, factors=FACTORS, **limits
-    )
+    return ZeroPointGrid(1, group, nearest=integers, tensors=_tensors, storable=_in_bfloat16, factors=FACTORS, **limits)
 
 
 GRIDS = {group: _grid(group) for group in GROUPS}

@@ -12,6 +12,9 @@ NEWEST = hasattr(comfy.supported_models, "MiniMaxH3")
 core_reads_int8 = pytest.mark.skipif(
     not features.reads_int8(), reason="this ComfyUI's own loaders read no int8 layers (0.27 and newer do)"
 )
+core_reads_awq = pytest.mark.skipif(
+    not features.reads_awq(), reason="this ComfyUI's own loaders read no awq_w4a16 layers (0.38 and newer do)"
+)
 core_multiplies_int8 = pytest.mark.skipif(
     not features.multiplies_int8(), reason="this comfy-kitchen has no int8_linear (ComfyUI 0.27's and newer have)"
 )
@@ -61,4 +64,7 @@ def _marks(name):
 
 def read_by_core(formats):
     """Names of formats for a test in which ComfyUI's own loaders read them."""
-    return [pytest.param(name, marks=core_reads_int8) if name.startswith("int8") else name for name in formats]
+    marks = {"int8": core_reads_int8, "awq": core_reads_awq}
+    return [
+        pytest.param(name, marks=[mark for start, mark in marks.items() if name.startswith(start)]) for name in formats
+    ]

@@ -39,7 +39,7 @@ def shape_asymmetric(shapes, group):
 
 def is_symmetric(starts):
     """starts: the first bytes of the tensors, by role."""
-    first = set(starts["zeros"])
+    first = set(starts.get("zeros", b""))
     return len(first) <= 1 and first <= set(SYMMETRIC)
 
 

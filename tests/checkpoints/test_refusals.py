@@ -26,11 +26,11 @@ def bytes_(*shape, dtype=torch.uint8):
 
 # what the headers show: kind of a sound layer or None, the change -> key and words of the problem
 SEEN = {
-    "gptq groups of 32": (
+    "gptq groups of 16": (
         None,
-        {"qweight": words(32, 128), "scales": zeros(8, 128), "qzeros": words(8, 16)},
+        {"qweight": words(32, 128), "scales": zeros(16, 128), "qzeros": words(16, 16)},
         "qweight",
-        "int4 with groups of 32",
+        "int4 with groups of 16",
     ),
     "gptq per channel": (
         None,
@@ -45,12 +45,19 @@ SEEN = {
         "GPTQ with 8 bits",
     ),
     "gptq without zeros": ("int4-gptq", {"qzeros": None}, "qweight", "has no qzeros, which int4-g128 layers have"),
-    "awq": (
+    "awq groups of 16": (
         None,
-        {"qweight": words(256, 16), "scales": zeros(2, 128), "qzeros": words(2, 16)},
+        {"qweight": words(256, 16), "scales": zeros(16, 128), "qzeros": words(16, 16)},
         "qweight",
-        "AWQ (int4 with interleaved columns)",
+        "AWQ, int4 with groups of 16",
     ),
+    "awq per channel": (
+        None,
+        {"qweight": words(256, 16), "scales": zeros(1, 128), "qzeros": words(1, 16)},
+        "qweight",
+        "AWQ, int4 with groups of 256",
+    ),
+    "awq without zeros": ("int4-autoawq", {"qzeros": None}, "qweight", "has no qzeros, which awq-w4a16-128 layers"),
     "only qweight": (None, {"qweight": words(32, 128)}, "qweight", "packed int4 (GPTQ or AWQ)"),
     "packed groups of 64": (
         "int4-compressed",
@@ -168,8 +175,10 @@ def test_the_remedy_lists_every_format_that_is_read():
 
 # what only the values show: kind, the tensor's end, what is written over it -> words
 HELD = {
-    "gptq zeros": ("int4-gptq", "qzeros", lambda t: t.index_fill_(0, torch.tensor(0), 0x77777776), "asymmetric"),
-    "gptq zeros mixed": ("int4-gptq", "qzeros", lambda t: t.index_fill_(0, torch.tensor(0), 0x77777788), "asymmetric"),
+    "gptq zeros": ("int4-gptq", "qzeros", lambda t: t.index_fill_(0, torch.tensor(1), 0x77777776), "asymmetric"),
+    "gptq zeros mixed": ("int4-gptq", "qzeros", lambda t: t.index_fill_(0, torch.tensor(1), 0x77777788), "asymmetric"),
+    "awq scale": ("int4-autoawq", "scales", lambda t: t.fill_(float("nan")), "has a scale that is not a number"),
+    "gptq asymmetric act-order": ("int4-gptq-asymmetric", "g_idx", lambda t: t.copy_(t.flip(0)), "act-order"),
     "gptq act-order": ("int4-gptq", "g_idx", lambda t: t.copy_(t.flip(0)), "act-order"),
     "gptq scale": ("int4-gptq", "scales", lambda t: t.fill_(float("nan")), "not a number"),
     "packed shape": ("int4-compressed", "weight_shape", lambda t: t.copy_(t.flip(0)), "says [256, 128]"),

@@ -40,6 +40,11 @@ CASES = {
     "groups": marked(
         "is marked as int8_tensorwise with groups of 64", LATER, {"format": "int8_tensorwise", "group_size": 64}
     ),
+    "groups with zero points": marked(
+        "is marked as awq_w4a16 with groups of 48, not of 32, 64, 128",
+        LATER,
+        {"format": "awq_w4a16", "group_size": 48},
+    ),
     "type": marked("is int8 but marked as float8_e4m3fn", DAMAGED, {"format": "float8_e4m3fn"}),
     "scale": file(
         wan(

@@ -147,12 +147,12 @@ CASES = {
     ),
     "awq": layer(
         "qweight",
-        "has dtype int32: the layer looks like AWQ (int4 with interleaved columns)",
+        "has dtype int32: the layer looks like AWQ, int4 with groups of 16",
         READ,
         None,
         qweight=words(256, 16),
-        scales=zeros(2, 128),
-        qzeros=words(2, 16),
+        scales=zeros(16, 128),
+        qzeros=words(16, 16),
     ),
     "gptq of 8 bits": layer(
         "qweight",

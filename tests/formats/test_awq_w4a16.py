@@ -31,9 +31,7 @@ def codes(tensor):
 @every_group
 def test_the_weight_is_code_minus_eight_times_scale_plus_zeros(group):
     tensor = stored(group)
-    scale, zeros = (
-        one.float().repeat_interleave(group, 1) for one in (tensor._params.scale, tensor._params.zeros)
-    )
+    scale, zeros = (one.float().repeat_interleave(group, 1) for one in (tensor._params.scale, tensor._params.zeros))
     assert torch.equal(tensor.dequantize(), (codes(tensor) - 8) * scale + zeros)
     assert tensor._params.scale.shape == tensor._params.zeros.shape == (ROWS, COLUMNS // group)
     assert (codes(tensor).amin(), codes(tensor).amax()) == (0, 15)

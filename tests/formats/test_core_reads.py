@@ -24,7 +24,10 @@ def core_linear(tensors, marker, settings=()):
     return linear
 
 
-@pytest.mark.parametrize("name", read_by_core(["int8-channel", "int8-convrot-16", "fp8-tensor", "mxfp8", "nvfp4"]))
+FORMATS_OF_CORE = ["int8-channel", "int8-convrot-16", "fp8-tensor", "mxfp8", "nvfp4", "awq-w4a16-32"]
+
+
+@pytest.mark.parametrize("name", read_by_core(FORMATS_OF_CORE))
 def test_core_reads_the_same_weight(name):
     tensor, extra = stored(name)
     row = FORMATS[name]

@@ -201,7 +201,8 @@ def test_quantizers_keep_their_rows_in_registers(compiler, tmp_path, width, capa
 
 
 @pytest.mark.parametrize(
-    "product,capability", [("int8", (8, 9)), ("fp8", (9, 0)), ("block128", (8, 9)), ("int4", (8, 0)), ("int4-zeros", (8, 0))]
+    "product,capability",
+    [("int8", (8, 9)), ("fp8", (9, 0)), ("block128", (8, 9)), ("int4", (8, 0)), ("int4-zeros", (8, 0))],
 )
 def test_any_number_of_tokens_meets_few_compiled_kernels(compiler, product, capability):
     """One compiled GEMM per tile and one quantizer, whatever M is: 1, even, odd, a multiple of 16 or not."""

@@ -16,6 +16,7 @@ LIMITS = {
     "fp8-tensor": 0.08,
     "mxfp8": 0.08,
     "int4-g128": 0.20,
+    "awq-w4a16": 0.20,
     "nvfp4": 0.25,
 }
 CASES = [row for row in SCHEMES if row.format in FORMATS and DIT in row.components]
