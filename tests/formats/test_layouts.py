@@ -60,7 +60,6 @@ UNITS = {
 # tests/formats/test_int8_convrot.py has those whose steps are in another basis
 STEPS = {name for name, row in FORMATS.items() if not row.rotation}
 UNITS.update((SMOOTHED[name], UNITS[name]) for name in STEPS & SMOOTHED.keys())
-SHAPES.update((name, (150, 384)) for name in AWQ.values())
 
 
 def unit(name):

@@ -10,6 +10,7 @@ every_format = pytest.mark.parametrize("row", FORMATS.values(), ids=lambda row: 
 # smallest weights that the formats with a minimum size can have; the others take odd ones
 SHAPES = {"int4-g128-marlin": (64, 256), **{name: (24, 2 * max(group, 64)) for group, name in ROTATED.items()}}
 SHAPES |= {SMOOTHED[name]: shape for name, shape in SHAPES.items()}
+SHAPES.update((name, (150, 384)) for name, row in FORMATS.items() if row.family == "awq-w4a16")
 ODD = (150, 330)
 
 
