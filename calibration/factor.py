@@ -1,4 +1,5 @@
-"""SmoothQuant's factor (Xiao et al. 2022, equation 4), from the largest activation and weight of each channel."""
+"""Factors per input channel: SmoothQuant's (Xiao et al. 2022, equation 4), from the largest activation and weight of
+each, and AWQ's (Lin et al. 2023, section 3.2), from the size of the activations."""
 
 from collections.abc import Iterable
 
@@ -28,6 +29,17 @@ def smoothing_factor(activations: torch.Tensor, weights: torch.Tensor, alpha: fl
     unseen = torch.where(activations > 0, log_s[seen].max(), log_s[seen].mean())
     log_s = torch.where(seen, log_s, unseen)
     return torch.exp(log_s.min() - log_s).to(torch.bfloat16).to(torch.float32)
+
+
+def awq_factor(deviations: torch.Tensor, alpha: float) -> torch.Tensor:
+    """deviations: float [K], the root mean square of each input channel -> pre_quant_scale, float32 [K]: 1 / s with
+    s = deviations ** alpha, normalised as AWQ's code does it: the largest times the smallest s is 1. A channel without
+    activations gets the largest factor. Values are rounded to bfloat16, as `smoothing_factor`'s."""
+    seen = deviations > 0
+    if not bool(seen.any()):
+        return torch.ones(deviations.shape, dtype=torch.float32, device=deviations.device)
+    log_s = alpha * _log(deviations, seen)
+    return torch.exp((log_s.max() + log_s.min()) / 2 - log_s).to(torch.bfloat16).to(torch.float32)
 
 
 def _log(maxima: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:

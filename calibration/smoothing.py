@@ -4,9 +4,8 @@ from collections.abc import Callable, Mapping
 
 import torch
 
-from ..formats import SMOOTHQUANT
 from .calibration import Calibration
-from .strength import ALPHAS, Smoothing, find_smoothing
+from .strength import FORMULAS, SMOOTHING, Smoothing, find_smoothing
 
 
 def smooth_layers(
@@ -16,18 +15,19 @@ def smooth_layers(
     alpha: float | None = None,
     shared: bool = False,
     progress: Callable[[str], None] = lambda layer: None,
+    formula: str = SMOOTHING,
 ) -> dict[str, Smoothing]:
-    """Layer -> its smoothing, for the layers that the calibration has seen and whose format is one of SMOOTHQUANT.
+    """Layer -> its smoothing, for the layers that the calibration has seen and whose format the formula is for.
 
     layers: name -> format. weight_of: layer -> float weight [N, K]; only the weights of layers with one input are in
-    memory at a time. alpha: None searches ALPHAS for each layer; a fixed one (DEFAULT_ALPHA in the recipes) suits
+    memory at a time. alpha: None searches the best for each layer; a fixed one (DEFAULT_ALPHA in the recipes) suits
     outliers that meet small weights. shared: layers with the same input share a factor, as LightX2V's files need it
-    for q, k and v. progress(layer) is called after each.
+    for q, k and v. progress(layer) is called after each. formula: of strength.FORMULAS.
 
     Raises CalibrationError for a calibration that is empty, of another model or not finite.
     """
     calibration.check()
-    wanted = [name for name, format_name in layers.items() if format_name in SMOOTHQUANT]
+    wanted = [name for name, format_name in layers.items() if format_name in FORMULAS[formula].formats]
     seen = calibration.known(wanted)
     found: dict[str, Smoothing] = {}
     for names in groups(calibration, {name: layers[name] for name in seen}) if shared else [[name] for name in seen]:
@@ -36,8 +36,8 @@ def smooth_layers(
         for name, weight in zip(names, weights, strict=True):
             calibration.check_channels(name, weight.shape[1])
         deviations = calibration.deviations(names[0])
-        alphas = ALPHAS if alpha is None else (alpha,)
-        smoothing = find_smoothing(weights, maxima, deviations, layers[names[0]], alphas)
+        alphas = FORMULAS[formula].alphas if alpha is None else (alpha,)
+        smoothing = find_smoothing(weights, maxima, deviations, layers[names[0]], alphas, formula)
         for name in names:
             found[name] = smoothing
             progress(name)

@@ -7,6 +7,7 @@ from functools import partial
 
 import torch
 
+from ..calibration.strength import FORMULAS
 from ..checkpoints.encodings import LIGHTX2V, X2V
 from ..checkpoints.expert_names import expert_of
 from ..checkpoints.layers import CODES_ONLY
@@ -62,7 +63,7 @@ class Job:
         self.notes = [*self._checkpoint.notes, *left_out(self._checkpoint, options.dialect)]
         self._values = Values(self._weights, self._read_loras(), self._checkpoint.path.name)
         self._calibration = options.calibration and renamed(options.calibration, self._outputs)
-        self.rounding = LayerRounding(options.rounding, self._calibration)
+        self.rounding = LayerRounding(options.rounding, self._calibration, options.dialect)
         self._units = UnitMaking(source, self._weights, self._values, self.rounding, options)
         weights = [output for output in self._outputs.values() if self._is_layer(output)]
         self._layers = {output.name.removesuffix(WEIGHT): output for output in weights}
@@ -230,7 +231,8 @@ class Job:
         """Find the factors of `others` (layer -> format), which no search has measured; layers that the dialect marks
         as smoothed change their format."""
         self.factors |= self._found(others, advance)
-        self.notes.append(f"{len(self.factors)} of {len(self.formats)} layers are more exact with smoothing")
+        if any(name in FORMULAS[formula].formats for formula in self.rounding.formulas for name in others.values()):
+            self.notes.append(f"{len(self.factors)} of {len(self.formats)} layers are more exact with smoothing")
         if self._options.dialect == LIGHTX2V:
             self.notes += [smooth.NEEDS_CONFIG] if self.factors else []
         else:
@@ -238,8 +240,12 @@ class Job:
 
     def _found(self, formats: Mapping[str, str], advance: Callable[[str], None]) -> smooth.Factors:
         """Layer -> what its columns are divided by, of those in `formats` (layer -> format)."""
-        options = self._options
-        return smooth.factors(self._calibration, formats, self._weight_of, options.dialect, options.alpha, advance)
+        options, found = self._options, {}
+        for formula in self.rounding.formulas:
+            of_one = {layer: name for layer, name in formats.items() if name in FORMULAS[formula].formats}
+            work = (self._calibration, of_one, self._weight_of, options.dialect, options.alpha, advance, formula)
+            found |= smooth.factors(*work)
+        return found
 
     def _factors_of(
         self, searched: Mapping[str, Layer], names: Iterable[str], advance: Callable[[str], None]

@@ -6,7 +6,9 @@ from functools import partial
 import torch
 
 from ..calibration import Calibration
+from ..calibration.strength import SMOOTHING
 from ..checkpoints.checkpoint import StoredWeight
+from ..checkpoints.encodings import X2V
 from ..formats import FORMATS, UNSMOOTHED
 from ..rounding import AUTO, METHODS, LayerInputs, Method, method_for
 from ..rounding.curvature import Curvatures
@@ -23,19 +25,27 @@ RECORD = (
 
 
 class LayerRounding:
-    """chosen: one of rounding.CHOICES. calibration: with the names of the layers that are written, or None. Raises
-    ConvertError for a method that needs what was not recorded."""
+    """chosen: one of rounding.CHOICES. calibration: with the names of the layers that are written, or None. `formulas`:
+    of calibration.strength.FORMULAS, by which factors are looked for. Raises ConvertError for a method that needs what
+    was not recorded, and for one whose factors the dialect has no place for."""
 
-    def __init__(self, chosen: str, calibration: Calibration | None):
+    def __init__(self, chosen: str, calibration: Calibration | None, dialect: str):
         self._chosen = None if chosen == AUTO else METHODS[chosen]
         self._calibration = calibration
         # layers with one input come one after the other, in files as in a model
         self._curvatures = Curvatures()
         self._tried = Bases()
         if self._chosen is not None:
-            self._check(self._chosen)
+            self._check(self._chosen, dialect)
+        own = self._chosen.factor if self._chosen is not None else ""
+        self.formulas = tuple(filter(None, (SMOOTHING, own)))
 
-    def _check(self, method: Method) -> None:
+    def _check(self, method: Method, dialect: str) -> None:
+        if method.factor and dialect != X2V:
+            raise ConvertError(
+                f"--rounding {method.name} stores a factor for each channel, for which the dialect {dialect} has no "
+                f"place: choose the dialect {X2V}, or another rounding."
+            )
         if method.needs != NOTHING and self._calibration is None:
             raise ConvertError(
                 f"--rounding {method.name} goes by inputs of the layers, and no calibration is given. {RECORD}"

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 import torch
 
 from ..calibration import Calibration, smooth_layers
+from ..calibration.strength import SMOOTHING
 from ..checkpoints.encodings import COMFYUI, LIGHTX2V
 from ..checkpoints.encodings.smooth import WITH_AFFINE_NORM
 from .errors import ConvertError
@@ -25,10 +26,12 @@ def factors(
     dialect: str,
     alpha: float | None,
     progress: Callable[[str], None] = lambda layer: None,
+    formula: str = SMOOTHING,
 ) -> Factors:
     """Layer -> the pre_quant_scale [K] that its columns are divided by, for those that are better off with one.
 
     formats: layer -> format; weight_of: layer -> float32 [N, K]. progress(layer) after each that can be smoothed.
+    formula: of calibration.strength.FORMULAS.
     Raises ConvertError for a dialect that has no place for factors, CalibrationError for a calibration that cannot be
     used.
     """
@@ -37,7 +40,7 @@ def factors(
     groups = [group for group in behind_norms(formats) if _is_smoothable({formats[layer] for layer in group})]
     if dialect == LIGHTX2V:
         formats = {layer: formats[layer] for group in groups for layer in group}
-    found = smooth_layers(calibration, formats, weight_of, alpha, dialect == LIGHTX2V, progress)
+    found = smooth_layers(calibration, formats, weight_of, alpha, dialect == LIGHTX2V, progress, formula)
     chosen = {layer: entry.pre_quant_scale for layer, entry in found.items() if entry.pre_quant_scale is not None}
     if dialect == LIGHTX2V:
         # one factor stands for all layers behind a norm

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from ..formats import FORMATS
+from ..formats import FORMATS, SMOOTHED
+from ..formats.format import Format
 
 AUTO = "auto"
 # what a step needs to have been recorded of a layer's input
@@ -14,8 +15,8 @@ RECORDED = (NOTHING, MEANS, TOKENS)
 @dataclass(frozen=True)
 class Method:
     """`scales`: a key of scales.SCALES. `rounding`: a key of weight.ROUNDINGS. `factor`: a key of
-    calibration.factor.FACTORS, which the columns are divided by first; "" for the factor of the smoothing, if there is
-    one. `needs`: one of RECORDED. `words`: what it is, for a person."""
+    calibration.strength.FORMULAS, for the factor that the columns are divided by first; "" for that of the smoothing,
+    if there is one. `needs`: one of RECORDED. `words`: what it is, for a person."""
 
     name: str
     scales: str
@@ -23,6 +24,12 @@ class Method:
     needs: str
     words: str
     factor: str = ""
+
+    def fits(self, row: Format, recorded: str) -> bool:
+        """Whether a layer can be rounded so: what it needs was recorded, and AWQ's factor is for formats that can have
+        one and whose activations are not quantized."""
+        has_factor = row.name in SMOOTHED and row.activation == "float"
+        return RECORDED.index(recorded) >= RECORDED.index(self.needs) and (has_factor or not self.factor)
 
 
 METHODS = {
@@ -41,12 +48,11 @@ CHOICES = (AUTO, *METHODS)
 
 def method_for(format_name: str, chosen: Method | None, recorded: str) -> Method:
     """The method for a layer of `format_name`: `chosen`, or what is best with what was `recorded` (one of RECORDED)
-    where that is None ("auto") or needs more than was recorded of this layer. Formats without a grid are rounded to the
-    nearest."""
+    where that is None ("auto") or does not fit this layer. Formats without a grid are rounded to the nearest."""
     row = FORMATS[format_name]
     if row.grid is None:
         return METHODS["nearest"]
-    if chosen is not None and RECORDED.index(recorded) >= RECORDED.index(chosen.needs):
+    if chosen is not None and chosen.fits(row, recorded):
         return chosen
     if recorded == TOKENS:
         return METHODS["gptq"]

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from x2v_quant.calibration import ALPHAS, DEFAULT_ALPHA, find_smoothing
+from x2v_quant.calibration.factor import awq_factor
 from x2v_quant.calibration.output_error import drawn_activations, output_error, sample_rows
 from x2v_quant.formats import FORMATS, SMOOTHED
 from x2v_quant.kernels.reference import reference
@@ -124,3 +125,14 @@ def test_sampled_rows_are_spread_over_the_whole_weight():
     assert rows[:, 0].tolist() == [0, 250, 500, 749, 999]
     assert rows.dtype == torch.float32
     assert sample_rows(weight[:4], 5).shape == (4, 3)
+
+
+def test_awqs_factor_follows_the_size_of_the_inputs():
+    """1 / s, the largest s times the smallest is 1, and nothing at strength 0."""
+    deviations = torch.tensor([1.0, 4.0, 16.0, 0.0])
+    factor = awq_factor(deviations, 0.5)
+    assert torch.allclose(factor[:3] / factor[0], torch.tensor([1.0, 0.5, 0.25]), rtol=0.01)
+    assert float(factor.max() * factor[2]) == pytest.approx(1, rel=0.02)
+    assert factor[3] == factor.max()
+    assert (awq_factor(deviations, 0.0) == 1).all()
+    assert (awq_factor(torch.zeros(5), 0.5) == 1).all()

@@ -89,6 +89,50 @@ def test_scales_are_searched(method, source, tensors, calibration, converted):
     assert record_of(made)["methods"] == {method: 20}
 
 
+def with_outliers(seen):
+    """The same with one channel that is far larger than the others."""
+    for layer, x in seen.inputs.items():
+        seen.inputs[layer] = x.clone()
+        seen.inputs[layer][:, 3] *= 100
+        seen.maxima[layer][3] *= 100
+        seen.squares[layer][3] *= 1e4
+    return seen
+
+
+def outlier_error(path, tensors, seen):
+    """Of all outputs together, for the inputs of `seen`."""
+    total = 0.0
+    for layer, stored in open_checkpoint(path).load().quantized.items():
+        x = seen.inputs[layer].float()
+        difference = stored.wrap(torch.float32).dequantize() - tensors[f"{layer}.weight"].float()
+        total += float((x @ difference.t()).square().sum())
+    return total**0.5
+
+
+def test_awq_makes_columns_that_matter_larger(source, tensors, converted):
+    seen = with_outliers(calibration_of(tensors))
+    nearest = converted(source, "a.safetensors", format="int4-g128", dialect=X2V, rounding="nearest")
+    made = converted(source, "b.safetensors", format="int4-g128", dialect=X2V, rounding="awq", calibration=seen)
+    assert open_checkpoint(made).formats == {"int4-g128-smooth": 20}
+    assert record_of(made)["methods"] == {"awq": 20} and record_of(made)["smoothed"] == 20
+    assert outlier_error(made, tensors, seen) < 0.5 * outlier_error(nearest, tensors, seen)
+    assert not inspect(made)["problems"]
+
+
+def test_awq_is_for_weights_alone(source, tensors, tmp_path, calibration):
+    """int8 multiplies quantized activations: it is rounded as without being asked."""
+    asked = Options("int8-channel", X2V, rounding="awq", calibration=calibration)
+    report = convert(source, tmp_path / "a.safetensors", asked)
+    assert report["rounding"] == {"gptq": 20}
+    assert any(note.startswith("20 layers rounded with GPTQ: awq is not for their format") for note in report["notes"])
+
+
+@pytest.mark.parametrize("dialect", [COMFYUI, LIGHTX2V])
+def test_awq_needs_a_place_for_its_factors(dialect, source, calibration, converted):
+    with pytest.raises(ConvertError, match=r"for which the dialect .* has no place: choose the dialect x2v"):
+        converted(source, format="int4-g128", dialect=dialect, rounding="awq", calibration=calibration)
+
+
 @pytest.mark.parametrize("format_name", [name for name in GRIDS if FORMATS[name].activation != "float"])
 def test_without_a_calibration_nothing_is_slower(format_name, source, converted):
     """Bit for bit what rounding to the nearest gives."""
@@ -215,12 +259,7 @@ def test_layers_that_were_not_recorded_are_counted(source, tensors, tmp_path):
 
 def test_a_smoothed_layer_is_rounded_behind_its_factor(source, tensors, converted):
     """Outliers, which smoothing takes away first."""
-    seen = calibration_of(tensors)
-    for layer, x in seen.inputs.items():
-        seen.inputs[layer] = x.clone()
-        seen.inputs[layer][:, 3] *= 100
-        seen.maxima[layer][3] *= 100
-        seen.squares[layer][3] *= 1e4
+    seen = with_outliers(calibration_of(tensors))
     made = converted(source, format="int8-channel", dialect=X2V, calibration=seen)
     assert open_checkpoint(made).formats == {"int8-channel-smooth": 20}
     assert record_of(made)["smoothed"] == 20 and record_of(made)["methods"] == {"gptq": 20}

@@ -128,6 +128,12 @@ CLI_CASES = {
         calibrated(maxima(blocks__0__ffn__0=8), "--format|int8|--rounding|gptq"),
         "--rounding gptq needs whole inputs of layers, and the calibration has only largest values. Record some ",
     ),
+    "convert: AWQ in another dialect": convert(
+        None,
+        "--format|int4-g128|--rounding|awq|--dialect|lightx2v",
+        "--rounding awq stores a factor for each channel, for which the dialect lightx2v has no place: choose the ",
+        "dialect x2v, or another rounding.",
+    ),
     "convert: a rotation for a search": convert(
         None,
         "--target-snr|30|--rotation|64",
