@@ -143,11 +143,13 @@ def _joined(layer: str, sources: list[Source], weights: Weights, layers: Layers,
     if len(stored) == 1:
         return stored[0]
     first = stored[0]
-    axis = layers[sources[0].layer].stored.encoding.row_axis
-    tensors = {}
+    encoding = layers[sources[0].layer].stored.encoding
+    axis, tensors = encoding.row_axis, {}
     for name, tensor in first.tensors.items():
         of_all = [rows.tensors[name] for rows in stored]
-        if not _has_rows(tensor, first, axis) and all(torch.equal(tensor, other) for other in of_all):
+        if name in encoding.row_vectors:
+            tensors[name] = torch.cat(of_all)
+        elif not _has_rows(tensor, first, axis) and all(torch.equal(tensor, other) for other in of_all):
             tensors[name] = tensor
         elif tensor.ndim == 2:
             tensors[name] = torch.cat([_by_row(rows.tensors[name], rows, axis) for rows in stored], axis)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from . import affine_norm, layer_notes, markers, unscaled
-from .encodings import CODES, INPUT_SCALES, MARKS, SCALES, WHAT_IS_READ, Match, find
+from .encodings import CODES, INPUT_SCALES, MARKS, SCALE_OF, SCALES, WHAT_IS_READ, Match, find
 from .encodings.channel import UNSCALED
 from .encodings.scales import FLOATS
 from .errors import Problem
@@ -179,6 +179,8 @@ class _Search:
         scales = [f"{layer}.{end}" for end in SCALES if end in self.siblings[layer]]
         if hit is not None and hit.missing[0] not in SCALES:
             self._blame(key, f"has no {hit.missing[0]}, which {hit.encoding.format} layers have", DAMAGED)
+        elif marker and SCALE_OF[marker.format] not in SCALES:
+            self._blame(key, f"does not go with the other tensors of its layer, marked as {marker.format}", DAMAGED)
         elif not scales and (other := scale_by_another_name(self.siblings[layer])):
             self._blame(f"{layer}.{other}", OTHER_NAME, WEIGHT_SCALE)
         elif not scales:

@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass
 
-from ..formats import ROTATED, SMOOTHED, awq_w4a16
+from ..formats import ROTATED, ROTATIONS, SMOOTHED, awq_w4a16, w4a8
 from ..formats.fp8_block128 import BLOCK
 from ..formats.int4_group128 import GROUP
 from ..formats.int8_convrot import DEFAULT_GROUP, GROUPS, name_of
@@ -34,6 +34,9 @@ ROTATED_GROUPS = {name_of(group): group for group in GROUPS}
 ROTATED_GROUPS |= {SMOOTHED[name]: group for group, name in ROTATED.items()}
 GROUP_SIZES |= ROTATED_GROUPS
 GROUP_SIZES |= {awq_w4a16.name_of(group): group for group in awq_w4a16.GROUPS}
+# core's name of 4-bit codes that are rotated whatever the marker says
+FOUR_BITS, W4A8 = w4a8.MARKER, ROTATIONS[w4a8.NAME]
+FINEST = w4a8.GROUP
 
 LATER = "Update this pack, or get the model in another format."
 # formats of core's that are not read here
@@ -42,6 +45,8 @@ AT_CORES = "Load it with ComfyUI's own loader, of ComfyUI 0.30 or newer."
 DAMAGED = "The file is damaged: download it again."
 UPDATE = "Update ComfyUI to 0.27 or newer, or get the model as int8 without rotation."
 AGAIN = "Get the model in another file, or make one of the original with `x2v-quant convert --format int8-convrot`."
+
+AGAIN_IN_4 = AGAIN.replace("int8-convrot", "w4a8")
 
 
 @dataclass(frozen=True)
@@ -76,6 +81,8 @@ def from_entry(entry: object) -> Marker:
     if not isinstance(entry, dict):
         return Marker(fault="has a marker that is no JSON table", remedy=DAMAGED)
     name = entry.get("format")
+    if name == FOUR_BITS:
+        return _four_bits(entry)
     if not isinstance(name, str) or name not in MARKS:
         remedy = AT_CORES if name in CORES else LATER
         return Marker(fault=f"is marked with the unknown format {str(name)[:40]!r}", remedy=remedy)
@@ -91,9 +98,8 @@ def from_entry(entry: object) -> Marker:
             sizes = ", ".join(map(str, sorted(awq_w4a16.GROUPS)))
             return Marker(fault=f"is marked as {name} with groups of {str(group)[:20]}, not of {sizes}")
         name = awq_w4a16.name_of(group)
-    others = sorted(set(entry) - HARMLESS - {GROUP_SIZE, SHAPE})
-    if others:
-        return Marker(fault=f"has a marker with the unknown entry {others[0][:40]!r}")
+    if unknown := _unknown(entry):
+        return unknown
     if entry.get(GROUP_SIZE) not in (None, GROUP_SIZES.get(name)):
         return Marker(fault=f"is marked as {name} with groups of {str(entry[GROUP_SIZE])[:20]}")
     shape = entry.get(SHAPE)
@@ -101,6 +107,25 @@ def from_entry(entry: object) -> Marker:
         shape = ()
     full_precision = bool(entry.get("full_precision_matrix_mult"))
     return Marker(name, full_precision=full_precision, group=ROTATED_GROUPS.get(name, 0), shape=tuple(shape))
+
+
+def _unknown(entry: dict) -> Marker | None:
+    others = sorted(set(entry) - HARMLESS - {GROUP_SIZE, SHAPE})
+    return Marker(fault=f"has a marker with the unknown entry {others[0][:40]!r}") if others else None
+
+
+def _four_bits(entry: dict) -> Marker:
+    """Of w4a8: the groups that are rotated are part of the format's name, those of scales are seen in the file."""
+    rotation, group = _told(entry, ROTATED_GROUP, DEFAULT_GROUP), _told(entry, GROUP_SIZE, FINEST)
+    if str(rotation) not in map(str, W4A8):
+        return _unread(f"is rotated in groups of {str(rotation)[:20]} (convrot_groupsize), not of", sorted(W4A8))
+    if str(group) not in map(str, range(FINEST, int(rotation) * FINEST + 1, FINEST)):
+        return _unread(f"has scales for groups of {str(group)[:20]} (group_size), not of a multiple of", [FINEST])
+    return _unknown(entry) or Marker(W4A8[int(rotation)])
+
+
+def _unread(what: str, sizes: list[int]) -> Marker:
+    return Marker(fault=f"{what} {', '.join(map(str, sizes))}", remedy=AGAIN_IN_4)
 
 
 def _told(entry: dict, name: str, default: object) -> object:

@@ -7,7 +7,7 @@ import torch
 from ..formats import FORMATS
 from .encodings import WrongValueError
 
-BLOCK_SCALE, FACTOR = "block_scale", "pre_quant_scale"
+BLOCK_SCALE, FACTOR, OF_ROWS = "block_scale", "pre_quant_scale", "s_channel"
 # a scale of one, by the bits of the types that have one byte
 ONES = {torch.float8_e8m0fnu: 0x7F, torch.float8_e4m3fn: 0x38}
 # below the smallest code of any format; what is left of a scale that cannot be exactly zero lies below
@@ -31,7 +31,7 @@ def has_zeros(tensors: Tensors) -> bool:
 
 def check_size(tensors: Tensors) -> None:
     """Raise WrongValueError for scales of int8 or fp8 that can only be reciprocals, of which nothing else tells."""
-    scale = tensors.get("scale")
+    scale = tensors.get(OF_ROWS, tensors.get("scale"))
     if tensors["codes"].dtype not in WIDE or scale is None or scale.is_meta or not scale.numel():
         return
     usual = float(scale.float().median())
@@ -54,7 +54,7 @@ def check(format_name: str, tensors: Tensors, shape: tuple[int, int]) -> None:
     neutral = {other: torch.ones_like(tensors[other]) for other in ("scale", FACTOR) if other in tensors}
     hidden = _values(format_name, {**tensors, **neutral, name: ones}, shape).abs() > NOTHING
     silenced = hidden.any(dim=1)
-    if name == BLOCK_SCALE:
+    if tensors[name].dtype is torch.float8_e4m3fn:
         silenced &= ~(_values(format_name, tensors, shape) != 0).any(dim=1)
     if bool(silenced.any()):
         raise WrongValueError("scale", CAUSE, REMEDY)

@@ -59,7 +59,7 @@ def find_unscaled(siblings: Mapping[str, Mapping[str, TensorInfo]], marked: Cont
 def notes(layers: Iterable[StoredLayer], upcast: int) -> list[str]:
     """What whoever loads them is told; upcast: the number of tensors that become bfloat16."""
     layers = list(layers)
-    five = sum(layer.encoding.rescaled for layer in layers)
+    five = sum("float8_e5m2" in layer.encoding.tensors["codes"].dtypes for layer in layers)
     counted = {LAYERS: sum("scale" not in layer.keys for layer in layers), UPCAST: upcast, FIVE_BITS: five}
     return [f"{count} {words}" for words, count in counted.items() if count]
 

@@ -49,7 +49,11 @@ class StoredWeight:
         between rows that the format stores together."""
         if list(slices) == [ALL]:
             return self
-        tensors = {name: self._rows(tensor, slices) for name, tensor in self.tensors.items()}
+        of_rows = STORED_AS[self.format].row_vectors
+        tensors = {
+            name: self._rows(tensor.unsqueeze(1), slices).squeeze(1) if name in of_rows else self._rows(tensor, slices)
+            for name, tensor in self.tensors.items()
+        }
         return StoredWeight(self.format, shape_of(self.shape, slices), tensors)
 
     def cut(self, slices: Sequence[RowSlice]) -> "StoredWeight | None":

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import torch
 
 from ..checkpoints.checkpoint import StoredWeight
-from ..formats import FORMATS, UNSMOOTHED, int8_convrot
+from ..formats import FORMATS, ROTATIONS, UNSMOOTHED, int8_convrot, w4a8
 from ..formats.fp8_tensor import Fp8TensorLayout
 from ..formats.layout import scale_for
+from ..formats.w4a8_fit import choose_codebook, sampled_rows
 from ..kernels.activation import NVFP4_MAX
 from .errors import ConvertError
 from .thread_pool import ThreadPool
@@ -18,7 +19,9 @@ CHUNK = 1 << 19
 # one scale per row
 BY_CHANNEL = ("int8-channel", "fp8-channel")
 # families whose rows are written as soon as they are quantized
-ROWS_ALONE = (*BY_CHANNEL, int8_convrot.NAME)
+ROWS_ALONE = (*BY_CHANNEL, int8_convrot.NAME, w4a8.NAME)
+# formats whose rows have a table of levels between them
+OF_ONE_TABLE = tuple(ROTATIONS[w4a8.NAME].values())
 # the tallest tile in which a format stores rows
 TILE = 128
 
@@ -81,31 +84,41 @@ def in_parts(
         rows = divided(rows, factor)
     pieces = spans(shape)
     with ThreadPool() as workers:
-        scale: torch.Tensor | None = None
+        whole: dict[str, torch.Tensor] = {}
         if format_name in WHOLE:
             found = workers.map(lambda span: amax_of(rows(*span), place), pieces)
-            scale = WHOLE[format_name].scale(torch.stack(list(found)).amax())
-        yield from workers.map(lambda span: _part(rows(*span), format_name, place, scale_dtype, scale), pieces)
+            whole["scale"] = WHOLE[format_name].scale(torch.stack(list(found)).amax())
+        elif format_name in OF_ONE_TABLE:
+            whole["codebook_tensor"] = codebook_of(rows, shape, format_name)
+        yield from workers.map(lambda span: _part(rows(*span), format_name, place, scale_dtype, whole), pieces)
 
 
 def _part(
-    chunk: torch.Tensor, format_name: str, place: str, scale_dtype: torch.dtype, scale: torch.Tensor | None
+    chunk: torch.Tensor, format_name: str, place: str, scale_dtype: torch.dtype, whole: dict[str, torch.Tensor]
 ) -> StoredWeight:
-    """chunk: float32, overwritten; scale: the one of the whole weight, if the format has one."""
-    row = FORMATS[format_name]
+    """chunk: float32, overwritten; whole: what the layout takes of the whole weight."""
+    row, options = FORMATS[format_name], {"scale": "recalculate", **whole}
     if format_name in BY_CHANNEL:
-        scale = rounded_scale(scale_for(_row_amax(chunk, place), row.layout.MAX), scale_dtype)
-    elif scale is None:
+        options["scale"] = rounded_scale(scale_for(_row_amax(chunk, place), row.layout.MAX), scale_dtype)
+    elif "scale" not in whole:
         amax_of(chunk, place)
     shape = tuple(chunk.shape)
-    tensors = row.encode(chunk, scale="recalculate" if scale is None else scale, inplace_ops=True)
-    return StoredWeight(format_name, shape, tensors)
+    return StoredWeight(format_name, shape, row.encode(chunk, inplace_ops=True, **options))
+
+
+def codebook_of(rows: Rows, shape: tuple[int, int], format_name: str) -> torch.Tensor:
+    """The table of levels, float32 [16], of a whole weight: few of its rows tell it."""
+    some = sampled_rows(*shape).tolist()
+    sample = rows(0, shape[0]) if len(some) == shape[0] else torch.cat([rows(row, row + 1) for row in some])
+    return choose_codebook(sample, FORMATS[format_name].rotation)
 
 
 def _shared(format_name: str) -> tuple[str, ...]:
     """The tensors that belong to no rows."""
     if FORMATS[format_name].smooth:
         return ("pre_quant_scale",)
+    if format_name in OF_ONE_TABLE:
+        return ("codebook",)
     return WHOLE[format_name].shared if format_name in WHOLE else ()
 
 

@@ -10,14 +10,14 @@ from ..checkpoints.encodings import WrongValueError
 from ..checkpoints.errors import CheckpointError, Problem
 from ..checkpoints.stored import StoredLayer
 from ..checkpoints.weights import STORED_AS
-from ..formats import FORMATS
+from ..formats import FORMATS, w4a8
 from ..formats.format import SCALED
 from .outputs import Output, SourceRows
 from .source import Source
 
 SIXTEEN_BIT = {"bfloat16", "float16"}
-# formats whose rows stand alone in every tensor, so that layers can be cut and joined as they are
-OF_ROWS = (SCALED, (*SCALED, "zeros"))
+# formats whose rows stand alone, so that layers can be cut and joined as they are, where they share the rest
+OF_ROWS = (SCALED, (*SCALED, "zeros"), w4a8.TENSORS)
 BY_ROW = {name for name, row in STORED_AS.items() if row.rows == 1 and FORMATS[name].tensors in OF_ROWS}
 
 
@@ -68,7 +68,13 @@ class Weights:
             return found[0]
         if None in found or found[0].format not in BY_ROW or len({part.format for part in found}) > 1:
             return None
-        tensors = {name: torch.cat([part.tensors[name] for part in found]) for name in found[0].tensors}
+        tensors = {}
+        for name, first in found[0].tensors.items():
+            of_all = [part.tensors[name] for part in found]
+            shared = first.ndim == 1 and name not in STORED_AS[found[0].format].row_vectors
+            if shared and not all(torch.equal(first, other) for other in of_all):
+                return None
+            tensors[name] = first if shared else torch.cat(of_all)
         return StoredWeight(found[0].format, output.shape, tensors)
 
     def factor(self, output: Output) -> torch.Tensor:

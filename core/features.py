@@ -47,6 +47,22 @@ def rotates_int8() -> bool:
     return layout is not None and hasattr(layout.Params, "convrot")
 
 
+@functools.cache
+def has_w4a8() -> bool:
+    """Whether comfy-kitchen has the layout of rotated 4-bit weights that are multiplied as int8 (W4A8)."""
+    import comfy_kitchen.tensor
+
+    return hasattr(comfy_kitchen.tensor, "AsymW4A8Int8Layout")
+
+
+@functools.cache
+def reads_w4a8() -> bool:
+    """Whether core's loaders read w4a8 layers (`asym_w4a8_int8`), as Save Quantized Model writes them."""
+    import comfy.quant_ops
+
+    return has_w4a8() and "asym_w4a8_int8" in comfy.quant_ops.QUANT_ALGOS
+
+
 def takes_models_directory(comfyui: Path) -> bool:
     """Whether main.py of the ComfyUI in this folder has the option --models-directory."""
     return '"--models-directory"' in (comfyui / "comfy" / "cli_args.py").read_text(encoding="utf-8")

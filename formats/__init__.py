@@ -17,6 +17,7 @@ from . import (
     int4_marlin,
     int8_convrot,
     smooth,
+    w4a8,
 )
 from .format import Format
 
@@ -32,6 +33,7 @@ FORMATS = {
         *awq_w4a16.FORMATS,
         *block_scaled.FORMATS,
         *int8_convrot.FORMATS,
+        *w4a8.FORMATS,
         *smooth.FORMATS,
     )
 }
@@ -41,8 +43,13 @@ SMOOTHED = {name.removesuffix(smooth.END): name for name, row in FORMATS.items()
 UNSMOOTHED = {smoothed: plain for plain, smoothed in SMOOTHED.items()}
 # those of SMOOTHED whose activations are quantized, which is what SmoothQuant's factors are for
 SMOOTHQUANT = tuple(name for name in SMOOTHED if FORMATS[name].activation != "float")
-# the formats of rotated weights, by the size of their groups
-ROTATED = {row.settings["convrot_groupsize"]: row.name for row in int8_convrot.FORMATS}
+# family of rotated weights -> its formats, by the size of the groups that are rotated
+ROTATIONS = {
+    int8_convrot.NAME: {row.rotation: row.name for row in int8_convrot.FORMATS},
+    w4a8.NAME: {row.rotation: row.name for row in w4a8.FORMATS},
+}
+# those of int8
+ROTATED = ROTATIONS[int8_convrot.NAME]
 
 
 def format_of(weight: QuantizedTensor) -> Format | None:
@@ -79,15 +86,18 @@ def _same_numbers(name: str, other: str) -> bool:
 def fitting(format_name: str, shape: tuple[int, int]) -> str:
     """The format of that family for a weight of `shape` (N, K): of rotated ones the group that divides K, for others
     itself."""
-    if format_name != int8_convrot.NAME:
+    if not ROTATIONS.get(format_name):
         return format_name
-    return int8_convrot.name_of(int8_convrot.widest_group(shape[1]))
+    return ROTATIONS[format_name][int8_convrot.widest_group(shape[1])]
 
 
 def like(stored: str, wanted: str) -> str:
     """The format to convert a weight stored as `stored` to, if `wanted` is asked for: `wanted` with the smoothing that
-    `stored` has, where it can have one."""
-    return SMOOTHED.get(wanted, wanted) if stored in FORMATS and FORMATS[stored].smooth else wanted
+    `stored` has, where it can have one, and rotated as `stored` is, where both are."""
+    if stored not in FORMATS:
+        return wanted
+    wanted = ROTATIONS.get(wanted, {}).get(FORMATS[stored].rotation, wanted)
+    return SMOOTHED.get(wanted, wanted) if FORMATS[stored].smooth else wanted
 
 
 def before_repacking(format_name: str) -> str:

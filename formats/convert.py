@@ -5,12 +5,13 @@ from collections.abc import Callable
 import torch
 from comfy_kitchen.tensor import QuantizedTensor
 
-from . import FORMATS, UNSMOOTHED, family, format_of, int4_marlin
+from . import FORMATS, ROTATIONS, UNSMOOTHED, family, format_of, int4_marlin, int8_convrot, w4a8
 from .fp8_reduced import Fp8ReducedLayout
+from .w4a8_codes import levels
 
 # between two families, without the user's asking: one scale for all rows is a scale per row, and the static input scale
-# is left for the finer one of each token
-UNASKED = {("fp8-tensor", "fp8-channel")}
+# is left for the finer one of each token; codes of 4 bits stand for int8 ones, which take more memory and less time
+UNASKED = {("fp8-tensor", "fp8-channel"), (w4a8.NAME, int8_convrot.NAME)}
 
 # codes above each take one more halving; the last halves 448 for the fourth time
 LIMITS = tuple(Fp8ReducedLayout.MAX * 2**i for i in range(4))
@@ -48,7 +49,7 @@ def added_error(weight: QuantizedTensor, converted: QuantizedTensor) -> float:
 def serves(stored: str, target: str) -> bool:
     """Whether a scheme for `target` fits a file of `stored` weights: one family, or the same numbers and activations
     that are quantized no worse."""
-    return family(stored) == family(target) or (stored, target) in UNASKED
+    return family(stored) == family(target) or (family(stored), family(target)) in UNASKED
 
 
 def _same(codes, params):
@@ -84,6 +85,13 @@ def _from_marlin(codes, params):
     return {"codes": int4_marlin.unpack(codes), "scale": int4_marlin.unpack_scale(params.scale)}
 
 
+def _spread_out(codes, params):
+    return {
+        "codes": levels(codes, params.scale, params.codebook),
+        "scale": params.s_channel.unsqueeze(1),
+    }
+
+
 # codes and Params of one format -> the tensors of the other, but for a pre_quant_scale
 Repack = Callable[[torch.Tensor, object], dict[str, torch.Tensor]]
 # (from, to), without smoothing. Every pair of one family that is set alike has its row, and pairs of two families that
@@ -95,4 +103,9 @@ REPACKINGS: dict[tuple[str, str], Repack] = {
     ("fp8-channel", "fp8-tensor"): _channel_to_tensor,
     ("int4-g128", "int4-g128-marlin"): _to_marlin,
     ("int4-g128-marlin", "int4-g128"): _from_marlin,
+    **{
+        (name, ROTATIONS[int8_convrot.NAME][rotation]): _spread_out
+        for rotation, name in ROTATIONS[w4a8.NAME].items()
+        if rotation in ROTATIONS[int8_convrot.NAME]
+    },
 }

@@ -63,11 +63,10 @@ class Format:
         return [codes, *(getattr(params, name) for name in self.tensors[1:])]
 
     def holds(self, weight: QuantizedTensor) -> bool:
-        """Whether a weight is one of this format: of its layout, and set alike."""
+        """Whether a weight is one of this format: of its layout, with the same tensors, and set alike."""
         params = weight._params
-        return weight._layout_cls == self.layout_name and all(
-            getattr(params, name) == value for name, value in self.settings.items()
-        )
+        alike = weight._layout_cls == self.layout_name and params._tensor_fields() == list(self.tensors[1:])
+        return alike and all(getattr(params, name) == value for name, value in self.settings.items())
 
     def encode(self, weight: torch.Tensor, **options) -> dict[str, torch.Tensor]:
         """Float [N, K] -> the tensors of the format; options: what the layout's `quantize` takes."""

@@ -21,12 +21,12 @@ def to_codes(
     values.clamp_(smallest, largest)
     if not seed:
         return (values.round_() if dtype is torch.int8 else values).to(dtype)
-    random = _random_like(values, seed)
+    random = random_like(values, seed)
     rounded = values.add_(random).floor_() if dtype is torch.int8 else _stochastic_e4m3(values, random)
     return rounded.clamp_(smallest, largest).to(dtype)
 
 
-def _random_like(values: torch.Tensor, seed: int) -> torch.Tensor:
+def random_like(values: torch.Tensor, seed: int) -> torch.Tensor:
     """Uniform [0, 1) float32, the same for the same seed, shape and device."""
     generator = torch.Generator(device=values.device).manual_seed(seed)
     return torch.rand(values.shape, dtype=torch.float32, device=values.device, generator=generator)

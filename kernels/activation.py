@@ -8,10 +8,9 @@ float32.
 import torch
 from comfy_kitchen.tensor import QuantizedTensor
 
-from ..formats import ROTATED
 from ..formats.block_scaled import NVFP4_MAX
 from ..formats.fp8_block128 import BLOCK
-from ..formats.int8_convrot import rotated
+from ..formats.int8_convrot import GROUPS, name_of, rotated
 from ..formats.scaled import grouped
 from ..formats.smooth import END
 
@@ -162,7 +161,7 @@ SIMULATED = {
     "mxfp8": _mxfp8,
     "nvfp4": _nvfp4,
 }
-for _group, _format in ROTATED.items():
-    SIMULATED[_format] = _rotated(_group)
-for _name in ("int8", "fp8", "fp8-reduced", *ROTATED.values()):
+for _group in GROUPS:
+    SIMULATED[name_of(_group)] = _rotated(_group)
+for _name in ("int8", "fp8", "fp8-reduced", *map(name_of, GROUPS)):
     SIMULATED[f"{_name}{END}"] = _smooth(SIMULATED[_name])

@@ -9,8 +9,8 @@ from functools import partial
 import comfy_kitchen
 import torch
 
-from ..core.features import multiplies_int8
-from ..formats import FORMATS, ROTATED
+from ..core.features import has_w4a8, multiplies_int8
+from ..formats import FORMATS, ROTATED, ROTATIONS, w4a8
 from .activation import NVFP4_MAX, tensor_scale
 from .declare import Quantizer, declare
 from .kernel import SIXTEEN_BIT, Kernel, Requirements
@@ -21,7 +21,7 @@ from .ops import mxfp8_like, nvfp4_like
 # what `auto` takes int8_linear on; "eager" is torch, which kernels/torch_int8.py does better
 BACKENDS = ("cuda", "triton")
 # format -> what int8_linear takes for it beside x, the weight and the bias
-ROTATIONS = {
+INT8_OPTIONS = {
     "int8-channel": {},
     **{name: {"convrot": True, "convrot_groupsize": group} for group, name in ROTATED.items()},
 }
@@ -29,22 +29,33 @@ ROTATIONS = {
 
 def _with_int8_backend():
     """comfy_kitchen, if a backend of its own computes int8_linear. Raises LacksError with each backend's reason."""
+    return _with_backend("int8_linear", "int8")
+
+
+def _with_w4a8_backend():
+    """comfy_kitchen, if it is new enough to have w4a8_int8_linear, on a backend of its own. Raises LacksError."""
+    if not has_w4a8():
+        raise LacksError("has no w4a8_int8_linear: ComfyUI 0.31 and newer bring one that has")
+    return _with_backend("w4a8_int8_linear", "w4a8")
+
+
+def _with_backend(operator: str, words: str):
     states = comfy_kitchen.list_backends()
-    reasons = {name: _why_not(states.get(name)) for name in BACKENDS}
+    reasons = {name: _why_not(states.get(name), operator) for name in BACKENDS}
     if all(reasons.values()):
-        words = ", ".join(f"{name} backend {reason}" for name, reason in reasons.items())
-        raise LacksError(f"brings no int8 kernel here: {words}")
+        told = ", ".join(f"{name} backend {reason}" for name, reason in reasons.items())
+        raise LacksError(f"brings no {words} kernel here: {told}")
     return comfy_kitchen
 
 
-def _why_not(state: dict | None) -> str | None:
+def _why_not(state: dict | None, operator: str) -> str | None:
     if state is None:
         return "is not part of this version"
     if not state["available"]:
         return f"unavailable ({state['unavailable_reason']})"
     if state["disabled"]:
         return "switched off by ComfyUI"
-    return None if "int8_linear" in state["capabilities"] else "has no int8_linear"
+    return None if operator in state["capabilities"] else f"has no {operator}"
 
 
 def _with_int8_linear():
@@ -66,15 +77,35 @@ def _library(load) -> Library:
 
 
 KITCHEN, WITH_INT8 = _library(lambda: comfy_kitchen), _library(_with_int8_backend)
-WITH_INT8_LINEAR = _library(_with_int8_linear)
+WITH_INT8_LINEAR, WITH_W4A8 = _library(_with_int8_linear), _library(_with_w4a8_backend)
 LIBRARIES.update(
-    {"comfy-kitchen": KITCHEN, "comfy-kitchen int8": WITH_INT8, "comfy-kitchen int8_linear": WITH_INT8_LINEAR}
+    {
+        "comfy-kitchen": KITCHEN,
+        "comfy-kitchen int8": WITH_INT8,
+        "comfy-kitchen int8_linear": WITH_INT8_LINEAR,
+        "comfy-kitchen w4a8": WITH_W4A8,
+    }
 )
 
 
 def int8(x, weight, bias, **rotation):
     """Quantizes and multiplies; K and N multiples of 16 on a GPU."""
     return comfy_kitchen.int8_linear(x, weight.codes, weight.scale.view(-1), bias, out_dtype=x.dtype, **rotation)
+
+
+def four_bits(x, weight, bias, rotation):
+    """Rotates, quantizes and multiplies; the tensors are those of w4a8."""
+    return comfy_kitchen.w4a8_int8_linear(
+        x,
+        weight.codes,
+        weight.scale,
+        weight.s_channel,
+        codebook=weight.codebook,
+        bias=bias,
+        group_size=w4a8.GROUP,
+        convrot_groupsize=rotation,
+        out_dtype=x.dtype,
+    )
 
 
 def quantize_mxfp8(x):
@@ -123,7 +154,7 @@ def _gpu(capability: tuple[int, int], library: str, n_multiple: int, k_multiple:
 
 
 def _int8_rows(name: str, how: str, requires: Requirements, for_tests: bool = False) -> Iterator[Kernel]:
-    for format_name, rotation in ROTATIONS.items():
+    for format_name, rotation in INT8_OPTIONS.items():
         yield from declare(
             name,
             format_name,
@@ -146,6 +177,19 @@ ROWS = (
         "bit for bit what ComfyUI's own layers compute on a CPU, slow",
         Requirements(kind="cpu", library="comfy-kitchen int8_linear", dtypes=(torch.float32,)),
         for_tests=True,
+    ),
+    *(
+        kernel
+        for rotation, name in ROTATIONS[w4a8.NAME].items()
+        for kernel in declare(
+            "comfy-kitchen",
+            name,
+            "4-bit weights spread out to int8 x int8 activations (per-token), rotated, ComfyUI's kernels",
+            _gpu((8, 0), "comfy-kitchen w4a8", 16, 16),
+            fused=partial(four_bits, rotation=rotation),
+            activation=FORMATS[name].activation,
+            bias_like_x=True,
+        )
     ),
     *declare(
         "comfy-kitchen",

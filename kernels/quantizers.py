@@ -5,8 +5,8 @@ import functools
 
 import torch
 
-from ..formats import ROTATED
 from ..formats.fp8_block128 import BLOCK
+from ..formats.int8_convrot import name_of
 from . import activation
 from .declare import Quantizer
 from .machine import describe
@@ -65,7 +65,7 @@ def rotated_tokens(group: int, pad_rows: int = 1) -> Quantizer:
     def compute(x, pre_quant_scale=None):
         return activation.quantize_int8(x, pad_rows, pre_quant_scale, group)
 
-    return Quantizer(ROTATED[group], compute, lambda x: tokens_like(x, torch.int8, pad_rows), smooths=True)
+    return Quantizer(name_of(group), compute, lambda x: tokens_like(x, torch.int8, pad_rows), smooths=True)
 
 
 def token_groups(pad_rows: int = 1) -> Quantizer:

@@ -15,11 +15,11 @@ SHORT_CPU_COLUMNS, CPU_CACHE = 512, 1 << 21
 GPU_ROW_MULTIPLE, GPU_ACCUMULATORS = 32, 1 << 25
 
 
-def int8_mm(quantized, weight, bias, dtype):
-    """y = (xq @ codes^T) * x_scale * scale^T + bias, int32 accumulation, float32 epilogue."""
+def int8_mm(quantized, weight, bias, dtype, out=None):
+    """y = (xq @ codes^T) * x_scale * scale^T + bias, int32 accumulation, float32 epilogue. out: [M, N] to write to."""
     codes, token_scale = quantized
     rows, columns = codes.shape[0], weight.shape[0]
-    out = torch.empty((rows, columns), dtype=dtype, device=codes.device)
+    out = torch.empty((rows, columns), dtype=dtype, device=codes.device) if out is None else out
     row_scale = weight.scale.view(1, -1)
     offset = torch.zeros_like(row_scale) if bias is None else bias.to(torch.float32).view(1, -1)
     if codes.device.type == "cpu":

@@ -7,7 +7,8 @@ from types import SimpleNamespace
 
 import torch
 
-from ..formats import awq_w4a16
+from ..formats import ROTATIONS, awq_w4a16, int8_convrot, w4a8
+from .activation import quantize_int8
 from .declare import Fused, Product, Quantizer, declare
 from .kernel import SIXTEEN_BIT, Requirements
 from .libraries import LIBRARIES, Library
@@ -21,7 +22,7 @@ F16_RELEASE = (3, 5)
 
 
 def _load() -> SimpleNamespace:
-    from . import triton_block128, triton_gemm, triton_quantize, triton_weight_only
+    from . import triton_block128, triton_gemm, triton_quantize, triton_w4a8, triton_weight_only
 
     return SimpleNamespace(
         quantize_tokens=triton_quantize.quantize_tokens,
@@ -30,6 +31,7 @@ def _load() -> SimpleNamespace:
         block_product=triton_block128.block_product,
         int4_product=triton_weight_only.int4_product,
         fp8_weight_product=triton_weight_only.fp8_weight_product,
+        w4a8_product=triton_w4a8.w4a8_product,
     )
 
 
@@ -64,6 +66,15 @@ def _tokens(activation: str) -> Quantizer:
     return Quantizer(activation, compute, lambda x: tokens_like(x, dtype), smooths=True)
 
 
+def _rotated_tokens(rotation: int) -> Quantizer:
+    """int8, rotated and quantized by torch."""
+    return Quantizer(
+        int8_convrot.name_of(rotation),
+        lambda x: quantize_int8(x, rotation=rotation),
+        lambda x: tokens_like(x, torch.int8),
+    )
+
+
 def _quantize_groups(x):
     codes, scale = TRITON.loaded().quantize_token_groups(x)
     return codes, scale.t()
@@ -84,6 +95,11 @@ def _block_mm(quantized, weight, bias, dtype):
     codes, token_scale = quantized
     multiply = TRITON.loaded().block_product
     return multiply(codes, token_scale.t(), weight.codes.contiguous(), weight.scale.contiguous(), bias, dtype)
+
+
+def _w4a8_mm(quantized, weight, bias, dtype):
+    codes, scale = weight.codes.contiguous().view(torch.uint8), weight.scale.contiguous().view(torch.uint8)
+    return TRITON.loaded().w4a8_product(*quantized, codes, scale, weight.s_channel, weight.codebook, bias, dtype)
 
 
 def _int4(x, weight, bias):
@@ -162,6 +178,18 @@ ROWS = (
             "int4 weights with zero points expanded in registers x 16-bit activations, Triton",
             _requires((8, 0), dtypes=SIXTEEN_BIT),
             fused=_int4_zeros(group),
+        )
+    ),
+    *(
+        kernel
+        for rotation, name in ROTATIONS[w4a8.NAME].items()
+        for kernel in declare(
+            "triton",
+            name,
+            "4-bit weights spread out to int8 x int8 activations (per-token), rotated, Triton",
+            _requires((8, 0)),
+            quantizer=_rotated_tokens(rotation),
+            product=_w4a8_mm,
         )
     ),
     # only these GPUs multiply fp8 twice as fast into float16 sums

@@ -60,6 +60,9 @@ _SM100_INT4 = ((64, Tile(64, 64, 128, 4, 4)), (None, Tile(64, 256, 64, 8, 4)))
 # k divides groups of 64; taller tiles of the newer two have no registers left for the sums of activations
 _WITH_ZEROS = ((64, Tile(64, 64, 64, 4, 4)), (None, Tile(128, 128, 64, 8, 3)))
 _WIDE_ZEROS = ((64, Tile(64, 64, 64, 4, 4)), (None, Tile(64, 256, 64, 8, 4)))
+# 4-bit weights that become int8 in registers, for few tokens; more take "int8"
+_W4A8 = ((16, Tile(16, 64, 128, 4, 4)), (None, Tile(64, 64, 128, 4, 3)))
+_WIDE_W4A8 = ((None, Tile(64, 64, 128, 4, 4)),)
 _AMD_WEIGHT_ONLY = ((None, Tile(64, 64, 64, 4, 2)),)
 
 TILES = {
@@ -85,6 +88,11 @@ TILES = {
     ("int4-zeros", "sm90"): _WIDE_ZEROS,
     ("int4-zeros", "sm100"): _WIDE_ZEROS,
     ("int4-zeros", "amd"): _AMD_WEIGHT_ONLY,
+    ("w4a8", "sm80"): _W4A8,
+    ("w4a8", "sm86"): _W4A8,
+    ("w4a8", "sm90"): _WIDE_W4A8,
+    ("w4a8", "sm100"): _W4A8,
+    ("w4a8", "amd"): _AMD_WEIGHT_ONLY,
     ("fp8-weight", "sm80"): _WEIGHT_ONLY,
     ("fp8-weight", "sm86"): _WEIGHT_ONLY,
     ("fp8-weight", "amd"): _AMD_WEIGHT_ONLY,

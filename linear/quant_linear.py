@@ -5,6 +5,7 @@ For core to patch, stream, pin, save and compile it, a quantized linear layer ha
 """
 
 import functools
+import json
 
 import comfy.model_management
 import comfy.ops
@@ -170,6 +171,12 @@ class QuantLinear(LastingParameters):
         if self.kernel is not None:
             given = {f"{prefix}{name}": getattr(self, name, None) for name in WRITTEN_BY_CORE}
             saved.update({key: value for key, value in given.items() if value is not None})
+            # of a format that this core does not know it writes the name alone
+            marker = f"{prefix}comfy_quant"
+            told = json.loads(bytes(saved[marker].tolist()))
+            if not FORMATS[self.format].settings.keys() <= told.keys():
+                entry = json.dumps({**told, **FORMATS[self.format].settings})
+                saved[marker] = torch.tensor(list(entry.encode()), dtype=torch.uint8)
         return saved
 
     def _requantize(self, weight, seed):

@@ -21,6 +21,9 @@ core_multiplies_int8 = pytest.mark.skipif(
 core_rotates_int8 = pytest.mark.skipif(
     not features.rotates_int8(), reason="this comfy-kitchen rotates no int8 weights (ComfyUI 0.27's and newer do)"
 )
+core_reads_w4a8 = pytest.mark.skipif(
+    not features.reads_w4a8(), reason="this ComfyUI's own loaders read no w4a8 layers (0.31 and newer do)"
+)
 core_requantizes_with_params = pytest.mark.skipif(
     not features.requantizes_with_params(),
     reason="this ComfyUI quantizes patched weights without what they hold beside their codes (0.27 and newer keep it)",
@@ -64,7 +67,7 @@ def _marks(name):
 
 def read_by_core(formats):
     """Names of formats for a test in which ComfyUI's own loaders read them."""
-    marks = {"int8": core_reads_int8, "awq": core_reads_awq}
+    marks = {"int8": core_reads_int8, "awq": core_reads_awq, "w4a8": core_reads_w4a8}
     return [
         pytest.param(name, marks=[mark for start, mark in marks.items() if name.startswith(start)]) for name in formats
     ]

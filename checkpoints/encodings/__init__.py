@@ -21,6 +21,7 @@ from . import (
     mxfp8,
     nvfp4,
     smooth,
+    w4a8,
 )
 from .encoding import COMFYUI, DIALECTS, LIGHTX2V, X2V, Encoding, Match, WrongValueError, match
 from .scales import INPUT_SCALES, SCALES
@@ -39,12 +40,15 @@ ENCODINGS: tuple[Encoding, ...] = (
     *mxfp8.ENCODINGS,
     *nvfp4.ENCODINGS,
     *smooth.ENCODINGS,
+    *w4a8.ENCODINGS,
 )
 
 # what the name of a layer's codes ends in -> the dtypes that they may have
 CODES: dict[str, set[str]] = {}
 # a marker's format -> the dtypes of the codes
 MARKS: dict[str, set[str]] = {}
+# a marker's format -> what the name of the scale ends in that its layers have
+SCALE_OF: dict[str, str] = {}
 # dialect -> format -> the encodings that it is written in, or what repacks it is: the first one that holds the shape
 WRITTEN: dict[str, dict[str, list[Encoding]]] = {dialect: {} for dialect in DIALECTS}
 for _row in ENCODINGS:
@@ -52,6 +56,7 @@ for _row in ENCODINGS:
         CODES.setdefault(_end, set()).update(_row.tensors["codes"].dtypes)
     for _mark in _row.marks:
         MARKS.setdefault(_mark, set()).update(_row.tensors["codes"].dtypes)
+        SCALE_OF.setdefault(_mark, _row.tensors["scale"].ends[0])
     for _dialect in _row.dialects:
         WRITTEN[_dialect].setdefault(before_repacking(_row.format), []).append(_row)
 
@@ -76,6 +81,7 @@ __all__ = [
     "LIGHTX2V",
     "MARKS",
     "SCALES",
+    "SCALE_OF",
     "WHAT_IS_READ",
     "WRITTEN",
     "X2V",

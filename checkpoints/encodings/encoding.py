@@ -42,7 +42,8 @@ class Encoding:
 
     `marks`: the names of a format in a marker that mean this row; `unmarked`: it is told without a marker as well.
     `ignored`: ends of further tensors that are passed over -> the note on them, "" for none. `rows`: how many of them
-    are stored as one and can only be split off together, and `row_axis`: where the tensors that come out have them.
+    are stored as one and can only be split off together, and `row_axis`: where the tensors that come out have them;
+    `row_vectors`: those of them that are one value per row, of one dimension.
     `rescaled`: what comes out has other codes and scales than the file. `starts`: whether what the tensors begin with
     is this encoding's, where shapes do not tell.
     """
@@ -60,6 +61,7 @@ class Encoding:
     ignored: Mapping[str, str] = field(default_factory=dict)
     rows: int = 1
     row_axis: int = 0
+    row_vectors: tuple[str, ...] = ()
     rescaled: bool = False
     starts: Callable[[Starts], bool] | None = None
 

@@ -127,7 +127,7 @@ def test_a_layer_that_everyone_is_too_slow_for_is_not_lost(monkeypatch):
     assert all((case.ours, case.theirs) == (None, None) and case.absent for case in cases)
 
 
-ROTATED_TOO = {"int8-channel", "int8-convrot"} & set(FORMATS)
+ROTATED_TOO = {"int8-channel", "int8-convrot", "w4a8"} & set(FORMATS)
 
 
 @pytest.mark.parametrize(

@@ -136,7 +136,14 @@ SOURCES: dict[str, tuple[Wheel | Sdist | Repository, ...]] = {
         ),
     ),
     "comfy-kitchen": tuple(
-        Wheel("comfy-kitchen", v, functions={"comfy_kitchen/__init__.py": KITCHEN_FUNCTIONS})
+        Wheel(
+            "comfy-kitchen",
+            v,
+            functions={
+                "comfy_kitchen/__init__.py": KITCHEN_FUNCTIONS,
+                "comfy_kitchen/tensor/w4a8_int8.py": ("w4a8_int8_linear",),
+            },
+        )
         for v in ("0.2.10", "0.2.18", "0.2.26", "0.2.40")
     ),
 }

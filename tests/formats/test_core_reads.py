@@ -6,6 +6,7 @@ import pytest
 import torch
 from older_comfyui import read_by_core
 
+from x2v_quant.core.features import reads_w4a8
 from x2v_quant.formats import FORMATS
 
 
@@ -24,7 +25,7 @@ def core_linear(tensors, marker, settings=()):
     return linear
 
 
-FORMATS_OF_CORE = ["int8-channel", "int8-convrot-16", "fp8-tensor", "mxfp8", "nvfp4", "awq-w4a16-32"]
+FORMATS_OF_CORE = ["int8-channel", "int8-convrot-16", "w4a8-rot16", "fp8-tensor", "mxfp8", "nvfp4", "awq-w4a16-32"]
 
 
 @pytest.mark.parametrize("name", read_by_core(FORMATS_OF_CORE))
@@ -38,7 +39,7 @@ def test_core_reads_the_same_weight(name):
         assert torch.equal(linear.input_scale, extra["input_scale"])
 
 
-CORES = ("int8_tensorwise", "float8_e4m3fn", "mxfp8", "nvfp4")
+CORES = ("int8_tensorwise", "float8_e4m3fn", "mxfp8", "nvfp4", *(["asym_w4a8_int8"] if reads_w4a8() else []))
 
 
 @pytest.mark.parametrize("name", [name for name, row in FORMATS.items() if row.marker not in CORES])

@@ -58,6 +58,7 @@ def test_moves_clones_and_copies_take_every_tensor_along(row):
 
 @every_format
 def test_it_is_saved_under_names_that_start_with_weight(row):
-    more = {"nvfp4": ["weight_scale_2"], "awq-w4a16": ["weight_zeros"]}.get(row.family, [])
-    names = ["weight", "weight_scale", *more]
+    w4a8 = ["weight_s_rel", "weight_s_channel", "weight_codebook"]
+    beside = {"nvfp4": ["weight_scale", "weight_scale_2"], "awq-w4a16": ["weight_scale", "weight_zeros"], "w4a8": w4a8}
+    names = ["weight", *beside.get(row.family, ["weight_scale"])]
     assert list(row.quantize(weight(row), torch.float32).state_dict("weight")) == names

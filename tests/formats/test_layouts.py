@@ -57,7 +57,7 @@ UNITS = {
     # the scale may also be 1/16 too small
     "nvfp4": Unit(1, 16, 1 / 6 + 1 / 16),
 }
-# tests/formats/test_int8_convrot.py has those whose steps are in another basis
+# test_int8_convrot.py and test_w4a8.py have those whose steps are in another basis
 STEPS = {name for name, row in FORMATS.items() if not row.rotation}
 UNITS.update((SMOOTHED[name], UNITS[name]) for name in STEPS & SMOOTHED.keys())
 

@@ -3,13 +3,14 @@
 import pytest
 import torch
 
-from x2v_quant.formats import FORMATS, ROTATED, SMOOTHED
+from x2v_quant.formats import FORMATS, SMOOTHED
 
 every_format = pytest.mark.parametrize("row", FORMATS.values(), ids=lambda row: row.name)
 
 # smallest weights that the formats with a minimum size can have; the others take odd ones
-SHAPES = {"int4-g128-marlin": (64, 256), **{name: (24, 2 * max(group, 64)) for group, name in ROTATED.items()}}
-SHAPES |= {SMOOTHED[name]: shape for name, shape in SHAPES.items()}
+SHAPES = {"int4-g128-marlin": (64, 256)}
+SHAPES.update((name, (24, 2 * max(row.rotation, 64))) for name, row in FORMATS.items() if row.rotation)
+SHAPES.update((SMOOTHED[name], shape) for name, shape in list(SHAPES.items()) if name in SMOOTHED)
 SHAPES.update((name, (150, 384)) for name, row in FORMATS.items() if row.family == "awq-w4a16")
 ODD = (150, 330)
 

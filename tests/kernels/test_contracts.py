@@ -87,7 +87,8 @@ def install(monkeypatch):
 @functools.cache
 def weight(format_name, dtype):
     generator = torch.Generator().manual_seed(0)
-    stored = FORMATS[format_name].quantize(torch.randn((N, K), generator=generator) / K**0.5, dtype)
+    columns = K - K % max(FORMATS[format_name].rotation, 1)
+    stored = FORMATS[format_name].quantize(torch.randn((N, columns), generator=generator) / K**0.5, dtype)
     return stored._qdata, stored._params, torch.randn(N, generator=generator).to(dtype)
 
 
@@ -180,8 +181,9 @@ def test_an_operator_that_left_is_missed(recorded, monkeypatch, release, library
 
 
 def test_every_library_is_under_contract():
-    ours = {"triton", "triton 3.5 or newer", "comfy-kitchen", "comfy-kitchen int8", "comfy-kitchen int8_linear", None}
-    adapted = {k for k in KERNELS if k.requires.library not in ours and not FORMATS[k.format].smooth}
+    kitchens = {"comfy-kitchen", "comfy-kitchen int8", "comfy-kitchen int8_linear", "comfy-kitchen w4a8"}
+    ours = {"triton", "triton 3.5 or newer", None}
+    adapted = {k for k in KERNELS if k.requires.library not in ours | kitchens and not FORMATS[k.format].smooth}
     assert adapted == {kernel for _, kernel, *_ in ADAPTERS}
 
 
@@ -204,7 +206,7 @@ def test_ops_are_well_behaved(recorded, install, release, kernel, part, dtypes):
 
 
 @pytest.mark.parametrize("release", releases("comfy-kitchen"), ids=lambda release: release["release"])
-@pytest.mark.parametrize("format_name", ["int8-channel", "mxfp8", "nvfp4"])
+@pytest.mark.parametrize("format_name", ["int8-channel", "mxfp8", "nvfp4", "w4a8"])
 def test_comfy_kitchen_is_called_as_each_release_wants(monkeypatch, release, format_name):
     """The installed functions behind each release's parameters; no CPU multiplies its block formats."""
     installed = comfy_kitchen.comfy_kitchen
@@ -216,6 +218,8 @@ def test_comfy_kitchen_is_called_as_each_release_wants(monkeypatch, release, for
         def run(*args, **kwargs):
             signature.bind(*args, **kwargs)
             called.append(name)
+            if name == "w4a8_int8_linear":
+                return torch.zeros((args[0].shape[0], args[1].shape[0]), dtype=kwargs["out_dtype"])
             if name.startswith("scaled_mm_"):
                 return torch.zeros((args[0].shape[0], args[1].shape[0]), dtype=torch.bfloat16)
             return getattr(installed, name)(*args, **kwargs)
@@ -224,12 +228,17 @@ def test_comfy_kitchen_is_called_as_each_release_wants(monkeypatch, release, for
 
     if format_name == "int8-channel" and not (has(release, "int8_linear") and hasattr(installed, "int8_linear")):
         pytest.skip("the release, or the one that is installed, has no int8_linear: its kernels are not chosen then")
+    if format_name == "w4a8" and not has(release, "w4a8_int8_linear"):
+        pytest.skip("the release has no w4a8_int8_linear: its kernels are not chosen then")
     functions = {name: bound(name, function["parameters"]) for name, function in release["functions"].items()}
     monkeypatch.setattr(comfy_kitchen, "comfy_kitchen", SimpleNamespace(**functions))
     codes, params, bias = weight(format_name, torch.bfloat16)
     for kernel in (row for row in comfy_kitchen.ROWS if format_name == row.format):
         called.clear()
-        assert kernel.linear(activations(33, torch.bfloat16), codes, params, bias).shape == (33, N)
+        assert kernel.linear(activations(33, torch.bfloat16)[:, : params.orig_shape[1]], codes, params, bias).shape == (
+            33,
+            N,
+        )
         assert called
 
 

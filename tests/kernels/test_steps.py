@@ -10,7 +10,7 @@ from recorded import Recorded
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.library import opcheck
 
-from x2v_quant.formats import FORMATS, ROTATED
+from x2v_quant.formats import FORMATS, ROTATED, ROTATIONS
 from x2v_quant.kernels import KERNELS, deepgemm, torchao
 from x2v_quant.kernels.libraries import Library
 from x2v_quant.kernels.machine import default_device, describe
@@ -28,6 +28,7 @@ RUNNABLE = [
 ]
 # quantize x and multiply it in one call of a library's
 IN_ONE_CALL = {(name, one) for name in ("comfy-kitchen", "comfyui") for one in ("int8-channel", *ROTATED.values())}
+IN_ONE_CALL |= {("comfy-kitchen", one) for one in ROTATIONS["w4a8"].values()}
 
 
 def width(format_name):

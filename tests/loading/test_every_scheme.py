@@ -11,6 +11,7 @@ pytestmark = pytest.mark.usefixtures("inference")
 LIMITS = {
     "int8-channel": 0.02,
     "int8-convrot": 0.02,
+    "w4a8": 0.15,
     "fp8-channel": 0.06,
     "fp8-block128": 0.06,
     "fp8-tensor": 0.08,

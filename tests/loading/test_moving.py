@@ -35,7 +35,7 @@ pytestmark = pytest.mark.slow
 
 ELSEWHERE = torch.device("cpu:0")
 MODES = (torch.inference_mode, torch.no_grad, contextlib.nullcontext)
-FORMATS = [*KINDS, *(["int8-convrot"] if rotates_int8() else []), *SMOOTHED.values()]
+FORMATS = [*KINDS, "w4a8", *(["int8-convrot"] if rotates_int8() else []), *SMOOTHED.values()]
 FLOAT32 = SchemeChoice(compute_dtype="fp32")
 every_format = pytest.mark.parametrize("format_name", FORMATS)
 every_kind = pytest.mark.parametrize("kind", KINDS.values())

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.slow
 
 # of loading, unloading and running: whether it happens inside
 MODES = list(itertools.product((True, False), repeat=3))
-ROTATED_TOO = ["int8-convrot"] if rotates_int8() else []
+ROTATED_TOO = ["w4a8", *(["int8-convrot"] if rotates_int8() else [])]
 every_format = pytest.mark.parametrize("format_name", [*KINDS, *ROTATED_TOO, *SMOOTHED.values()])
 
 every_kind = pytest.mark.parametrize("kind", KINDS.values())

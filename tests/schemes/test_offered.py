@@ -31,12 +31,12 @@ def fast(component, machine):
 @pytest.mark.parametrize(
     "machine,expected",
     [
-        (RTX3060, ["int8-torch", "int8-comfy-kitchen", "int8-convrot", "int8-convrot-torch"]),
+        (RTX3060, ["int8-torch", "int8-comfy-kitchen", "int8-convrot", "int8-convrot-torch", "w4a8", "w4a8-torch"]),
         (
             RTX4090,
             [
                 *("fp8-torchao", "fp8-pertensor", "fp8-torch"),
-                *("int8-torch", "int8-comfy-kitchen", "int8-convrot", "int8-convrot-torch"),
+                *("int8-torch", "int8-comfy-kitchen", "int8-convrot", "int8-convrot-torch", "w4a8", "w4a8-torch"),
             ],
         ),
         (NO_INT8_CPU, []),

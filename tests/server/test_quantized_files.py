@@ -24,7 +24,8 @@ ALLOWED = 1e-3
 # from core's if the noise is changed by 2e-7.
 SCHEMES = {"int8-channel": "int8-comfyui", "int8-convrot": "int8-convrot-comfyui"}
 # what is written -> what our loader reads it as: nobody has calibrated the input scale of an fp8-tensor layer
-READ_AS = {name: name for name in ("int8-channel", "int8-convrot", "mxfp8", "nvfp4")} | {"fp8-tensor": "fp8-channel"}
+READ_AS = {name: name for name in ("int8-channel", "int8-convrot", "w4a8", "mxfp8", "nvfp4")}
+READ_AS["fp8-tensor"] = "fp8-channel"
 # of the unquantized model's latents, after few steps
 FARTHEST = 0.3
 WRITERS = ("convert", "node")

@@ -14,11 +14,11 @@ from x2v_quant.runtime.offload import OffloadSettings
 pytestmark = core_rotates_int8
 
 
-@pytest.fixture(scope="module")
-def rotated(demo_models, tmp_path_factory):
+@pytest.fixture(scope="module", params=["int8-convrot", "w4a8"])
+def rotated(request, demo_models, tmp_path_factory):
     path = tmp_path_factory.mktemp("rotated") / "rotated.safetensors"
     source = demo_models / "diffusion_models" / assets.names(assets.ORIGINAL).t2v
-    convert(source, path, Options(format="int8-convrot", dialect=X2V))
+    convert(source, path, Options(format=request.param, dialect=X2V))
     return str(path)
 
 

@@ -15,7 +15,15 @@ from x2v_quant.runtime.offload.streaming import Streamer
 
 CPU = torch.device("cpu")
 WIDTH = 256
-KINDS = ("float", "int8-channel", *(["int8-convrot-64"] if rotates_int8() else []), "fp8-channel", "int4-g128", "nvfp4")
+KINDS = (
+    "float",
+    "int8-channel",
+    *(["int8-convrot-64"] if rotates_int8() else []),
+    "fp8-channel",
+    "int4-g128",
+    "nvfp4",
+    "w4a8-rot64",
+)
 
 
 class Layer(torch.nn.Module):
