@@ -25,17 +25,19 @@ FILES = (*PLAIN, *(SMOOTHED[name] for name in SMOOTHQUANT if FORMATS[name].famil
 # format -> the ways of rounding that are measured beside the nearest, for kernels of ROUNDED_KERNELS
 ROUNDED = {
     "int8-channel": ("gptq",),
+    "int8-channel-smooth": ("gptq",),
     "int8-convrot": ("gptq",),
+    "int8-convrot-smooth": ("gptq",),
     "fp8-channel": ("gptq",),
     "w4a8": ("gptq",),
     "int4-g128": ("mse", "gptq"),
     "nvfp4": ("gptq",),
     "mxfp4": ("gptq",),
-    "awq-w4a16": ("awq", "gptq"),
+    "mxfp6": ("gptq",),
 }
 # the weights alone, and what a GPU's kernels do with activations too
 ROUNDED_KERNELS = ("dequant", "reference")
-WORDS = {"mse": "MSE", "gptq": "GPTQ", "awq": "AWQ"}
+WORDS = {"mse": "MSE", "gptq": "GPTQ"}
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from ...checkpoints.encodings import X2V
 from ...converting.convert import convert
 from ...converting.options import Options
 from ...demo.quantize import SELECTION
-from ...formats import FORMATS, family, fitting
+from ...formats import FORMATS, SMOOTHQUANT, family, fitting
 from ...formats.format import Format
 from ...rounding import METHODS, LayerInputs, round_weight
 from ...rounding.curvature import Curvatures
@@ -29,6 +29,7 @@ from .peers import CORE_FORMATS, GGUF_FORMATS, CoreFormat, GgufFormat
 Tensors = dict[str, torch.Tensor]
 Layer = dict[str, torch.Tensor]
 
+NEAREST = "nearest"
 # what LightX2V publishes: format -> what the demo's converter calls it
 FORMAT_KINDS = {
     "int8-channel": "int8",
@@ -69,22 +70,23 @@ def selected(tensors: Tensors) -> list[str]:
 def write(row: Contestant, source: Source, folder: Path) -> Path:
     """A contestant's file, in `folder`."""
     stem = folder / row.file.replace(" ", "-").replace(",", "")
-    if row.file in FORMATS and FORMATS[row.file].smooth:
-        return _smoothed(row.file, source, stem)
-    if row.rounding:
+    smooth = row.file in FORMATS and FORMATS[row.file].smooth
+    if row.rounding and row.file in SMOOTHQUANT:
         return _rounded(row, source, stem)
-    return WRITERS[row.file](source, stem)
+    return _converted(row, source, stem) if row.rounding or smooth else WRITERS[row.file](source, stem)
 
 
-def _smoothed(format_name: str, source: Source, stem: Path) -> Path:
-    """As `x2v-quant convert --calibration` makes it."""
+def _converted(row: Contestant, source: Source, stem: Path) -> Path:
+    """As `x2v-quant convert --calibration` makes it, which smooths what can be."""
     path, seen = stem.with_name(f"{stem.name}.safetensors"), Calibration.load(source.calibration)
-    convert(source.path, path, Options(format=family(format_name), dialect=X2V, calibration=seen, rounding="nearest"))
+    rounding = row.rounding or NEAREST
+    options = Options(format=family(row.file), dialect=X2V, calibration=seen, rounding=rounding)
+    convert(source.path, path, options)
     return path
 
 
 def _rounded(row: Contestant, source: Source, stem: Path) -> Path:
-    """Without smoothing, which `convert` adds wherever there is a calibration."""
+    """Without the smoothing that `convert` would add."""
     result, seen, curvatures = dict(source.tensors), Calibration.load(source.calibration), Curvatures()
     for layer in selected(source.tensors):
         weight = result.pop(f"{layer}.weight")
