@@ -5,15 +5,29 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import comfy.model_management
 import comfy.sd
 import folder_paths
 import torch
 
+from ...loading.common import DTYPES
 from ...loading.dit import load_dit
 from ...schemes import AUTO, SchemeChoice
 from .contestants import CORE, GGUF, OURS, Contestant
 
 GGUF_PACK = "comfyui_gguf"
+
+
+def computing(device: torch.device) -> torch.dtype:
+    """What core computes bf16 files in there, and so everybody does here: on CPUs float32, though ours would take bf16
+    where the CPU multiplies it."""
+    return comfy.model_management.unet_manual_cast(torch.bfloat16, device) or torch.bfloat16
+
+
+def our_choice(dtype: torch.dtype, **choice) -> SchemeChoice:
+    """A SchemeChoice that computes in `dtype`."""
+    names = {dtype: name for name, dtype in DTYPES.items()}
+    return SchemeChoice(compute_dtype=names[dtype], **choice)
 
 
 def load(row: Contestant, file: Path, gguf_pack: Path | None):
@@ -22,7 +36,8 @@ def load(row: Contestant, file: Path, gguf_pack: Path | None):
 
 
 def _ours(row: Contestant, file: Path, _):
-    return load_dit(str(file), SchemeChoice(dit=row.scheme, strict=row.scheme != AUTO))
+    dtype = computing(comfy.model_management.get_torch_device())
+    return load_dit(str(file), our_choice(dtype, dit=row.scheme, strict=row.scheme != AUTO))
 
 
 def _core(row: Contestant, file: Path, _):

@@ -21,8 +21,6 @@ from tqdm import tqdm
 from ...demo import assets, recipe
 from ...kernels.machine import describe
 from ...kernels.timing.report import with_machine
-from ...loading.common import compute_dtype
-from ...schemes import SchemeChoice
 from . import files, wide
 from .bits import bits_per_weight
 from .cases import Case, pick
@@ -30,6 +28,7 @@ from .contestants import BASELINE, ORIGINAL, Contestant, contestants, missing
 from .errors import FidelityError
 from .frames import Frames
 from .job import LATENTS, RESULT, Job
+from .loaders import computing
 from .promises import promises
 from .recording import ROWS
 from .scores import Sampled, score
@@ -106,7 +105,7 @@ class Run:
 
     def _rows(self, only: Sequence[str]) -> list[Contestant]:
         device = comfy.model_management.get_torch_device()
-        rows = contestants(describe(device), compute_dtype(SchemeChoice(), device), self._gguf is not None)
+        rows = contestants(describe(device), computing(device), self._gguf is not None)
         unknown = [part for part in only if not any(part in row.name for row in rows)]
         if unknown:
             names = ", ".join(row.name for row in rows)

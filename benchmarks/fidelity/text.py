@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import comfy.model_management
 import comfy.sd
 import comfy.text_encoders.wan
 
@@ -10,11 +11,14 @@ from ...loading.sizes import t5_sizes
 from ...loading.t5 import load_t5
 from ...loading.tokenizer import find_tokenizer
 from .contestants import ORIGINAL
+from .loaders import computing, our_choice
 
 
 def load_text_encoder(kind: str, file: Path) -> comfy.sd.CLIP:
     """kind: "bf16" for the original, else a quantized file's."""
-    return _original(file) if kind == ORIGINAL else load_t5(str(file))
+    if kind == ORIGINAL:
+        return _original(file)
+    return load_t5(str(file), our_choice(computing(comfy.model_management.text_encoder_device())))
 
 
 def _original(file: Path) -> comfy.sd.CLIP:

@@ -48,6 +48,7 @@ def test_everyone_is_measured_against_the_baseline(run, demo_models):
     assert {layer["stored"] for layer in int8["layers"].values()} == {INT8.stored}
     assert all(30 < layer["weight_snr"] < 60 and 10 < layer["output_snr"] < 60 for layer in int8["layers"].values())
     assert 0 < int8["latent_error"] < 0.2 and 15 < int8["psnr"] < 100 and 0.5 < int8["ssim"] < 1
+    assert int8["compute"] == exact["compute"]
     assert int8["text_error"] == 0 < both["text_error"] < 0.1
     assert both["latent_error"] not in (0, int8["latent_error"])
     assert int8["file_mb"] < exact["file_mb"]
