@@ -5,13 +5,17 @@ import comfy.utils
 import pytest
 import torch
 from older_comfyui import read_by_core
+from recorded_inputs import recorded
 from safetensors.torch import save_file
 
+from x2v_quant.checkpoints import open_checkpoint
 from x2v_quant.checkpoints.encodings import COMFYUI
 from x2v_quant.converting import ConvertError
 from x2v_quant.converting.dialects import choices
 from x2v_quant.demo import assets
+from x2v_quant.formats import FORMATS
 from x2v_quant.loading.dit import load_dit
+from x2v_quant.rounding.record import Record
 from x2v_quant.schemes import SchemeChoice
 
 pytestmark = pytest.mark.usefixtures("inference")
@@ -44,6 +48,16 @@ def test_core_computes_what_our_loader_computes(format_name, original, converted
     assert (ours - core).norm() <= 1e-3 * core.norm()
     plain = output(comfy.sd.load_diffusion_model(str(original)))
     assert 1e-3 * plain.norm() < (core - plain).norm() < 0.35 * plain.norm()
+
+
+@pytest.mark.parametrize("format_name", read_by_core([name for name in choices(COMFYUI) if FORMATS[name].grid]))
+def test_core_reads_what_gptq_has_rounded(format_name, original, converted):
+    asked = {"format": format_name, "dialect": COMFYUI, "calibration": recorded(original, 256)}
+    path = converted(original, **asked)
+    assert Record.read(open_checkpoint(path).metadata).methods == {"gptq": 40}
+    core = output(comfy.sd.load_diffusion_model(str(path)))
+    ours = output(load_dit(str(path), SchemeChoice(dit=KERNEL[format_name], compute_dtype="fp32")))
+    assert (ours - core).norm() <= 1e-3 * core.norm()
 
 
 @pytest.fixture
