@@ -30,6 +30,7 @@ COMMANDS = (
         (
             "convert wan_bf16.safetensors wan_int8.safetensors --format int8",
             "convert wan_bf16.safetensors wan_small.safetensors --target-size 9.5",
+            "convert wan_bf16.safetensors wan_int4.safetensors --format int4-g128 --calibration FILE",
         ),
     ),
     Command(

@@ -122,7 +122,8 @@ def _expert_arguments(group: argparse._ArgumentGroup) -> None:
         "--calibration",
         type=Path,
         metavar="FILE",
-        help="saved by Finish Calibration: smooth the layers that get more exact by it; default: smooth none",
+        help="saved by Finish Calibration: smooth the layers that get more exact by it, and round by the inputs in it "
+        "(gptq); default: neither",
     )
     group.add_argument(
         "--alpha",

@@ -20,7 +20,8 @@ from .rows import Rows, in_parts
 from .trial import Bases, Trial
 
 RECORD = (
-    "Record some with the nodes Calibrate and Finish Calibration, and add --calibration FILE; or leave --rounding out."
+    "Record some with the nodes Calibrate (tokens per layer: 2048) and Finish Calibration, and add --calibration FILE; "
+    "or leave --rounding out."
 )
 
 

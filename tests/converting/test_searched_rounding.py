@@ -45,6 +45,7 @@ def ratios(path, tensors, calibration, tokens):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format_name", ["int4-g128", "nvfp4"])
 def test_gptq_is_measured_where_it_will_be_used(format_name, source, tensors, calibration, tmp_path):
     """And by inputs that it has not seen: by those of the file the error would be smaller than it is."""
@@ -68,6 +69,7 @@ def test_what_is_rounded_to_the_nearest_has_the_ratio_that_is_printed(source, te
         assert entry["snr_db"] == pytest.approx(real[layer], abs=0.1)
 
 
+@pytest.mark.slow
 def test_fewer_layers_need_more_bits(source, calibration, tmp_path):
     """What the quality of int4 to the nearest is not enough for, GPTQ's is."""
     names = ("int4-g128", "int8")
@@ -79,6 +81,7 @@ def test_fewer_layers_need_more_bits(source, calibration, tmp_path):
     assert best["bytes"] < nearest["bytes"]
 
 
+@pytest.mark.slow
 def test_comfyuis_dialect_has_it_too(source, calibration, tmp_path):
     report = search(source, tmp_path / "a.safetensors", candidates=("nvfp4",), dialect=COMFYUI, calibration=calibration)
     assert report["rounding"] == {"gptq": 20}
