@@ -10,7 +10,7 @@ from ..formats import FORMATS, UNSMOOTHED
 from ..kernels.machine import default_device
 from ..rounding import LayerInputs, Method, round_weight
 from ..rounding.curvature import Curvatures
-from .rows import BY_CHANNEL, WHOLE, Rows, amax_of, divided, rounded_scale, spans
+from .rows import BY_CHANNEL, OF_ONE_TABLE, WHOLE, Rows, amax_of, codebook_of, divided, rounded_scale, spans
 from .thread_pool import ThreadPool
 
 # values of a chunk, by the type of the device: as many as its memory has room for some float32 copies of
@@ -69,7 +69,9 @@ def rounded_in_parts(
 
 
 def _whole(rows: Rows, shape: tuple[int, int], format_name: str, place: str) -> torch.Tensor | None:
-    """The scale of the whole weight, if the format has one."""
+    """The scale of the whole weight, or its table of levels, if the format has one."""
+    if format_name in OF_ONE_TABLE:
+        return codebook_of(rows, shape, format_name)
     if format_name not in WHOLE:
         return None
     with ThreadPool() as workers:

@@ -12,6 +12,7 @@ from comfy_kitchen.tensor.base import BaseLayoutParams
 
 from ..core.features import has_w4a8
 from . import int8_convrot
+from .codebook_grid import CodebookGrid
 from .format import SCALED, Format
 from .int8_convrot import DEFAULT_GROUP, rotated
 from .layout import register
@@ -25,6 +26,9 @@ CORES = "AsymW4A8Int8Layout"
 # every K that is a multiple of 16 has one of them
 ROTATIONS = (DEFAULT_GROUP, 16, 64)
 TENSORS = (*SCALED, "s_channel", "codebook")
+
+
+GRID = CodebookGrid()
 
 
 def name_of(rotation: int) -> str:
@@ -137,7 +141,7 @@ def _format(rotation: int) -> Format:
     settings = {"group_size": GROUP, "convrot_groupsize": rotation}
     layout = CORES if has_w4a8() else W4A8Layout.NAME
     # activations are int8-convrot's; each layer gets the rotation that divides its K
-    activation, others = int8_convrot.name_of(rotation), {"multiples": (1, GROUP), "rotation": rotation}
+    activation, others = int8_convrot.name_of(rotation), {"multiples": (1, GROUP), "rotation": rotation, "grid": GRID}
     return W4A8Format(name_of(rotation), layout, TENSORS, activation, MARKER, NAME, settings=settings, **others)
 
 

@@ -44,17 +44,26 @@ def sampled_rows(rows: int, columns: int) -> torch.Tensor:
 
 def choose_codebook(sample: torch.Tensor, rotation: int) -> torch.Tensor:
     """The codebook, float32 [16], for a weight of which `sample`, float [M, K], has the `sampled_rows`."""
-    groups = rotated(sample.float(), rotation).unflatten(1, (-1, GROUP))
+    return codebook_of_groups(rotated(sample.float(), rotation).unflatten(1, (-1, GROUP)))
+
+
+def codebook_of_groups(groups: torch.Tensor) -> torch.Tensor:
+    """float32 [16], for rotated weights float32 [N, G, 16]."""
     return codebook_for(groups / groups.abs().amax(dim=2, keepdim=True).clamp_(min=SMALLEST))
+
+
+def scales_of(groups: torch.Tensor, codebook: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """groups: rotated weights float32 [N, G, 16] -> scale float8_e4m3fn [N, G], s_channel float32 [N]."""
+    scale, codes = least_squares(groups, codebook)
+    largest = of_codes(codebook, codes).mul_(scale).abs_().amax(dim=(1, 2))
+    s_channel = (largest / LARGEST).clamp_(min=SMALLEST)
+    return (scale.squeeze(2) / s_channel.unsqueeze(1)).to(torch.float8_e4m3fn), s_channel
 
 
 def _fit(values: torch.Tensor, codebook: torch.Tensor, seed: int) -> Fitted:
     """values: rotated, float32."""
     groups = values.unflatten(1, (-1, GROUP))
-    scale, codes = least_squares(groups, codebook)
-    largest = of_codes(codebook, codes).mul_(scale).abs_().amax(dim=(1, 2))
-    s_channel = (largest / LARGEST).clamp_(min=SMALLEST)
-    scale = (scale.squeeze(2) / s_channel.unsqueeze(1)).to(torch.float8_e4m3fn)
+    scale, s_channel = scales_of(groups, codebook)
     table = level_table(scale, codebook).flatten(0, 1)
     targets = (groups / s_channel.view(-1, 1, 1)).flatten(0, 1)
     chosen = _stochastic(targets, table, seed) if seed else nearest(targets, table)

@@ -16,6 +16,7 @@ from torch.library import opcheck
 from x2v_quant.formats import FORMATS
 from x2v_quant.formats.fp8_block128 import BLOCK
 from x2v_quant.formats.fp8_reduced import Fp8ReducedLayout
+from x2v_quant.formats.lloyd_max import GAUSSIAN
 from x2v_quant.kernels import triton as rows
 from x2v_quant.kernels.activation import FP8_MAX, FP8_REDUCED_MAX
 
@@ -44,7 +45,7 @@ def activations(m, k, activation, dtype):
     x[:, k // 3] *= 20
     if m > 2:
         x[2] = 0
-    if activation not in ("float", "int8"):
+    if activation != "float" and not activation.startswith("int8"):
         largest = LARGEST[activation]
         x = (x * 4).clamp(-largest, largest).to(torch.float8_e4m3fn).float()
         # every scale is a power of two, so codes are exact
@@ -54,8 +55,9 @@ def activations(m, k, activation, dtype):
 
 
 def group(name):
-    """The input channels that share a scale, of a format that has whole groups only, else 1."""
-    return FORMATS[LINEARS[name].format].settings.get("group_size", 1)
+    """The input channels that share a scale or a rotation, of a format that has whole groups only, else 1."""
+    row = FORMATS[LINEARS[name].format]
+    return max(row.rotation, row.settings.get("group_size", 1))
 
 
 def linear_inputs(name, m, n, k, dtype):
@@ -132,6 +134,21 @@ def worst_sums():
     return computed("triton-f16 fp8-reduced", x, codes, torch.ones(20, 1))
 
 
+def spread_out(n, k):
+    """The levels of random codes, in every scale that e4m3 has."""
+    from x2v_quant.kernels import triton_w4a8
+
+    return triton_w4a8.levels(*w4a8_tensors(n, k))
+
+
+def w4a8_tensors(n, k):
+    """codes and scale as bytes, codebook."""
+    generator = torch.Generator().manual_seed(0)
+    codes = torch.randint(0, 256, (n, k // 2), dtype=torch.uint8, generator=generator)
+    scale = (torch.arange(n * k // 16) % 0x7F).to(torch.uint8).view(n, k // 16)
+    return codes, scale, torch.tensor(GAUSSIAN)
+
+
 def every_code():
     return computed("triton fp8-channel #2", torch.eye(256, dtype=HALF), all_e4m3(), torch.ones(8, 1))
 
@@ -179,6 +196,7 @@ for _activation in QUANTIZED:
             CASES["quantize", _activation, _m, _k, _dtype, _smooth] = quantize
     CASES["hostile", _activation] = hostile
 CASES.update({("smoothed", name): smoothed for name in SMOOTHED_LINEARS})
+CASES.update({("spread out", n, k): spread_out for n, k in ((1, 16), (3, 80), (40, 512))})
 CASES.update({("groups", m, k): quantize_groups for m, k in ((3, 130), (2, 5120), (2, 20))})
 CASES.update({("ties",): ties, ("worst",): worst_sums, ("every code",): every_code})
 

@@ -66,6 +66,48 @@ CASES = {
         f"{FILE}: {LAYER}.weight has a scale that does not go with it, marked as nvfp4. {DAMAGED}",
     ),
 }
+FOUR_BITS = {"format": "asym_w4a8_int8"}
+AGAIN_IN_4 = AGAIN.replace("int8-convrot", "w4a8")
+
+
+def four_bits(**changed):
+    """A layer of w4a8."""
+    layer = {
+        "weight": zeros(8, 128, dtype=torch.int8),
+        "weight_s_rel": torch.ones(8, 16).to(F8),
+        "weight_s_channel": torch.full((8,), 0.001),
+        "weight_codebook": torch.linspace(-1, 1, 16),
+        "comfy_quant": marker(FOUR_BITS),
+    }
+    return wan(None, **{**layer, **changed})
+
+
+CASES |= {
+    "4 bits rotated": marked(
+        "is rotated in groups of 1024 (convrot_groupsize), not of 16, 64, 256",
+        AGAIN_IN_4,
+        {**FOUR_BITS, "convrot_groupsize": 1024},
+    ),
+    "4 bits in groups": marked(
+        "has scales for groups of 8 (group_size), not of a multiple of 16", AGAIN_IN_4, {**FOUR_BITS, "group_size": 8}
+    ),
+    "4 bits and a table of 8": file(
+        four_bits(weight_codebook=torch.linspace(-1, 1, 8)),
+        f"{FILE}: {LAYER}.weight does not go with the other tensors of its layer, marked as w4a8. {DAMAGED}",
+    ),
+    "4 bits and no level": file(
+        four_bits(weight_codebook=torch.full((16,), torch.nan)),
+        f"{FILE}: {LAYER}.weight_codebook has a level that is not a number. {DAMAGED_MARKER}",
+    ),
+    "4 bits and no scale": file(
+        four_bits(weight_s_rel=torch.full((8, 16), 0xFF, dtype=torch.uint8)),
+        f"{FILE}: {LAYER}.weight_s_rel has a scale that is negative or not a number. {DAMAGED_MARKER}",
+    ),
+    "4 bits and no row scale": file(
+        four_bits(weight_s_channel=torch.full((8,), torch.nan)),
+        f"{FILE}: {LAYER}.weight_s_channel has a scale that is negative or not a number. {DAMAGED_MARKER}",
+    ),
+}
 ROTATED = {
     "rotated fp8": marked(
         "is marked as float8_e4m3fn and as rotated (convrot), which only int8_tensorwise layers are",

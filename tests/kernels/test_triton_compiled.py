@@ -18,6 +18,8 @@ from triton.backends.compiler import GPUTarget
 from triton.runtime import driver
 from triton.runtime.jit import JITFunction
 
+from x2v_quant.kernels.triton_w4a8 import FEW_TOKENS
+
 pytestmark = pytest.mark.slow
 # product -> first and last compute capability of its rows
 CLAIMED = {
@@ -27,6 +29,7 @@ CLAIMED = {
     "block128": ((8, 9), (12, 0)),
     "int4": ((8, 0), (12, 0)),
     "int4-zeros": ((8, 0), (12, 0)),
+    "w4a8": ((8, 0), (12, 0)),
     "fp8-weight": ((8, 0), (8, 8)),
 }
 CAPABILITIES = ((8, 0), (8, 6), (8, 9), (9, 0), (10, 0), (12, 0))
@@ -42,15 +45,18 @@ SYNC = {
     "block128": "mma.sync.aligned.m16n8k32.row.col.f32.e4m3.e4m3.f32",
     "int4": "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32",
     "int4-zeros": "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32",
+    "w4a8": "mma.sync.aligned.m16n8k32.row.col.satfinite.s32.s8.s8.s32",
     "fp8-weight": "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32",
 }
 WGMMA = {"int8": "s32.s8.s8", "fp8": "f32.e4m3.e4m3", "block128": "f32.e4m3.e4m3", "int4": "f32.bf16.bf16"}
-WGMMA["int4-zeros"] = WGMMA["int4"]
+WGMMA |= {"int4-zeros": WGMMA["int4"], "w4a8": WGMMA["int8"]}
 TCGEN05 = {"fp8": "kind::f8f6f4", "block128": "kind::f8f6f4", "int4": "kind::f16", "int4-zeros": "kind::f16"}
 MULTIPLIES = re.compile(r"(wgmma\.mma_async|mma\.sync|tcgen05\.mma)(\S*)")
 # bytes a thread may spill: a few registers, outside the loop or hidden in it
 SPILLED = 160
 MANY = 1100
+# products whose widest tile is for so many tokens: more take another
+LAST = {"w4a8": FEW_TOKENS}
 
 
 def expected_instruction(product, capability):
@@ -69,7 +75,7 @@ def cases():
             tiles = TILES[product, architecture_of(capability)]
             for most, tile in tiles if capability in EVERY_TILE or last < EVERY_TILE[0] else tiles[-1:]:
                 name = f"{product}-sm{capability[0]}{capability[1]}-{tile.m}x{tile.n}x{tile.k}"
-                yield pytest.param(product, capability, most or MANY, id=name)
+                yield pytest.param(product, capability, most or LAST.get(product, MANY), id=name)
 
 
 class Compiler:
@@ -120,6 +126,7 @@ KERNELS = {
     "block128": "triton fp8-block128",
     "int4": "triton int4-g128",
     "int4-zeros": "triton awq-w4a16",
+    "w4a8": "triton w4a8-rot16",
     "fp8-weight": "triton fp8-channel #2",
 }
 
@@ -128,9 +135,15 @@ def call(product, m, n=512, k=1024, dtype=torch.bfloat16, bias=True):
     """The kernel of a product, with tensors that need not hold anything."""
     x = torch.zeros(m, k, dtype=dtype)
     bias = torch.zeros(n, dtype=dtype) if bias else None
+    more = []
     blocks, groups = torch.zeros(-(-n // 128), -(-k // 128)), torch.zeros(n, -(-k // 128))
     scale = {"block128": blocks, "int4": groups}.get(product, torch.zeros(n, 1))
-    if product == "int8":
+    if product == "w4a8":
+        k += -k % 16
+        x, scale = torch.zeros(m, k, dtype=dtype), torch.zeros(n, k // 16, dtype=torch.uint8)
+        more = [torch.zeros(n), torch.zeros(16)]
+        codes = torch.zeros(n, k // 2, dtype=torch.int8)
+    elif product == "int8":
         codes = torch.zeros(n, k, dtype=torch.int8)
     elif product == "int4-zeros":
         k = -(-k // 64) * 64
@@ -141,7 +154,7 @@ def call(product, m, n=512, k=1024, dtype=torch.bfloat16, bias=True):
         codes = torch.zeros(n, k // 2, dtype=torch.uint8)
     else:
         codes = torch.zeros(n, k, dtype=torch.uint8).view(torch.float8_e4m3fn)
-    return torch.ops.x2v_quant.linear(x, [codes, scale], (n, k), bias, KERNELS[product])
+    return torch.ops.x2v_quant.linear(x, [codes, scale, *more], (n, k), bias, KERNELS[product])
 
 
 def spilled(kernel, folder) -> int:

@@ -22,9 +22,11 @@ from interpreted_triton import (
     quantizer_input,
     row_dtype,
     smoothed_inputs,
+    w4a8_tensors,
 )
 
 from x2v_quant.formats.fp8_reduced import Fp8ReducedLayout
+from x2v_quant.formats.w4a8_codes import levels
 from x2v_quant.kernels.activation import (
     FP8_REDUCED_MAX,
     quantize_fp8,
@@ -125,6 +127,13 @@ def test_codes_and_scales_equal_torch(interpreted, activation, m, k, dtype, smoo
     if activation == "int8" or not smooth:
         assert torch.equal(codes.float(), expected_codes.float())
     assert codes[0].float().abs().sum() == 0
+
+
+@pytest.mark.parametrize("n,k", of("spread out"))
+def test_codes_of_4_bits_are_spread_out_as_torch_does(interpreted, n, k):
+    codes, scale, table = w4a8_tensors(n, k)
+    expected = levels(codes.view(torch.int8), scale.view(torch.float8_e4m3fn), table)
+    assert torch.equal(interpreted("spread out", n, k), expected)
 
 
 @pytest.mark.parametrize("m,k", of("groups"))

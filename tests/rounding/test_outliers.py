@@ -14,6 +14,8 @@ LEAST = {
     ("int4-g128", "weighted", None): 24.0,
     ("int4-g128", "gptq", None): 23.5,
     ("nvfp4", "gptq", "float"): 25.0,
+    ("w4a8", "nearest", None): 22.0,
+    ("w4a8", "gptq", None): 34.0,
 }
 
 
