@@ -1,12 +1,15 @@
 """Who takes part: every format and kernel of this pack that runs here, and what else a user could load."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import torch
 
-from ...formats import FORMATS, SMOOTHED, SMOOTHQUANT, family
+from ...formats import FORMATS, SMOOTHED, SMOOTHQUANT, UNSMOOTHED, family
 from ...kernels import choose, survey
 from ...kernels.machine import Machine
+from ...rounding import METHODS, method_for
+from ...rounding.methods import TOKENS
 from ...schemes import AUTO, DIT, resolve, schemes_for
 from . import ggml
 from .peers import CORE_FORMATS, GGUF_FORMATS, readable
@@ -31,13 +34,15 @@ ROUNDED = {
     "fp8-channel": ("gptq",),
     "w4a8": ("gptq",),
     "int4-g128": ("mse", "gptq"),
+    "int4-g128-smooth": ("awq",),
+    "awq-w4a16": ("gptq",),
     "nvfp4": ("gptq",),
     "mxfp4": ("gptq",),
     "mxfp6": ("gptq",),
 }
 # the weights alone, and what a GPU's kernels do with activations too
 ROUNDED_KERNELS = ("dequant", "reference")
-WORDS = {"mse": "MSE", "gptq": "GPTQ"}
+WORDS = {"mse": "MSE", "gptq": "GPTQ", "awq": "AWQ"}
 
 
 @dataclass(frozen=True)
@@ -97,15 +102,27 @@ def missing(gguf: bool) -> dict[str, str]:
 def ours(machine: Machine, compute: torch.dtype) -> list[Contestant]:
     """A row per format and kernel that runs on `machine` and that a scheme reaches, then those with a quantized text
     encoder on the kernel that `auto` picks. Of the smoothed formats those that files have."""
-    rows = []
-    for format_name in FILES:
+    rows, found = [], ways(FORMATS)
+    for format_name in (*FILES, *(name for name in found if name not in FILES)):
         for kernel, reason in survey(format_name, machine, dtype=compute).items():
             scheme = scheme_of(format_name, kernel, machine, compute)
             if reason is None and scheme is not None and kernel != AS_CORE:
                 rows.append(_row(format_name, kernel, scheme, machine, compute))
-    both = [row for row in rows if row.auto and row.file in TEXT_TOO]
-    rounded = [_rounded(row, rounding) for row in rows if _differs(row) for rounding in ROUNDED.get(row.file, ())]
-    return rows + rounded + [_with_text(row, TEXT_TOO[row.file]) for row in both]
+    nearest = [row for row in rows if row.file in FILES]
+    both = [row for row in nearest if row.auto and row.file in TEXT_TOO]
+    rounded = [_rounded(row, rounding) for row in rows if _differs(row) for rounding in found.get(row.file, ())]
+    return nearest + rounded + [_with_text(row, TEXT_TOO[row.file]) for row in both]
+
+
+def ways(formats: Iterable[str]) -> dict[str, list[str]]:
+    """ROUNDED of `formats`, without what they cannot be rounded by: format -> methods."""
+    found = {}
+    for name in formats:
+        plain = UNSMOOTHED.get(name, name)
+        able = [way for way in ROUNDED.get(name, ()) if method_for(plain, METHODS[way], TOKENS) is METHODS[way]]
+        if able:
+            found[name] = able
+    return found
 
 
 def scheme_of(format_name: str, kernel: str, machine: Machine, compute: torch.dtype) -> str | None:

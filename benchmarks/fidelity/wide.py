@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import comfy.ops
 import torch
 
+from ...calibration.strength import SMOOTHING
 from ...comparing.metrics import snr
 from ...formats import FORMATS, UNSMOOTHED, fitting
 from ...kernels.reference import reference
@@ -52,8 +53,8 @@ def _ours(row: Contestant, layer: Layer) -> tuple[Tensors, Run]:
     shape = tuple(layer.weight.shape)
     chosen = FORMATS[fitting(row.file, shape)]
     if row.rounding or chosen.smooth:
-        factor = layer.smoothing(UNSMOOTHED[chosen.name]) if chosen.smooth else None
         method, curvatures = METHODS[row.rounding or "nearest"], layer.curvatures(chosen)
+        factor = layer.factor(UNSMOOTHED[chosen.name], method.factor or SMOOTHING) if chosen.smooth else None
         tensors = round_weight(layer.weight, chosen.name, method, layer.inputs, factor, curvatures=curvatures)
         held = chosen.wrap(tensors, torch.float32, shape)
     else:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from ...calibration.strength import find_smoothing
+from ...calibration.strength import FORMULAS, find_smoothing
 from ...formats.format import Format
 from ...formats.int8_convrot import rotated
 from ...rounding import LayerInputs
@@ -62,11 +62,12 @@ class Layer:
         """Shared by formats with the same basis."""
         return self._curvatures.setdefault((row.rotation, row.smooth), Curvatures())
 
-    def smoothing(self, format_name: str) -> torch.Tensor:
-        """float32 [K]; ones where it does not pay. format_name: without smoothing."""
-        deviations = self.inputs.mean_squares.sqrt()
-        factor = find_smoothing([self.weight], self.maxima, deviations, format_name).pre_quant_scale
-        return torch.ones_like(deviations) if factor is None else factor
+    def factor(self, format_name: str, formula: str) -> torch.Tensor:
+        """float32 [K], what columns are divided by; ones where that does not pay. format_name: without smoothing;
+        formula: of strength.FORMULAS."""
+        seen = self.maxima, self.inputs.mean_squares.sqrt()
+        found = find_smoothing([self.weight], *seen, format_name, FORMULAS[formula].alphas, formula).pre_quant_scale
+        return torch.ones_like(self.maxima) if found is None else found
 
 
 def _spread(components: torch.Tensor, generator: torch.Generator) -> torch.Tensor:

@@ -16,6 +16,7 @@ from x2v_quant.benchmarks.fidelity.contestants import (
     missing,
     ours,
     scheme_of,
+    ways,
 )
 from x2v_quant.formats import FORMATS, family
 from x2v_quant.kernels import choose, survey
@@ -58,14 +59,18 @@ def test_every_format_has_one_row_that_auto_would_take(machine):
 
 @machines
 def test_ways_of_rounding_are_measured_on_weights_alone_and_with_activations(machine):
-    rows = ours(machine, torch.bfloat16)
-    for format_name, ways in ROUNDED.items():
-        if format_name not in FORMATS:
-            continue
+    rows, found = ours(machine, torch.bfloat16), ways(FORMATS)
+    assert {"int8-channel", "int4-g128", "nvfp4"} <= found.keys() <= ROUNDED.keys()
+    for format_name, methods in found.items():
         kernels = {"dequant", "reference"} if FORMATS[format_name].activation != "float" else {"dequant"}
-        found = {(row.rounding, row.kernel) for row in rows if row.file == format_name and row.rounding}
-        assert found == {(way, kernel) for way in ways for kernel in kernels}
+        made = {(row.rounding, row.kernel) for row in rows if row.file == format_name and row.rounding}
+        assert made == {(method, kernel) for method in methods for kernel in kernels}
     assert all(row.rounding == "" or not row.auto for row in rows)
+
+
+def test_a_way_that_a_format_does_not_take_has_no_row():
+    assert ways(["int4-g128-marlin", "mxfp8"]) == {}
+    assert ways(["int4-g128", "int4-g128-smooth"]) == {"int4-g128": ["mse", "gptq"], "int4-g128-smooth": ["awq"]}
 
 
 def test_libraries_bring_their_rows():
