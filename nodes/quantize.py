@@ -5,15 +5,26 @@ from comfy_api.latest import io
 from ..calibration import DEFAULT_ALPHA
 from ..layer_rules import RuleError, parse_overrides
 from ..layer_rules.format_names import CHOICES
-from ..quantizing import Smoother, quantize_clip, quantize_model, select_in_clip, select_in_model
+from ..quantizing import (
+    ROTATIONS,
+    Rounder,
+    Smoother,
+    quantize_clip,
+    quantize_model,
+    select_in_clip,
+    select_in_model,
+)
 from ..quantizing.sharing import SHARED, shared_smoother
+from ..rounding import METHODS
 from ..schemes import AUTO, SchemeChoice
 from .calibrate import CalibrationType
-from .on_node import error_on_node
+from .layer_progress import LayerProgress
+from .on_node import error_on_node, show
 from .scheme import CATEGORY, SchemeType
 
 ALIASES = ["x2v", "lightx2v", "quantize", "int8", "fp8", "int4", "nvfp4", "mxfp8", "convert model", "save vram"]
 SEARCH, ALPHA = "search", "alpha"
+NEAREST, MSE, GPTQ = "nearest", "mse", "gptq"
 
 
 def _inputs():
@@ -70,6 +81,28 @@ def _smoothing_inputs():
     ]
 
 
+def _rounding_inputs(*methods: str, tooltip: str):
+    """The last inputs of both nodes, which were added after the others: workflows without them load as before."""
+    return [
+        io.Combo.Input(
+            "rounding", options=[AUTO, *methods], default=AUTO, optional=True, advanced=True, tooltip=tooltip
+        ),
+        io.Combo.Input(
+            "rotation",
+            options=list(ROTATIONS),
+            default=AUTO,
+            optional=True,
+            advanced=True,
+            tooltip="auto: as the format says. convrot makes int8 more exact, for this pack and ComfyUI 0.27 or newer.",
+        ),
+    ]
+
+
+def _method(rounding: str):
+    """A row of METHODS, None for "auto"."""
+    return None if rounding == AUTO else METHODS[rounding]
+
+
 def _check_lines(layers: str | None):
     """True, or what is wrong with the lines; `layers` is None if the input has a link."""
     try:
@@ -95,6 +128,13 @@ class QuantizeModel(io.ComfyNode):
                 ),
                 *_inputs(),
                 *_smoothing_inputs(),
+                *_rounding_inputs(
+                    NEAREST,
+                    MSE,
+                    GPTQ,
+                    tooltip="auto is right for almost everybody: gptq where the calibration has tokens, which takes "
+                    "minutes.",
+                ),
             ],
             outputs=[io.Model.Output()],
         )
@@ -105,15 +145,31 @@ class QuantizeModel(io.ComfyNode):
 
     @classmethod
     @error_on_node
-    def execute(cls, model, format, layers="", scheme=None, calibration=None, smoothing=SEARCH, alpha=DEFAULT_ALPHA):
+    def execute(
+        cls,
+        model,
+        format,
+        layers="",
+        scheme=None,
+        calibration=None,
+        smoothing=SEARCH,
+        alpha=DEFAULT_ALPHA,
+        rounding=NEAREST,
+        rotation=AUTO,
+    ):
+        """Prompts of an older version have no rounding, and get what they got."""
         choice = scheme or SchemeChoice()
-        selection = select_in_model(model, format, layers, choice)
+        rounder = Rounder(_method(rounding), calibration)
+        rounder.check()
+        selection = select_in_model(model, format, layers, choice, rotation)
         smoother = None
         if calibration is not None and smoothing == SHARED:
             smoother = shared_smoother(model, selection, calibration)
         elif calibration is not None:
             smoother = Smoother(calibration, alpha if smoothing == ALPHA else None)
-        return io.NodeOutput(quantize_model(model, selection, choice, smoother))
+        made = quantize_model(model, selection, choice, smoother, rounder, LayerProgress())
+        show("\n".join(made.model.x2v_plan.lines(short=True)))
+        return io.NodeOutput(made)
 
 
 class QuantizeCLIP(io.ComfyNode):
@@ -131,6 +187,9 @@ class QuantizeCLIP(io.ComfyNode):
                     "clip", tooltip="From any loader; best from a 16-bit file. LoRAs before it are merged in."
                 ),
                 *_inputs(),
+                *_rounding_inputs(
+                    NEAREST, MSE, tooltip="auto is right for almost everybody: mse where it helps. nearest: fastest."
+                ),
             ],
             outputs=[io.Clip.Output()],
         )
@@ -141,6 +200,11 @@ class QuantizeCLIP(io.ComfyNode):
 
     @classmethod
     @error_on_node
-    def execute(cls, clip, format, layers="", scheme=None):
-        choice = scheme or SchemeChoice()
-        return io.NodeOutput(quantize_clip(clip, select_in_clip(clip, format, layers, choice), choice))
+    def execute(cls, clip, format, layers="", scheme=None, rounding=NEAREST, rotation=AUTO):
+        """Prompts of an older version have no rounding, and get what they got."""
+        choice, rounder = scheme or SchemeChoice(), Rounder(_method(rounding))
+        rounder.check()
+        selection = select_in_clip(clip, format, layers, choice, rotation)
+        made = quantize_clip(clip, selection, choice, rounder, LayerProgress())
+        show("\n".join(made.patcher.model.x2v_plan.lines(short=True)))
+        return io.NodeOutput(made)

@@ -3,6 +3,17 @@
 from .choosing import select_in_clip, select_in_model
 from .errors import QuantizeError
 from .model import quantize_clip, quantize_model
+from .rotation import ROTATIONS
+from .rounder import Rounder
 from .smoother import Smoother
 
-__all__ = ["QuantizeError", "Smoother", "quantize_clip", "quantize_model", "select_in_clip", "select_in_model"]
+__all__ = [
+    "ROTATIONS",
+    "QuantizeError",
+    "Rounder",
+    "Smoother",
+    "quantize_clip",
+    "quantize_model",
+    "select_in_clip",
+    "select_in_model",
+]

@@ -9,17 +9,21 @@ import torch
 from ..formats import FORMATS, SMOOTHED, family
 from ..formats.convert import convert
 from ..linear.parameters import lasting
+from ..rounding.curvature import Curvatures
 from ..schemes.plan import Plan
 from .errors import QuantizeError
+from .rounder import NEAREST, Rounder
 from .smoother import Smoother
 from .stored_format import in_our_layout, stored_format
 from .weights import read, shape_of
+
+BY_NEAREST = Rounder(NEAREST)
 
 
 @dataclass(frozen=True)
 class Job:
     """A layer to quantize. `name`: in the plan. `key`: of its weight in the model. `target`: a name in FORMATS.
-    `patches`: LoRAs to merge first. `smoother`: None to leave the layer unsmoothed."""
+    `patches`: LoRAs to merge first. `smoother`: None to leave the layer unsmoothed. `rounder`: how it is rounded."""
 
     name: str
     key: str
@@ -27,16 +31,20 @@ class Job:
     target: str
     patches: tuple = ()
     smoother: Smoother | None = None
+    rounder: Rounder = BY_NEAREST
 
 
-def quantize_layer(job: Job, plan: Plan, operations: type, rests_on: torch.device) -> torch.nn.Module:
+def quantize_layer(
+    job: Job, plan: Plan, operations: type, rests_on: torch.device, curvatures: Curvatures | None = None
+) -> torch.nn.Module:
     """Assign the layer in `plan` and return a layer of `operations` with the quantized weight, on device `rests_on`.
+    curvatures: shared by the layers of one model.
 
     A weight that already has the target format keeps its codes unless smoothing improves it; a smoothed weight stays
     smoothed. Raises QuantizeError for NaN or infinite values and for a shape that the format cannot store;
     NoKernelError as `Plan.assign`.
     """
-    weight, bias = _with_own_codes(job, plan) or _from_float(job, plan)
+    weight, bias = _with_own_codes(job, plan) or _from_float(job, plan, curvatures)
     # one after the other: comfy_kitchen dequantizes a weight that is asked for both at once
     return _layer(operations, job.name, weight.to(rests_on).to(dtype=plan.compute_dtype), bias)
 
@@ -57,7 +65,7 @@ def _with_own_codes(job: Job, plan: Plan):
     return convert(kept, entry.choice.format), job.layer.bias
 
 
-def _from_float(job: Job, plan: Plan):
+def _from_float(job: Job, plan: Plan, curvatures: Curvatures | None):
     """(quantized weight, bias) from the layer's weight in float32, dequantized if it has another format."""
     stored = stored_format(job.layer)
     dense, bias = read(job.layer, plan.machine.live)
@@ -68,7 +76,7 @@ def _from_float(job: Job, plan: Plan):
     factor = _pre_quant_scale(job, dense, entry.choice.format)
     if factor is not None:
         entry = plan.assign(job.name, SMOOTHED[entry.choice.format], tuple(dense.shape))
-    weight = _quantized(dense, entry.choice.format, job, plan, factor)
+    weight, entry.rounding = _quantized(dense, entry.choice.format, job, plan, factor, curvatures)
     # a float weight has no format of its own: nothing was converted
     entry.file_format = stored or entry.choice.format
     entry.added_error = _distance(weight, dense) if stored else 0.0
@@ -95,10 +103,9 @@ def dense_layer(layer: torch.nn.Module, dtype: torch.dtype, device: torch.device
     return made.eval()
 
 
-def _quantized(dense: torch.Tensor, format_name: str, job: Job, plan: Plan, factor: torch.Tensor | None):
-    options = {} if factor is None else {"pre_quant_scale": factor}
+def _quantized(dense: torch.Tensor, format_name: str, job: Job, plan: Plan, factor, curvatures: Curvatures | None):
     try:
-        return FORMATS[format_name].quantize(dense, plan.compute_dtype, **options)
+        return job.rounder.quantized(dense, job.name, format_name, plan.compute_dtype, factor, curvatures)
     except ValueError as error:
         raise QuantizeError(
             f"{plan.title}, layer {job.name}: {error}. Write the line '{job.name} = keep' into the node's layers."

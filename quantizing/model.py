@@ -1,7 +1,7 @@
 """Makes a copy of a loaded MODEL or CLIP whose selected linear layers are quantized."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 
 import comfy.model_management
 import comfy.utils
@@ -14,6 +14,7 @@ from ..layer_rules import Selection
 from ..linear import operations
 from ..linear.layers import is_ours, linear_layers
 from ..loading.common import announce, compute_dtype
+from ..rounding.curvature import Curvatures
 from ..schemes import DIT, T5, SchemeChoice
 from ..schemes.plan import Plan
 from .copying import Copier
@@ -21,58 +22,87 @@ from .errors import QuantizeError
 from .layer import Job, dense_layer, quantize_layer
 from .patchers import successor, with_loras_in_weights
 from .planning import plan_for
+from .rounder import NEAREST, Rounder
+from .rounder import sentences as rounded
 from .smoother import Smoother, sentences
 from .stored_format import stored_format
-from .weights import is_foreign
+from .weights import is_foreign, shape_of
 
 # the submodule that a selection's names are relative to: in a MODEL, in a CLIP
 DIFFUSION_MODEL = "diffusion_model"
 WHOLE = ""
-# float32 copies of the largest layer that are on the device at a time: two while it is quantized or smoothed, four
-# while a LoRA is merged first (the layer's own weight, a copy of it, the LoRA's product, that times its strength)
-COPIES = 4
+# (layers done, layers to do, share of the work that is done): called before the first layer and after each
+Progress = Callable[[int, int, float], None]
 
 
-def quantize_model(patcher, selection: Selection, choice: SchemeChoice | None = None, smoother: Smoother | None = None):
+def quantize_model(
+    patcher,
+    selection: Selection,
+    choice: SchemeChoice | None = None,
+    smoother: Smoother | None = None,
+    rounder: Rounder | None = None,
+    progress: Progress = lambda done, total, share: None,
+):
     """ModelPatcher -> a new ModelPatcher with the layers of `selection` (names in the diffusion model) quantized and
     their LoRAs merged. The given model is unchanged; everything that is not quantized is shared with it.
 
-    smoother: smooths the layers that gain from it; the new model then records no calibration. Works layer by layer in
-    float32 on the patcher's device; the result is on its offload device, its plan in `.model.x2v_plan`. Raises
-    QuantizeError, CalibrationError, UnknownSchemeError, SchemeMismatchError or NoKernelError.
+    smoother: smooths the layers that gain from it. rounder: None to round to the nearest. A model that was made with a
+    calibration records none. Works layer by layer in float32 on the patcher's device; the result is on its offload
+    device, its plan in `.model.x2v_plan`. Raises QuantizeError, CalibrationError, UnknownSchemeError,
+    SchemeMismatchError or NoKernelError.
     """
-    choice = choice or SchemeChoice()
+    choice, rounder = choice or SchemeChoice(), rounder or Rounder(NEAREST)
+    rounder.check()
     patcher = with_loras_in_weights(patcher)
     fp16_is_safe = torch.float16 in patcher.model.model_config.supported_inference_dtypes
     dtype = compute_dtype(choice, patcher.load_device, fp16_is_safe)
     plan = _plan(patcher, selection, DIT, choice, dtype)
-    if smoother is not None:
+    calibrations = {id(user.calibration): user.calibration for user in (smoother, rounder) if user and user.calibration}
+    for calibration in calibrations.values():
         layers = linear_layers(patcher.model.get_submodule(DIFFUSION_MODEL))
-        smoother.calibration.check_fits({name: layers[name].in_features for name in selection.formats})
-    made = _quantized(patcher, DIFFUSION_MODEL, selection, plan, smoother)
+        calibration.check_fits({name: layers[name].in_features for name in selection.formats})
+    made = _quantized(patcher, DIFFUSION_MODEL, selection, plan, rounder, smoother, progress)
     made.model.manual_cast_dtype, made.model.current_patcher = dtype, None
-    if smoother is not None:
+    if calibrations:
         for kind in (WrappersMP.OUTER_SAMPLE, WrappersMP.APPLY_MODEL):
             made.remove_wrappers_with_key(kind, WRAPPER_KEY)
+    if smoother is not None:
         plan.notes += sentences(plan, selection.formats, smoother.calibration.maxima, smoother.smoothable)
-        log.info("%s: %s", plan.title, " ".join(plan.notes))
-    again = functools.partial(quantize_model, selection=selection, choice=choice, smoother=smoother)
+    _tell(plan, rounded(plan, selection.formats))
+    again = functools.partial(quantize_model, selection=selection, choice=choice, smoother=smoother, rounder=rounder)
     return _reloadable(made, patcher, again)
 
 
-def quantize_clip(clip, selection: Selection, choice: SchemeChoice | None = None):
+def quantize_clip(
+    clip,
+    selection: Selection,
+    choice: SchemeChoice | None = None,
+    rounder: Rounder | None = None,
+    progress: Progress = lambda done, total, share: None,
+):
     """As `quantize_model`, for a comfy.sd.CLIP; names in the selection are those in `clip.cond_stage_model`."""
-    made = clip.clone()
-    made.patcher = _quantize_encoders(clip.patcher, selection, choice or SchemeChoice())
+    made, rounder = clip.clone(), rounder or Rounder(NEAREST)
+    rounder.check()
+    made.patcher = _quantize_encoders(clip.patcher, selection, choice or SchemeChoice(), rounder, progress)
     made.cond_stage_model = made.patcher.model
     return made
 
 
-def _quantize_encoders(patcher, selection: Selection, choice: SchemeChoice):
+def _quantize_encoders(patcher, selection, choice, rounder, progress: Progress = lambda done, total, share: None):
     patcher = with_loras_in_weights(patcher)
     dtype = compute_dtype(choice, patcher.load_device, fp16_is_safe=False)
-    made = _quantized(patcher, WHOLE, selection, _plan(patcher, selection, T5, choice, dtype))
-    return _reloadable(made, patcher, functools.partial(_quantize_encoders, selection=selection, choice=choice))
+    plan = _plan(patcher, selection, T5, choice, dtype)
+    made = _quantized(patcher, WHOLE, selection, plan, rounder, None, progress)
+    _tell(plan, rounded(plan, selection.formats))
+    again = functools.partial(_quantize_encoders, selection=selection, choice=choice, rounder=rounder)
+    return _reloadable(made, patcher, again)
+
+
+def _tell(plan: Plan, notes: list[str]) -> None:
+    """Add notes to the plan's, and log all of them."""
+    plan.notes += notes
+    if plan.notes:
+        log.info("%s: %s", plan.title, " ".join(plan.notes))
 
 
 def _plan(patcher, selection: Selection, component: str, choice: SchemeChoice, dtype: torch.dtype) -> Plan:
@@ -86,16 +116,18 @@ def _plan(patcher, selection: Selection, component: str, choice: SchemeChoice, d
 
 
 @torch.no_grad()  # older cores load weights that ask for a gradient
-def _quantized(patcher, part: str, selection: Selection, plan: Plan, smoother: Smoother | None = None):
-    jobs = _jobs(patcher, part, selection, smoother)
+def _quantized(patcher, part: str, selection: Selection, plan: Plan, rounder: Rounder, smoother, progress: Progress):
+    jobs = _jobs(patcher, part, selection, smoother, rounder)
     _make_room(jobs, plan.machine.live)
-    progress = comfy.utils.ProgressBar(len(jobs))
+    bar, curvatures = comfy.utils.ProgressBar(len(jobs)), Curvatures()
     made_by = operations(plan)
     replaced: dict[torch.nn.Module, torch.nn.Module] = {}
-    for job in jobs:
+    work = [job.rounder.work(*shape_of(job.layer)) for job in jobs]
+    for done, job in enumerate(jobs):
         comfy.model_management.throw_exception_if_processing_interrupted()
-        replaced[job.layer] = quantize_layer(job, plan, made_by, patcher.offload_device)
-        progress.update(1)
+        progress(done, len(jobs), sum(work[:done]) / sum(work))
+        replaced[job.layer] = quantize_layer(job, plan, made_by, patcher.offload_device, curvatures)
+        bar.update(1)
     for layer in linear_layers(patcher.model).values():
         if layer not in replaced and is_foreign(layer):
             replaced[layer] = dense_layer(layer, plan.compute_dtype, plan.machine.live, patcher.offload_device)
@@ -112,24 +144,26 @@ def _quantized(patcher, part: str, selection: Selection, plan: Plan, smoother: S
     return made
 
 
-def _jobs(patcher, part: str, selection: Selection, smoother: Smoother | None) -> list[Job]:
-    """A job for every selected layer, and for layers of this pack that keep their present format."""
+def _jobs(patcher, part: str, selection: Selection, smoother: Smoother | None, rounder: Rounder) -> list[Job]:
+    """A job for every selected layer, and for layers of this pack that keep their present format; those that got the
+    same inputs one after the other."""
     jobs = []
     for name, layer in linear_layers(patcher.model.get_submodule(part)).items():
         target = selection.formats.get(name)
         key = f"{part}.{name}.weight".lstrip(".")
         if target is not None:
-            jobs.append(Job(name, key, layer, target, tuple(patcher.patches.get(key, ())), smoother))
+            jobs.append(Job(name, key, layer, target, tuple(patcher.patches.get(key, ())), smoother, rounder))
         elif is_ours(layer):
             jobs.append(Job(name, key, layer, stored_format(layer)))
-    return jobs
+    places: dict[Hashable, int] = {}
+    return sorted(jobs, key=lambda job: places.setdefault(rounder.neighbours(job.name), len(places)))
 
 
 def _make_room(jobs: list[Job], device: torch.device) -> None:
     """Have core unload other models if the device has no room for the largest layer."""
     if device.type != "cpu":
-        largest = max(job.layer.in_features * job.layer.out_features for job in jobs)
-        comfy.model_management.free_memory(COPIES * largest * torch.float32.itemsize, device)
+        room = max(job.rounder.room(*shape_of(job.layer)) for job in jobs)
+        comfy.model_management.free_memory(room, device)
 
 
 def _reloadable(made, patcher, again: Callable):

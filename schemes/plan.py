@@ -27,11 +27,13 @@ class SchemeMismatchError(PrintableError, ValueError):
 @dataclass
 class LayerPlan:
     """How one linear layer is computed. `file_format`: its format in the file. `choice`: its format in memory and its
-    kernel. `added_error`: relative error that the conversion between the formats added, measured at load."""
+    kernel. `added_error`: relative error that the conversion between the formats added, measured at load. `rounding`:
+    the method by which a weight that was quantized here was rounded, "" for one that came with its codes."""
 
     file_format: str
     choice: Choice
     added_error: float = 0.0
+    rounding: str = ""
 
     @property
     def converted(self) -> bool:

@@ -1,0 +1,34 @@
+"""The format with rotated input channels, or without, as the node's `rotation` asks for it."""
+
+from ..converting.rotation import GROUPS, NONE, PLAIN_TWINS, ROTATED_TWINS
+from ..rounding import AUTO
+from .errors import QuantizeError
+
+CONVROT = "convrot"
+ROTATIONS = (AUTO, NONE, CONVROT)
+
+
+def with_rotation(format_name: str, rotation: str, chosen: bool = True) -> str:
+    """What layers get in place of `format_name`. rotation: "auto" leaves it as it is, so that nothing is rotated which
+    LightX2V or an older ComfyUI could not read; "none" and "convrot" are its twin without and with it. chosen: whether
+    the user picked the format; one that was found for this machine is left for one that can be rotated. Raises
+    QuantizeError for a format without such a twin."""
+    if rotation == AUTO:
+        return format_name
+    if rotation == NONE:
+        plain = PLAIN_TWINS.get(format_name, format_name)
+        if plain in GROUPS:
+            raise QuantizeError(f"{plain} is always rotated. Set rotation to {AUTO}, or format to another one.")
+        return plain
+    twins = {**ROTATED_TWINS, **{name: name for name in GROUPS}}
+    twin = twins.get(format_name) or (None if chosen else next(iter(ROTATED_TWINS.values())))
+    if twin is None:
+        raise QuantizeError(
+            f"{format_name} cannot be rotated, only {' and '.join(ROTATED_TWINS)} can. Choose that format, or set "
+            f"rotation to {AUTO}."
+        )
+    if twin not in GROUPS:
+        raise QuantizeError(
+            f"This ComfyUI has no rotated int8 weights. Update it to 0.27 or newer, or set rotation to {AUTO}."
+        )
+    return twin

@@ -1,0 +1,112 @@
+"""How layers that are quantized in memory are rounded: by a method of rounding/, with what a calibration recorded."""
+
+from collections import Counter
+from collections.abc import Collection, Hashable
+from dataclasses import dataclass
+
+import torch
+
+from ..calibration import Calibration
+from ..formats import FORMATS, before_repacking, original
+from ..formats.convert import convert
+from ..rounding import METHODS, LayerInputs, Method, method_for, round_weight
+from ..rounding.curvature import Curvatures
+from ..rounding.methods import NOTHING, TOKENS
+from ..schemes.plan import Plan
+from .errors import QuantizeError
+
+NEAREST = METHODS["nearest"]
+# float32 copies of a layer's weight that are on the device at a time: two while it is rounded to the nearest, four
+# while a LoRA is merged first (the layer's own weight, a copy of it, the LoRA's product, that times its strength), more
+# while its scales are searched or each column makes up for the errors of others
+COPIES, MORE_COPIES = 4, 7
+FLOAT32 = torch.float32.itemsize
+
+
+@dataclass(frozen=True)
+class Rounder:
+    """Rounds the weights of layers (names in the diffusion model). `method`: None for the best one of each layer.
+    `calibration`: what the layers got to see, None without. A model that core reloads gets the same weights: a method
+    gives the same from the same tokens."""
+
+    method: Method | None = None
+    calibration: Calibration | None = None
+
+    def check(self) -> None:
+        """Raise QuantizeError for a method that needs what was not recorded."""
+        if self.method is None or self.method.needs == NOTHING:
+            return
+        name = self.method.name
+        if self.calibration is None:
+            raise QuantizeError(
+                f"Rounding {name} needs to know what the layers get to see, and no calibration is connected. Connect "
+                "Calibrate, a sampler and Finish Calibration to it, or set rounding to auto."
+            )
+        if self.method.needs == TOKENS and not self.calibration.inputs:
+            raise QuantizeError(
+                f"Rounding {name} needs tokens, and this calibration has none. Record it again with tokens above 0 in "
+                "Calibrate, or set rounding to auto."
+            )
+
+    def inputs(self, layer: str) -> LayerInputs:
+        """What was recorded of a layer's input."""
+        seen = self.calibration
+        if seen is None or layer not in seen.maxima:
+            return LayerInputs()
+        return LayerInputs(seen.inputs_of(layer), seen.mean_squares(layer), seen.same_inputs(layer))
+
+    def neighbours(self, layer: str) -> Hashable:
+        """Equal for layers whose curvature is the same: when they are rounded one after the other it is computed
+        once."""
+        return layer if self.calibration is None else self.calibration.same_inputs(layer)
+
+    def room(self, rows: int, columns: int) -> int:
+        """Bytes on the device for the largest layer, [rows, columns], with its tokens and their Hessian."""
+        if self.method is NEAREST:
+            return COPIES * rows * columns * FLOAT32
+        tokens = (
+            0
+            if self.calibration is None
+            else max((inputs.shape[0] for inputs in self.calibration.inputs.values()), default=0)
+        )
+        hessian = 2 * columns * (columns + tokens) if tokens else 0
+        return (MORE_COPIES * rows * columns + hessian) * FLOAT32
+
+    def work(self, rows: int, columns: int) -> float:
+        """The time that a layer takes, in a unit of its own: GPTQ changes the rest of the weight with every column."""
+        gptq = self.calibration is not None and bool(self.calibration.inputs) and self.method is not NEAREST
+        return rows * columns * (columns if gptq else 1)
+
+    def quantized(
+        self,
+        weight: torch.Tensor,
+        layer: str,
+        format_name: str,
+        dtype: torch.dtype,
+        factor: torch.Tensor | None,
+        curvatures: Curvatures | None = None,
+    ):
+        """float32 [N, K] -> (the weight in `format_name`, which reports `dtype`; the name of the method). factor: of a
+        smoothed format, see round_weight. Raises ValueError for a shape that the format cannot have."""
+        stored = before_repacking(format_name)
+        inputs = self.inputs(layer)
+        method = method_for(original(stored), self.method, inputs.recorded)
+        if method is NEAREST:  # the layout's own way needs the least memory
+            options = {} if factor is None else {"pre_quant_scale": factor}
+            return FORMATS[format_name].quantize(weight, dtype, **options), method.name
+        tensors = round_weight(weight, stored, method, inputs, factor, curvatures=curvatures)
+        return convert(FORMATS[stored].wrap(tensors, dtype, tuple(weight.shape)), format_name), method.name
+
+
+def sentences(plan: Plan, layers: Collection[str]) -> list[str]:
+    """Sentences for the report: how many of `layers` (names in the filled plan) were rounded how; none where all were
+    rounded to the nearest or keep the codes that they had."""
+    counts = Counter(plan.layers[layer].rounding for layer in layers)
+    found = {name: counts[name] for name in METHODS if counts[name]}
+    if not found.keys() - {NEAREST.name}:
+        return []
+    return [f"Rounding: {', '.join(f'{name} for {_count(count)}' for name, count in found.items())}."]
+
+
+def _count(layers: int) -> str:
+    return "1 layer" if layers == 1 else f"{layers} layers"
