@@ -56,7 +56,7 @@ def _smoothing_inputs():
         CalibrationType.Input(
             "calibration",
             optional=True,
-            tooltip="Optional, for better int8. From Finish Calibration or Load Calibration.",
+            tooltip="Optional, makes every format more exact. From Finish Calibration or Load Calibration.",
         ),
         io.Combo.Input(
             "smoothing",
@@ -85,10 +85,17 @@ def _rounding_inputs(*methods: str, tooltip: str):
     """The last inputs of both nodes, which were added after the others: workflows without them load as before."""
     return [
         io.Combo.Input(
-            "rounding", options=[AUTO, *methods], default=AUTO, optional=True, advanced=True, tooltip=tooltip
+            "rounding",
+            display_name="rounding",
+            options=[AUTO, *methods],
+            default=AUTO,
+            optional=True,
+            advanced=True,
+            tooltip=tooltip,
         ),
         io.Combo.Input(
             "rotation",
+            display_name="rotation",
             options=list(ROTATIONS),
             default=AUTO,
             optional=True,

@@ -16,10 +16,7 @@ def with_rotation(format_name: str, rotation: str, chosen: bool = True) -> str:
     if rotation == AUTO:
         return format_name
     if rotation == NONE:
-        plain = PLAIN_TWINS.get(format_name, format_name)
-        if plain in GROUPS:
-            raise QuantizeError(f"{plain} is always rotated. Set rotation to {AUTO}, or format to another one.")
-        return plain
+        return PLAIN_TWINS.get(format_name, format_name)
     twins = {**ROTATED_TWINS, **{name: name for name in GROUPS}}
     twin = twins.get(format_name) or (None if chosen else next(iter(ROTATED_TWINS.values())))
     if twin is None:

@@ -39,13 +39,13 @@ class Rounder:
         name = self.method.name
         if self.calibration is None:
             raise QuantizeError(
-                f"Rounding {name} needs to know what the layers get to see, and no calibration is connected. Connect "
-                "Calibrate, a sampler and Finish Calibration to it, or set rounding to auto."
+                f"Rounding {name} needs recorded inputs of the layers, and no calibration is connected. Record one "
+                "with Calibrate and Finish Calibration, or set rounding to auto."
             )
         if self.method.needs == TOKENS and not self.calibration.inputs:
             raise QuantizeError(
-                f"Rounding {name} needs tokens, and this calibration has none. Record it again with tokens above 0 in "
-                "Calibrate, or set rounding to auto."
+                f"Rounding {name} needs tokens, and this calibration has none. Record it again with tokens per "
+                "layer above 0 in Calibrate, or set rounding to auto."
             )
 
     def inputs(self, layer: str) -> LayerInputs:

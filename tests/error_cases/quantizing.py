@@ -2,6 +2,9 @@
 
 import torch
 
+from x2v_quant.calibration.calibration import MAXIMA
+from x2v_quant.calibration.files import FORMAT
+
 from .case import ErrorCase, node, scheme
 from .graphs import behind, dense
 from .place import Place, demo
@@ -32,7 +35,42 @@ def for_another_format(place: Place):
     return {"scheme": scheme(dit="fp8-sgl"), **prompt}
 
 
+def gptq(place: Place, **tensors: torch.Tensor):
+    """With a calibration that has `tensors` of LAYER beside its maxima: none of an older version has tokens."""
+    named = {f"{LAYER}.{end}": tensor for end, tensor in tensors.items()}
+    content = {f"{LAYER}{MAXIMA}": torch.ones(128), **named}, {"format": FORMAT, "calls": "1"}
+    name = place.input(f"calibration/{place.name}.safetensors", content)
+    prompt = behind(dense(), NODE, format="int4-g128", rounding="gptq", calibration=["calibration", 0])
+    return {"calibration": node("X2VLoadCalibration", calibration_name=name), **prompt}
+
+
 CASES = {
+    "gptq without a calibration": ErrorCase(
+        NODE,
+        lambda place: behind(dense(), NODE, format="int4-g128", rounding="gptq"),
+        (
+            "Rounding gptq needs recorded inputs of the layers, and no calibration is connected. Record one with "
+            "Calibrate and Finish Calibration, or set rounding to auto.",
+        ),
+    ),
+    "gptq without tokens": ErrorCase(
+        NODE,
+        gptq,
+        (
+            "Rounding gptq needs tokens, and this calibration has none. Record it again with tokens per layer above 0 "
+            "in Calibrate, or set rounding to auto.",
+        ),
+    ),
+    "tokens": ErrorCase(
+        NODE,
+        lambda place: gptq(place, inputs=torch.full((4, 128), float("inf"), dtype=torch.bfloat16)),
+        (f": inputs of {LAYER} are infinite or not numbers", "Load it again, or save another one."),
+    ),
+    "rotation": ErrorCase(
+        NODE,
+        lambda place: behind(dense(), NODE, format="fp8-channel", rotation="convrot"),
+        ("fp8-channel cannot be rotated, only int8-channel can. Choose that format, or set rotation to auto.",),
+    ),
     "nothing": ErrorCase(
         NODE,
         lambda place: behind(dense(), NODE, format="int8-channel", layers="* = keep"),

@@ -73,7 +73,9 @@ GUARD = "guards against a mistake in this pack's own tables"
 
 UNREACHABLE = (
     Row("__init__.py", "needs ComfyUI", "takes an older ComfyUI; tests/test_import.py"),
-    Row("calibration/files.py", "or another file", "no node reads the inputs; tests/calibration/test_files.py"),
+    Row(
+        "calibration/files.py", "is gone, or another file", "takes a file that is lost; tests/calibration/test_files.py"
+    ),
     Row("checkpoints/folder.py", "is a folder without a model file", LISTED, True),
     Row("checkpoints/folder.py", "is a device or a pipe", LISTED, True),
     Row("checkpoints/folder.py", "Check the path", LISTED, True),
@@ -103,6 +105,11 @@ UNREACHABLE = (
     Row("layer_rules/selection.py", "and stays as it is. Remove", f"{CONVERT}: no MODEL has tables as layers", True),
     Row("linear/quant_linear.py", "This ComfyUI cannot", "takes a GPU's dynamic VRAM and ComfyUI 0.24; tests/loading"),
     Row("loras/file.py", "There is no LoRA at", LISTED, True),
+    *(
+        (Row("quantizing/rotation.py", "no rotated int8", "takes ComfyUI 0.24; tests/quantizing/test_rotation.py"),)
+        if rotates_int8()
+        else ()
+    ),
     Row("quantizing/layer.py", "= keep' into the node's layers", f"{GUARD}: layer_rules/shapes.py has every limit"),
 )
 

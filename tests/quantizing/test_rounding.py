@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("inference")
 # of weights alone: what rounding is about
 REFERENCE = SchemeChoice(dit="dequant", compute_dtype="fp32")
 # several times as many as a layer has channels, in the prompts too
-TOKENS, SEEDS, TEXT = 2048, range(4), 256
+TOKENS, SEEDS, TEXT = 2048, range(16), 64
 # dB of the latents, over the better of the others
 GAIN = {"int4-g128": 1.5, "nvfp4": 1.5, "int8-channel": 0.8, "fp8-channel": 3}
 INT4, INT8 = "int4-g128", "int8-channel"
@@ -105,7 +105,7 @@ def test_a_smoothed_layer_is_rounded_after_smoothing(dense, recorded, sample):
         assert "int8-channel-smooth" in formats
         results.append(decibels(wanted, sample(smooth, seed=7)))
     print([round(value, 1) for value in results])
-    assert results[1] > results[0] - 0.5
+    assert results[1] > results[0] + 1
 
 
 def test_a_reloaded_model_has_the_same_weights(dense, recorded, contents, same):
