@@ -2,22 +2,22 @@
 
 import time
 
-from ..common.durations import about
+from ..rounding.estimate import words
 from .on_node import show
 
-# between two texts, and before the first: a node that is done by then says nothing
+# between two texts; a node that is done by the first says nothing
 SECONDS = 2.0
 
 
 class LayerProgress:
-    """Called with (layers done, layers to do, share of the work that is done): before the first layer, after each."""
+    """Called with (layers done, layers to do, seconds left or None) before each layer."""
 
     def __init__(self):
-        self._started = self._shown = time.monotonic()
+        self._shown = 0.0
 
-    def __call__(self, done: int, total: int, share: float) -> None:
+    def __call__(self, done: int, total: int, left: float | None) -> None:
         now = time.monotonic()
-        if now - self._shown < SECONDS or not 0 < share < 1:
+        if left is None or left < SECONDS or now - self._shown < SECONDS:
             return
         self._shown = now
-        show(f"Layer {done} of {total}, {about((now - self._started) * (1 - share) / share)} left")
+        show(f"Layer {done + 1} of {total}, {words(left)} left")

@@ -26,13 +26,14 @@ from .rounder import NEAREST, Rounder
 from .rounder import sentences as rounded
 from .smoother import Smoother, sentences
 from .stored_format import stored_format
+from .time_left import TimeLeft
 from .weights import is_foreign, shape_of
 
 # the submodule that a selection's names are relative to: in a MODEL, in a CLIP
 DIFFUSION_MODEL = "diffusion_model"
 WHOLE = ""
-# (layers done, layers to do, share of the work that is done): called before the first layer and after each
-Progress = Callable[[int, int, float], None]
+# (layers done, layers to do, seconds left or None if that is not known): called before each layer
+Progress = Callable[[int, int, float | None], None]
 
 
 def quantize_model(
@@ -41,7 +42,7 @@ def quantize_model(
     choice: SchemeChoice | None = None,
     smoother: Smoother | None = None,
     rounder: Rounder | None = None,
-    progress: Progress = lambda done, total, share: None,
+    progress: Progress = lambda done, total, left: None,
 ):
     """ModelPatcher -> a new ModelPatcher with the layers of `selection` (names in the diffusion model) quantized and
     their LoRAs merged. The given model is unchanged; everything that is not quantized is shared with it.
@@ -78,7 +79,7 @@ def quantize_clip(
     selection: Selection,
     choice: SchemeChoice | None = None,
     rounder: Rounder | None = None,
-    progress: Progress = lambda done, total, share: None,
+    progress: Progress = lambda done, total, left: None,
 ):
     """As `quantize_model`, for a comfy.sd.CLIP; names in the selection are those in `clip.cond_stage_model`."""
     made, rounder = clip.clone(), rounder or Rounder(NEAREST)
@@ -88,7 +89,7 @@ def quantize_clip(
     return made
 
 
-def _quantize_encoders(patcher, selection, choice, rounder, progress: Progress = lambda done, total, share: None):
+def _quantize_encoders(patcher, selection, choice, rounder, progress: Progress = lambda done, total, left: None):
     patcher = with_loras_in_weights(patcher)
     dtype = compute_dtype(choice, patcher.load_device, fp16_is_safe=False)
     plan = _plan(patcher, selection, T5, choice, dtype)
@@ -122,10 +123,11 @@ def _quantized(patcher, part: str, selection: Selection, plan: Plan, rounder: Ro
     bar, curvatures = comfy.utils.ProgressBar(len(jobs)), Curvatures()
     made_by = operations(plan)
     replaced: dict[torch.nn.Module, torch.nn.Module] = {}
-    work = [job.rounder.work(*shape_of(job.layer)) for job in jobs]
+    works = [job.rounder.work(job.name, shape_of(job.layer), job.target) for job in jobs]
+    time_left = TimeLeft(works, plan.machine.live)
     for done, job in enumerate(jobs):
         comfy.model_management.throw_exception_if_processing_interrupted()
-        progress(done, len(jobs), sum(work[:done]) / sum(work))
+        progress(done, len(jobs), time_left.after(done))
         replaced[job.layer] = quantize_layer(job, plan, made_by, patcher.offload_device, curvatures)
         bar.update(1)
     for layer in linear_layers(patcher.model).values():

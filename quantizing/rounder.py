@@ -1,17 +1,20 @@
 """How layers that are quantized in memory are rounded: by a method of rounding/, with what a calibration recorded."""
 
 from collections import Counter
-from collections.abc import Collection, Hashable
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import torch
 
 from ..calibration import Calibration
-from ..formats import FORMATS, before_repacking, original
+from ..converting.rounded_rows import is_plain
+from ..formats import FORMATS, UNSMOOTHED, before_repacking, original
 from ..formats.convert import convert
 from ..rounding import METHODS, LayerInputs, Method, method_for, round_weight
 from ..rounding.curvature import Curvatures
-from ..rounding.methods import NOTHING, TOKENS
+from ..rounding.estimate import Work
+from ..rounding.methods import MEANS, NOTHING, TOKENS
+from ..rounding.record import words_of
 from ..schemes.plan import Plan
 from .errors import QuantizeError
 
@@ -48,14 +51,21 @@ class Rounder:
                 "layer above 0 in Calibrate, or set rounding to auto."
             )
 
-    def inputs(self, layer: str) -> LayerInputs:
-        """What was recorded of a layer's input."""
-        seen = self.calibration
-        if seen is None or layer not in seen.maxima:
-            return LayerInputs()
-        return LayerInputs(seen.inputs_of(layer), seen.mean_squares(layer), seen.same_inputs(layer))
+    def recorded(self, layer: str) -> str:
+        """One of methods.RECORDED."""
+        if self.calibration is None or layer not in self.calibration.maxima:
+            return NOTHING
+        return TOKENS if layer in self.calibration.inputs else MEANS
 
-    def neighbours(self, layer: str) -> Hashable:
+    def inputs(self, layer: str, method: Method) -> LayerInputs:
+        """What the method needs of a layer's input, read now."""
+        seen = self.calibration
+        if method.needs == NOTHING:
+            return LayerInputs()
+        tokens = seen.inputs_of(layer) if method.needs == TOKENS else None
+        return LayerInputs(tokens, seen.mean_squares(layer), seen.same_inputs(layer))
+
+    def neighbours(self, layer: str) -> str:
         """Equal for layers whose curvature is the same: when they are rounded one after the other it is computed
         once."""
         return layer if self.calibration is None else self.calibration.same_inputs(layer)
@@ -72,10 +82,16 @@ class Rounder:
         hessian = 2 * columns * (columns + tokens) if tokens else 0
         return (MORE_COPIES * rows * columns + hessian) * FLOAT32
 
-    def work(self, rows: int, columns: int) -> float:
-        """The time that a layer takes, in a unit of its own: GPTQ changes the rest of the weight with every column."""
-        gptq = self.calibration is not None and bool(self.calibration.inputs) and self.method is not NEAREST
-        return rows * columns * (columns if gptq else 1)
+    def work(self, layer: str, shape: tuple[int, int], format_name: str) -> Work:
+        """What rounding the layer will be, for an estimate."""
+        plain = UNSMOOTHED.get(format_name, format_name)
+        if plain not in FORMATS:  # core's own, which keeps its codes
+            return Work(shape, None)
+        method = method_for(plain, self.method, self.recorded(layer))
+        if is_plain(plain, method):
+            return Work(shape, None)
+        tokens = self.calibration.inputs[layer].shape[0] if method.rounding == "gptq" else 0
+        return Work(shape, FORMATS[plain].grid, tokens, self.neighbours(layer))
 
     def quantized(
         self,
@@ -89,24 +105,16 @@ class Rounder:
         """float32 [N, K] -> (the weight in `format_name`, which reports `dtype`; the name of the method). factor: of a
         smoothed format, see round_weight. Raises ValueError for a shape that the format cannot have."""
         stored = before_repacking(format_name)
-        inputs = self.inputs(layer)
-        method = method_for(original(stored), self.method, inputs.recorded)
-        if method is NEAREST:  # the layout's own way needs the least memory
+        method = method_for(original(stored), self.method, self.recorded(layer))
+        if is_plain(original(stored), method):  # the layout's own way needs the least memory
             options = {} if factor is None else {"pre_quant_scale": factor}
             return FORMATS[format_name].quantize(weight, dtype, **options), method.name
-        tensors = round_weight(weight, stored, method, inputs, factor, curvatures=curvatures)
+        tensors = round_weight(weight, stored, method, self.inputs(layer, method), factor, curvatures=curvatures)
         return convert(FORMATS[stored].wrap(tensors, dtype, tuple(weight.shape)), format_name), method.name
 
 
 def sentences(plan: Plan, layers: Collection[str]) -> list[str]:
     """Sentences for the report: how many of `layers` (names in the filled plan) were rounded how; none where all were
     rounded to the nearest or keep the codes that they had."""
-    counts = Counter(plan.layers[layer].rounding for layer in layers)
-    found = {name: counts[name] for name in METHODS if counts[name]}
-    if not found.keys() - {NEAREST.name}:
-        return []
-    return [f"Rounding: {', '.join(f'{name} for {_count(count)}' for name, count in found.items())}."]
-
-
-def _count(layers: int) -> str:
-    return "1 layer" if layers == 1 else f"{layers} layers"
+    counts = Counter(plan.layers[layer].rounding for layer in layers if plan.layers[layer].rounding)
+    return [f"Rounded {words_of(counts)}."] if counts.keys() - {NEAREST.name} else []

@@ -65,7 +65,7 @@ def test_auto_is_gptq_where_there_are_tokens(dense, recorded, contents, same):
     by_name, by_itself = (made(model, INT4, method, recorded) for method in ("gptq", None))
     assert set(methods(by_itself).values()) == {"gptq"}
     assert same(contents(by_itself.model), contents(by_name.model))
-    assert f"Rounding: gptq for {len(methods(by_itself))} layers." in by_itself.model.x2v_plan.notes
+    assert f"Rounded with GPTQ: {len(methods(by_itself))} layers." in by_itself.model.x2v_plan.notes
 
 
 def test_a_layer_without_tokens_is_rounded_without(dense, recorded):
@@ -89,7 +89,7 @@ def test_without_tokens_8_bits_are_what_they_were(format_name, dense, contents, 
 def test_without_tokens_4_bits_get_better_scales(dense):
     found = made(dense(), INT4)
     assert set(methods(found).values()) == {"mse"}
-    assert found.model.x2v_plan.notes == [f"Rounding: mse for {len(methods(found))} layers."]
+    assert found.model.x2v_plan.notes == [f"Rounded with searched scales: {len(methods(found))} layers."]
 
 
 def test_a_smoothed_layer_is_rounded_after_smoothing(dense, recorded, sample):
@@ -149,13 +149,19 @@ def test_a_lora_beside_is_nearer_than_one_that_is_merged(dense, recorded, sample
     assert found["auto"] > found["merge"] + 1
 
 
-def test_progress_counts_layers_and_work(dense, recorded):
+def test_progress_counts_layers_and_estimates_time(dense, recorded):
     calls = []
     model = made(dense(), INT4, "gptq", recorded, progress=lambda *call: calls.append(call))
-    done, total, shares = zip(*calls, strict=True)
+    done, total, left = zip(*calls, strict=True)
     assert list(done) == list(range(len(methods(model))))
     assert set(total) == {len(methods(model))}
-    assert shares[0] == 0 and list(shares) == sorted(set(shares)) and shares[-1] < 1
+    assert left[0] > left[-1] > 0
+
+
+def test_where_nothing_takes_long_there_is_no_estimate_before(dense):
+    calls = []
+    made(dense(), INT8, progress=lambda *call: calls.append(call[2]))
+    assert calls[0] is None and calls[-1] > 0
 
 
 @functools.cache
