@@ -23,7 +23,7 @@ ORIGINAL = assets.names(assets.ORIGINAL).t2v
 LATENT = (1, 16, 3, 8, 8)
 KERNEL = {"int8-channel": "int8-reference", "fp8-tensor": "dequant", "mxfp8": "mxfp8", "nvfp4": "nvfp4"}
 # bit for bit, because rotated channels come within a rounding of a code's border
-KERNEL["int8-convrot"], KERNEL["w4a8"] = "int8-convrot-comfyui", "w4a8-reference"
+KERNEL["int8-convrot"] = KERNEL["w4a8"] = "int8-convrot-comfyui"
 
 
 @pytest.fixture(scope="module")

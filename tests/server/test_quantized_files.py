@@ -22,7 +22,7 @@ ALLOWED = 1e-3
 # Core quantizes the activations of int8 layers on every machine. Rounding them turns a difference in the last bit of a
 # float into one of a whole step, so that only core's own operator gives core's latents: even core's latents lie 0.7 %
 # from core's if the noise is changed by 2e-7.
-SCHEMES = {"int8-channel": "int8-comfyui", "int8-convrot": "int8-convrot-comfyui"}
+SCHEMES = {"int8-channel": "int8-comfyui", **dict.fromkeys(("int8-convrot", "w4a8"), "int8-convrot-comfyui")}
 # what is written -> what our loader reads it as: nobody has calibrated the input scale of an fp8-tensor layer
 READ_AS = {name: name for name in ("int8-channel", "int8-convrot", "w4a8", "mxfp8", "nvfp4")}
 READ_AS["fp8-tensor"] = "fp8-channel"
