@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass
 
-from ..formats import ROTATED, ROTATIONS, SMOOTHED, awq_w4a16, w4a8
+from ..formats import ROTATED, ROTATIONS, SMOOTHED, awq_w4a16, convrot_w4a4, w4a8
 from ..formats.fp8_block128 import BLOCK
 from ..formats.int4_group128 import GROUP
 from ..formats.int8_convrot import DEFAULT_GROUP, GROUPS, name_of
@@ -17,6 +17,8 @@ PROFILE, LARGEST = "quantization_profile", "weight_qmax"
 
 # entries that do not change what the codes mean
 HARMLESS = {"format", "params", "full_precision_matrix_mult", "convrot", "convrot_groupsize", "per_row", "orig_dtype"}
+LINEAR_DTYPE = "linear_dtype"
+HARMLESS.add(LINEAR_DTYPE)
 # of core's int8 format: whether groups of input channels are rotated (ConvRot), and how many make one
 ROTATES, ROTATED_GROUP, ROTATABLE = "convrot", "convrot_groupsize", "int8_tensorwise"
 # entries that are believed, where they say what the format has anyway
@@ -39,9 +41,6 @@ FOUR_BITS, W4A8 = w4a8.MARKER, ROTATIONS[w4a8.NAME]
 FINEST = w4a8.GROUP
 
 LATER = "Update this pack, or get the model in another format."
-# formats of core's that are not read here
-CORES = ("convrot_w4a4",)
-AT_CORES = "Load it with ComfyUI's own loader, of ComfyUI 0.30 or newer."
 DAMAGED = "The file is damaged: download it again."
 UPDATE = "Update ComfyUI to 0.27 or newer, or get the model as int8 without rotation."
 AGAIN = "Get the model in another file, or make one of the original with `x2v-quant convert --format int8-convrot`."
@@ -84,8 +83,7 @@ def from_entry(entry: object) -> Marker:
     if name == FOUR_BITS:
         return _four_bits(entry)
     if not isinstance(name, str) or name not in MARKS:
-        remedy = AT_CORES if name in CORES else LATER
-        return Marker(fault=f"is marked with the unknown format {str(name)[:40]!r}", remedy=remedy)
+        return Marker(fault=f"is marked with the unknown format {str(name)[:40]!r}")
     if _told(entry, ROTATES, False):
         group = _told(entry, ROTATED_GROUP, DEFAULT_GROUP)
         fault, remedy = _unrotatable(name, group)
@@ -98,6 +96,14 @@ def from_entry(entry: object) -> Marker:
             sizes = ", ".join(map(str, sorted(awq_w4a16.GROUPS)))
             return Marker(fault=f"is marked as {name} with groups of {str(group)[:20]}, not of {sizes}")
         name = awq_w4a16.name_of(group)
+    if name == convrot_w4a4.CORES:
+        which = str(_told(entry, ROTATED_GROUP, convrot_w4a4.GROUPS[0])), str(_told(entry, LINEAR_DTYPE, "int4"))
+        known = {(str(group), dtype): one for (group, dtype), one in convrot_w4a4.NAMES.items()}
+        if which not in known:
+            what = f"groups of {which[0][:20]} and linear_dtype {which[1][:20]}"
+            sizes = ", ".join(map(str, sorted(convrot_w4a4.GROUPS)))
+            return Marker(fault=f"is marked as {name} with {what}, not of {sizes} and int4 or int8")
+        name = known[which]
     if unknown := _unknown(entry):
         return unknown
     if entry.get(GROUP_SIZE) not in (None, GROUP_SIZES.get(name)):

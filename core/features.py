@@ -31,6 +31,14 @@ def reads_awq() -> bool:
 
 
 @functools.cache
+def reads_rotated_int4() -> bool:
+    """Whether core's loaders read rotated int4 layers (`convrot_w4a4`)."""
+    import comfy.quant_ops
+
+    return "convrot_w4a4" in comfy.quant_ops.QUANT_ALGOS
+
+
+@functools.cache
 def multiplies_int8() -> bool:
     """Whether comfy-kitchen has an int8 linear operator."""
     import comfy_kitchen

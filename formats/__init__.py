@@ -10,6 +10,7 @@ from . import (
     awq_w4a16,
     block_scaled,
     channel,
+    convrot_w4a4,
     fp8_block128,
     fp8_reduced,
     fp8_tensor,
@@ -34,6 +35,7 @@ FORMATS = {
         *block_scaled.FORMATS,
         *int8_convrot.FORMATS,
         *w4a8.FORMATS,
+        *convrot_w4a4.FORMATS,
         *smooth.FORMATS,
     )
 }
@@ -46,6 +48,7 @@ SMOOTHQUANT = tuple(name for name in SMOOTHED if FORMATS[name].activation != "fl
 # family of rotated weights -> its formats, by the size of the groups that are rotated
 ROTATIONS = {
     int8_convrot.NAME: {row.rotation: row.name for row in int8_convrot.FORMATS},
+    convrot_w4a4.NAME: {group: convrot_w4a4.name_of(group) for group in convrot_w4a4.GROUPS},
     w4a8.NAME: {row.rotation: row.name for row in w4a8.FORMATS},
 }
 # those of int8

@@ -5,6 +5,7 @@ A new kernel is one file here that registers its rows, and its name in the impor
 
 from . import (
     comfy_kitchen,
+    convrot_w4a4,
     deepgemm,
     dequant,
     marlin,
@@ -34,6 +35,7 @@ for _file in (
     torch_w4a8,
     torch_fp8,
     comfy_kitchen,
+    convrot_w4a4,
     triton,
     dequant,
     reference,

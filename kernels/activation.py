@@ -8,6 +8,7 @@ float32.
 import torch
 from comfy_kitchen.tensor import QuantizedTensor
 
+from ..formats import convrot_w4a4
 from ..formats.block_scaled import NVFP4_MAX
 from ..formats.fp8_block128 import BLOCK
 from ..formats.int8_convrot import GROUPS, name_of, rotated
@@ -15,6 +16,7 @@ from ..formats.scaled import grouped
 from ..formats.smooth import END
 
 INT8_MAX = 127.0
+INT4_MAX = 7.0
 FP8_MAX = 448.0
 # with weight codes up to 28 (formats/fp8_reduced.py), 64 products stay within float16
 FP8_REDUCED_MAX = 32.0
@@ -31,6 +33,11 @@ def quantize_int8(
     """x [M, K] float -> codes int8 [M', K] and scale float32 [M', 1]; M' is M rounded up to a multiple of pad_rows,
     the rows beyond M are zero. rotation: channels of a group that is rotated, behind pre_quant_scale; 0 for none."""
     return _quantize(x, torch.int8, INT8_MAX, pad_rows, pre_quant_scale=pre_quant_scale, rotation=rotation)
+
+
+def quantize_int4(x: torch.Tensor, pad_rows: int = 1, rotation: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    """As `quantize_int8`, codes of -7 ... 7."""
+    return _quantize(x, torch.int8, INT4_MAX, pad_rows, rotation=rotation)
 
 
 def quantize_fp8(
@@ -119,11 +126,11 @@ def _smooth(simulate):
     return simulate_smooth
 
 
-def _rotated(group):
+def _rotated(group, quantize=quantize_int8):
     """What is multiplied with the rotated weight, in terms of the weight itself."""
 
     def simulate(x, tensors):
-        codes, scale = quantize_int8(x, rotation=group)
+        codes, scale = quantize(x, rotation=group)
         return rotated(codes.to(torch.float32) * scale, group)
 
     return simulate
@@ -163,5 +170,8 @@ SIMULATED = {
 }
 for _group in GROUPS:
     SIMULATED[name_of(_group)] = _rotated(_group)
+for _group in convrot_w4a4.GROUPS:
+    SIMULATED[convrot_w4a4.activation_of(_group, "int4")] = _rotated(_group, quantize_int4)
+    SIMULATED[convrot_w4a4.activation_of(_group, "int8")] = _rotated(_group)
 for _name in ("int8", "fp8", "fp8-reduced", *map(name_of, GROUPS)):
     SIMULATED[f"{_name}{END}"] = _smooth(SIMULATED[_name])

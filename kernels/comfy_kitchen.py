@@ -78,6 +78,13 @@ def _library(load) -> Library:
 
 KITCHEN, WITH_INT8 = _library(lambda: comfy_kitchen), _library(_with_int8_backend)
 WITH_INT8_LINEAR, WITH_W4A8 = _library(_with_int8_linear), _library(_with_w4a8_backend)
+
+
+def library_with(operator: str) -> Library:
+    """comfy-kitchen where it brings `operator` for the GPU."""
+    return _library(partial(_with_backend, operator, operator.partition("_")[0]))
+
+
 LIBRARIES.update(
     {
         "comfy-kitchen": KITCHEN,

@@ -38,6 +38,7 @@ ORDERS = (
     Order("int8-channel", None, None, ("sgl", "vllm", "comfy-kitchen", "torch", "triton"), FUSED),
     Order("int8-convrot", None, None, ("comfy-kitchen", "torch"), "it rotates in the pass that quantizes"),
     Order("w4a8", None, None, ("comfy-kitchen", "torch", "triton"), UNMEASURED),
+    Order("convrot-w4a4", None, None, ("comfy-kitchen", "torch"), "it rotates in the pass that quantizes"),
     Order("fp8-block128", None, None, ("deepgemm", "sgl", "vllm", "torch", "triton"), UNMEASURED),
     Order("fp8-tensor", None, None, ("torch",), "static scales: torch._scaled_mm takes them as they are"),
     Order("int4-g128", None, None, ("marlin", "triton"), UNMEASURED),

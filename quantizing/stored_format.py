@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from comfy_kitchen.tensor import QuantizedTensor
 
-from ..formats import FORMATS, format_of
+from ..formats import FORMATS, awq_w4a16, convrot_w4a4, format_of
 
 
 def stored_format(layer: torch.nn.Module) -> str | None:
@@ -47,10 +47,32 @@ def _fp8(layer: torch.nn.Module, weight: QuantizedTensor) -> QuantizedTensor:
     return FORMATS["fp8-tensor"].wrap(tensors, weight.dtype, tuple(weight.shape))
 
 
+def _awq(layer: torch.nn.Module, weight: QuantizedTensor) -> QuantizedTensor | None:
+    """int4 with zero points, which core has a row of for each group; None for groups that no format has."""
+    params = weight._params
+    if params.group_size not in awq_w4a16.GROUPS:
+        return None
+    tensors = {name: awq_w4a16.narrowed(getattr(params, name)).t().contiguous() for name in ("scale", "zeros")}
+    row = FORMATS[awq_w4a16.name_of(params.group_size)]
+    return row.wrap({"codes": weight._qdata, **tensors}, weight.dtype, tuple(weight.shape))
+
+
+def _w4a4(layer: torch.nn.Module, weight: QuantizedTensor) -> QuantizedTensor | None:
+    """Rotated int4; None for rotations that no format has."""
+    params = weight._params
+    name = convrot_w4a4.NAMES.get((params.convrot_groupsize, params.linear_dtype))
+    if name is None:
+        return None
+    tensors = {"codes": weight._qdata, "scale": params.scale.to(torch.float32).reshape(-1, 1)}
+    return FORMATS[name].wrap(tensors, weight.dtype, tuple(weight.shape))
+
+
 # core's layout -> the same weight in ours
 CORES: dict[str, Callable[[torch.nn.Module, QuantizedTensor], QuantizedTensor | None]] = {
     "TensorWiseINT8Layout": _int8,
     "TensorCoreFP8E4M3Layout": _fp8,
+    "TensorCoreAWQW4A16Layout": _awq,
+    "TensorCoreConvRotW4A4Layout": _w4a4,
 }
 # layouts that only this pack has
 OURS = frozenset(row.layout_name for row in FORMATS.values() if row.layout_name.startswith("X2V"))

@@ -15,6 +15,9 @@ core_reads_int8 = pytest.mark.skipif(
 core_reads_awq = pytest.mark.skipif(
     not features.reads_awq(), reason="this ComfyUI's own loaders read no awq_w4a16 layers (0.38 and newer do)"
 )
+core_reads_rotated_int4 = pytest.mark.skipif(
+    not features.reads_rotated_int4(), reason="this ComfyUI's own loaders read no convrot_w4a4 layers (0.30's do)"
+)
 core_multiplies_int8 = pytest.mark.skipif(
     not features.multiplies_int8(), reason="this comfy-kitchen has no int8_linear (ComfyUI 0.27's and newer have)"
 )
@@ -67,7 +70,12 @@ def _marks(name):
 
 def read_by_core(formats):
     """Names of formats for a test in which ComfyUI's own loaders read them."""
-    marks = {"int8": core_reads_int8, "awq": core_reads_awq, "w4a8": core_reads_w4a8}
+    marks = {
+        "int8": core_reads_int8,
+        "awq": core_reads_awq,
+        "w4a8": core_reads_w4a8,
+        "convrot-w4a4": core_reads_rotated_int4,
+    }
     return [
         pytest.param(name, marks=[mark for start, mark in marks.items() if name.startswith(start)]) for name in formats
     ]

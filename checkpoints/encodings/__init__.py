@@ -13,6 +13,7 @@ from . import (
     bitsandbytes,
     channel,
     compressed_tensors,
+    convrot_w4a4,
     fp8_block128,
     fp8_tensor,
     gptq,
@@ -39,6 +40,7 @@ ENCODINGS: tuple[Encoding, ...] = (
     *autoawq.ENCODINGS,
     *mxfp8.ENCODINGS,
     *nvfp4.ENCODINGS,
+    *convrot_w4a4.ENCODINGS,
     *smooth.ENCODINGS,
     *w4a8.ENCODINGS,
 )

@@ -1,5 +1,7 @@
 """ComfyUI's own loader reads what is written in its dialect, and LoRAs merged on the way are those that it applies."""
 
+from collections import defaultdict
+
 import comfy.sd
 import comfy.utils
 import pytest
@@ -24,6 +26,9 @@ LATENT = (1, 16, 3, 8, 8)
 KERNEL = {"int8-channel": "int8-reference", "fp8-tensor": "dequant", "mxfp8": "mxfp8", "nvfp4": "nvfp4"}
 # bit for bit, because rotated channels come within a rounding of a code's border
 KERNEL["int8-convrot"] = KERNEL["w4a8"] = "int8-convrot-comfyui"
+# a code of 4 bits is a step of 1/7, and which one an activation gets can depend on the order of a sum
+NEAR = defaultdict(lambda: 1e-3, {"convrot-w4a4": 0.05})
+KERNEL |= {"awq-w4a16": "awq-w4a16-reference", "convrot-w4a4": "convrot-w4a4-reference"}
 
 
 @pytest.fixture(scope="module")
@@ -45,9 +50,10 @@ def test_core_computes_what_our_loader_computes(format_name, original, converted
     core = output(comfy.sd.load_diffusion_model(str(path)))
     # core computes float32 on every CPU
     ours = output(load_dit(str(path), SchemeChoice(dit=KERNEL[format_name], compute_dtype="fp32")))
-    assert (ours - core).norm() <= 1e-3 * core.norm()
+    assert (ours - core).norm() <= NEAR[format_name] * core.norm()
     plain = output(comfy.sd.load_diffusion_model(str(original)))
-    assert 1e-3 * plain.norm() < (core - plain).norm() < 0.35 * plain.norm()
+    far = 0.5 if format_name == "convrot-w4a4" else 0.35
+    assert 1e-3 * plain.norm() < (core - plain).norm() < far * plain.norm()
 
 
 @pytest.mark.parametrize("format_name", read_by_core([name for name in choices(COMFYUI) if FORMATS[name].grid]))
@@ -57,7 +63,7 @@ def test_core_reads_what_gptq_has_rounded(format_name, original, converted):
     assert Record.read(open_checkpoint(path).metadata).methods == {"gptq": 40}
     core = output(comfy.sd.load_diffusion_model(str(path)))
     ours = output(load_dit(str(path), SchemeChoice(dit=KERNEL[format_name], compute_dtype="fp32")))
-    assert (ours - core).norm() <= 1e-3 * core.norm()
+    assert (ours - core).norm() <= NEAR[format_name] * core.norm()
 
 
 @pytest.fixture

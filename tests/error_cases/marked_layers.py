@@ -28,10 +28,10 @@ CASES = {
         f"{FILE}: blocks.9.x.comfy_quant marks a layer that has no weight. {DAMAGED}",
     ),
     "no table": marked("has a marker that is no JSON table", DAMAGED_MARKER, []),
-    "format of core's": marked(
-        "is marked with the unknown format 'convrot_w4a4'",
-        "Load it with ComfyUI's own loader, of ComfyUI 0.30 or newer.",
-        {"format": "convrot_w4a4"},
+    "4 bits in odd groups": marked(
+        "is marked as convrot_w4a4 with groups of 100 and linear_dtype int4, not of 16, 64, 256 and int4 or int8",
+        LATER,
+        {"format": "convrot_w4a4", "convrot_groupsize": 100},
     ),
     "format": marked("is marked with the unknown format 'mxfp9'", LATER, {"format": "mxfp9"}),
     "entry": marked(

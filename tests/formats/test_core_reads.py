@@ -6,7 +6,7 @@ import pytest
 import torch
 from older_comfyui import read_by_core
 
-from x2v_quant.core.features import reads_w4a8
+from x2v_quant.core.features import reads_rotated_int4, reads_w4a8
 from x2v_quant.formats import FORMATS
 
 
@@ -39,7 +39,8 @@ def test_core_reads_the_same_weight(name):
         assert torch.equal(linear.input_scale, extra["input_scale"])
 
 
-CORES = ("int8_tensorwise", "float8_e4m3fn", "mxfp8", "nvfp4", *(["asym_w4a8_int8"] if reads_w4a8() else []))
+NEWER = {"asym_w4a8_int8": reads_w4a8(), "convrot_w4a4": reads_rotated_int4()}
+CORES = {"int8_tensorwise", "float8_e4m3fn", "mxfp8", "nvfp4", *(name for name, known in NEWER.items() if known)}
 
 
 @pytest.mark.parametrize("name", [name for name, row in FORMATS.items() if row.marker not in CORES])

@@ -12,6 +12,7 @@ SHAPES = {"int4-g128-marlin": (64, 256)}
 SHAPES.update((name, (24, 2 * max(row.rotation, 64))) for name, row in FORMATS.items() if row.rotation)
 SHAPES.update((SMOOTHED[name], shape) for name, shape in list(SHAPES.items()) if name in SMOOTHED)
 SHAPES.update((name, (150, 384)) for name, row in FORMATS.items() if row.family == "awq-w4a16")
+SHAPES.update((name, (24, 512)) for name, row in FORMATS.items() if row.family == "convrot-w4a4")
 ODD = (150, 330)
 
 

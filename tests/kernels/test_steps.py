@@ -29,6 +29,7 @@ RUNNABLE = [
 # quantize x and multiply it in one call of a library's
 IN_ONE_CALL = {(name, one) for name in ("comfy-kitchen", "comfyui") for one in ("int8-channel", *ROTATED.values())}
 IN_ONE_CALL |= {("comfy-kitchen", one) for one in ROTATIONS["w4a8"].values()}
+IN_ONE_CALL |= {("comfy-kitchen", name) for name, row in FORMATS.items() if row.family == "convrot-w4a4"}
 
 
 def width(format_name):

@@ -18,6 +18,7 @@ LIMITS = {
     "mxfp8": 0.08,
     "int4-g128": 0.20,
     "awq-w4a16": 0.20,
+    "convrot-w4a4": 0.5,
     "nvfp4": 0.25,
 }
 CASES = [row for row in SCHEMES if row.format in FORMATS and DIT in row.components]

@@ -40,8 +40,11 @@ def test_comfyuis_dialect_is_for_its_own_loader(format_name, dense, quantize, sa
     path = tmp_path / "model.safetensors"
     save_model(model, path, COMFYUI)
     core = sample(comfy.sd.load_diffusion_model(str(path)))
-    assert distance(core, sample(dense())) < 0.3
-    assert distance(core, sample(load_dit(str(path), FP32))) < 0.05
+    # docs/formats-and-schemes.md says how far rotated int4 is off; a code of an activation is a step of 1/7, and which
+    # one it is can depend on the order of a sum
+    far, near = (0.5, 0.15) if format_name == "convrot-w4a4" else (0.3, 0.05)
+    assert distance(core, sample(dense())) < far
+    assert distance(core, sample(load_dit(str(path), FP32))) < near
 
 
 def test_a_lora_is_in_the_file(dense, quantize, with_lora, sample, tmp_path):

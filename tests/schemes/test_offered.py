@@ -20,6 +20,7 @@ NO_INT8_CPU = Machine("cpu", "CPU (x86_64)", libraries=frozenset())
 MACHINES = (RTX2080, RTX3060, RTX4090, RTX5090, NO_INT8_CPU, Machine("mps", "mps", libraries=frozenset()))
 every_machine = pytest.mark.parametrize("machine", MACHINES, ids=lambda machine: machine.name)
 SLOW = ("dequant", "reference")
+INT8 = ("int8-torch", "int8-comfy-kitchen", "int8-convrot", "int8-convrot-torch")
 EVERYWHERE_SLOW = [row.name for row in SCHEMES if row.kernel in SLOW]
 
 
@@ -31,12 +32,12 @@ def fast(component, machine):
 @pytest.mark.parametrize(
     "machine,expected",
     [
-        (RTX3060, ["int8-torch", "int8-comfy-kitchen", "int8-convrot", "int8-convrot-torch", "w4a8", "w4a8-torch"]),
+        (RTX3060, [*INT8, "w4a8", "w4a8-torch", "convrot-w4a4", "convrot-w4a4-torch"]),
         (
             RTX4090,
             [
                 *("fp8-torchao", "fp8-pertensor", "fp8-torch"),
-                *("int8-torch", "int8-comfy-kitchen", "int8-convrot", "int8-convrot-torch", "w4a8", "w4a8-torch"),
+                *(*INT8, "w4a8", "w4a8-torch", "convrot-w4a4", "convrot-w4a4-torch"),
             ],
         ),
         (NO_INT8_CPU, []),
