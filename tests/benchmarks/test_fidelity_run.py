@@ -5,13 +5,17 @@ import dataclasses
 import importlib
 import json
 import statistics
+import threading
 import traceback
+from functools import partial
 
 import pytest
 
 from x2v_quant.benchmarks.fidelity import command
 from x2v_quant.benchmarks.fidelity.contestants import BASELINE, Contestant
 from x2v_quant.benchmarks.fidelity.errors import FidelityError
+from x2v_quant.benchmarks.fidelity.table import TIMES
+from x2v_quant.benchmarks.fidelity.wide_layer import Width
 from x2v_quant.demo import recipe
 
 INT8 = Contestant("int8", "ours", "int8-channel", "int8-channel on reference", "int8-reference")
@@ -34,6 +38,7 @@ def run(monkeypatch):
 
     monkeypatch.setattr(run, "_python", call)
     monkeypatch.setattr(run, "contestants", lambda *_: [BASELINE, INT8, TEXT_TOO, SMOOTHED, WRONG])
+    monkeypatch.setattr(run.wide, "measure", partial(run.wide.measure, widths=[Width("narrow", 512)]))
     monkeypatch.setattr(recipe, "STEPS", 4)
     return run
 
@@ -43,6 +48,7 @@ def test_everyone_is_measured_against_the_baseline(run, demo_models):
     report, frames = run.report(1, models=demo_models)
     assert json.loads(json.dumps(report)) == report
     exact, int8, both, smoothed, wrong = report["contestants"]
+    assert [row["name"] for row in report["wide"]] == [INT8.name, SMOOTHED.name, WRONG.name]
     assert exact["latent_error"] == exact["text_error"] == 0 and exact["psnr"] == 100
     assert len(exact["layers"]) == 40
     assert {layer["stored"] for layer in int8["layers"].values()} == {INT8.stored}
@@ -75,6 +81,31 @@ def test_a_part_of_a_name_is_enough_and_nobody_is_an_error(run, demo_models, tmp
         one._rows(["int3"])
 
 
+def test_jobs_side_by_side_come_in_order_after_the_baseline(run, demo_models, tmp_path, monkeypatch):
+    one = run.Run(tmp_path, demo_models, 1, None, jobs=2)
+    together, done = threading.Barrier(2, timeout=20), []
+
+    def measure(row):
+        if row != BASELINE:
+            assert done[0] == BASELINE
+            together.wait()
+        done.append(row)
+        return {"name": row.name}, None
+
+    monkeypatch.setattr(one, "_measure", measure)
+    rows = [BASELINE, INT8, TEXT_TOO, SMOOTHED, WRONG]
+    assert [result["name"] for result, _ in one._measured(rows)] == [row.name for row in rows]
+
+
+@pytest.mark.slow
+def test_side_by_side_nobody_has_times(run, demo_models, monkeypatch):
+    monkeypatch.setattr(run, "contestants", lambda *_: [BASELINE])
+    report, _ = run.report(1, models=demo_models, jobs=2)
+    (row,) = report["contestants"]
+    assert row["error"] is None and [row[name] for name in TIMES] == [None, None, None]
+    assert "step ms" not in "\n".join(command.lines(report))
+
+
 def test_a_folder_without_the_demos_files_is_named(run, tmp_path):
     with pytest.raises(FidelityError, match=r"x2v_demo_t2v_bf16\.safetensors"):
         run.report(1, models=tmp_path)
@@ -88,7 +119,11 @@ def test_a_worker_that_ends_badly_leaves_its_last_words():
 
 @pytest.mark.parametrize(
     "given,words",
-    [(["--cases", "0"], "--cases 0"), (["--gguf", "nowhere"], "nowhere is not the folder of ComfyUI-GGUF")],
+    [
+        (["--cases", "0"], "--cases 0"),
+        (["--jobs", "0"], "--jobs 0"),
+        (["--gguf", "nowhere"], "nowhere is not the folder of ComfyUI-GGUF"),
+    ],
 )
 def test_a_wrong_option_is_said_before_anything_runs(given, words):
     pytest.importorskip("matplotlib")
@@ -101,5 +136,6 @@ def test_a_wrong_option_is_said_before_anything_runs(given, words):
 def test_the_command_line_that_measures_it_again():
     parser = argparse.ArgumentParser()
     command.arguments(parser)
-    options = parser.parse_args(["--only", "int8", "T5 fp8", "--gguf", "somewhere/ComfyUI-GGUF"])
-    assert command._options(options) == ["--cases 36", "--only int8 'T5 fp8'", "--gguf ComfyUI-GGUF"]
+    options = parser.parse_args(["--only", "int8", "T5 fp8", "--gguf", "somewhere/ComfyUI-GGUF", "--jobs", "2"])
+    words = ["--cases 36", "--only int8 'T5 fp8'", "--gguf ComfyUI-GGUF", "--jobs 2"]
+    assert command._options(options) == words
