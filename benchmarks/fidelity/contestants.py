@@ -90,7 +90,7 @@ def missing(gguf: bool) -> dict[str, str]:
     absent = {}
     for name, core in CORE_FORMATS.items():
         if not readable(core):
-            absent[name] = f"{name} is left out: this ComfyUI cannot load {core.marker} so. A newer one can."
+            absent[name] = f"{name} is left out: this ComfyUI cannot load it ({core.marker}), a newer one can."
     for name, row in GGUF_FORMATS.items():
         if not gguf:
             absent[name] = GGUF_MISSING
