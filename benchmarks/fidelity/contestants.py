@@ -35,6 +35,7 @@ ROUNDED = {
     "w4a8": ("gptq",),
     "int4-g128": ("mse", "gptq"),
     "int4-g128-smooth": ("awq",),
+    "int4-g128-convrot": ("gptq",),
     "awq-w4a16": ("gptq",),
     "nvfp4": ("gptq",),
     "mxfp4": ("gptq",),

@@ -49,6 +49,7 @@ PROMISES = (
     ("nvfp4, GPTQ (reference)", LATENTS, 24.0),
     ("int8-convrot (reference)", OUTLIER, 37.0),
     ("int8-convrot-smooth (reference)", OUTLIER, 45.0),
+    ("int4-g128-convrot, GPTQ (dequant)", OUTLIER, 33.0),
     ("w4a8, GPTQ (reference)", OUTLIER, 34.0),
 )
 
