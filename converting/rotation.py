@@ -23,6 +23,8 @@ def wanted_format(format_name: str, rotation: str) -> str:
     if rotation == AUTO:
         return format_name
     if rotation == NONE:
+        if format_name in GROUPS and format_name not in PLAIN_TWINS:
+            raise ConvertError(f"{format_name} is always rotated. Leave --rotation out, or choose another format.")
         return PLAIN_TWINS.get(format_name, format_name)
     twin = ROTATED_TWINS.get(format_name, format_name)
     if twin not in GROUPS:
@@ -31,8 +33,8 @@ def wanted_format(format_name: str, rotation: str) -> str:
             f"{format_name} has no rotation: it is for {can}. Choose one of these, or leave --rotation out."
         )
     if not rotation.isdecimal() or int(rotation) not in GROUPS[twin]:
-        sizes = ", ".join(map(str, sorted(GROUPS[twin])))
-        raise ConvertError(f"{twin} has no rotation of {rotation} channels. Its rotations: {sizes}, or {NONE}.")
+        sizes = ", ".join([*map(str, sorted(GROUPS[twin])), *([NONE] if twin in PLAIN_TWINS else [])])
+        raise ConvertError(f"{twin} has no rotation of {rotation} channels. Its rotations: {sizes}.")
     return twin
 
 

@@ -15,7 +15,9 @@ from .triangular import invert_lower_
 SQUARES = {"cpu": (640, 768), "cuda": (4096, 4096)}
 # rows of the blocks of columns that are swept, and columns of what is searched
 FEW, MANY, SEARCHED = 64, 1024, 512
-# a second, for each value that is only rounded to the nearest
+# runs of what takes milliseconds, in which others may come between
+SHORT = 5
+# seconds for each value that is only rounded to the nearest
 PLAIN = 1e-8
 
 
@@ -104,7 +106,7 @@ def _measured_sweep(grid: Grid, device: torch.device) -> Sweep:
         weight = torch.randn((rows, BLOCK), device=device)
         whole = None if grid.whole is None else grid.whole(weight.abs().amax())
         scale = grid.absmax(weight, whole)
-        times.append(_fastest(lambda: gptq(weight, grid, scale, unit), device))  # noqa: B023 - called at once
+        times.append(_fastest(lambda: gptq(weight, grid, scale, unit), device, SHORT))  # noqa: B023 - called at once
     value = max(0.0, times[1] - times[0]) / ((MANY - FEW) * BLOCK)
     column = max(0.0, times[0] / BLOCK - FEW * value)
     sample = torch.randn((SEARCHED, SEARCHED), device=device)

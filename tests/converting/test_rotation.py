@@ -22,6 +22,7 @@ pytestmark = pytest.mark.skipif(not rotates_int8(), reason="this ComfyUI has no 
         ({"format": "int8-convrot", "rotation": "16"}, {"int8-convrot-16": 20}),
         ({"format": "int8-convrot", "rotation": "none"}, {"int8-channel": 20}),
         ({"format": "int4-g128", "rotation": "none"}, {"int4-g128": 20}),
+        ({"format": "w4a8", "rotation": "16"}, {"w4a8-rot16": 20}),
     ],
     ids=str,
 )
@@ -48,6 +49,8 @@ def test_a_quantized_source_is_rotated_if_asked(source, converted):
         ({"format": "fp8-channel", "rotation": "64"}, "has no rotation: it is for int8-channel, int8-convrot"),
         ({"format": "int8", "rotation": "100"}, "Its rotations: 4, 16, 64"),
         ({"format": "int8", "rotation": "-64"}, "no rotation of -64 channels"),
+        ({"format": "w4a8", "rotation": "none"}, "w4a8 is always rotated"),
+        ({"format": "w4a8", "rotation": "1024"}, "Its rotations: 16, 64, 256\\."),
         ({"target_snr": 20.0, "rotation": "64"}, "leave the rotation out"),
     ],
     ids=str,

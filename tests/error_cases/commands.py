@@ -139,6 +139,9 @@ CLI_CASES = {
         "--target-snr|30|--rotation|64",
         "A search finds the formats itself: leave the rotation out, or name int8-convrot a candidate.",
     ),
+    "convert: always rotated": convert(
+        None, "--format|w4a8|--rotation|none", "w4a8 is always rotated. Leave --rotation out, or choose another format."
+    ),
     "convert: never rotated": convert(
         None,
         "--format|fp8|--rotation|64",
@@ -150,7 +153,7 @@ CLI_CASES = {
             "convert: no such rotation": convert(
                 None,
                 "--format|int8|--rotation|100",
-                "int8-convrot has no rotation of 100 channels. Its rotations: 4, 16, 64, 256, 1024, 4096, or none.",
+                "int8-convrot has no rotation of 100 channels. Its rotations: 4, 16, 64, 256, 1024, 4096, none.",
             )
         }
         if rotates_int8()
