@@ -39,6 +39,7 @@ class Recorder:
         self._calibration, self._limit = calibration, tokens
         self._node: tuple[str, str] | None = None
         self._before = calibration.snapshot()
+        self._sampling = False
 
     def sample(self, executor, *args, **kwargs):
         """OUTER_SAMPLE wrapper; a node may call it several times."""
@@ -46,13 +47,22 @@ class Recorder:
         node = (context.prompt_id, context.node_id) if context else None
         if node is None or node != self._node:
             self._node, self._before = node, self._calibration.snapshot()
-        return self._or_restore(self._before, executor, args, kwargs)
+        self._sampling = True
+        try:
+            return self._or_restore(self._before, executor, args, kwargs)
+        finally:
+            self._sampling = False
 
     def call(self, executor, *args, **kwargs):
         """APPLY_MODEL wrapper."""
+        if self._sampling:  # which restores what was before all of its calls; a snapshot of each would take memory
+            return self._recorded(executor, *args, **kwargs)
+        return self._or_restore(self._calibration.snapshot(), functools.partial(self._recorded, executor), args, kwargs)
+
+    def _recorded(self, executor, *args, **kwargs):
         record = functools.partial(self.record, SharedSamples(self._limit))
         with hooked(linear_layers(executor.class_obj.diffusion_model), before=record):
-            result = self._or_restore(self._calibration.snapshot(), executor, args, kwargs)
+            result = executor(*args, **kwargs)
         self._calibration.calls += 1
         return result
 

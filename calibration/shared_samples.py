@@ -13,13 +13,14 @@ class SharedSamples:
 
     def __init__(self, limit: int):
         self._limit = limit
-        self._made: dict[tuple[Sample | None, bytes, int], Sample] = {}
+        # by number, so that samples of earlier calls are not kept in memory
+        self._made: dict[tuple[int, torch.Size, torch.dtype, bytes], Sample] = {}
 
     def add(self, before: Sample | None, x: torch.Tensor) -> Sample:
         """before: the layer's sample, None in its first call. x: [M, K], what the layer gets now."""
         sample = Sample.empty(self._limit, x.shape[1], x.dtype) if before is None else before
         keys = token_keys(x, sample.dtype)
-        same = (before, hashlib.sha256(keys).digest(), x.shape[1])
+        same = (before.number if before else 0, x.shape, sample.dtype, hashlib.sha256(keys).digest())
         if same not in self._made:
             self._made[same] = sample.add(x, keys)
         return self._made[same]
