@@ -16,6 +16,7 @@ from .embedding import Embedding
 from .encodings import WrongValueError
 from .errors import CheckpointError, Problem
 from .reader import read_file
+from .rescaled import Rescaled
 from .scaled import Scaled
 from .stored import StoredLayer
 from .tensor_info import SPIECE, UPCAST, TensorInfo
@@ -43,7 +44,7 @@ class Checkpoint:
     `load`; `prefix` stands before the former. `folded`: those of `kept` that are the weights of smoothed layers -> what
     is folded into them. `added`: those of `kept` that the files lack -> their values. `aloud`: those of `notes` that
     whoever loads the model is told as well. `nested`: see Contents. `settings`: keys of what newer ComfyUI keeps, which
-    are not loaded."""
+    are not loaded. `rescaled`: what layers lost as they were read."""
 
     path: Path
     files: list[Path]
@@ -61,6 +62,7 @@ class Checkpoint:
     keys: dict[str, str] = field(default_factory=dict)
     nested: set[Path] = field(default_factory=set)
     settings: list[str] = field(default_factory=list)
+    rescaled: Rescaled = field(default_factory=Rescaled)
 
     @property
     def family(self) -> Family:
@@ -164,6 +166,7 @@ class Checkpoint:
             whole = StoredWeight(stored.encoding.format, stored.shape, self.read_layer(stored, tensors))
             for layer in layers:
                 weights.quantized[layer.name] = whole.rows([layer.rows])
+        weights.notes += self.rescaled.notes()
         if not self.naming.joins:
             return weights
         return joining.join(weights, self.naming.table, self.layers, self.path.name)
@@ -185,6 +188,8 @@ class Checkpoint:
         try:
             whole = stored.encoding.unpack(parts, stored.shape)
             silence.check_size(whole)
+            if stored.encoding.rescaled and not whole["codes"].is_meta:
+                self.rescaled.measure(stored.weight_key, parts, whole)
             if not whole["codes"].is_meta:
                 silence.check(stored.encoding.format, whole, stored.shape)
             return whole

@@ -88,7 +88,7 @@ def convert(
         "rounding": dict(Counter(method.name for method in job.methods.values())),
         "kept": job.kept,
         "chosen": job.chosen,
-        "notes": job.notes,
+        "notes": job.notes + checkpoint.rescaled.notes(),
         "source_bytes": size,
         "bytes": writer.bytes,
         "seconds": time.perf_counter() - started,

@@ -1,7 +1,7 @@
 """What a user may call a format."""
 
 from ..formats import FORMATS
-from ..schemes import UnknownSchemeError, resolve
+from ..schemes import UnknownSchemeError, elsewhere, resolve
 from .errors import RuleError
 
 # what repacks or smooths another format is made from that one, never chosen
@@ -19,7 +19,7 @@ def format_named(text: str) -> str:
         scheme = resolve(name)
     except UnknownSchemeError as error:
         own = f"is what {FORMATS[name].family} becomes by smoothing, and cannot be chosen" if name in FORMATS else None
-        raise RuleError(f"{text!r} {own or 'is neither a format nor a scheme'}. {remedy}") from error
+        raise RuleError(f"{text!r} {own or elsewhere(name) or 'is neither a format nor a scheme'}. {remedy}") from error
     if scheme.format not in FORMATS:
         cause = f"writes {scheme.format}, which this version cannot" if scheme.format else "has no format of its own"
         raise RuleError(f"Scheme {scheme.name} {cause}. {remedy}")

@@ -108,6 +108,8 @@ _ELSEWHERE = {
     "iluvatar": "is for Iluvatar hardware, which this pack does not serve",
     "dcu": "is for Hygon hardware, which this pack does not serve",
     "xpu": "is for Intel hardware, which this pack does not serve",
+    "e5m2": "is only read: such weights become fp8-channel at load, which has one more bit of every value. Pick auto, "
+    "or fp8-channel to make a file",
     "intel": "is for Intel hardware, which this pack does not serve",
 }
 
@@ -118,16 +120,21 @@ def resolve(name: str, component: str = DIT) -> Scheme:
     however its words are joined."""
     row = _BY_NAME.get(name.strip().lower())
     if row is None:
-        words = name.strip().lower().replace("_", "-")
-        for key, meaning in _ELSEWHERE.items():
-            if words == key or words.startswith(f"{key}-") or words.endswith(f"-{key}"):
-                raise UnknownSchemeError(f"Scheme {name!r} {meaning}.")
+        if meaning := elsewhere(name):
+            raise UnknownSchemeError(f"Scheme {name!r} {meaning}.")
         raise UnknownSchemeError(f"Unknown scheme {name!r}. Schemes here: {', '.join(names(component))}.")
     if component not in row.components:
         raise UnknownSchemeError(
             f"Scheme {row.name} is not made for the {component} model. Schemes here: {', '.join(names(component))}."
         )
     return row
+
+
+def elsewhere(name: str) -> str | None:
+    """What to say of a name that is none here but is known, None if it is not."""
+    words = name.strip().lower().replace("_", "-")
+    found = (key for key in _ELSEWHERE if words == key or words.startswith(f"{key}-") or words.endswith(f"-{key}"))
+    return _ELSEWHERE.get(next(found, ""))
 
 
 def names(component: str) -> list[str]:

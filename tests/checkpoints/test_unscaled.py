@@ -2,8 +2,9 @@
 
 import pytest
 import torch
+from one_layer import marker
 
-from x2v_quant.checkpoints import CheckpointError
+from x2v_quant.checkpoints import CheckpointError, read_outline
 
 Q, K = "blocks.1.self_attn.q", "blocks.0.self_attn.k"
 F8, F5 = torch.float8_e4m3fn, torch.float8_e5m2
@@ -38,7 +39,9 @@ def test_a_whole_file_that_was_cast(dtype, dense, opened):
         assert weights.plain[key].dtype is torch.bfloat16
         assert torch.equal(weights.plain[key].float(), cast[key].float())
     assert weights.notes[0].startswith("4 fp8 layers have no scale: a plain cast")
-    assert set(weights.notes) <= set(checkpoint.notes)
+    measured = [note for note in weights.notes if "e4m3 of e5m2" in note]
+    assert len(measured) == (dtype is F5)
+    assert set(weights.notes) - set(measured) <= set(checkpoint.notes)
     assert weights.quantized[Q].tensors["codes"].dtype is F8
 
 
@@ -62,6 +65,62 @@ def test_what_e5m2_loses_is_as_small_as_told(wan, opened):
     tensors = wan("fp8-channel") | {f"{Q}.weight": codes, f"{Q}.weight_scale": torch.ones(8, 1)}
     found = values(opened(tensors).load().quantized[Q])
     assert torch.equal(found[:, 1:], codes.float()[:, 1:])
+
+
+SCALES = {
+    "per row": torch.rand(8, 1) * 0.01 + 1e-3,
+    "per row, flat": torch.rand(8) * 0.01 + 1e-3,
+    "one": torch.tensor(0.003),
+    "one of two dimensions": torch.tensor([[0.003]]),
+}
+
+
+@pytest.mark.parametrize("scale", SCALES.values(), ids=SCALES)
+@pytest.mark.parametrize("marked", [True, False])
+def test_e5m2_is_told_by_its_marker_and_without(marked, scale, wan, opened):
+    codes = (torch.randn(8, 16) * 3000).to(F5)
+    tensors = wan("fp8-channel") | {f"{Q}.weight": codes, f"{Q}.weight_scale": scale}
+    if marked:
+        tensors[f"{Q}.comfy_quant"] = marker("float8_e5m2")
+    checkpoint = opened(tensors)
+    checkpoint.require("dit")
+    found = values(checkpoint.load().quantized[Q])
+    expected = codes.float() * scale.reshape(-1, 1)
+    assert (found - expected).norm() <= 1e-6 * expected.norm()
+
+
+# 1024 takes e4m3's step to 2**-7 at the small end, in the middle of which 3 * 2**-8 is
+SMALL_BESIDE_LARGE = torch.tensor([1024.0, *[3 * 2.0**-8] * 15]).repeat(8, 1).to(F5)
+
+
+def lost(notes):
+    (line,) = (note for note in notes if "e4m3 of e5m2" in note)
+    return line
+
+
+def test_what_e5m2_loses_is_measured(wan, opened):
+    codes = SMALL_BESIDE_LARGE
+    tensors = wan("fp8-channel") | {f"{Q}.weight": codes, f"{Q}.weight_scale": torch.full((8, 1), 0.5)}
+    weights = opened(tensors).load()
+    before, after = codes.float() * 0.5, values(weights.quantized[Q])
+    share = float((after - before).norm() / before.norm())
+    assert 1e-6 < share < 1e-4
+    expected = f"1 layers were made e4m3 of e5m2: the weights are {100 * share:.2g} % off those of the file by it"
+    assert lost(weights.notes).startswith(expected)
+
+
+def test_nothing_lost_is_said_too(wan, opened):
+    tensors = wan("fp8-channel") | {f"{Q}.weight": torch.ones(8, 16).to(F5), f"{Q}.weight_scale": torch.ones(8, 1)}
+    assert lost(opened(tensors).load().notes) == "1 layers were made e4m3 of e5m2: no weight is changed by it"
+    assert not any("e5m2" in note for note in opened(wan("fp8-channel")).load().notes)
+
+
+def test_inspect_says_it_as_well(wan, opened):
+    tensors = wan("fp8-channel") | {f"{Q}.weight": SMALL_BESIDE_LARGE, f"{Q}.weight_scale": torch.ones(8, 1)}
+    checkpoint = opened(tensors)
+    told = lost(read_outline(checkpoint).notes)
+    assert "(measured)" in told
+    assert told == lost(opened(tensors).load().notes)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

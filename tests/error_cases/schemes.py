@@ -41,6 +41,10 @@ def loading(content, *words: str, **inputs) -> ErrorCase:
 
 CASES = {
     "unknown": early("dit: Unknown scheme 'int9'. Schemes here: auto, fp8-vllm", dit="int9"),
+    "only read": early(
+        "dit: Scheme 'fp8-e5m2' is only read: such weights become fp8-channel at load, which has one more bit of every",
+        dit="fp8-e5m2",
+    ),
     "elsewhere": early("t5: Scheme 'Default' means unquantized weights: use ComfyUI's own loaders.", t5="Default"),
     "component": early("clip: Scheme int8-sgl is not made for the clip model. Schemes here: auto", clip="int8-sgl"),
     "unknown, linked": late("dit", "int9", "Unknown scheme 'int9'. Schemes here: auto, fp8-vllm"),

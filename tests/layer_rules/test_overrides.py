@@ -65,6 +65,7 @@ def test_a_scheme_stands_for_its_format(written, meant):
         ("ffn.0", "'pattern = format'"),
         ("ffn.0 =", "'pattern = format'"),
         ("= fp8", "'pattern = format'"),
+        ("ffn.0 = fp8-e5m2", "is only read: such weights become fp8-channel at load"),
         ("ffn.0 = fp9", "neither a format nor a scheme"),
         ("ffn.0 = int8-channel keep", "neither a format nor a scheme"),
         ("ffn.0 = auto", "no format of its own"),

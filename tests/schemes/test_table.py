@@ -92,6 +92,8 @@ def test_int8_sgl_is_for_t5_but_not_for_clip():
         ("W-gguf-Q4_K", "ComfyUI-GGUF"),
         ("Default", "ComfyUI's own loaders"),
         ("int8-npu", "Ascend"),
+        ("fp8-e5m2", "is only read: such weights become fp8-channel at load"),
+        ("float8_e5m2", "Pick auto, or fp8-channel to make a file."),
         ("fp9-vllm", "Unknown scheme 'fp9-vllm'. Schemes here: auto, fp8-vllm"),
     ],
 )
