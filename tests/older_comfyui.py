@@ -24,6 +24,9 @@ core_multiplies_int8 = pytest.mark.skipif(
 core_rotates_int8 = pytest.mark.skipif(
     not features.rotates_int8(), reason="this comfy-kitchen rotates no int8 weights (ComfyUI 0.27's and newer do)"
 )
+core_has_w4a8 = pytest.mark.skipif(
+    not features.has_w4a8(), reason="this comfy-kitchen has no w4a8 layout (ComfyUI 0.31's and newer have)"
+)
 core_reads_w4a8 = pytest.mark.skipif(
     not features.reads_w4a8(), reason="this ComfyUI's own loaders read no w4a8 layers (0.31 and newer do)"
 )

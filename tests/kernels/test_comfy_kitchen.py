@@ -3,13 +3,13 @@
 import pytest
 import torch
 from comfy_kitchen.backends.eager import quantization as eager
-from older_comfyui import core_multiplies_int8
+from older_comfyui import core_has_w4a8, core_multiplies_int8
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from x2v_quant.checkpoints.checkpoint import StoredWeight
 from x2v_quant.checkpoints.encodings import COMFYUI
 from x2v_quant.converting.dialects import layer_tensors
-from x2v_quant.formats import FORMATS
+from x2v_quant.formats import FORMATS, ROTATIONS
 from x2v_quant.kernels import comfy_kitchen as adapter
 from x2v_quant.kernels import why_not
 from x2v_quant.kernels.libraries import LacksError
@@ -46,6 +46,21 @@ def test_int8_is_the_reference(dtype, with_bias, m):
     expected = reference(x.float(), "int8-channel", weight._qdata, weight._params, bias, "int8")
     assert (y.shape, y.dtype) == ((m, 48), dtype)
     # it rounds x / scale in x's dtype before it rounds to int8
+    assert (y.float() - expected).norm() < 0.01 * expected.norm()
+
+
+@core_has_w4a8
+@DTYPES
+@BIAS
+@pytest.mark.parametrize("name", ROTATIONS["w4a8"].values())
+def test_w4a8_is_the_reference(name, dtype, with_bias):
+    """Through comfy-kitchen's eager backend, as int8 above."""
+    weight = FORMATS[name].quantize(values(48, 512), dtype)
+    x, bias = values(37, 512, seed=1).to(dtype), values(48, seed=2).to(dtype) if with_bias else None
+    row = next(row for row in adapter.ROWS if row.format == name)
+    y = row.linear(x, weight._qdata, weight._params, bias)
+    expected = reference(x.float(), name, weight._qdata, weight._params, bias, row.activation)
+    assert (y.shape, y.dtype) == ((37, 48), dtype)
     assert (y.float() - expected).norm() < 0.01 * expected.norm()
 
 
@@ -139,6 +154,22 @@ def test_int8_needs_a_backend_of_its_own(states, words, monkeypatch):
     with pytest.raises(LacksError) as refusal:
         adapter._with_int8_backend()
     assert all(word in str(refusal.value) for word in words)
+
+
+def test_w4a8_needs_a_backend_of_its_own_too(monkeypatch):
+    monkeypatch.setattr(adapter, "has_w4a8", lambda: True)
+    monkeypatch.setattr(adapter.comfy_kitchen, "list_backends", lambda: {"cuda": READY, "triton": ABSENT})
+    with pytest.raises(LacksError, match="brings no w4a8 kernel here: cuda backend has no w4a8_int8_linear, triton"):
+        adapter.WITH_W4A8.load()
+    able = READY | {"capabilities": ["w4a8_int8_linear"]}
+    monkeypatch.setattr(adapter.comfy_kitchen, "list_backends", lambda: {"cuda": able})
+    assert adapter.WITH_W4A8.load() is adapter.comfy_kitchen
+
+
+def test_an_older_one_says_which_comfyui_brings_w4a8(monkeypatch):
+    monkeypatch.setattr(adapter, "has_w4a8", lambda: False)
+    with pytest.raises(LacksError, match=r"has no w4a8_int8_linear: ComfyUI 0\.31 and newer"):
+        adapter.WITH_W4A8.load()
 
 
 def test_without_int8_linear_the_scheme_int8_comfyui_says_what_to_do(monkeypatch):
