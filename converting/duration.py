@@ -31,4 +31,6 @@ def told(here: float, gpu: float, device: torch.device) -> str:
         return f"Rounding takes {words(here)} on this GPU (estimated)."
     count = torch.get_num_threads()
     machine = f"this CPU with {count} thread{'s' * (count > 1)}"
+    if words(here) == words(gpu):
+        return f"Rounding takes {words(here)} on {machine} (estimated)."
     return f"Rounding takes {words(here)} on {machine}, {words(gpu)} on an RTX 4090 (both estimated)."

@@ -15,7 +15,7 @@ GAINS = {
     "int8-channel": (3.0, 2.4),
     "int8-convrot": (2.1, 1.7),
     "fp8-channel": (7.3, 6.5),
-    "int4-g128": (15.6, 9.1),
+    "int4-g128": (14.6, 9.1),
     "nvfp4": (26.6, 23.3),
     "w4a8": (11.8, 6.0),
 }
@@ -44,4 +44,6 @@ def _gains(families: Counter[str], calibrated: bool) -> list[str]:
         return []
     without, with_inputs = GAINS[name]
     lacks = "this calibration has no inputs of layers. One with inputs" if calibrated else "a calibration (Calibrate)"
-    return [f"{lacks} makes {name} more exact: {with_inputs} % off in place of {without} % in our test"]
+    return [
+        f"{lacks} makes {name} more exact: in our test {with_inputs} % off the 16-bit model, and {without} % without it"
+    ]

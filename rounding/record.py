@@ -85,7 +85,7 @@ class Record:
             found.append(f"before that {', '.join(before)}")
         if self.calls:
             inputs = f", up to {self.tokens} inputs of a layer" if self.tokens else ""
-            found.append(f"calibrated with {self.calls} calls of the model{inputs}")
+            found.append(f"calibrated with {self.calls} call{'s' * (self.calls != 1)} of the model{inputs}")
         return found
 
 

@@ -221,6 +221,27 @@ def test_a_calibration_serves_a_search_under_lightx2vs_names(source, to):
     assert "layers.0.attention.to_q" in open_checkpoint(path).layers
 
 
+def test_inputs_of_a_layer_round_its_parts(source, to):
+    """q, k and v have the codes that GPTQ gives to all three together."""
+    original, seen = source("z-image"), Calibration()
+    for key, tensor in tensors_of("z-image").items():
+        if key.endswith("attention.qkv.weight"):
+            layer, x = key.removesuffix(".weight"), torch.randn((400, tensor.shape[1])) * torch.rand(tensor.shape[1])
+            seen.add(layer, x.abs().amax(dim=0), x.square().sum(dim=0), len(x))
+            seen.inputs[layer] = x.to(torch.bfloat16)
+    rules = tuple(parse_overrides("*feed_forward* = keep\n*adaLN* = keep\n*attention.out = keep"))
+    asked = {"format": "int4-g128", "calibration": seen, "rounding": "gptq"}
+    ours = open_checkpoint(to(X2V, original, overrides=rules, **asked)).load().quantized
+    rules = tuple(parse_overrides("*feed_forward* = keep\n*adaLN* = keep\n*attention.to_out* = keep"))
+    there = open_checkpoint(to(LIGHTX2V, original, overrides=rules, **asked)).load().quantized
+    known = [layer for layer in ours if layer in seen.inputs]
+    assert known
+    for layer in known:
+        # in Marlin's order there, where the shape allows it
+        one, two = (made[layer].wrap(torch.float32).dequantize() for made in (ours, there))
+        assert torch.equal(one, two), layer
+
+
 def test_a_model_that_lightx2v_cannot_have_is_refused(tmp_path, to):
     """A Flux with a gated feed-forward: more rows in one layer than Flux has."""
     path = tmp_path / "gated.safetensors"

@@ -208,7 +208,7 @@ def test_how_long_it_takes_is_said_before(source, tmp_path, calibration):
     )
     assert report["rounding"] == {"gptq": 20}
     (line,) = shown
-    assert line.startswith("Rounding takes ") and line.endswith("(both estimated).")
+    assert line.startswith("Rounding takes less than a minute on this ") and line.endswith("(estimated).")
 
 
 def test_nothing_is_said_of_what_is_quick(source, tmp_path):
@@ -243,7 +243,8 @@ def test_gptq_wants_inputs(tokens, source, tensors, converted):
 def test_what_a_calibration_would_bring_is_said_once(source, tmp_path):
     report = convert(source, tmp_path / "a.safetensors", Options("int4-g128"))
     assert [note for note in report["notes"] if "alibra" in note] == [
-        "a calibration (Calibrate) makes int4-g128 more exact: 9.1 % off in place of 15.6 % in our test"
+        "a calibration (Calibrate) makes int4-g128 more exact: in our test 9.1 % off the 16-bit model, and 14.6 % "
+        "without it"
     ]
     chosen = convert(source, tmp_path / "b.safetensors", Options("int4-g128", rounding="nearest"))
     assert not [note for note in chosen["notes"] if "alibra" in note]
