@@ -2,13 +2,11 @@
 
 from collections.abc import Mapping
 
-from ..formats import FORMATS
+from ..formats import FORMATS, ROTATED_TWINS
 from ..rounding import AUTO
 from .errors import ConvertError
 
 NONE = "none"
-# format -> the family of the same one with rotated channels
-ROTATED_TWINS = {"int8-channel": "int8-convrot"}
 PLAIN_TWINS = {rotated: plain for plain, rotated in ROTATED_TWINS.items()}
 # family -> channels that are rotated together -> format
 GROUPS: dict[str, dict[int, str]] = {}

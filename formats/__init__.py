@@ -14,6 +14,7 @@ from . import (
     fp8_block128,
     fp8_reduced,
     fp8_tensor,
+    int4_convrot,
     int4_group128,
     int4_marlin,
     int8_convrot,
@@ -32,6 +33,7 @@ FORMATS = {
         *int4_group128.FORMATS,
         *int4_marlin.FORMATS,
         *awq_w4a16.FORMATS,
+        *int4_convrot.FORMATS,
         *block_scaled.FORMATS,
         *int8_convrot.FORMATS,
         *w4a8.FORMATS,
@@ -49,8 +51,11 @@ SMOOTHQUANT = tuple(name for name in SMOOTHED if FORMATS[name].activation != "fl
 ROTATIONS = {
     int8_convrot.NAME: {row.rotation: row.name for row in int8_convrot.FORMATS},
     convrot_w4a4.NAME: {group: convrot_w4a4.name_of(group) for group in convrot_w4a4.GROUPS},
+    int4_convrot.NAME: {row.rotation: row.name for row in int4_convrot.FORMATS},
     w4a8.NAME: {row.rotation: row.name for row in w4a8.FORMATS},
 }
+# format -> the family of the same one with rotated channels, of which an older ComfyUI may have no formats
+ROTATED_TWINS = {"int8-channel": int8_convrot.NAME, "int4-g128": int4_convrot.NAME}
 # those of int8
 ROTATED = ROTATIONS[int8_convrot.NAME]
 

@@ -43,6 +43,7 @@ ORDERS = (
     Order("fp8-tensor", None, None, ("torch",), "static scales: torch._scaled_mm takes them as they are"),
     Order("int4-g128", None, None, ("marlin", "triton"), UNMEASURED),
     Order("awq-w4a16", None, None, ("triton",), UNMEASURED),
+    Order("int4-g128-convrot", None, None, ("triton",), UNMEASURED),
     Order("mxfp8", None, None, ("comfy-kitchen",), "ComfyUI's own Blackwell kernels"),
     Order("nvfp4", None, None, ("comfy-kitchen",), "ComfyUI's own Blackwell kernels"),
 )

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import torch
 
-from ..formats import ROTATIONS, awq_w4a16, int8_convrot, w4a8
+from ..formats import ROTATIONS, awq_w4a16, int4_convrot, int8_convrot, w4a8
 from .activation import quantize_int8
 from .declare import Fused, Product, Quantizer, declare
 from .kernel import SIXTEEN_BIT, Requirements
@@ -107,6 +107,15 @@ def _int4(x, weight, bias):
     return TRITON.loaded().int4_product(x, weight.codes.contiguous(), weight.scale.contiguous(), bias)
 
 
+def _int4_rotated(rotation: int) -> Fused:
+    """16-bit x; rotation: the input channels of x that are rotated together first, in float32."""
+
+    def linear(x, weight, bias):
+        return _int4(int8_convrot.rotated(x.to(torch.float32), rotation).to(x.dtype), weight, bias)
+
+    return linear
+
+
 def _int4_zeros(group: int) -> Fused:
     """16-bit x; group: the input channels that share a scale and a zero point."""
 
@@ -178,6 +187,17 @@ ROWS = (
             "int4 weights with zero points expanded in registers x 16-bit activations, Triton",
             _requires((8, 0), dtypes=SIXTEEN_BIT),
             fused=_int4_zeros(group),
+        )
+    ),
+    *(
+        kernel
+        for rotation, name in ROTATIONS[int4_convrot.NAME].items()
+        for kernel in declare(
+            "triton",
+            name,
+            "int4 weights expanded in registers x 16-bit activations, rotated in a pass before, Triton",
+            _requires((8, 0), dtypes=SIXTEEN_BIT),
+            fused=_int4_rotated(rotation),
         )
     ),
     *(

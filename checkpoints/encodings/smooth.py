@@ -70,7 +70,7 @@ def _smoothed(row: Encoding) -> Encoding:
 
 
 INT8, FP8 = _smoothed(channel.INT8), _smoothed(channel.FP8)
-ENCODINGS = (INT8, FP8, *map(_smoothed, (*channel.ROTATED_INT8, *int4.ENCODINGS, *marlin.ENCODINGS)))
+ENCODINGS = (INT8, FP8, *map(_smoothed, (*channel.ROTATED_INT8, int4.PLAIN, *marlin.ENCODINGS)))
 
 # format of a layer by itself -> how it is read with an affine_norm beside it
 WITH_AFFINE_NORM = {

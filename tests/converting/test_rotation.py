@@ -46,7 +46,7 @@ def test_a_quantized_source_is_rotated_if_asked(source, converted):
 @pytest.mark.parametrize(
     "asked,words",
     [
-        ({"format": "fp8-channel", "rotation": "64"}, "has no rotation: it is for int8-channel, int8-convrot"),
+        ({"format": "fp8-channel", "rotation": "64"}, "has no rotation: it is for int8-channel, int4-g128"),
         ({"format": "int8", "rotation": "100"}, "Its rotations: 4, 16, 64"),
         ({"format": "int8", "rotation": "-64"}, "no rotation of -64 channels"),
         ({"format": "w4a8", "rotation": "none"}, "w4a8 is always rotated"),

@@ -17,6 +17,7 @@ LIMITS = {
     "fp8-tensor": 0.08,
     "mxfp8": 0.08,
     "int4-g128": 0.20,
+    "int4-g128-convrot": 0.20,
     "awq-w4a16": 0.20,
     "convrot-w4a4": 0.5,
     "nvfp4": 0.25,

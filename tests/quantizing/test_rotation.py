@@ -25,7 +25,7 @@ def test_a_format_that_the_machine_chose_is_left_for_one_that_can_be_rotated():
 
 
 def test_others_are_refused():
-    with pytest.raises(QuantizeError, match="fp8-channel cannot be rotated, only int8-channel can"):
+    with pytest.raises(QuantizeError, match="fp8-channel cannot be rotated, only int8-channel and int4-g128 can"):
         with_rotation(FP8, "convrot")
 
 
