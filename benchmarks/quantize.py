@@ -16,6 +16,8 @@ KINDS: dict[str, Callable[[torch.Tensor], Tensors | None]] = {
     "fp8-tensor": quantize_blocks.fp8_tensor,
     "block128": quantize_blocks.block128,
     "mxfp8": quantize_blocks.mxfp8,
+    "mxfp4": quantize_blocks.mxfp4,
+    "mxfp6": quantize_blocks.mxfp6,
     "nvfp4": quantize_blocks.nvfp4,
     "int4": quantize_int4.plain,
     "int4-compressed": quantize_int4.compressed_tensors,

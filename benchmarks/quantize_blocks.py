@@ -8,7 +8,10 @@ MIN_AMAX = 1e-5
 BLOCK, MX_BLOCK, NVFP4_BLOCK = 128, 32, 16
 # what activations are taken to reach: fp8 is as precise far below it
 INPUT_AMAX = 64.0
-# halfway between two neighbours of e2m1: 0, 0.5, 1, 1.5, 2, 3, 4, 6
+E2M1 = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
+# 3 bits of exponent with a bias of 3, 2 of mantissa
+E3M2 = (*(i / 16 for i in range(4)), *((1 + i % 4 / 4) * 2.0 ** (i // 4 - 3) for i in range(4, 32)))
+# halfway between two neighbours of e2m1
 E2M1_BETWEEN = (0.25, 0.75, 1.25, 1.75, 2.5, 3.5, 5.0)
 
 
@@ -42,6 +45,39 @@ def mxfp8(weight: torch.Tensor) -> dict[str, torch.Tensor] | None:
     codes = _e4m3(blocks / exponent.exp2().unsqueeze(2)).view(n, k)
     scale = tensor_core_order((exponent + 127).to(torch.uint8))
     return {"weight": codes.view(torch.uint8), "weight_scale": scale.view(torch.float8_e8m0fnu)}
+
+
+def mxfp4(weight: torch.Tensor) -> dict[str, torch.Tensor] | None:
+    """e2m1 codes, that of an even column in the low nibble, a power of two per 32 columns. None unless K % 32 == 0."""
+    found = _minifloats(weight, E2M1)
+    if found is None:
+        return None
+    codes, scale = found
+    return {"weight": (codes[:, 0::2] | codes[:, 1::2] << 4).to(torch.uint8), "weight_scale": scale}
+
+
+def mxfp6(weight: torch.Tensor) -> dict[str, torch.Tensor] | None:
+    """e3m2 codes, four in three bytes, a power of two per 32 columns. None unless K % 32 == 0."""
+    found = _minifloats(weight, E3M2)
+    if found is None:
+        return None
+    codes, scale = found
+    word = sum(codes[:, i::4] << 6 * i for i in range(4))
+    stream = torch.stack([word & 255, word >> 8 & 255, word >> 16], dim=2).flatten(1)
+    return {"weight": stream.to(torch.uint8), "weight_scale": scale}
+
+
+def _minifloats(weight: torch.Tensor, numbers: tuple[float, ...]) -> tuple[torch.Tensor, torch.Tensor] | None:
+    """numbers: those of the codes 0, 1, ...; the sign is the next bit -> (codes int64 [N, K], scales)."""
+    n, k = weight.shape
+    if k % MX_BLOCK:
+        return None
+    blocks = weight.float().view(n, -1, MX_BLOCK)
+    exponent = (blocks.abs().amax(dim=2).clamp(min=MIN_AMAX) / numbers[-1]).log2().ceil()
+    values = (blocks / exponent.exp2().unsqueeze(2)).view(n, k)
+    grid = torch.tensor(numbers)
+    codes = torch.bucketize(values.abs(), (grid[1:] + grid[:-1]) / 2) | (values < 0).int() * len(numbers)
+    return codes, tensor_core_order((exponent + 127).to(torch.uint8)).view(torch.float8_e8m0fnu)
 
 
 def nvfp4(weight: torch.Tensor) -> dict[str, torch.Tensor] | None:

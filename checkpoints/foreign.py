@@ -12,6 +12,7 @@ SHORT = {"float8_e4m3fn": "fp8", "float8_e5m2": "fp8-e5m2", "int8": "int8"}
 E8M0 = ("float8_e8m0fnu", "uint8")
 # bytes of packed codes per scale of 32 values -> format
 PACKED_MX = {16: "mxfp4", 24: "mxfp6"}
+OTHER_ORDER = "with scales in another order than LightX2V's"
 CODES_PER_WORD = 8
 # how a name ends -> what a tensor of that name does to its layer
 MEANINGS = {
@@ -86,7 +87,8 @@ def _mx(weight: TensorInfo, layer: Layer) -> str | None:
     if weight.dtype != "uint8" or scale is None or scale.dtype not in (*E8M0, "int32") or len(scale.shape) != 2:
         return None
     scales = scale.shape[1] * (4 if scale.dtype == "int32" else 1)
-    return PACKED_MX.get(weight.shape[1] // max(scales, 1))
+    found = PACKED_MX.get(weight.shape[1] // max(scales, 1))
+    return found and f"{found} {OTHER_ORDER}"
 
 
 def _gptq_or_awq(weight: TensorInfo, layer: Layer) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from . import affine_norm, layer_notes, markers, unscaled
-from .encodings import CODES, INPUT_SCALES, MARKS, SCALE_OF, SCALES, WHAT_IS_READ, Match, find
+from .encodings import CODES, INPUT_SCALES, MARKS, SCALE_OF, SCALES, WHAT_IS_READ, Match, find, told_apart
 from .encodings.channel import UNSCALED
 from .encodings.scales import FLOATS
 from .errors import Problem
@@ -66,6 +66,7 @@ class _Search:
             self.siblings.setdefault(layer, {})[end] = self.tensors[key]
         self.markers = self._read_markers(contents)
         self.unscaled = unscaled.find_unscaled(self.siblings, self.markers)
+        self.usual = told_apart(of for layer, of in self.siblings.items() if layer not in self.markers)
 
     def run(self) -> Findings:
         for layer in self.markers:
@@ -143,7 +144,7 @@ class _Search:
             self.found.layers.append(StoredLayer(layer, UNSCALED[weight.dtype], {"codes": key}, (), weight.shape))
         if layer in self.unscaled.layers or key in self.unscaled.plain:
             return
-        hit = find(siblings, marker.format, marker.shape) if marker else find(siblings, None)
+        hit = find(siblings, marker.format, marker.shape) if marker else find(siblings, None, (), self.usual)
         if hit is None and weight.dtype not in CODES_ONLY:
             return
         self.found.consumed.add(key)

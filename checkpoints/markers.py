@@ -7,6 +7,7 @@ from ..formats import ROTATED, ROTATIONS, SMOOTHED, awq_w4a16, convrot_w4a4, w4a
 from ..formats.fp8_block128 import BLOCK
 from ..formats.int4_group128 import GROUP
 from ..formats.int8_convrot import DEFAULT_GROUP, GROUPS, name_of
+from ..formats.mx import BLOCK as MX_BLOCK
 from .encodings import MARKS, mxfp8, nvfp4
 
 HEADER_KEY = "_quantization_metadata"
@@ -26,6 +27,8 @@ GROUP_SIZE, SHAPE = "group_size", "orig_shape"
 GROUP_SIZES = {
     "mxfp8": mxfp8.BLOCK,
     "nvfp4": nvfp4.BLOCK,
+    "mxfp4": MX_BLOCK,
+    "mxfp6": MX_BLOCK,
     "int4-g128": GROUP,
     "int4-g128-marlin": GROUP,
     "fp8-block128": BLOCK,

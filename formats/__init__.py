@@ -18,6 +18,7 @@ from . import (
     int4_group128,
     int4_marlin,
     int8_convrot,
+    mx,
     smooth,
     w4a8,
 )
@@ -35,6 +36,7 @@ FORMATS = {
         *awq_w4a16.FORMATS,
         *int4_convrot.FORMATS,
         *block_scaled.FORMATS,
+        *mx.FORMATS,
         *int8_convrot.FORMATS,
         *w4a8.FORMATS,
         *convrot_w4a4.FORMATS,

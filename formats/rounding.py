@@ -4,6 +4,7 @@ import torch
 
 # e4m3: 3 mantissa bits of float32's 23; below 2**-6 the step is constant, 2**-9.
 DROPPED_BITS = 20
+FLOAT32_MANTISSA, FLOAT32_BIAS = 23, 127
 SMALLEST_NORMAL = 2.0**-6
 SUBNORMAL_STEP = 2.0**-9
 
@@ -42,3 +43,21 @@ def _stochastic_e4m3(values: torch.Tensor, random: torch.Tensor) -> torch.Tensor
     normal = (bits & -(2**DROPPED_BITS)).view(torch.float32)
     subnormal = values.abs().div_(SUBNORMAL_STEP).add_(random).floor_().mul_(SUBNORMAL_STEP).copysign_(values)
     return torch.where(values.abs() < SMALLEST_NORMAL, subnormal, normal)
+
+
+def to_minifloat(
+    values: torch.Tensor, exponent_bits: int, mantissa_bits: int, largest: float, seed: int | None
+) -> torch.Tensor:
+    """Clamp `values` (float32, overwritten) to +-largest and round them to floats of so many bits without infinity or
+    NaN -> their codes, uint8: sign, exponent and mantissa in the lowest bits. `seed` as in `to_codes`."""
+    sign = (values.view(torch.int32) >> 31).bitwise_and_(1 << (exponent_bits + mantissa_bits))
+    values.abs_().clamp_(max=largest)
+    # the exponent of e2m1's smallest normal number is 0, of e3m2's -2; below, the step is constant
+    smallest = 2 - (1 << (exponent_bits - 1))
+    exponent = (values.view(torch.int32) >> FLOAT32_MANTISSA).clamp_(min=smallest + FLOAT32_BIAS)
+    per_step = (2 * FLOAT32_BIAS + mantissa_bits - exponent).bitwise_left_shift_(FLOAT32_MANTISSA).view(torch.float32)
+    steps = values.mul_(per_step)
+    steps = steps.add_(random_like(steps, seed)).floor_() if seed else steps.round_()
+    # a normal number has 2^mantissa_bits steps at least; what a full binade carries goes into the exponent
+    codes = exponent.sub_(smallest + FLOAT32_BIAS).bitwise_left_shift_(mantissa_bits).add_(steps.to(torch.int32))
+    return codes.clamp_(max=(1 << (exponent_bits + mantissa_bits)) - 1).bitwise_or_(sign).to(torch.uint8)

@@ -12,6 +12,7 @@ from ..formats import convrot_w4a4
 from ..formats.block_scaled import NVFP4_MAX
 from ..formats.fp8_block128 import BLOCK
 from ..formats.int8_convrot import GROUPS, name_of, rotated
+from ..formats.mx import Mxfp4Layout
 from ..formats.scaled import grouped
 from ..formats.smooth import END
 
@@ -150,6 +151,10 @@ def _mxfp8(x, tensors):
     return QuantizedTensor.from_float(x, "TensorCoreMXFP8Layout").dequantize()
 
 
+def _mxfp4(x, tensors):
+    return QuantizedTensor.from_float(x, Mxfp4Layout.NAME).dequantize()
+
+
 def _nvfp4(x, tensors):
     if x.shape[0] == 0:
         return x
@@ -166,6 +171,7 @@ SIMULATED = {
     "fp8-group128": _group128,
     "fp8-static": _static,
     "mxfp8": _mxfp8,
+    "mxfp4": _mxfp4,
     "nvfp4": _nvfp4,
 }
 for _group in GROUPS:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from ..formats.fp8_block128 import BLOCK
+from ..formats.mx import BLOCK as MX_BLOCK
 
 # x: [M, K] float; weight: the tensors of its format, in their order; shape: the weight's (N, K); bias: [N] float
 LINEAR = "(Tensor x, Tensor[] weight, SymInt[] shape, Tensor? bias, str kernel) -> Tensor"
@@ -124,6 +125,15 @@ def nvfp4_like(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tenso
     codes = x.new_empty((rows, x.shape[1] // 2), dtype=torch.uint8)
     scale = x.new_empty((), dtype=torch.float32)
     return codes, _swizzled_like(x, rows, 16, torch.float8_e4m3fn), scale
+
+
+def mx_like(x: torch.Tensor, bits: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """A scale per 32 channels, K a multiple of them: codes of 8 bits, float8_e4m3fn [M, K], or 4, uint8 [M, K / 2], and
+    scale uint8 [M, K / 32], powers of two as formats/mx.py has them."""
+    rows, width = x.shape
+    dtype, per_byte = (torch.float8_e4m3fn, 1) if bits == 8 else (torch.uint8, 2)
+    codes = x.new_empty((rows, width // per_byte), dtype=dtype)
+    return codes, x.new_empty((rows, width // MX_BLOCK), dtype=torch.uint8)
 
 
 def values_like(x: torch.Tensor) -> tuple[torch.Tensor]:

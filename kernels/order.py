@@ -45,6 +45,8 @@ ORDERS = (
     Order("awq-w4a16", None, None, ("triton",), UNMEASURED),
     Order("int4-g128-convrot", None, None, ("triton",), UNMEASURED),
     Order("mxfp8", None, None, ("comfy-kitchen",), "ComfyUI's own Blackwell kernels"),
+    Order("mxfp4", None, None, ("triton",), "nothing else here multiplies it"),
+    Order("mxfp6", None, None, ("triton",), "nothing else here multiplies it"),
     Order("nvfp4", None, None, ("comfy-kitchen",), "ComfyUI's own Blackwell kernels"),
 )
 

@@ -1,4 +1,5 @@
-"""Our own kernels, for machines where no library installs: int8, fp8, block-scaled fp8, int4 and fp8 with float16 sums.
+"""Our own kernels, for machines where no library installs: int8, fp8, block-scaled fp8, int4, mxfp4, mxfp6 and fp8 with
+float16 sums.
 
 The kernels themselves are in triton_*.py, which are imported when the first of them is about to run.
 """
@@ -13,16 +14,14 @@ from .declare import Fused, Product, Quantizer, declare
 from .kernel import SIXTEEN_BIT, Requirements
 from .libraries import LIBRARIES, Library
 from .machine import Machine
-from .ops import groups_like, tokens_like
+from .ops import groups_like, mx_like, tokens_like
 
 INSTALL = {"Linux": "pip install triton", "Windows": "pip install triton-windows"}
 PACKAGES = ("triton", "triton-windows")
-# the first release that multiplies fp8 into float16 sums on these GPUs; 3.4 fails or widens the codes to float16
-F16_RELEASE = (3, 5)
 
 
 def _load() -> SimpleNamespace:
-    from . import triton_block128, triton_gemm, triton_quantize, triton_w4a8, triton_weight_only
+    from . import triton_block128, triton_gemm, triton_mx, triton_quantize, triton_w4a8, triton_weight_only
 
     return SimpleNamespace(
         quantize_tokens=triton_quantize.quantize_tokens,
@@ -32,11 +31,17 @@ def _load() -> SimpleNamespace:
         int4_product=triton_weight_only.int4_product,
         fp8_weight_product=triton_weight_only.fp8_weight_product,
         w4a8_product=triton_w4a8.w4a8_product,
+        quantize_blocks=triton_mx.quantize_blocks,
+        mx_product=triton_mx.mx_product,
     )
 
 
 class NewerTriton(Library):
-    """Triton, but not before F16_RELEASE."""
+    """Triton, but not before a release: its name is "triton 3.5 or newer"."""
+
+    @property
+    def oldest(self) -> tuple[int, ...]:
+        return _release(self.name.split()[1])
 
     def expected(self, machine: Machine) -> bool:
         return super().expected(machine) and (machine.libraries is not None or self._too_old() is None)
@@ -46,14 +51,21 @@ class NewerTriton(Library):
 
     def _too_old(self) -> str | None:
         version = self.version()
-        if version is not None and tuple(int(part) for part in version.split(".")[:2]) < F16_RELEASE:
+        if version is not None and _release(version) < self.oldest:
             return f"needs {self.name}, {version} is installed"
         return None
 
 
+def _release(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".")[:2])
+
+
 TRITON = Library("triton", PACKAGES, ("triton",), _load, INSTALL)
+# multiplies fp8 into float16 sums on these GPUs; 3.4 fails or widens the codes to float16
 TRITON_F16 = NewerTriton("triton 3.5 or newer", PACKAGES, ("triton",), _load, INSTALL)
-LIBRARIES.update({row.name: row for row in (TRITON, TRITON_F16)})
+# has compute capability 12 multiply scaled codes; before, they become bfloat16
+TRITON_MX = NewerTriton("triton 3.6 or newer", PACKAGES, ("triton",), _load, INSTALL)
+LIBRARIES.update({row.name: row for row in (TRITON, TRITON_F16, TRITON_MX)})
 
 
 def _tokens(activation: str) -> Quantizer:
@@ -100,6 +112,27 @@ def _block_mm(quantized, weight, bias, dtype):
 def _w4a8_mm(quantized, weight, bias, dtype):
     codes, scale = weight.codes.contiguous().view(torch.uint8), weight.scale.contiguous().view(torch.uint8)
     return TRITON.loaded().w4a8_product(*quantized, codes, scale, weight.s_channel, weight.codebook, bias, dtype)
+
+
+def _blocks(activation: str, bits: int) -> Quantizer:
+    """A scale per 32 channels; `activation` "mxfp8" or "mxfp4"."""
+
+    def compute(x):
+        codes, scale = mx_like(x, bits)
+        TRITON.loaded().quantize_blocks(x, codes, scale, activation)
+        return codes, scale
+
+    return Quantizer(activation, compute, lambda x: mx_like(x, bits))
+
+
+def _mx_mm(product: str) -> Product:
+    """`product` "mxfp4" or "mxfp6"."""
+
+    def multiply(quantized, weight, bias, dtype):
+        codes, scale = weight.codes.contiguous(), weight.scale.contiguous()
+        return TRITON.loaded().mx_product(*quantized, codes, scale, bias, dtype, weight.shape, product)
+
+    return multiply
 
 
 def _int4(x, weight, bias):
@@ -211,6 +244,22 @@ ROWS = (
             quantizer=_rotated_tokens(rotation),
             product=_w4a8_mm,
         )
+    ),
+    *declare(
+        "triton",
+        "mxfp4",
+        "mxfp4 weights x mxfp4 activations (scales of 32 channels), Triton",
+        _requires((10, 0), nvidia=True, library=TRITON_MX.name),
+        quantizer=_blocks("mxfp4", 4),
+        product=_mx_mm("mxfp4"),
+    ),
+    *declare(
+        "triton",
+        "mxfp6",
+        "mxfp6 weights expanded in registers x mxfp8 activations (scales of 32 channels), Triton",
+        _requires((10, 0), nvidia=True, library=TRITON_MX.name),
+        quantizer=_blocks("mxfp8", 8),
+        product=_mx_mm("mxfp6"),
     ),
     # only these GPUs multiply fp8 twice as fast into float16 sums
     *(

@@ -63,6 +63,19 @@ _WIDE_ZEROS = ((64, Tile(64, 64, 64, 4, 4)), (None, Tile(64, 256, 64, 8, 4)))
 # 4-bit weights that become int8 in registers, for few tokens; more take "int8"
 _W4A8 = ((16, Tile(16, 64, 128, 4, 4)), (None, Tile(64, 64, 128, 4, 3)))
 _WIDE_W4A8 = ((None, Tile(64, 64, 128, 4, 4)),)
+# sm100 multiplies scaled codes for 128 rows or more at a time; fewer become 16-bit numbers before they are multiplied
+_SYNC_MXFP4 = (
+    (16, Tile(16, 64, 256, 4, 4)),
+    (64, Tile(64, 64, 256, 4, 4)),
+    (512, Tile(128, 128, 128, 8, 4)),
+    (None, Tile(128, 256, 128, 8, 4)),
+)
+_SYNC_MXFP6 = (
+    (16, Tile(16, 64, 128, 4, 4)),
+    (64, Tile(64, 64, 128, 4, 3)),
+    (None, Tile(128, 128, 128, 8, 3)),
+)
+_WIDE_MX = ((1024, Tile(128, 128, 128, 8, 4)), (None, Tile(128, 256, 128, 8, 4)))
 _AMD_WEIGHT_ONLY = ((None, Tile(64, 64, 64, 4, 2)),)
 
 TILES = {
@@ -93,6 +106,10 @@ TILES = {
     ("w4a8", "sm90"): _WIDE_W4A8,
     ("w4a8", "sm100"): _W4A8,
     ("w4a8", "amd"): _AMD_WEIGHT_ONLY,
+    ("mxfp4", "sm86"): _SYNC_MXFP4,
+    ("mxfp4", "sm100"): _WIDE_MX,
+    ("mxfp6", "sm86"): _SYNC_MXFP6,
+    ("mxfp6", "sm100"): _WIDE_MX,
     ("fp8-weight", "sm80"): _WEIGHT_ONLY,
     ("fp8-weight", "sm86"): _WEIGHT_ONLY,
     ("fp8-weight", "amd"): _AMD_WEIGHT_ONLY,

@@ -21,6 +21,7 @@ def format_named(text: str) -> str:
         own = f"is what {FORMATS[name].family} becomes by smoothing, and cannot be chosen" if name in FORMATS else None
         raise RuleError(f"{text!r} {own or elsewhere(name) or 'is neither a format nor a scheme'}. {remedy}") from error
     if scheme.format not in FORMATS:
-        cause = f"writes {scheme.format}, which this version cannot" if scheme.format else "has no format of its own"
+        newer = f"writes {scheme.format}, which takes a newer ComfyUI than this one"
+        cause = newer if scheme.format else "has no format of its own"
         raise RuleError(f"Scheme {scheme.name} {cause}. {remedy}")
     return scheme.format

@@ -66,8 +66,8 @@ def make_plan(checkpoint: Checkpoint, component: str, choice: SchemeChoice, devi
         formats = " and ".join(sorted(checkpoint.formats))
         if scheme.format not in FORMATS:
             raise SchemeMismatchError(
-                f"{name} has {formats} weights; scheme {scheme.name} is for {scheme.format}, which this version "
-                f"neither reads nor writes. Pick one of: {fitting}."
+                f"{name} has {formats} weights; scheme {scheme.name} is for {scheme.format}, which takes a newer "
+                f"ComfyUI than this one. Pick one of: {fitting}."
             )
         if not choice.transcode:
             raise SchemeMismatchError(

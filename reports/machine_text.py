@@ -57,8 +57,13 @@ def _to_install(formats: dict, rows: dict) -> str:
     for name, row in formats.items():
         if row["install"]:
             others.setdefault(row["install"], []).append(name)
-    words = "; ".join(f"for {' and '.join(names)} files: {line}" for line, names in others.items())
+    words = "; ".join(f"for {_listed(names)} files: {line}" for line, names in others.items())
     return f"Nothing to install, except {words}." if others else "Nothing to install."
+
+
+def _listed(names: list[str]) -> str:
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def _good_for(row: dict) -> str:

@@ -8,7 +8,7 @@ from ..kernels import FAST, KERNELS, MEMORY, TESTS, UNTESTED, Kernel, choose, in
 from ..kernels.machine import Machine, default_device, describe
 from ..schemes import AUTO, SCHEMES, Scheme
 
-MISSING = "not part of this version"
+MISSING = "needs a newer ComfyUI"
 
 
 def run(options: argparse.Namespace) -> dict:
@@ -26,7 +26,7 @@ def table(machine: Machine | None = None) -> dict:
 def _row(row: Scheme, machine: Machine) -> dict:
     reason = None
     if row.format is not None:
-        reason = why_not(row.kernel, row.format, machine) if row.format in FORMATS else f"{row.format} is {MISSING}"
+        reason = why_not(row.kernel, row.format, machine) if row.format in FORMATS else f"{row.format} {MISSING}"
     kernel = _computed_by(row, machine)
     return {
         "scheme": row.name,

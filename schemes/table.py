@@ -57,8 +57,8 @@ SCHEMES = (
     Scheme("mxfp8", "mxfp8", "comfy-kitchen", (DIT,), ("w8a8-mxfp8",)),
     Scheme("nvfp4", "nvfp4", "comfy-kitchen", (DIT,), ("w4a4-nvfp4",)),
     Scheme("nvfp4-split-n-workaround", "nvfp4", "comfy-kitchen", (DIT,)),
-    Scheme("mxfp6-mxfp8", "mxfp6", "lightx2v", (DIT,)),
-    Scheme("mxfp4", "mxfp4", "lightx2v", (DIT,)),
+    Scheme("mxfp6-mxfp8", "mxfp6", "triton", (DIT,), ("mxfp6",)),
+    Scheme("mxfp4", "mxfp4", "triton", (DIT,), ("mxfp4-triton",)),
     # this pack's own: the same formats on what needs no library
     Scheme("fp8-torch", "fp8-channel", "torch"),
     Scheme("int8-torch", "int8-channel", "torch"),
@@ -83,6 +83,8 @@ SCHEMES = (
     Scheme("w4a8-dequant", "w4a8", "dequant"),
     Scheme("convrot-w4a4-dequant", "convrot-w4a4", "dequant"),
     Scheme("int4-g128-convrot-dequant", "int4-g128-convrot", "dequant"),
+    Scheme("mxfp4-dequant", "mxfp4", "dequant"),
+    Scheme("mxfp6-dequant", "mxfp6", "dequant"),
     Scheme("fp8-reference", "fp8-channel", "reference"),
     Scheme("int8-reference", "int8-channel", "reference"),
     Scheme("int8-convrot-reference", "int8-convrot", "reference"),
@@ -90,6 +92,8 @@ SCHEMES = (
     Scheme("w4a8-reference", "w4a8", "reference"),
     Scheme("convrot-w4a4-reference", "convrot-w4a4", "reference"),
     Scheme("int4-g128-convrot-reference", "int4-g128-convrot", "reference"),
+    Scheme("mxfp4-reference", "mxfp4", "reference"),
+    Scheme("mxfp6-reference", "mxfp6", "reference"),
     Scheme("dequant", None, "dequant"),
     Scheme("reference", None, "reference"),
 )

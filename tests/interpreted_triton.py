@@ -9,6 +9,7 @@ so outputs are float32 or float16 and activations that become e4m3 are e4m3 numb
 import sys
 import traceback
 
+import interpreted_dot_scaled
 import torch
 from recorded import Recorded
 from torch.library import opcheck
@@ -17,8 +18,11 @@ from x2v_quant.formats import FORMATS
 from x2v_quant.formats.fp8_block128 import BLOCK
 from x2v_quant.formats.fp8_reduced import Fp8ReducedLayout
 from x2v_quant.formats.lloyd_max import GAUSSIAN
+from x2v_quant.formats.mx import BLOCK as MX_BLOCK
+from x2v_quant.formats.mx import Mxfp6Layout
 from x2v_quant.kernels import triton as rows
 from x2v_quant.kernels.activation import FP8_MAX, FP8_REDUCED_MAX
+from x2v_quant.kernels.ops import mx_like
 
 HALF, SINGLE = torch.float16, torch.float32
 EVERY = {f"{row.name} {row.format} {row.activation}": row for row in rows.ROWS}
@@ -28,9 +32,13 @@ SMOOTHED_LINEARS = {name: row for name, row in EVERY.items() if name not in LINE
 # (M, N, K): one of everything, no multiple of anything, several tiles, the widest tiles with tails
 SHAPES = [(1, 16, 32), (37, 20, 70), (70, 257, 130), (33, 130, 300), (65, 128, 384), (1030, 34, 66)]
 QUANTIZED = ("int8", "fp8", "fp8-reduced")
-LARGEST = {"int8": 127.0, "fp8": FP8_MAX, "fp8-reduced": FP8_REDUCED_MAX, "fp8-group128": FP8_MAX}
+LARGEST = {"int8": 127.0, "fp8": FP8_MAX, "fp8-reduced": FP8_REDUCED_MAX, "fp8-group128": FP8_MAX, "mxfp8": FP8_MAX}
 # in place of those of SHAPES that groups do not divide, whole groups
 GROUPED = [(1, 16, 128), (37, 20, 256), (70, 257, 384), (1030, 34, 128)]
+# activation -> channels that share a scale, where those are not all
+GROUPS = {"fp8-group128": BLOCK, "mxfp8": MX_BLOCK}
+# rounded by bit operations, which the interpreter gets right
+ANY_VALUE = ("float", "mxfp4")
 # several rows in a program, one, the longest that stays in registers, longer ones
 WIDTHS = [(130, 20), (5, 1100), (2, 13824), (2, 16385)]
 
@@ -45,11 +53,11 @@ def activations(m, k, activation, dtype):
     x[:, k // 3] *= 20
     if m > 2:
         x[2] = 0
-    if activation != "float" and not activation.startswith("int8"):
+    if activation not in ANY_VALUE and not activation.startswith("int8"):
         largest = LARGEST[activation]
         x = (x * 4).clamp(-largest, largest).to(torch.float8_e4m3fn).float()
         # every scale is a power of two, so codes are exact
-        x[:, :: BLOCK if activation == "fp8-group128" else k] = largest
+        x[:, :: GROUPS.get(activation, k)] = largest
         x *= 2.0 ** torch.randint(-3, 3, (m, 1), generator=torch.Generator().manual_seed(1))
     return x.to(dtype)
 
@@ -57,7 +65,7 @@ def activations(m, k, activation, dtype):
 def group(name):
     """The input channels that share a scale or a rotation, of a format that has whole groups only, else 1."""
     row = FORMATS[LINEARS[name].format]
-    return max(row.rotation, row.settings.get("group_size", 1))
+    return max(row.rotation, row.settings.get("group_size", MX_BLOCK if row.multiples[1] == MX_BLOCK else 1))
 
 
 def linear_inputs(name, m, n, k, dtype):
@@ -95,6 +103,13 @@ def factors(k):
 
 def quantize_groups(m, k):
     return rows.TRITON.loaded().quantize_token_groups(quantizer_input(m, k, "fp8-group128", SINGLE))
+
+
+def quantize_blocks(m, k, activation, dtype):
+    x = quantizer_input(m, k, activation, dtype)
+    codes, scale = mx_like(x, int(activation[-1]))
+    rows.TRITON.loaded().quantize_blocks(x, codes, scale, activation)
+    return codes, scale
 
 
 def ties():
@@ -153,6 +168,13 @@ def every_code():
     return computed("triton fp8-channel #2", torch.eye(256, dtype=HALF), all_e4m3(), torch.ones(8, 1))
 
 
+def every_code_of_six_bits():
+    """Codes 0 ... 63 of every row, in order."""
+    codes = Mxfp6Layout.pack(torch.arange(64, dtype=torch.uint8).repeat(8, 1))
+    weight = [codes, torch.full((8, 2), 127, dtype=torch.uint8)]
+    return torch.ops.x2v_quant.linear(torch.eye(64), weight, (8, 64), None, "triton mxfp6")
+
+
 def computed(kernel, x, codes, scale):
     return torch.ops.x2v_quant.linear(x, [codes, scale], codes.shape, None, kernel)
 
@@ -185,7 +207,7 @@ def row_dtype(name):
 
 CASES = {}
 for _name in LINEARS:
-    for _m, _n, _k in SHAPES if group(_name) == 1 else GROUPED:
+    for _m, _n, _k in SHAPES if group(_name) <= MX_BLOCK else GROUPED:
         for _dtype in (HALF,) if _name in WEIGHT_ONLY else (HALF, SINGLE):
             for _bias in (None, SINGLE, torch.bfloat16) if (_m, _dtype) == (37, HALF) else (SINGLE,):
                 CASES["linear", _name, _m, _n, _k, _dtype, _bias] = linear
@@ -199,6 +221,10 @@ for _activation in QUANTIZED:
 CASES.update({("smoothed", name): smoothed for name in SMOOTHED_LINEARS})
 CASES.update({("spread out", n, k): spread_out for n, k in ((1, 16), (3, 80), (40, 512))})
 CASES.update({("groups", m, k): quantize_groups for m, k in ((3, 130), (2, 5120), (2, 20))})
+for _activation in ("mxfp4", "mxfp8"):
+    for _m, _k in ((3, 160), (40, 1536)):
+        CASES["blocks", _m, _k, _activation, SINGLE] = CASES["blocks", _m, _k, _activation, HALF] = quantize_blocks
+CASES[("every code of six bits",)] = every_code_of_six_bits
 CASES.update({("ties",): ties, ("worst",): worst_sums, ("every code",): every_code})
 
 
@@ -213,4 +239,5 @@ def compute(path):
 
 
 if __name__ == "__main__":
+    interpreted_dot_scaled.add()
     compute(sys.argv[1])

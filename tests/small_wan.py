@@ -23,6 +23,8 @@ KINDS = {
     "int4-g128": "int4",
     "int4-g128-marlin": "int4-marlin",
     "mxfp8": "mxfp8",
+    "mxfp4": "mxfp4",
+    "mxfp6": "mxfp6",
     "nvfp4": "nvfp4",
 }
 

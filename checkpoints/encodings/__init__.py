@@ -3,7 +3,7 @@
 A new encoding is a row in one of the files here; a new file is named in ENCODINGS.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from ...formats import before_repacking, family
 from ..tensor_info import TensorInfo
@@ -19,6 +19,7 @@ from . import (
     gptq,
     int4,
     marlin,
+    mx,
     mxfp8,
     nvfp4,
     smooth,
@@ -39,6 +40,7 @@ ENCODINGS: tuple[Encoding, ...] = (
     *awq.ENCODINGS,
     *autoawq.ENCODINGS,
     *mxfp8.ENCODINGS,
+    *mx.ENCODINGS,
     *nvfp4.ENCODINGS,
     *convrot_w4a4.ENCODINGS,
     *smooth.ENCODINGS,
@@ -66,12 +68,24 @@ for _row in ENCODINGS:
 WHAT_IS_READ = f"This version reads {', '.join(_FIRST)} and {_LAST}: get the model in one of them."
 
 
-def find(layer: Mapping[str, TensorInfo], mark: str | None, told: tuple[int, ...] = ()) -> Match | None:
+def find(
+    layer: Mapping[str, TensorInfo], mark: str | None, told: tuple[int, ...] = (), usual: Collection[str] = ()
+) -> Match | None:
     """The encoding of a layer, given its tensors by the end of their name and its marker's format and shape: the one
-    that leaves the fewest tensors over. If a tensor is missing from each that fits, the first of them."""
+    that leaves the fewest tensors over, of several such one of a format in `usual`, else the first. If a tensor is
+    missing from each that fits, the first of them."""
     found = [hit for row in ENCODINGS if (hit := match(row, layer, mark, told)) is not None]
     whole = [hit for hit in found if not hit.missing]
-    return min(whole, key=lambda hit: hit.left(layer)) if whole else next(iter(found), None)
+    if not whole:
+        return next(iter(found), None)
+    return min(whole, key=lambda hit: (hit.left(layer), hit.encoding.format not in usual))
+
+
+def told_apart(layers: Iterable[Mapping[str, TensorInfo]]) -> set[str]:
+    """The formats of those of `layers` without a marker that can be of one format only. Small layers of mxfp4, mxfp6
+    and mxfp8 are alike to the byte: up to 128 and 384 channels their scales are padded to the same size."""
+    formats = [{hit.encoding.format for row in ENCODINGS if (hit := match(row, layer, None))} for layer in layers]
+    return {name for one in formats if len(one) == 1 for name in one}
 
 
 __all__ = [
@@ -91,4 +105,5 @@ __all__ = [
     "Match",
     "WrongValueError",
     "find",
+    "told_apart",
 ]

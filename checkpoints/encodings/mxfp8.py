@@ -15,6 +15,7 @@ SCALES_PER_INT32 = 4
 
 BITS = TensorRole(("weight",), ("uint8",))
 BYTES = TensorRole(("weight_scale",), ("float8_e8m0fnu", "uint8"))
+WORDS = TensorRole(("weight_scale",), ("int32",))
 
 
 def shape(shapes):
@@ -56,7 +57,7 @@ ENCODINGS = (
     Encoding("mxfp8", {"codes": BITS, "scale": BYTES}, shape, unpack, rows=TILE_ROWS),
     Encoding(
         "mxfp8",
-        {"codes": BITS, "scale": TensorRole(("weight_scale",), ("int32",))},
+        {"codes": BITS, "scale": WORDS},
         shape_words,
         unpack,
         pack_words,

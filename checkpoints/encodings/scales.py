@@ -72,10 +72,17 @@ def block_scales(tensor: torch.Tensor, rows: int, blocks: int, first_wrong: int)
     Raises WrongValueError for a byte from `first_wrong` on: what is no number, and what is negative, is there.
     """
     stored = tensor.contiguous().view(torch.uint8).reshape(tiled(rows, blocks))
+    plain = plain_block_scales(tensor, rows, blocks, first_wrong)
+    return stored if plain.shape == stored.shape else to_blocked(plain, flatten=False)
+
+
+def plain_block_scales(tensor: torch.Tensor, rows: int, blocks: int, first_wrong: int) -> torch.Tensor:
+    """As `block_scales`, uint8 [rows, blocks] in rows of the weight."""
+    stored = tensor.contiguous().view(torch.uint8).reshape(tiled(rows, blocks))
     plain = from_blocked(stored, rows, blocks)
     if bool((plain >= first_wrong).any()):
         raise WrongValueError("scale", "has a scale that is negative or not a number")
-    return stored if plain.shape == stored.shape else to_blocked(plain, flatten=False)
+    return plain
 
 
 def padded(codes: torch.Tensor, rows: int, columns: int) -> torch.Tensor:

@@ -15,7 +15,8 @@ HERE = describe(default_device())
 ROWS = [row for row in contestants(HERE, torch.float32, gguf=False) if row.text == "bf16" and row != BASELINE]
 # part of a format's name -> dB that 8 or 4 bits, or the original's 16, must at least leave of Gaussian weights; the
 # last one that fits
-WEIGHTS = {"bf16": 90, "int8": 38, "fp8": 30, "mxfp8": 28, "int4": 16, "nvfp4": 18, "w4a": 16, "w4a8": 20}
+WEIGHTS = {"bf16": 90, "int8": 38, "fp8": 30, "mxfp8": 28, "mxfp6": 23, "mxfp4": 16, "int4": 16, "nvfp4": 18}
+WEIGHTS |= {"w4a": 16, "w4a8": 20}
 LAYER = "blocks.0.ffn.0"
 # GPTQ makes outputs more exact, and weights less
 SPARED = 2

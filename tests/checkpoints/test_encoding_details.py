@@ -5,9 +5,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from x2v_quant.benchmarks.quantize import KINDS
-from x2v_quant.checkpoints import open_checkpoint
+from x2v_quant.checkpoints import CheckpointError, open_checkpoint
 
 from .encoded import DIT, Q, dequantized, marker, put, weight
+
+MX = ("mxfp4", "mxfp6", "mxfp8")
 
 
 @pytest.mark.parametrize("input_scale", [0.25, 2.0])
@@ -91,21 +93,45 @@ def test_core_is_not_asked_for_a_type_that_it_cannot_stream(dtype, asked, tmp_pa
 
 
 @pytest.mark.parametrize("dtype", [torch.int32, torch.uint8])
-def test_mxfp8s_scales_as_words_or_bytes(dtype, tmp_path):
-    layer = KINDS["mxfp8"](weight(130, 160))
+@pytest.mark.parametrize("kind", MX)
+def test_scales_as_words_or_bytes(kind, dtype, tmp_path):
+    layer = KINDS[kind](weight(130, 416))
     plain = put(tmp_path / "a.safetensors", layer).load().quantized[Q]
     layer["weight_scale"] = layer["weight_scale"].view(dtype)
     other = put(tmp_path / "b.safetensors", layer).load().quantized[Q]
     assert torch.equal(dequantized(plain), dequantized(other))
 
 
-def test_what_a_writer_left_undefined_behind_the_scales_is_no_problem(tmp_path):
-    layer = KINDS["mxfp8"](weight(130, 160))
+@pytest.mark.parametrize("kind", MX)
+def test_what_a_writer_left_undefined_behind_the_scales_is_no_problem(kind, tmp_path):
+    layer = KINDS[kind](weight(130, 416))
     clean = put(tmp_path / "a.safetensors", layer).load().quantized[Q]
     scales = layer["weight_scale"].view(torch.uint8)
     layer["weight_scale"] = scales.where(scales != 0, torch.full_like(scales, 0xFF)).view(torch.float8_e8m0fnu)
     loaded = put(tmp_path / "b.safetensors", layer).load().quantized[Q]
     assert torch.equal(loaded.tensors["scale"].view(torch.uint8), clean.tensors["scale"].view(torch.uint8))
+
+
+@pytest.mark.parametrize("usual", MX)
+@pytest.mark.parametrize("kind,k", [("mxfp4", 128), ("mxfp6", 256), ("mxfp6", 384), ("mxfp8", 64), ("mxfp8", 96)])
+def test_small_layers_are_what_the_others_of_the_file_are(kind, k, usual, tmp_path):
+    """Their scales are padded to one size: 64 columns may be mxfp8 or mxfp4 of 128 channels."""
+    layer = {f"blocks.1.self_attn.k.{end}": tensor for end, tensor in KINDS[kind](weight(40, k)).items()}
+    others = {f"{Q}.{end}": tensor for end, tensor in KINDS[usual](weight(40, 1024)).items()}
+    tensors = {**DIT, **layer, **others}
+    save_file(tensors, tmp_path / "model.safetensors")
+    found = open_checkpoint(tmp_path / "model.safetensors").load().quantized
+    assert found[Q].format == usual
+    if kind == usual:
+        assert (found["blocks.1.self_attn.k"].format, found["blocks.1.self_attn.k"].shape) == (kind, (40, k))
+
+
+@pytest.mark.parametrize("kind", MX)
+def test_a_scale_that_is_no_number_is_refused(kind, tmp_path):
+    layer = KINDS[kind](weight(130, 416))
+    layer["weight_scale"].view(torch.uint8)[0, 0] = 0xFF
+    with pytest.raises(CheckpointError, match="not a number"):
+        put(tmp_path / "model.safetensors", layer).load()
 
 
 def test_nvfp4_that_was_calibrated(tmp_path):
@@ -154,7 +180,7 @@ def test_a_file_for_fp16_accumulation_is_ordinary_fp8(metadata, words, tmp_path)
 
 def test_the_codes_of_a_pth_need_not_be_contiguous(tmp_path):
     for kind in KINDS:
-        layer = KINDS[kind](weight(128, 256))
+        layer = KINDS[kind](weight(128, 512))
         strided = {end: t.t().contiguous().t() if t.ndim == 2 else t for end, t in layer.items()}
         loaded = []
         for name, tensors in (("a.pth", layer), ("b.pth", strided)):

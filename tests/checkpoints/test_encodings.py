@@ -43,6 +43,20 @@ def mxfp8(t, n, k):
     return e4m3(int(t["weight"][n, k])) * 2.0 ** (tiled_byte(t["weight_scale"], n, k // 32) - 127)
 
 
+def mxfp4(t, n, k):
+    code = int(t["weight"][n, k // 2]) >> 4 * (k % 2) & 15
+    return E2M1[code & 7] * (-1 if code & 8 else 1) * 2.0 ** (tiled_byte(t["weight_scale"], n, k // 32) - 127)
+
+
+def mxfp6(t, n, k):
+    """Four codes in 24 bits, the first in the lowest."""
+    word = int.from_bytes(bytes(t["weight"][n, k // 4 * 3 : k // 4 * 3 + 3].tolist()), "little")
+    code = word >> 6 * (k % 4) & 63
+    exponent, mantissa = code >> 2 & 7, code & 3
+    value = (mantissa / 4 + (exponent > 0)) * 2.0 ** (max(exponent, 1) - 3)
+    return value * (-1 if code & 32 else 1) * 2.0 ** (tiled_byte(t["weight_scale"], n, k // 32) - 127)
+
+
 def nvfp4(t, n, k):
     code = int(t["weight"][n, k // 2]) >> 4 * (k % 2) & 15
     value = E2M1[code & 7] * (-1 if code & 8 else 1)
@@ -107,6 +121,9 @@ READ_AS = {
     # a single block is a single scale, which a layer of fp8-channel may have as well
     "block128": Kind("fp8-block128", 0.04, block128, least=(129, 1)),
     "mxfp8": Kind("mxfp8", 0.04, mxfp8, (1, 32)),
+    # with fewer channels their scales are padded to as many as mxfp8's
+    "mxfp4": Kind("mxfp4", 0.15, mxfp4, (1, 32), least=(1, 129)),
+    "mxfp6": Kind("mxfp6", 0.07, mxfp6, (1, 32), least=(1, 385)),
     "nvfp4": Kind("nvfp4", 0.15, nvfp4, (1, 16)),
     "int4": Kind("int4-g128", 0.2, int4, (1, 2)),
     "int4-compressed": Kind("int4-g128", 0.2, compressed, (1, 8)),
@@ -139,7 +156,7 @@ def test_every_kind_of_file_is_listed():
 def test_the_weight_is_what_the_file_means(kind, data, tmp_path_factory):
     name, error, means, multiples, least = READ_AS[kind]
     n, k = (
-        step * data.draw(st.integers(math.ceil(start / step), max(2, 400 // step)), size)
+        step * data.draw(st.integers(math.ceil(start / step), max(2, 512 // step)), size)
         for size, step, start in zip("nk", multiples, least, strict=True)
     )
     original = weight(n, k)

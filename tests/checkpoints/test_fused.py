@@ -9,11 +9,13 @@ from x2v_quant.checkpoints import open_checkpoint
 from x2v_quant.formats import FORMATS
 
 FUSED = "visual.transformer.0.attn.to_qkv"
+# enough for every format to be told by its shapes
+K = 512
 LAYER = "vision_model.encoder.layers.0.self_attn.{}_proj"
 
 
 def clip(tmp_path, kind, rows):
-    weight = torch.randn((rows, 128), generator=torch.Generator().manual_seed(0))
+    weight = torch.randn((rows, K), generator=torch.Generator().manual_seed(0))
     tensors = {f"{FUSED}.{end}": tensor for end, tensor in KINDS[kind](weight).items()}
     path = tmp_path / "clip.pth"
     torch.save({**tensors, f"{FUSED}.bias": torch.arange(rows).float(), "visual.head": torch.zeros(8, 8)}, path)
@@ -34,7 +36,7 @@ def assert_rows_of_the_whole(checkpoint, each):
     expected = FORMATS[stored.encoding.format].wrap(whole, torch.float32, stored.shape).dequantize()
     for i, name in enumerate("qkv"):
         loaded = weights.quantized[LAYER.format(name)]
-        assert loaded.shape == (each, 128)
+        assert loaded.shape == (each, K)
         assert torch.equal(dequantized(loaded), expected[each * i : each * (i + 1)])
         assert all(tensor.is_contiguous() for tensor in loaded.tensors.values())
         assert weights.plain[f"{LAYER.format(name)}.bias"][0] == each * i

@@ -11,7 +11,8 @@ from x2v_quant.benchmarks.quantize import KINDS
 from x2v_quant.checkpoints import CheckpointError, open_checkpoint
 from x2v_quant.common.row_slice import RowSlice
 
-K = 256
+# enough for every format to be told by its shapes
+K = 512
 PIECES = [f"noise_refiner.0.attention.to_{one}" for one in "qkv"]
 JOINED = "noise_refiner.0.attention.qkv"
 # with the pieces it makes a file one of Z-Image's
@@ -143,7 +144,7 @@ def _both_namings(pieces):
     [
         (_plain, PIECES[1], f"is not quantized, {PIECES[0]} is int8-channel: ComfyUI has both in one layer, {JOINED}"),
         (_other_format, PIECES[2], f"is fp8-channel, {PIECES[0]} is int8-channel: ComfyUI has both in one layer"),
-        (_wider, PIECES[1], f"has 512 input channels, {PIECES[0]} has 256"),
+        (_wider, PIECES[1], f"has {2 * K} input channels, {PIECES[0]} has {K}"),
         (_both_namings, PIECES[0], f"and {JOINED}.weight are both {JOINED}.weight in ComfyUI's model"),
     ],
 )

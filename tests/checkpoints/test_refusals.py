@@ -104,17 +104,23 @@ SEEN = {
         "weight_packed",
         "nvfp4, and not LightX2V's",
     ),
-    "mxfp4 of LightX2V": (
+    "mxfp4 with plain scales": (
         None,
-        {"weight": bytes_(N, K // 2), "weight_scale": bytes_(N, K // 32, dtype=torch.float8_e8m0fnu)},
+        {"weight": bytes_(64, K // 2), "weight_scale": bytes_(64, K // 32, dtype=torch.float8_e8m0fnu)},
         "weight",
-        "mxfp4",
+        "mxfp4 with scales in another order than LightX2V's",
     ),
-    "mxfp6 of LightX2V": (
+    "mxfp6 with plain scales": (
         None,
-        {"weight": bytes_(N, 384), "weight_scale": words(N, 512 // 128)},
+        {"weight": bytes_(64, 384), "weight_scale": words(64, 512 // 128)},
         "weight",
-        "mxfp6",
+        "mxfp6 with scales in another order than LightX2V's",
+    ),
+    "mxfp4 with tiled scales, marked": (
+        None,
+        {"weight": bytes_(64, K // 2), "weight_scale": bytes_(128, K // 32), "comfy_quant": marker("mxfp4")},
+        "weight",
+        "marked as mxfp4",
     ),
     "mxfp8 that is not marked": (
         None,

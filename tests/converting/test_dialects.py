@@ -27,7 +27,8 @@ def values(weight):
     return weight.wrap(torch.float32).dequantize()
 
 
-@pytest.mark.parametrize("format_name", writable(LIGHTX2V))
+# mxfp6 of 256 channels is mxfp8 of 192 to the byte; tests/converting/test_round_trip.py has wider layers
+@pytest.mark.parametrize("format_name", [name for name in writable(LIGHTX2V) if name != "mxfp6"])
 def test_a_file_is_what_the_format_makes_of_its_source(format_name, source, tensors, converted):
     found = stored(converted(source, format=format_name, rounding="nearest"))
     assert len(found) == 20

@@ -52,7 +52,6 @@ CASES = {
     "scheme": late(
         "ffn.2 = dequant", "Line 1 of the layer rules ('ffn.2 = dequant'): Scheme dequant has no format of its own."
     ),
-    "no such format yet": early("ffn.2 = mxfp4", "Scheme mxfp4 writes mxfp4, which this version cannot. Formats: "),
     "smoothed": late("ffn.2 = int8-channel-smooth", "is what int8-channel becomes by smoothing, and cannot be chosen."),
     "layer": late("blocks.9.* = keep", "Layer rule 'blocks.9.* = keep' matches no layer of this model. Did you mean "),
     "shape": ErrorCase(

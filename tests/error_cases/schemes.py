@@ -62,13 +62,6 @@ CASES = {
         'or switch "transcode at load" on in Quantization Scheme to convert the weights.',
         dit="fp8-sgl",
     ),
-    "later": loading(
-        None,
-        f"{INT8} has int8-channel weights; scheme mxfp4 is for mxfp4, which this version neither reads nor writes.",
-        "Pick one of: auto, int8-vllm",
-        dit="mxfp4",
-        transcode=True,
-    ),
     "shape": loading(
         wan(None, **made("int8", 16, 257)),
         "model.safetensors, layer blocks.1.self_attn.q: int4-g128 stores two codes in a byte: in_features has to be",

@@ -81,6 +81,7 @@ UNREACHABLE = (
     Row("checkpoints/folder.py", "Check the path", LISTED, True),
     Row("checkpoints/index_file.py", "Check the file and its permissions", "takes a user who may not"),
     *(() if rotates_int8() else (Row("checkpoints/layers.py", "which groups of", "takes a newer comfy-kitchen"),)),
+    Row("loading/common.py", "a newer ComfyUI than this one", "takes an older one; tests/loading/test_dit.py"),
     Row("checkpoints/layers.py", "the header marks", "a note, no error"),
     Row("checkpoints/torch_file.py", "cause, remedy).error()", "takes an older torch; tests/checkpoints"),
     Row("checkpoints/torch_file.py", "unsupported global", "torch's own words, which are looked for"),

@@ -13,9 +13,11 @@ from x2v_quant.formats.awq_w4a16 import GROUPS, name_of
 from x2v_quant.formats.int4_group128 import Int4Group128Layout
 from x2v_quant.formats.int4_marlin import unpack, unpack_scale
 from x2v_quant.formats.layout import MIN_AMAX, ScaledLayout
+from x2v_quant.formats.mx import SMALLEST
 from x2v_quant.formats.requantize import requantized
 from x2v_quant.formats.scaled import scaled
 
+from .minifloats import e2m1, e3m2
 from .weights import SHAPES, every_format, same_bits, weight
 
 # tests/formats/test_smooth.py has what smooths another layout
@@ -23,8 +25,9 @@ from .weights import SHAPES, every_format, same_bits, weight
 OURS = [row for row in FORMATS.values() if issubclass(row.layout, ScaledLayout) and not (row.smooth or row.settings)]
 our_formats = pytest.mark.parametrize("row", OURS, ids=lambda row: row.name)
 
-# the dtype that codes are stored in -> the shape of those of a weight [N, K]
+# the dtype that codes are stored in, or a format of another width -> the shape of those of a weight [N, K]
 CODES = {
+    "mxfp6": lambda n, k: (n, k // 4 * 3),
     torch.float8_e4m3fn: lambda n, k: (n, k),
     torch.int8: lambda n, k: (n, k),
     torch.uint8: lambda n, k: (n, k // 2),
@@ -36,12 +39,13 @@ AWQ = {group: name_of(group) for group in GROUPS}
 
 class Unit(NamedTuple):
     """The weights that share a scale: `rows` x `columns`, None is all of them. `half_step`: half of the largest step,
-    in units of the absolute maximum of a unit. `codes`: the dtype that ours are stored in."""
+    in units of the absolute maximum of a unit. `codes` and `scale`: the dtypes that ours are stored in."""
 
     rows: int | None
     columns: int | None
     half_step: float = E4M3
     codes: torch.dtype = torch.float8_e4m3fn
+    scale: torch.dtype = torch.float32
 
 
 UNITS = {
@@ -55,9 +59,21 @@ UNITS = {
     "mxfp8": Unit(1, 32, 2 * E4M3),
     # and what is rounded of a scale and of zeros in bfloat16
     **{name: Unit(1, group, 1 / 15 + 2**-8, torch.int8) for group, name in AWQ.items()},
+    # from 4 to 6 and from 16 to 20, where the maximum is little more than the first
+    "mxfp4": Unit(1, 32, 1 / 4, torch.uint8, torch.uint8),
+    "mxfp6": Unit(1, 32, 1 / 8, torch.uint8, torch.uint8),
     # the scale may also be 1/16 too small
     "nvfp4": Unit(1, 16, 1 / 6 + 1 / 16),
 }
+# what is between two codes when the scale is 1 -> what it becomes
+TIES = {
+    "int": ((0.5, 1.5, 2.5), (0, 2, 2)),
+    "fp8": ((17, 19, 21), (16, 20, 20)),
+    "mxfp4": ((0.25, 2.5, 5), (0, 2, 4)),
+    "mxfp6": ((0.03125, 18, 22), (0, 16, 24)),
+}
+# a format of packed floats -> its codes' values [N, K]
+MINIFLOATS = {"mxfp4": e2m1, "mxfp6": e3m2}
 # test_int8_convrot.py and test_w4a8.py have those whose steps are in another basis
 STEPS = {name for name, row in FORMATS.items() if not row.rotation}
 UNITS.update((SMOOTHED[name], UNITS[name]) for name in STEPS & SMOOTHED.keys())
@@ -88,6 +104,8 @@ def codes_and_scales(row, tensor):
     """What a weight of ours holds, as two float32 [N, K]: every element's code and its scale."""
     rows, columns = tensor.shape
     codes, scale = tensor._qdata, tensor._params.scale
+    if row.name in MINIFLOATS:
+        codes, scale = MINIFLOATS[row.name](codes), 2.0 ** (scale.float() - 127)
     if row.name == "int4-g128-marlin":
         # tests/formats/test_int4_marlin.py proves these two
         codes, scale = unpack(codes), unpack_scale(scale)
@@ -116,10 +134,11 @@ def test_codes_scales_and_reported_shape(row):
 def test_what_is_stored_has_the_stated_shape_and_dtype(row):
     tensor = row.quantize(weight(row), torch.float32)
     (n, k), (height, width), codes = tensor.shape, sharing(row.name, tensor.shape), unit(row.name).codes
-    assert (tensor._qdata.dtype, tuple(tensor._qdata.shape)) == (codes, CODES[codes](n, k))
+    size = CODES.get(row.name, CODES[codes])
+    assert (tensor._qdata.dtype, tuple(tensor._qdata.shape)) == (codes, size(n, k))
     scales = (-(-n // height), -(-k // width))
     assert tuple(tensor._params.scale.shape) == (scales[::-1] if row.name == "int4-g128-marlin" else scales)
-    assert tensor._params.scale.dtype == torch.float32
+    assert tensor._params.scale.dtype == unit(row.name).scale
     assert codes_and_scales(row, tensor)[0].abs().max() == row.layout.MAX
 
 
@@ -154,9 +173,8 @@ def test_every_e4m3_code_is_read_exactly(dtype):
 def test_zeros_give_zero_not_nan(row):
     tensor = row.quantize(torch.zeros_like(weight(row)), torch.float32)
     assert torch.equal(tensor.dequantize(), torch.zeros_like(weight(row)))
-    assert tensor._params.scale.flatten().tolist() == pytest.approx(
-        [MIN_AMAX / row.layout.MAX] * tensor._params.scale.numel()
-    )
+    expected = MIN_AMAX / row.layout.MAX if unit(row.name).scale is torch.float32 else SMALLEST
+    assert tensor._params.scale.flatten().tolist() == pytest.approx([expected] * tensor._params.scale.numel())
     w = weight(row)
     w[3] = 0
     assert not row.quantize(w, torch.float32).dequantize()[3].any()
@@ -164,11 +182,12 @@ def test_zeros_give_zero_not_nan(row):
 
 @our_formats
 def test_ties_round_to_even(row):
-    # e4m3 has 16, 18, 20, 22 there
-    values, expected = ((0.5, 1.5, 2.5), (0, 2, 2)) if "int" in row.name else ((17, 19, 21), (16, 20, 20))
+    values, expected = next(found for kind, found in TIES.items() if kind in row.name)
     w = torch.zeros_like(weight(row))
     w[0, :3], w[0, 3:6] = torch.tensor(values), -torch.tensor(values)
-    back = QuantizedTensor.from_float(w, row.layout_name, scale=torch.ones(1, 1)).dequantize()
+    # as a scale is stored
+    one = torch.ones(1, 1) if unit(row.name).scale is torch.float32 else torch.full((1, 1), 127, dtype=torch.uint8)
+    back = QuantizedTensor.from_float(w, row.layout_name, scale=one).dequantize()
     assert back[0, :6].tolist() == [*expected, *(-v for v in expected)]
 
 
@@ -220,6 +239,7 @@ def test_a_16_bit_weight_is_quantized_as_the_same_numbers_in_float32(row, dtype)
         ("int4-g128", (4, 7), "in_features has to be even, this layer has 7"),
         ("int4-g128-marlin", (96, 128), "this layer has 96 and 128"),
         ("int4-g128-marlin", (64, 64), "in_features of 128"),
+        ("mxfp4", (64, 48), "for 32 in_features: they have to be a multiple of it, not 48"),
     ],
 )
 def test_a_shape_that_a_format_cannot_hold_is_refused_in_words(name, shape, words):

@@ -13,6 +13,7 @@ SHAPES.update((name, (24, 2 * max(row.rotation, 64))) for name, row in FORMATS.i
 SHAPES.update((SMOOTHED[name], shape) for name, shape in list(SHAPES.items()) if name in SMOOTHED)
 SHAPES.update((name, (150, 384)) for name, row in FORMATS.items() if row.family == "awq-w4a16")
 SHAPES.update((name, (24, 512)) for name, row in FORMATS.items() if row.family == "convrot-w4a4")
+SHAPES.update(dict.fromkeys(("mxfp4", "mxfp6"), (150, 320)))
 ODD = (150, 330)
 
 

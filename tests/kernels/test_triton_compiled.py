@@ -3,18 +3,19 @@ each kernel compiled instead of launched, and what came out is read."""
 
 import itertools
 import re
-import subprocess
 
 import pytest
 import torch
 
+from x2v_quant.formats import FORMATS
 from x2v_quant.kernels import triton_tiles
+from x2v_quant.kernels.ops import mx_like
 from x2v_quant.kernels.triton import TRITON
 from x2v_quant.kernels.triton_tiles import F16_CHUNK, SHARED_KIB, TILES, architecture_of
 
 pytest.importorskip("triton", reason="triton is not installed: no wheel for this system")
+from compiled_triton import Compiler, spilled
 from triton import knobs
-from triton.backends.compiler import GPUTarget
 from triton.runtime import driver
 from triton.runtime.jit import JITFunction
 
@@ -31,13 +32,19 @@ CLAIMED = {
     "int4-zeros": ((8, 0), (12, 0)),
     "w4a8": ((8, 0), (12, 0)),
     "fp8-weight": ((8, 0), (8, 8)),
+    "mxfp4": ((10, 0), (12, 0)),
+    "mxfp6": ((10, 0), (12, 0)),
 }
 CAPABILITIES = ((8, 0), (8, 6), (8, 9), (9, 0), (10, 0), (12, 0))
 # products of 16-bit activations only
 OF_16_BITS = ("int4", "int4-zeros", "fp8-weight")
+# products of codes with scales of 32 channels
+OF_BLOCKS = ("mxfp4", "mxfp6")
 NOT_F16 = ((9, 0), (10, 0))
 # every tile is compiled for these, and the widest, which needs the most, for the others
 EVERY_TILE = ((8, 9), (9, 0))
+# products that start after those: every tile everywhere
+LATER = (10, 0)
 SYNC = {
     "int8": "mma.sync.aligned.m16n8k32.row.col.satfinite.s32.s8.s8.s32",
     "fp8": "mma.sync.aligned.m16n8k32.row.col.f32.e4m3.e4m3.f32",
@@ -47,10 +54,19 @@ SYNC = {
     "int4-zeros": "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32",
     "w4a8": "mma.sync.aligned.m16n8k32.row.col.satfinite.s32.s8.s8.s32",
     "fp8-weight": "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32",
+    "mxfp4": "mma.sync.aligned.m16n8k64.row.col.kind::mxf4nvf4.block_scale.scale_vec::2X.f32.e2m1.e2m1.f32.ue8m0",
+    "mxfp6": "mma.sync.aligned.m16n8k32.row.col.kind::mxf8f6f4.block_scale.scale_vec::1X.f32.e4m3.e4m3.f32.ue8m0",
 }
 WGMMA = {"int8": "s32.s8.s8", "fp8": "f32.e4m3.e4m3", "block128": "f32.e4m3.e4m3", "int4": "f32.bf16.bf16"}
 WGMMA |= {"int4-zeros": WGMMA["int4"], "w4a8": WGMMA["int8"]}
-TCGEN05 = {"fp8": "kind::f8f6f4", "block128": "kind::f8f6f4", "int4": "kind::f16", "int4-zeros": "kind::f16"}
+TCGEN05 = {
+    "fp8": "kind::f8f6f4",
+    "block128": "kind::f8f6f4",
+    "int4": "kind::f16",
+    "int4-zeros": "kind::f16",
+    "mxfp4": "kind::mxf4.block_scale",
+    "mxfp6": "kind::mxf8f6f4.block_scale",
+}
 MULTIPLIES = re.compile(r"(wgmma\.mma_async|mma\.sync|tcgen05\.mma)(\S*)")
 # bytes a thread may spill: a few registers, outside the loop or hidden in it
 SPILLED = 160
@@ -73,33 +89,11 @@ def cases():
             if not first <= capability <= last or (product == "fp8-f16" and capability in NOT_F16):
                 continue
             tiles = TILES[product, architecture_of(capability)]
-            for most, tile in tiles if capability in EVERY_TILE or last < EVERY_TILE[0] else tiles[-1:]:
+            for most, tile in (
+                tiles if capability in EVERY_TILE or last < EVERY_TILE[0] or first >= LATER else tiles[-1:]
+            ):
                 name = f"{product}-sm{capability[0]}{capability[1]}-{tile.m}x{tile.n}x{tile.k}"
                 yield pytest.param(product, capability, most or LAST.get(product, MANY), id=name)
-
-
-class Compiler:
-    """Stands in for triton's driver; every target is a device of its own, so that none answers for another."""
-
-    def __init__(self):
-        self.compiled = []
-        self.use((8, 9))
-
-    def use(self, capability):
-        number = capability[0] * 10 + capability[1]
-        self.target, self.architecture = GPUTarget("cuda", number, 32), architecture_of(capability)
-
-    def use_amd(self, name, wave):
-        self.target, self.architecture = GPUTarget("hip", name, wave), "amd"
-
-    def get_current_device(self):
-        return self.target.arch
-
-    def get_current_stream(self, device):
-        return 0
-
-    def get_current_target(self):
-        return self.target
 
 
 @pytest.fixture
@@ -128,6 +122,8 @@ KERNELS = {
     "int4-zeros": "triton awq-w4a16",
     "w4a8": "triton w4a8-rot16",
     "fp8-weight": "triton fp8-channel #2",
+    "mxfp4": "triton mxfp4",
+    "mxfp6": "triton mxfp6",
 }
 
 
@@ -135,6 +131,9 @@ def call(product, m, n=512, k=1024, dtype=torch.bfloat16, bias=True):
     """The kernel of a product, with tensors that need not hold anything."""
     x = torch.zeros(m, k, dtype=dtype)
     bias = torch.zeros(n, dtype=dtype) if bias else None
+    if product in OF_BLOCKS:
+        tensors = FORMATS[product].encode(torch.zeros(n, k)).values()
+        return torch.ops.x2v_quant.linear(x, list(tensors), (n, k), bias, KERNELS[product])
     more = []
     blocks, groups = torch.zeros(-(-n // 128), -(-k // 128)), torch.zeros(n, -(-k // 128))
     scale = {"block128": blocks, "int4": groups}.get(product, torch.zeros(n, 1))
@@ -157,15 +156,6 @@ def call(product, m, n=512, k=1024, dtype=torch.bfloat16, bias=True):
     return torch.ops.x2v_quant.linear(x, [codes, scale, *more], (n, k), bias, KERNELS[product])
 
 
-def spilled(kernel, folder) -> int:
-    """Bytes of stack that a thread uses, from the machine code."""
-    file = folder / "kernel.cubin"
-    file.write_bytes(kernel.asm["cubin"])
-    command = [knobs.nvidia.cuobjdump.path, "--dump-resource-usage", str(file)]
-    usage = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    return int(re.search(r"STACK:(\d+)", usage).group(1))
-
-
 @pytest.mark.parametrize("product,capability,tokens", list(cases()))
 def test_every_tile_compiles_to_tensor_core_code(compiler, tmp_path, product, capability, tokens):
     compiler.use(capability)
@@ -183,9 +173,16 @@ def test_every_tile_compiles_to_tensor_core_code(compiler, tmp_path, product, ca
 @pytest.mark.parametrize(
     "product,dtype,n,k,bias",
     [
-        *(pytest.param(product, torch.float16, 20, 70, False, id=f"float16-tails-{product}") for product in CLAIMED),
         *(
-            pytest.param(product, torch.float32, 257, 4112, True, id=f"float32-tails-{product}")
+            pytest.param(
+                product, torch.float16, 20, 96 if product in OF_BLOCKS else 70, False, id=f"float16-tails-{product}"
+            )
+            for product in CLAIMED
+        ),
+        *(
+            pytest.param(
+                product, torch.float32, 257, 4128 if product in OF_BLOCKS else 4112, True, id=f"float32-tails-{product}"
+            )
             for product in CLAIMED
             if product not in OF_16_BITS
         ),
@@ -213,9 +210,26 @@ def test_quantizers_keep_their_rows_in_registers(compiler, tmp_path, width, capa
         assert re.search(r"ld\.global\S*\.v4\.b32", kernel.asm["ptx"])
 
 
+@pytest.mark.parametrize("activation", ["mxfp4", "mxfp8"])
+@pytest.mark.parametrize("capability", [(10, 0), (12, 0)], ids=["sm100", "sm120"])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32], ids=str)
+def test_quantizers_of_blocks_read_each_value_once(compiler, tmp_path, activation, capability, dtype):
+    compiler.use(capability)
+    x = torch.zeros(40, 5120, dtype=dtype)
+    TRITON.loaded().quantize_blocks(x, *mx_like(x, int(activation[-1])), activation)
+    ((_, kernel),) = compiler.compiled
+    assert spilled(kernel, tmp_path) == 0
+    loads = re.findall(r"ld\.global\S*", kernel.asm["ptx"])
+    assert loads
+    assert all(load.endswith(".v4.b32") for load in loads)
+
+
 @pytest.mark.parametrize(
     "product,capability",
-    [("int8", (8, 9)), ("fp8", (9, 0)), ("block128", (8, 9)), ("int4", (8, 0)), ("int4-zeros", (8, 0))],
+    [
+        *(("int8", (8, 9)), ("fp8", (9, 0)), ("block128", (8, 9)), ("int4", (8, 0)), ("int4-zeros", (8, 0))),
+        *(("mxfp4", (12, 0)), ("mxfp6", (10, 0))),
+    ],
 )
 def test_any_number_of_tokens_meets_few_compiled_kernels(compiler, product, capability):
     """One compiled GEMM per tile and one quantizer, whatever M is: 1, even, odd, a multiple of 16 or not."""

@@ -10,6 +10,8 @@ import sys
 import interpreted_triton
 import pytest
 import torch
+from comfy_kitchen.float_utils import from_blocked
+from comfy_kitchen.tensor import QuantizedTensor
 from interpreted_triton import (
     CASES,
     HALF,
@@ -26,6 +28,7 @@ from interpreted_triton import (
 )
 
 from x2v_quant.formats.fp8_reduced import Fp8ReducedLayout
+from x2v_quant.formats.mx import Mxfp4Layout
 from x2v_quant.formats.w4a8_codes import levels
 from x2v_quant.kernels.activation import (
     FP8_REDUCED_MAX,
@@ -142,6 +145,33 @@ def test_group_codes_and_scales_equal_torch(interpreted, m, k):
     codes, scale = interpreted("groups", m, k)
     assert torch.equal(scale.t(), expected_scale)
     assert torch.equal(codes.float(), expected_codes.float())
+
+
+@pytest.mark.parametrize("m,k,activation,dtype", of("blocks"))
+def test_codes_and_scales_of_blocks_equal_torch(interpreted, m, k, activation, dtype):
+    x = quantizer_input(m, k, activation, dtype).float()
+    codes, scale = interpreted("blocks", m, k, activation, dtype)
+    assert scale.shape == (m, k // 32)
+    if activation == "mxfp4":
+        expected, params = Mxfp4Layout.quantize(x)
+        assert torch.equal(scale, params.scale)
+        assert torch.equal(codes, expected)
+    else:
+        stored = QuantizedTensor.from_float(x, "TensorCoreMXFP8Layout")
+        expected = from_blocked(stored._params.scale.view(torch.uint8), m, k // 32)
+        # a block of zeros has any scale
+        zero = x.unflatten(1, (-1, 32)).abs().amax(2) == 0
+        assert zero.any()
+        assert torch.equal(scale[~zero], expected[~zero])
+        assert torch.equal(codes.float(), stored._qdata[:m].float())
+    assert codes[0].float().abs().sum() == 0
+
+
+def test_every_e3m2_code_is_expanded_exactly(interpreted):
+    sign, size = torch.arange(64) // 32, torch.arange(64) % 32
+    normal = (1 + size % 4 / 4) * 2.0 ** (size // 4 - 3)
+    expected = torch.where(size < 4, size / 16, normal) * (1 - 2 * sign)
+    assert torch.equal(interpreted("every code of six bits"), expected.view(-1, 1).expand(64, 8))
 
 
 def test_int8_rounds_half_to_even(interpreted):

@@ -69,7 +69,6 @@ def test_a_scheme_stands_for_its_format(written, meant):
         ("ffn.0 = fp9", "neither a format nor a scheme"),
         ("ffn.0 = int8-channel keep", "neither a format nor a scheme"),
         ("ffn.0 = auto", "no format of its own"),
-        ("ffn.0 = mxfp4", "which this version cannot"),
         ("ffn.0 = fp8-reduced", "is what fp8-channel becomes"),
     ],
 )
@@ -80,7 +79,7 @@ def test_a_wrong_line_is_named(line, words):
     assert str(error.value).startswith("Line 2 of the layer rules")
 
 
-@pytest.mark.parametrize("name", ["fp9", "auto", "mxfp4", "fp8-reduced", "keep"])
+@pytest.mark.parametrize("name", ["fp9", "auto", "fp8-reduced", "keep"])
 def test_the_format_for_the_rest_is_held_to_the_same(name):
     with pytest.raises(RuleError):
         select(LAYERS, NAMES, name)

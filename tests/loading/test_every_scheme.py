@@ -16,6 +16,8 @@ LIMITS = {
     "fp8-block128": 0.06,
     "fp8-tensor": 0.08,
     "mxfp8": 0.08,
+    "mxfp6": 0.10,
+    "mxfp4": 0.30,
     "int4-g128": 0.20,
     "int4-g128-convrot": 0.20,
     "awq-w4a16": 0.20,

@@ -27,6 +27,8 @@ FP32 = SchemeChoice(compute_dtype="fp32")
 AS_CORE = SchemeChoice(t5="dequant", compute_dtype="fp32")
 PLAIN = [name for name, row in FORMATS.items() if row.family == name]
 CASES = [(dialect, name) for dialect in DIALECTS for name in PLAIN if name in writable(dialect)]
+# of so few channels it is mxfp8 to the byte; tests/converting/test_round_trip.py has wider layers
+CASES.remove((LIGHTX2V, "mxfp6"))
 # LightX2V's dialect has an input scale of 1 where there is none, and of nvfp4 1 / scale
 NOT_THE_VERY_SAME = {(LIGHTX2V, "fp8-tensor"): 0.03, (LIGHTX2V, "nvfp4"): 1e-5}
 # by these core knows a T5 XXL

@@ -49,7 +49,8 @@ def test_every_format_and_library_has_its_section():
         (
             WINDOWS,
             [
-                f"int8 fast, fp8 fast, int4 saves memory only. {BLOCKS} {PORTABLE_TRITON}; for mxfp8 and nvfp4 files: "
+                "int8 fast, fp8 fast, int4 saves memory only. Nothing to install, except for fp8-block128, mxfp4 and "
+                f"mxfp6 files: {PORTABLE_TRITON}; for mxfp8 and nvfp4 files: "
                 r"in the portable build python_embeded\python.exe -m pip install comfy-kitchen, else pip install "
                 "comfy-kitchen.",
             ],

@@ -34,7 +34,7 @@ def test_every_scheme_has_its_row(rows):
         ("fp8-b128-deepgemm", "deep-gemm, compute capability 9.0"),
         ("int8-triton", "triton, compute capability 8.0 or newer"),
         ("fp8-torch", "compute capability 8.9 or newer"),
-        ("mxfp4", scheme_table.MISSING),
+        ("mxfp4", "triton 3.6 or newer, compute capability 10.0 or newer"),
         ("dequant", ""),
     ],
 )
@@ -48,7 +48,7 @@ def test_a_scheme_whose_own_kernel_is_not_here_names_the_one_that_computes_it(ro
             own = row["reason"] is None
             assert row["runs_by"] == (row["kernel"] if own else best(row["format"]).name), name
             assert row["good_for"] in (FAST, MEMORY, TESTS)
-    assert rows["auto"]["runs_by"] is rows["mxfp4"]["runs_by"] is None
+    assert rows["auto"]["runs_by"] is None
 
 
 def test_the_command_says_what_runs_here(capsys):
@@ -58,7 +58,8 @@ def test_the_command_says_what_runs_here(capsys):
     groups = {title: lines.split("\n") for title, _, lines in (group.partition(":\n") for group in text.split("\n\n"))}
     assert "- fp8-dequant (fp8-channel), runs here by: dequant" in groups["saves memory only"]
     assert "- reference (any format), runs here by: reference" in groups["slow, for tests"]
-    assert "- mxfp4 (mxfp4)" in groups[scheme_table.MISSING]
+    (here,) = (lines for title, lines in groups.items() if "- mxfp4 (mxfp4), runs here by: dequant" in lines)
+    assert "- mxfp6-mxfp8 (mxfp6), runs here by: dequant" in here
     assert cli.main(["schemes", "--json"]) == 0
     assert {row["scheme"] for row in json.loads(capsys.readouterr().out)["schemes"]} == {row.name for row in SCHEMES}
 

@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -49,8 +50,13 @@ def test_only_what_runs_on_the_machine(machine, expected):
 
 
 def test_block_formats_are_for_blackwell():
+    """mxfp4 and mxfp6 with Triton."""
     assert {"mxfp8", "nvfp4"} <= set(offered(DIT, RTX5090))
     assert not {"mxfp8", "nvfp4"} & set(offered(DIT, RTX4090))
+    with_triton = FRESH | {"triton 3.6 or newer"}
+    for machine, there in ((RTX4090, False), (RTX5090, True)):
+        assert {"mxfp4", "mxfp6-mxfp8"}.issubset(offered(DIT, replace(machine, libraries=with_triton))) == there
+    assert not {"mxfp4", "mxfp6-mxfp8"} & set(offered(DIT, RTX5090))
 
 
 @every_machine
@@ -70,11 +76,10 @@ def test_each_is_one_that_a_plan_would_run(machine):
         assert why_not(row.kernel, row.format, machine) is None, name
 
 
-def test_what_no_version_has_is_never_offered():
+def test_what_a_library_brings_is_offered_for_the_models_that_lightx2v_has_it_for():
     everything = Machine("cuda", "H200", (9, 0), libraries=frozenset({"vllm", "sgl-kernel", "deepgemm", "marlin"}))
     found = offered(DIT, everything)
     assert {"fp8-vllm", "int8-sgl"} <= set(found)
-    assert not {"mxfp4", "mxfp6-mxfp8"} & set(found)
     assert "int8-sgl" in offered(T5, everything) and "int8-sgl" not in offered(CLIP, everything)
 
 
