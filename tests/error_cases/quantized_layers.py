@@ -9,7 +9,7 @@ from .wan import F8, LAYER, N, marker, words, zeros
 from .wan import wan as wan_of
 
 DAMAGED = "The file is damaged or mixed from two models: download it again."
-READ = "This version reads fp8-block128,"
+READ = "This version reads awq-w4a16, convrot-w4a4, fp8-block128,"
 
 
 def layer(end: str, cause: str, remedy: str, kind: str | None = "int8", **change) -> ErrorCase:

@@ -69,6 +69,21 @@ CASES = {
         dit="int4-g128-triton",
         transcode=True,
     ),
+    "shape of groups": loading(
+        wan(None, **made("int8", 16, 257)),
+        "model.safetensors, layer blocks.1.self_attn.q: awq-w4a16 has groups of 64 in_features, this layer has 257",
+        "Pick a scheme of another format.",
+        dit="awq-w4a16-dequant",
+        transcode=True,
+    ),
+    "shape of rotated groups": loading(
+        wan(None, **made("int8", 16, 96)),
+        "model.safetensors, layer blocks.1.self_attn.q: convrot-w4a4",
+        "wants in_features to be a multiple of 64, this layer has 96",
+        "Pick a scheme of another format.",
+        dit="convrot-w4a4-dequant",
+        transcode=True,
+    ),
     "strict": loading(
         None,
         f"{INT8}, layer ",
