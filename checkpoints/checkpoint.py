@@ -188,7 +188,9 @@ class Checkpoint:
         try:
             whole = stored.encoding.unpack(parts, stored.shape)
             silence.check_size(whole)
-            if stored.encoding.rescaled and not whole["codes"].is_meta:
+            # codes of fewer bits become int8 without a loss
+            floats = parts["codes"].is_floating_point() and not whole["codes"].is_meta
+            if stored.encoding.rescaled and floats:
                 self.rescaled.measure(stored.weight_key, parts, whole)
             if not whole["codes"].is_meta:
                 silence.check(stored.encoding.format, whole, stored.shape)

@@ -181,7 +181,8 @@ class _Search:
         if hit is not None and hit.missing[0] not in SCALES:
             self._blame(key, f"has no {hit.missing[0]}, which {hit.encoding.format} layers have", DAMAGED)
         elif marker and SCALE_OF[marker.format] not in SCALES:
-            self._blame(key, f"does not go with the other tensors of its layer, marked as {marker.format}", DAMAGED)
+            cause = f"does not go with the other tensors of its layer, marked as {marker.format}"
+            self._blame(key, cause, markers.AGAIN_IN_4)
         elif not scales and (other := scale_by_another_name(self.siblings[layer])):
             self._blame(f"{layer}.{other}", OTHER_NAME, WEIGHT_SCALE)
         elif not scales:

@@ -93,7 +93,7 @@ CASES |= {
     ),
     "4 bits and a table of 8": file(
         four_bits(weight_codebook=torch.linspace(-1, 1, 8)),
-        f"{FILE}: {LAYER}.weight does not go with the other tensors of its layer, marked as w4a8. {DAMAGED}",
+        f"{FILE}: {LAYER}.weight does not go with the other tensors of its layer, marked as w4a8. {AGAIN_IN_4}",
     ),
     "4 bits and no level": file(
         four_bits(weight_codebook=torch.full((16,), torch.nan)),
