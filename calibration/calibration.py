@@ -70,6 +70,13 @@ class Calibration:
         # no mean is larger than the maximum, but a sum may overflow
         return torch.minimum((self.squares[layer] / self.tokens[layer]).sqrt(), self.maxima[layer])
 
+    @property
+    def about(self) -> str:
+        """For people: layers, calls and tokens."""
+        most = max((inputs.shape[0] for inputs in self.inputs.values()), default=0)
+        tokens = f", up to {most} tokens each" if most else ""
+        return f"{len(self.maxima)} layers, {self.calls} calls of the model{tokens}"
+
     def check(self) -> None:
         """Raise CalibrationError if nothing was recorded, or a value is not finite. Waits for the GPU."""
         if not self.maxima:

@@ -28,7 +28,11 @@ def _of(model: str, sign: str, loader: str, **layers) -> Family:
     )
 
 
+CALIBRATION = plain(
+    UNKNOWN, "a calibration", r".*\.maxima$", elsewhere="Put it into input/calibration and use Load Calibration."
+)
 OTHER_MODELS = (
+    CALIBRATION,
     _of("a LoRA", LORA, "Load LoRA (any format)"),
     _of("a T5 encoder other than umt5", r"encoder\.block\.0\.layer\.0\.", "Load CLIP", name="T5", takes=UMT5.takes),
     _of(

@@ -103,9 +103,7 @@ class FinishCalibration(io.ComfyNode):
     def execute(cls, recording, latent, filename_prefix):
         recording.calibration.check()
         calibration = recording.calibration.on_cpu()
-        text = f"{len(calibration.maxima)} layers, {calibration.calls} calls of the model"
-        if calibration.inputs:
-            text += f", up to {max(inputs.shape[0] for inputs in calibration.inputs.values())} tokens each"
+        text = calibration.about
         files = []
         if filename_prefix:
             target = numbered(filename_prefix, ".safetensors")

@@ -5,8 +5,9 @@ import re
 from dataclasses import asdict
 from pathlib import Path
 
+from ..calibration import Calibration, CalibrationError
 from ..checkpoints import Checkpoint, CheckpointError, Problem, open_checkpoint
-from ..families.other_models import OTHER_MODELS
+from ..families.other_models import CALIBRATION, OTHER_MODELS
 from ..formats import family
 from ..kernels import why_not
 from ..kernels.machine import Machine, default_device, describe
@@ -86,7 +87,7 @@ def _report(checkpoint: Checkpoint) -> dict:
         "problems": [asdict(problem) for problem in outline.problems],
         "elsewhere": _elsewhere(checkpoint, outline.problems),
         "loader": "" if outline.problems else checkpoint.loader,
-        "notes": checkpoint.notes + outline.notes,
+        "notes": checkpoint.notes + outline.notes + _recorded(checkpoint),
         "rounding": asdict(record) if (record := Record.read(checkpoint.metadata)) else {},
         "files": [{"name": file.name, "bytes": file.stat().st_size} for file in checkpoint.files],
         "bytes": {
@@ -101,6 +102,16 @@ def _report(checkpoint: Checkpoint) -> dict:
         "layer_groups": groups,
         "kept": kept,
     }
+
+
+def _recorded(checkpoint: Checkpoint) -> list[str]:
+    """What a calibration has, as a note."""
+    if checkpoint.family is not CALIBRATION:
+        return []
+    try:
+        return [f"recorded: {Calibration.load(checkpoint.path).about}"]
+    except CalibrationError as error:
+        return [str(error)]
 
 
 def _elsewhere(checkpoint: Checkpoint, problems: list[Problem]) -> str:

@@ -99,6 +99,7 @@ OTHERS = {
     "wav2vec2.feature_extractor.conv_layers.0.conv.weight": ("an audio encoder", "Load Audio Encoder"),
     "model.encoder.embed_positions.weight": ("an audio encoder", "Load Audio Encoder"),
     "decoder.1.weight": ("a VAE", "Load VAE"),
+    "blocks.0.self_attn.q.maxima": ("a calibration", "Load Calibration"),
     "decoder.up_blocks.0.resnets.0.norm1.weight": ("a VAE", "Load VAE"),
 }
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from x2v_quant.calibration import Calibration
 from x2v_quant.cli import main
 from x2v_quant.demo import assets
 
@@ -73,6 +74,19 @@ def test_a_good_file_for_another_node_is_not_called_bad(key, words, capsys, tmp_
     assert main(["inspect", str(tmp_path / "model.safetensors")]) == 1
     first, *rest = capsys.readouterr().out.splitlines()
     assert first == words and not [line for line in rest if "problem" in line]
+
+
+@pytest.mark.parametrize("channels", [4, 5])
+def test_a_calibration_is_one_and_says_what_it_has(channels, capsys, tmp_path):
+    """Or, with inputs as wide as no layer, that it is damaged."""
+    layer = "blocks.0.self_attn.q"
+    inputs = {layer: torch.ones((7, channels), dtype=torch.bfloat16)}
+    Calibration({layer: torch.ones(4)}, inputs=inputs, calls=3).save(tmp_path / "seen.safetensors")
+    main(["inspect", str(tmp_path / "seen.safetensors")])
+    out = capsys.readouterr().out
+    assert out.startswith("A calibration. Put it into input/calibration and use Load Calibration.")
+    wrong = f"seen.safetensors: {layer} has inputs of shape [7, 5] that are not 16-bit rows of 4 channels."
+    assert f"note: {'recorded: 1 layers, 3 calls of the model, up to 7 tokens each' if channels == 4 else wrong}" in out
 
 
 def test_a_file_that_its_own_node_does_not_read_is_not_ok(inspect, demo_models):
