@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from .contestants import ORIGINAL, OURS
 
@@ -13,6 +13,8 @@ WORDS = {True: "this pack", False: "ComfyUI and ComfyUI-GGUF"}
 UNQUANTIZED = 16
 # what other kernels compute too: activations quantized as a GPU's kernels do it, and not at all
 SHOWN = {"reference": "", "dequant": ", weights only"}
+# what the axes have lines at
+BITS, ERRORS = (4, 4.5, 5, 5.5, 6, 7, 8, 8.5), (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 # names stand left of the plot for points up to here, else right of it
 LEFT = 6.0
 TITLE = "How far latents are from those of 16 bits: lower is better"
@@ -41,10 +43,11 @@ def bits_plot(report: dict) -> Figure:
         if mine:
             x, y = [point[1] for point in mine], [point[2] for point in mine]
             ax.scatter(x, y, s=18, color=colour, label=WORDS[ours], zorder=3)
-    ax.grid(which="both", alpha=0.2)
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
-    ax.xaxis.set_minor_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
-    ax.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{100 * y:g} %"))
+    ax.grid(alpha=0.2)
+    for axis, ticks, words in ((ax.xaxis, BITS, "{:g}"), (ax.yaxis, ERRORS, "{:.1%}")):
+        axis.set_major_locator(FixedLocator(ticks))
+        axis.set_major_formatter(FuncFormatter(lambda value, _, words=words: words.format(value)))
+        axis.set_minor_locator(NullLocator())
     if points:
         ax.legend(loc="best", fontsize=SIZE)
         figure.draw_without_rendering()  # limits are final then
