@@ -47,7 +47,20 @@ def rotated(values: torch.Tensor, group: int) -> torch.Tensor:
     """float32 [M, K] -> each group of channels times H, float32 [M, K]; twice is once nothing. K is a multiple of
     `group`."""
     # contiguous, so that the same values give the same sums
-    return (values.contiguous().unflatten(1, (-1, group)) @ hadamard(group, values.device)).flatten(1)
+    values = values.contiguous()
+    outer = _outer(group) if values.device.type == "cpu" else 1
+    inner = group // outer
+    result = values.view(-1, inner) @ hadamard(inner, values.device)
+    if outer > 1:
+        result = hadamard(outer, values.device) @ result.view(-1, outer, inner)
+    return result.view(values.shape)
+
+
+def _outer(group: int) -> int:
+    """H of `group` is the Kronecker product of H of this size and H of the rest: a CPU multiplies faster by the two, 16
+    and 16 for 256. Up to 64 it is faster at once."""
+    digits = group.bit_length() // 2
+    return 4 ** (digits // 2) if digits > 3 else 1
 
 
 def _format(group: int) -> Format:

@@ -36,7 +36,7 @@ ORDERS = (
     Order("fp8-channel", None, None, ("torch", "triton"), UNMEASURED),
     Order("int8-channel", (8, 9), (8, 9), ("q8f", "sgl", "vllm", "comfy-kitchen", "torch", "triton"), LIGHTX2V),
     Order("int8-channel", None, None, ("sgl", "vllm", "comfy-kitchen", "torch", "triton"), FUSED),
-    Order("int8-convrot", None, None, ("comfy-kitchen", "torch"), "it rotates in the pass that quantizes"),
+    Order("int8-convrot", None, None, ("comfy-kitchen", "torch", "triton"), "comfy-kitchen is ComfyUI's own; " + FUSED),
     Order("w4a8", None, None, ("comfy-kitchen", "torch", "triton"), UNMEASURED),
     Order("convrot-w4a4", None, None, ("comfy-kitchen", "torch"), "it rotates in the pass that quantizes"),
     Order("fp8-block128", None, None, ("deepgemm", "sgl", "vllm", "torch", "triton"), UNMEASURED),

@@ -20,18 +20,23 @@ GROUP_EPS = 1e-10
 TOKEN_MULTIPLE = 4
 OLDEST_FOR_TRITON = (8, 0)
 IN_TORCH = {"int8": activation.quantize_int8, "fp8": activation.quantize_fp8}
+# of the check in `with_triton`
+ROTATION = 64
 CODES = {"int8": torch.int8, "fp8": torch.float8_e4m3fn}
 
 
 def per_token(
-    x: torch.Tensor, kind: str, pad_rows: int = 1, pre_quant_scale: torch.Tensor | None = None
+    x: torch.Tensor, kind: str, pad_rows: int = 1, pre_quant_scale: torch.Tensor | None = None, rotation: int = 0
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """x [M, K] float (M > 0), `kind` "int8" or "fp8" -> codes [M', K], scale float32 [M', 1], both contiguous; M' is M
-    rounded up to a multiple of pad_rows, the rows beyond M are zero. pre_quant_scale float32 [K] multiplies x first."""
-    if not with_triton(x.device):
-        return IN_TORCH[kind](x, pad_rows, pre_quant_scale)
-    codes, scale = TRITON.loaded().quantize_tokens(x, kind, pre_quant_scale)
-    return _padded(codes, pad_rows), _padded(scale, pad_rows)
+    rounded up to a multiple of pad_rows, the rows beyond M are zero. pre_quant_scale float32 [K] multiplies x first.
+    rotation: of int8, how many channels are then rotated together, 0 for none."""
+    if with_triton(x.device):
+        codes, scale = TRITON.loaded().quantize_tokens(x, kind, pre_quant_scale, rotation)
+        return _padded(codes, pad_rows), _padded(scale, pad_rows)
+    if rotation:
+        return activation.quantize_int8(x, pad_rows, pre_quant_scale, rotation)
+    return IN_TORCH[kind](x, pad_rows, pre_quant_scale)
 
 
 def per_token_groups(x: torch.Tensor, pad_rows: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
@@ -59,11 +64,11 @@ def tokens(kind: str, pad_rows: int = 1) -> Quantizer:
 
 
 def rotated_tokens(group: int, pad_rows: int = 1) -> Quantizer:
-    """`per_token` of int8, by torch, of x whose groups of so many channels are rotated in float32 first, as those of
-    the weight's codes were."""
+    """`per_token` of int8 for a declaration, of x whose groups of so many channels are rotated in float32 first, as
+    those of the weight's codes were."""
 
     def compute(x, pre_quant_scale=None):
-        return activation.quantize_int8(x, pad_rows, pre_quant_scale, group)
+        return per_token(x, "int8", pad_rows, pre_quant_scale, group)
 
     return Quantizer(name_of(group), compute, lambda x: tokens_like(x, torch.int8, pad_rows), smooths=True)
 
@@ -108,7 +113,11 @@ def with_triton(device: torch.device) -> bool:
     x = torch.linspace(-3, 5, 7 * 640, device=device).view(7, 640)
     try:
         codes, scale = TRITON.loaded().quantize_tokens(x, "int8", None)
+        rotated, rotated_scale = TRITON.loaded().quantize_tokens(x, "int8", None, ROTATION)
     except Exception:  # whatever a compiler that is not there raises
         return False
     expected, expected_scale = activation.quantize_int8(x)
-    return bool((codes == expected).all()) and torch.allclose(scale, expected_scale)
+    near, near_scale = activation.quantize_int8(x, rotation=ROTATION)
+    same = bool((codes == expected).all()) and torch.allclose(scale, expected_scale)
+    # rotated values are sums in another order, which may fall on the other side of a half
+    return same and bool(((rotated - near).abs() <= 1).all()) and torch.allclose(rotated_scale, near_scale)

@@ -8,8 +8,7 @@ from types import SimpleNamespace
 
 import torch
 
-from ..formats import ROTATIONS, awq_w4a16, int4_convrot, int8_convrot, w4a8
-from .activation import quantize_int8
+from ..formats import ROTATED, ROTATIONS, awq_w4a16, int4_convrot, int8_convrot, w4a8
 from .declare import Fused, Product, Quantizer, declare
 from .kernel import SIXTEEN_BIT, Requirements
 from .libraries import LIBRARIES, Library
@@ -68,23 +67,15 @@ TRITON_MX = NewerTriton("triton 3.6 or newer", PACKAGES, ("triton",), _load, INS
 LIBRARIES.update({row.name: row for row in (TRITON, TRITON_F16, TRITON_MX)})
 
 
-def _tokens(activation: str) -> Quantizer:
-    """Of `activation` "int8", "fp8" or "fp8-reduced"."""
+def _tokens(activation: str, rotation: int = 0) -> Quantizer:
+    """Of `activation` "int8", "fp8" or "fp8-reduced"; rotation: of int8, channels that are rotated together."""
 
     def compute(x, pre_quant_scale=None):
-        return TRITON.loaded().quantize_tokens(x, activation, pre_quant_scale)
+        return TRITON.loaded().quantize_tokens(x, activation, pre_quant_scale, rotation)
 
     dtype = torch.int8 if activation == "int8" else torch.float8_e4m3fn
-    return Quantizer(activation, compute, lambda x: tokens_like(x, dtype), smooths=True)
-
-
-def _rotated_tokens(rotation: int) -> Quantizer:
-    """int8, rotated and quantized by torch."""
-    return Quantizer(
-        int8_convrot.name_of(rotation),
-        lambda x: quantize_int8(x, rotation=rotation),
-        lambda x: tokens_like(x, torch.int8),
-    )
+    name = int8_convrot.name_of(rotation) if rotation else activation
+    return Quantizer(name, compute, lambda x: tokens_like(x, dtype), smooths=True)
 
 
 def _quantize_groups(x):
@@ -181,6 +172,18 @@ ROWS = (
         quantizer=_tokens("int8"),
         product=_scaled_mm("int8"),
     ),
+    *(
+        kernel
+        for group, name in ROTATED.items()
+        for kernel in declare(
+            "triton",
+            name,
+            "int8 weights x int8 activations (per-token), rotated in the pass that quantizes them, Triton",
+            _requires((8, 0)),
+            quantizer=_tokens("int8", group),
+            product=_scaled_mm("int8"),
+        )
+    ),
     *declare(
         "triton",
         "fp8-channel",
@@ -241,7 +244,7 @@ ROWS = (
             name,
             "4-bit weights spread out to int8 x int8 activations (per-token), rotated, Triton",
             _requires((8, 0)),
-            quantizer=_rotated_tokens(rotation),
+            quantizer=_tokens("int8", rotation),
             product=_w4a8_mm,
         )
     ),

@@ -9,6 +9,7 @@ import triton.language as tl
 
 from ..formats.fp8_block128 import BLOCK
 from .activation import FP8_MAX, FP8_REDUCED_MAX, INT8_MAX, MIN_SCALE
+from .triton_rotate import rotate, source_channels
 
 # name of an activation -> (dtype of the codes, largest code)
 CODES = {
@@ -26,11 +27,13 @@ ROUND = tl.constexpr(12582912.0)
 
 
 @triton.jit
-def _read(x_ptr, factor_ptr, offsets, channels, mask, inside):
-    values = tl.load(x_ptr + offsets, mask=mask, other=0.0).to(tl.float32)
+def _read(x_ptr, factor_ptr, offsets, channels, real, inside, GROUP: tl.constexpr):
+    """The values [rows, channels] at x_ptr + offsets [rows, 1] + channels, smoothed, then rotated."""
+    source = source_channels(channels, GROUP) if GROUP else channels
+    values = tl.load(x_ptr + offsets + source[None, :], mask=real & inside[None, :], other=0.0).to(tl.float32)
     if factor_ptr is not None:
-        values *= tl.load(factor_ptr + channels, mask=inside, other=1.0).to(tl.float32)[None, :]
-    return values
+        values *= tl.load(factor_ptr + source, mask=inside, other=1.0).to(tl.float32)[None, :]
+    return rotate(values, GROUP) if GROUP else values
 
 
 @triton.jit
@@ -49,26 +52,29 @@ def _encode(values, scale, DTYPE: tl.constexpr):
 @triton.jit(do_not_specialize=["M"])
 def quantize_rows(
     x_ptr, factor_ptr, codes_ptr, scale_ptr, M, K, stride,
-    LARGEST: tl.constexpr, ROWS: tl.constexpr, WIDTH: tl.constexpr,
+    LARGEST: tl.constexpr, GROUP: tl.constexpr, ROWS: tl.constexpr, WIDTH: tl.constexpr,
 ):  # fmt: skip
-    """ROWS whole rows of x [M, K] per program, kept in registers: WIDTH >= K."""
+    """ROWS whole rows of x [M, K] per program, kept in registers: WIDTH >= K. GROUP: channels that are rotated
+    together, 0 for none."""
     first = tl.program_id(0) * ROWS
     rows = tl.arange(0, ROWS)
     channels = tl.arange(0, WIDTH)
     inside = channels < K
     real = rows < M - first
-    mask = real[:, None] & inside[None, :]
     x_ptr += first.to(tl.int64) * stride
     codes_ptr += first.to(tl.int64) * K
-    values = _read(x_ptr, factor_ptr, rows[:, None] * stride + channels[None, :], channels, mask, inside)
+    values = _read(x_ptr, factor_ptr, rows[:, None] * stride, channels, real[:, None], inside, GROUP)
     scale = tl.maximum(tl.div_rn(tl.max(tl.abs(values), axis=1), LARGEST), FLOOR)
     codes = _encode(values, scale[:, None], codes_ptr.dtype.element_ty)
-    tl.store(codes_ptr + rows[:, None] * K + channels[None, :], codes, mask=mask)
+    tl.store(codes_ptr + rows[:, None] * K + channels[None, :], codes, mask=real[:, None] & inside[None, :])
     tl.store(scale_ptr + first + rows, scale, mask=real)
 
 
 @triton.jit
-def quantize_long_row(x_ptr, factor_ptr, codes_ptr, scale_ptr, K, stride, LARGEST: tl.constexpr, WIDTH: tl.constexpr):
+def quantize_long_row(
+    x_ptr, factor_ptr, codes_ptr, scale_ptr, K, stride,
+    LARGEST: tl.constexpr, GROUP: tl.constexpr, WIDTH: tl.constexpr,
+):  # fmt: skip
     """One row per program, WIDTH channels at a time: once for the scale, once for the codes."""
     row = tl.program_id(0)
     x_ptr += row.to(tl.int64) * stride
@@ -77,12 +83,12 @@ def quantize_long_row(x_ptr, factor_ptr, codes_ptr, scale_ptr, K, stride, LARGES
     for start in range(0, K, WIDTH):
         channels = start + tl.arange(0, WIDTH)
         inside = channels < K
-        amax = tl.maximum(amax, tl.abs(_read(x_ptr, factor_ptr, channels[None, :], channels, inside[None, :], inside)))
+        amax = tl.maximum(amax, tl.abs(_read(x_ptr, factor_ptr, 0, channels, True, inside, GROUP)))
     scale = tl.maximum(tl.div_rn(tl.max(amax), LARGEST), FLOOR)
     for start in range(0, K, WIDTH):
         channels = start + tl.arange(0, WIDTH)
         inside = channels < K
-        values = _read(x_ptr, factor_ptr, channels[None, :], channels, inside[None, :], inside)
+        values = _read(x_ptr, factor_ptr, 0, channels, True, inside, GROUP)
         codes = _encode(values, scale, codes_ptr.dtype.element_ty)
         tl.store(codes_ptr + channels[None, :], codes, mask=inside[None, :])
     tl.store(scale_ptr + row, scale)
@@ -111,10 +117,11 @@ def quantize_groups(
 
 
 def quantize_tokens(
-    x: torch.Tensor, activation: str, pre_quant_scale: torch.Tensor | None = None
+    x: torch.Tensor, activation: str, pre_quant_scale: torch.Tensor | None = None, rotation: int = 0
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """x [M, K] float (M > 0), `activation` a name in CODES, pre_quant_scale [K] float, which multiplies x before
-    anything else -> codes [M, K], scale float32 [M, 1]."""
+    anything else; rotation: a power of 4 that divides K, channels that are rotated together behind it, 0 for none ->
+    codes [M, K], scale float32 [M, 1]."""
     dtype, largest = CODES[activation]
     x = x if x.stride(1) == 1 else x.contiguous()
     M, K = x.shape
@@ -123,14 +130,15 @@ def quantize_tokens(
     with torch.cuda.device_of(x):
         if K > LONGEST_ROW:
             quantize_long_row[(M,)](
-                x, pre_quant_scale, codes, scale, K, x.stride(0), LARGEST=largest, WIDTH=LONGEST_ROW // 2, num_warps=8
-            )
+                x, pre_quant_scale, codes, scale, K, x.stride(0),
+                LARGEST=largest, GROUP=rotation, WIDTH=LONGEST_ROW // 2, num_warps=8,
+            )  # fmt: skip
         else:
             width = triton.next_power_of_2(K)
             rows = max(1, VALUES // width)
             quantize_rows[(triton.cdiv(M, rows),)](
                 x, pre_quant_scale, codes, scale, M, K, x.stride(0),
-                LARGEST=largest, ROWS=rows, WIDTH=width, num_warps=16 if width == LONGEST_ROW else 8,
+                LARGEST=largest, GROUP=rotation, ROWS=rows, WIDTH=width, num_warps=16 if width == LONGEST_ROW else 8,
             )  # fmt: skip
     return codes, scale
 

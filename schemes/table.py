@@ -66,6 +66,7 @@ SCHEMES = (
     Scheme("int8-comfyui", "int8-channel", "comfyui"),
     Scheme("int8-convrot", "int8-convrot", "comfy-kitchen"),
     Scheme("int8-convrot-torch", "int8-convrot", "torch"),
+    Scheme("int8-convrot-triton", "int8-convrot", "triton"),
     Scheme("int8-convrot-comfyui", "int8-convrot", "comfyui"),
     Scheme("w4a8", "w4a8", "comfy-kitchen"),
     Scheme("w4a8-torch", "w4a8", "torch"),

@@ -14,7 +14,7 @@ import torch
 from recorded import Recorded
 from torch.library import opcheck
 
-from x2v_quant.formats import FORMATS
+from x2v_quant.formats import FORMATS, ROTATED
 from x2v_quant.formats.fp8_block128 import BLOCK
 from x2v_quant.formats.fp8_reduced import Fp8ReducedLayout
 from x2v_quant.formats.lloyd_max import GAUSSIAN
@@ -41,6 +41,16 @@ GROUPS = {"fp8-group128": BLOCK, "mxfp8": MX_BLOCK}
 ANY_VALUE = ("float", "mxfp4")
 # several rows in a program, one, the longest that stays in registers, longer ones
 WIDTHS = [(130, 20), (5, 1100), (2, 13824), (2, 16385)]
+# (M, K, channels that are rotated together): every group, and the widths above
+ROTATIONS = [
+    (130, 20, 4),
+    (5, 48, 16),
+    (5, 1088, 64),
+    (2, 13824, 256),
+    (2, 16640, 256),
+    (3, 3072, 1024),
+    (2, 4096, 4096),
+]
 
 
 def random(*shape, seed=0):
@@ -62,15 +72,26 @@ def activations(m, k, activation, dtype):
     return x.to(dtype)
 
 
-def group(name):
+def group(row):
     """The input channels that share a scale or a rotation, of a format that has whole groups only, else 1."""
-    row = FORMATS[LINEARS[name].format]
-    return max(row.rotation, row.settings.get("group_size", MX_BLOCK if row.multiples[1] == MX_BLOCK else 1))
+    stored = FORMATS[row.format]
+    return max(stored.rotation, stored.settings.get("group_size", MX_BLOCK if stored.multiples[1] == MX_BLOCK else 1))
+
+
+def whole(row, k):
+    """`k`, or the next that groups of the row divide."""
+    return -(-k // group(row)) * group(row)
+
+
+def shapes_of(row):
+    """Rotated int8 has the products of int8, and groups that take the interpreter minutes."""
+    few = 2 if row.format in ROTATED.values() else None
+    return (SHAPES if group(row) <= MX_BLOCK else GROUPED)[:few]
 
 
 def linear_inputs(name, m, n, k, dtype):
     row = LINEARS[name]
-    k = -(-k // group(name)) * group(name)
+    k = whole(row, k)
     weight = FORMATS[row.format].quantize(random(n, k, seed=2) * torch.linspace(0.1, 2, n).view(-1, 1), dtype)
     return row, activations(m, k, row.activation, dtype), weight, random(n, seed=3)
 
@@ -90,6 +111,11 @@ def quantizer_input(m, k, activation, dtype):
 def quantize(activation, m, k, dtype, smooth):
     x = quantizer_input(m, k, activation, dtype)
     return quantize_tokens(x, activation, factors(k) if smooth else None)
+
+
+def rotate(m, k, group, dtype, smooth):
+    x = quantizer_input(m, k, "int8", dtype)
+    return quantize_tokens(x, "int8", factors(k) if smooth else None, group)
 
 
 def quantize_tokens(*args):
@@ -130,8 +156,9 @@ def smoothed(name):
 def smoothed_inputs(name):
     row = SMOOTHED_LINEARS[name]
     dtype = HALF if row.activation == "float" else SINGLE
-    x = activations(9, 130, row.activation.removesuffix("-smooth"), dtype)
-    weight = FORMATS[row.format].quantize(random(20, 130, seed=2), dtype, pre_quant_scale=factors(130))
+    k = whole(row, 130)
+    x = activations(9, k, row.activation.removesuffix("-smooth"), dtype)
+    weight = FORMATS[row.format].quantize(random(20, k, seed=2), dtype, pre_quant_scale=factors(k))
     return row, x, weight, random(20, seed=3)
 
 
@@ -207,7 +234,7 @@ def row_dtype(name):
 
 CASES = {}
 for _name in LINEARS:
-    for _m, _n, _k in SHAPES if group(_name) <= MX_BLOCK else GROUPED:
+    for _m, _n, _k in shapes_of(LINEARS[_name]):
         for _dtype in (HALF,) if _name in WEIGHT_ONLY else (HALF, SINGLE):
             for _bias in (None, SINGLE, torch.bfloat16) if (_m, _dtype) == (37, HALF) else (SINGLE,):
                 CASES["linear", _name, _m, _n, _k, _dtype, _bias] = linear
@@ -218,6 +245,10 @@ for _activation in QUANTIZED:
         for _dtype, _smooth in ((SINGLE, False), (SINGLE, True), (HALF, False)):
             CASES["quantize", _activation, _m, _k, _dtype, _smooth] = quantize
     CASES["hostile", _activation] = hostile
+for _m, _k, _group in ROTATIONS if ROTATED else ():
+    # the interpreter takes seconds over a wide row
+    for _dtype, _smooth in ((SINGLE, False), (SINGLE, True), (HALF, True))[2 if _k > 10000 else 0 :]:
+        CASES["rotate", _m, _k, _group, _dtype, _smooth] = rotate
 CASES.update({("smoothed", name): smoothed for name in SMOOTHED_LINEARS})
 CASES.update({("spread out", n, k): spread_out for n, k in ((1, 16), (3, 80), (40, 512))})
 CASES.update({("groups", m, k): quantize_groups for m, k in ((3, 130), (2, 5120), (2, 20))})

@@ -39,7 +39,8 @@ def test_codes_scales_and_weight_are_comfy_kitchens(group):
     assert ours._params.scale.shape == (40, 1)
     assert format_of(theirs).name == name_of(group)
     expected = rotated(ours._qdata.float() * ours._params.scale, group)
-    torch.testing.assert_close(ours.dequantize(), expected, rtol=1e-5, atol=1e-6)
+    # sums of up to 4096 values, in another order
+    torch.testing.assert_close(ours.dequantize(), expected, rtol=1e-5, atol=3e-6)
 
 
 @every_group

@@ -103,6 +103,11 @@ def test_kernel_equals_reference(kernel, format_name, m, n, k, dtype, with_bias)
     if m == 0:
         return
     expected = reference(x.float(), format_name, weight._qdata, weight._params, bias, kernel.activation)
+    if kernel.name == "comfyui" and FORMATS[format_name].rotation:
+        # it rotates by sums in another order: what is nearly halfway between two codes may become either, and a code is
+        # 1/127 of a row's largest value
+        assert (y.float() - expected).norm() <= 3e-3 * expected.norm()
+        return
     # a dequantizing kernel multiplies weights rounded to the activation's dtype
     slack = 4 if kernel.activation == "float" or DEVICE.type == "cuda" else 1
     if FORMATS[format_name].smooth and FORMATS[format_name].settings:

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from x2v_quant.formats.int8_convrot import rotated
 from x2v_quant.kernels import quantizers
 from x2v_quant.kernels.activation import quantize_fp8, quantize_fp8_group128, quantize_int8
 
@@ -13,8 +14,9 @@ class OnTorch:
     """Triton's functions with torch's arithmetic: what padding does to them is the same."""
 
     @staticmethod
-    def quantize_tokens(x, kind, pre_quant_scale):
-        return PLAIN[kind](x, pre_quant_scale=pre_quant_scale)
+    def quantize_tokens(x, kind, pre_quant_scale, rotation=0):
+        rotated = {"rotation": rotation} if rotation else {}
+        return PLAIN[kind](x, pre_quant_scale=pre_quant_scale, **rotated)
 
     @staticmethod
     def quantize_token_groups(x):
@@ -45,6 +47,11 @@ class TestPadding:
         x, factor = torch.randn(rows, 70), torch.rand(70) + 0.1
         codes, scale = quantizers.per_token(x, kind, multiple, factor)
         self.check(codes, scale, *PLAIN[kind](x * factor), multiple)
+
+    def test_per_token_smoothed_and_rotated(self, rows, multiple):
+        x, factor = torch.randn(rows, 128), torch.rand(128) + 0.1
+        codes, scale = quantizers.per_token(x, "int8", multiple, factor, 64)
+        self.check(codes, scale, *quantize_int8(rotated(x * factor, 64)), multiple)
 
     def test_per_token_and_group(self, rows, multiple):
         x = torch.randn(rows, 300)

@@ -103,7 +103,11 @@ def test_any_factor_is_computed_right(kernel, format_name, dtype):
     stored = stored.to("cpu")
     expected = reference(x.float(), format_name, stored._qdata, stored._params, bias, kernel.activation)
     # a pass of its own rounds x * pre_quant_scale to 16 bits, so that a few codes are their neighbours
-    assert (y - expected).norm() <= (1e-5 if dtype == torch.float32 else 0.01) * expected.norm()
+    limit = 1e-5 if dtype == torch.float32 else 0.01
+    if kernel.name == "comfyui" and FORMATS[format_name].rotation:
+        # it rotates by sums in another order: what is nearly halfway between two codes may become either
+        limit = 1e-3
+    assert (y - expected).norm() <= limit * expected.norm()
 
 
 def test_our_int8_kernel_does_not_round_the_product():

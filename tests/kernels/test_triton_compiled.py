@@ -224,6 +224,29 @@ def test_quantizers_of_blocks_read_each_value_once(compiler, tmp_path, activatio
     assert all(load.endswith(".v4.b32") for load in loads)
 
 
+@pytest.mark.parametrize("group,width", [(4, 5120), (64, 1280), (256, 5120), (256, 13824), (256, 20480), (4096, 8192)])
+@pytest.mark.parametrize("capability", [(8, 0), (9, 0), (12, 0)], ids=["sm80", "sm90", "sm120"])
+@pytest.mark.parametrize("smooth", [True, False], ids=["smooth", "plain"])
+def test_rotation_stays_in_registers(compiler, tmp_path, group, width, capability, smooth):
+    compiler.use(capability)
+    factor = torch.ones(width) if smooth else None
+    TRITON.loaded().quantize_tokens(torch.zeros(40, width, dtype=torch.bfloat16), "int8", factor, group)
+    _, kernel = compiler.compiled[-1]
+    assert spilled(kernel, tmp_path) <= 16
+    assert re.search(r"ld\.global\S*\.v4\.b32", kernel.asm["ptx"])
+    if group <= 256:
+        # values come from other lanes of the warp, and only a factor goes through shared memory
+        assert kernel.metadata.shared <= (32768 if smooth else 64)
+
+
+@pytest.mark.parametrize("name,wave", [("gfx1100", 32), ("gfx942", 64)])
+def test_amd_gpus_rotate_too(compiler, name, wave):
+    compiler.use_amd(name, wave)
+    TRITON.loaded().quantize_tokens(torch.zeros(40, 5120, dtype=torch.bfloat16), "int8", torch.ones(5120), 256)
+    _, kernel = compiler.compiled[-1]
+    assert int(re.search(r"vgpr_spill_count: *(\d+)", kernel.asm["amdgcn"]).group(1)) == 0
+
+
 @pytest.mark.parametrize(
     "product,capability",
     [

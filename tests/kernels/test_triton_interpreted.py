@@ -27,6 +27,7 @@ from interpreted_triton import (
     w4a8_tensors,
 )
 
+from x2v_quant.formats import FORMATS
 from x2v_quant.formats.fp8_reduced import Fp8ReducedLayout
 from x2v_quant.formats.mx import Mxfp4Layout
 from x2v_quant.formats.w4a8_codes import levels
@@ -91,6 +92,9 @@ def test_linear_equals_reference(interpreted, name, m, n, k, dtype, bias_dtype):
         # each chunk of 64 products is a float16 sum
         bound = 2.0**-9 * (x.float().abs() @ weight.dequantize().float().abs().t()) + 2e-3 * expected.abs().max()
         assert ((y.float() - expected).abs() <= bound).all()
+    elif FORMATS[row.format].rotation:
+        # a rotated value that is nearly halfway between two codes may become either
+        assert (y.float() - expected).norm() <= 1e-3 * expected.norm()
     else:
         close(y, expected, dtype)
 
@@ -137,6 +141,20 @@ def test_codes_of_4_bits_are_spread_out_as_torch_does(interpreted, n, k):
     codes, scale, table = w4a8_tensors(n, k)
     expected = levels(codes.view(torch.int8), scale.view(torch.float8_e4m3fn), table)
     assert torch.equal(interpreted("spread out", n, k), expected)
+
+
+@pytest.mark.parametrize("m,k,group,dtype,smooth", of("rotate"))
+def test_rotated_codes_and_scales_are_torchs(interpreted, m, k, group, dtype, smooth):
+    x = quantizer_input(m, k, "int8", dtype)
+    expected_codes, expected_scale = quantize_int8(x, 1, factors(k) if smooth else None, group)
+    codes, scale = interpreted("rotate", m, k, group, dtype, smooth)
+    assert (codes.dtype, codes.shape) == (torch.int8, (m, k))
+    torch.testing.assert_close(scale, expected_scale, rtol=2e-6, atol=0)
+    # the sums are in another order: what is nearly halfway between two codes may become either
+    distance = (codes.int() - expected_codes.int()).abs()
+    assert distance.max() <= 1
+    assert distance.sum() <= 3e-4 * codes.numel()
+    assert codes[0].abs().sum() == 0
 
 
 @pytest.mark.parametrize("m,k", of("groups"))
