@@ -13,7 +13,7 @@ from .errors import Problem
 from .foreign import OTHER_NAME, WEIGHT_SCALE, codes_look_like, meaning, scale_by_another_name, scale_looks_like
 from .plain_values import INTEGERS, is_no_weight
 from .stored import StoredLayer, codes_of
-from .tensor_info import MARKER_SUFFIX, SPIECE, WEIGHT, Contents, TensorInfo
+from .tensor_info import MARKER_SUFFIX, MARKER_SUFFIXES, SPIECE, WEIGHT, Contents, TensorInfo
 from .unscaled import FP8
 from .unwrapping import layer_names
 
@@ -99,11 +99,10 @@ class _Search:
             self.found.problems.append(Problem(self.tensors[key].file.name, key, cause, remedy))
 
     def _read_markers(self, contents: Contents) -> dict[str, markers.Marker]:
-        found = {
-            key.removesuffix(MARKER_SUFFIX): markers.from_bytes(data)
-            for key, data in contents.markers.items()
-            if key in self.tensors
-        }
+        found: dict[str, markers.Marker] = {}
+        # ComfyUI's own marker counts where there are both
+        for key in sorted(contents.markers.keys() & self.tensors.keys(), key=lambda key: key.endswith(MARKER_SUFFIX)):
+            found[key.rpartition(".")[0]] = markers.from_tensor(key, contents.markers[key], self.tensors[key].dtype)
         text = contents.metadata.get(markers.HEADER_KEY)
         if text is None:
             return found
@@ -126,7 +125,8 @@ class _Search:
     def _marked(self, layer: str) -> None:
         marker, weight = self.markers[layer], self._weight(layer)
         if weight is None:
-            self._blame(f"{layer}{MARKER_SUFFIX}", "marks a layer that has no weight", DAMAGED)
+            key = next(layer + end for end in MARKER_SUFFIXES if layer + end in self.tensors)
+            self._blame(key, "marks a layer that has no weight", DAMAGED)
         elif marker.fault:
             self._blame(f"{layer}{WEIGHT}", marker.fault, marker.remedy)
         elif weight.dtype not in MARKS[marker.format]:
@@ -243,7 +243,7 @@ class _Search:
         """Whether a key that no sound layer took is a plain tensor; what is neither is a problem, or is ignored."""
         info = self.tensors[key]
         layer, _, end = key.rpartition(".")
-        if key in (self.prefix + markers.WHOLE_FILE, markers.WHOLE_FILE, SPIECE) or key.endswith(MARKER_SUFFIX):
+        if key in (self.prefix + markers.WHOLE_FILE, markers.WHOLE_FILE, SPIECE) or key.endswith(MARKER_SUFFIXES):
             return False
         if end in INPUT_SCALES and self._has_codes(layer):
             return False

@@ -3,12 +3,15 @@
 import json
 from dataclasses import dataclass
 
+import torch
+
 from ..formats import ROTATED, ROTATIONS, SMOOTHED, awq_w4a16, convrot_w4a4, w4a8
 from ..formats.fp8_block128 import BLOCK
 from ..formats.int4_group128 import GROUP
 from ..formats.int8_convrot import DEFAULT_GROUP, GROUPS, name_of
 from ..formats.mx import BLOCK as MX_BLOCK
 from .encodings import MARKS, mxfp8, nvfp4
+from .tensor_info import GROUP_SUFFIX
 
 HEADER_KEY = "_quantization_metadata"
 # ComfyUI's old marker: one for the whole file, also written by LightX2V for int8, so dtypes decide
@@ -65,9 +68,17 @@ class Marker:
     shape: tuple[int, ...] = ()
 
 
-def from_bytes(data: bytes) -> Marker:
-    """The marker in a tensor "*.comfy_quant"."""
-    return from_entry(_json(data))
+def from_tensor(key: str, data: bytes, dtype: str) -> Marker:
+    """The marker in a tensor with a name in MARKER_SUFFIXES, of torch's `dtype`."""
+    return _from_group(data, dtype) if key.endswith(GROUP_SUFFIX) else from_entry(_json(data))
+
+
+def _from_group(data: bytes, dtype: str) -> Marker:
+    """The marker that LightX2V's tensor "*.convrot_groupsize" is, one number for rotated int8."""
+    kind = getattr(torch, dtype, None)
+    one = isinstance(kind, torch.dtype) and len(data) == kind.itemsize
+    group = torch.frombuffer(bytearray(data), dtype=kind).item() if one else None
+    return from_entry({"format": ROTATABLE, ROTATES: True, ROTATED_GROUP: int(group) if group in GROUPS else group})
 
 
 def from_header(text: str) -> dict[str, Marker] | None:

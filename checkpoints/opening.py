@@ -20,7 +20,7 @@ from .nearest import nearest
 from .reader import read_contents
 from .scaled import find_scaled
 from .stored import StoredLayer
-from .tensor_info import WEIGHT, Contents, TensorInfo
+from .tensor_info import MARKER_SUFFIX, WEIGHT, Contents, TensorInfo
 from .unused import note as unused_note
 from .unused import unused
 from .unwrapping import model_shapes, unwrap
@@ -128,7 +128,7 @@ def _not_cores(contents: Contents, prefix: str, found: Findings) -> str:
     """The key of a quantized layer that core's loaders do not read, "" if they read all: they take what is marked, and
     codes without a scale."""
     if (
-        contents.markers
+        any(key.endswith(MARKER_SUFFIX) for key in contents.markers)
         or contents.tensors.keys() & {WHOLE_FILE, prefix + WHOLE_FILE}
         or HEADER_KEY in contents.metadata
     ):

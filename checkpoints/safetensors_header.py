@@ -11,7 +11,7 @@ import safetensors
 from ..common import limits
 from .errors import CheckpointError, Problem
 from .other_files import AGAIN, LENGTH_BYTES, other_file
-from .tensor_info import MARKER_SUFFIX, START_BYTES, ZERO_POINTS, Contents, TensorInfo
+from .tensor_info import MARKER_SUFFIXES, START_BYTES, ZERO_POINTS, Contents, TensorInfo
 
 # the file's word -> (torch's name, bits)
 DTYPES = {
@@ -67,7 +67,7 @@ def read_header(path: Path) -> Contents:
             if key.endswith(ZERO_POINTS):
                 file.seek(base + begin)
                 contents.tensors[key] = replace(info, start=file.read(min(info.nbytes, START_BYTES)))
-            if key.endswith(MARKER_SUFFIX):
+            if key.endswith(MARKER_SUFFIXES):
                 file.seek(base + begin)
                 contents.markers[key] = file.read(info.nbytes) if info.nbytes <= limits.MARKER_BYTES else b""
     return contents

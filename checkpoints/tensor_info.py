@@ -10,7 +10,9 @@ WEIGHT = ".weight"
 SPIECE = "spiece_model"
 # what codes become that no kernel multiplies: it has all values of int8 and fp8
 UPCAST = torch.bfloat16
-MARKER_SUFFIX = ".comfy_quant"
+# of the tensors that tell a layer's format: ComfyUI's, and LightX2V's for rotated int8, the channels of a group
+MARKER_SUFFIX, GROUP_SUFFIX = ".comfy_quant", ".convrot_groupsize"
+MARKER_SUFFIXES = (GROUP_SUFFIX, MARKER_SUFFIX)
 # zero points of GPTQ's files, whose first values tell whether a file is symmetric, and how many bytes are read of them
 ZERO_POINTS, START_BYTES = ".qzeros", 64
 
@@ -31,8 +33,8 @@ class TensorInfo:
 
 @dataclass
 class Contents:
-    """Of one file, or of all files of a folder. `markers`: the bytes of the tensors named "*.comfy_quant", empty for
-    one that is too large to be a marker. `wrapper`: what stood before every name in the file and is taken off.
+    """Of one file, or of all files of a folder. `markers`: the bytes of the tensors that MARKER_SUFFIXES end, empty
+    for one that is too large to be a marker. `wrapper`: what stood before every name in the file and is taken off.
     `nested`: PyTorch files with more in them than the model's tensors, of which core's reader takes others or none.
     `aloud`: those of `notes` that whoever loads the model is told as well."""
 

@@ -18,7 +18,7 @@ from ..common.sizes import amount
 from .errors import CheckpointError, Problem
 from .other_files import AGAIN, OtherFile, other_archive, other_file
 from .tables import info_of, model_table
-from .tensor_info import MARKER_SUFFIX, START_BYTES, ZERO_POINTS, Contents
+from .tensor_info import MARKER_SUFFIXES, START_BYTES, ZERO_POINTS, Contents
 
 # classes that training code saves beside tensors and that are not needed: what a pickle makes of them does nothing
 HARMLESS = (
@@ -113,9 +113,9 @@ def read_infos(path: Path) -> Contents:
         if key.endswith(ZERO_POINTS):
             first = tensor.flatten()[:START_BYTES].contiguous().view(torch.uint8)
             contents.tensors[key] = replace(contents.tensors[key], start=bytes(first[:START_BYTES].tolist()))
-        if key.endswith(MARKER_SUFFIX):
-            small = tensor.dtype == torch.uint8 and tensor.nbytes <= limits.MARKER_BYTES
-            contents.markers[key] = bytes(tensor.flatten().tolist()) if small else b""
+        if key.endswith(MARKER_SUFFIXES):
+            small = tensor.nbytes <= limits.MARKER_BYTES
+            contents.markers[key] = bytes(tensor.flatten().view(torch.uint8).tolist()) if small else b""
     _check_records(path, table)
     return contents
 

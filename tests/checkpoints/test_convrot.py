@@ -137,6 +137,39 @@ def test_what_no_rotation_is_is_refused_by_name(entry, words, tmp_path):
     assert words in problem.cause
 
 
+def lightx2vs(folder, group, weight=None, name="model.safetensors", save=save_file):
+    """A layer as LightX2V's "int8-convrot" stores it: without a marker, with the size of the groups beside it."""
+    layer = {**(stored(256) if weight is None else weight).state_dict("weight"), "convrot_groupsize": group}
+    tensors = {"head.modulation": torch.zeros(1, 2, 8), **{f"{Q}.{end}": part for end, part in layer.items()}}
+    save({key: tensor.contiguous() for key, tensor in tensors.items()}, folder / name)
+    return open_checkpoint(folder / name)
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.int32, torch.float32], ids=str)
+@pytest.mark.parametrize("group", [256, 64, 16])
+@pytest.mark.parametrize(("name", "save"), [("model.safetensors", save_file), ("model.pth", torch.save)], ids=str)
+def test_lightx2vs_own_files_are_read(group, dtype, name, save, tmp_path):
+    checkpoint = lightx2vs(tmp_path, torch.tensor(group, dtype=dtype), stored(group), name, save)
+    assert (checkpoint.problems, checkpoint.formats) == ([], {name_of(group): 1})
+    assert read(checkpoint)[0] == name_of(group)
+    assert torch.equal(read(checkpoint)[1], stored(group).dequantize())
+
+
+@pytest.mark.parametrize(
+    ("group", "words"),
+    [
+        (torch.tensor(100), "groups of 100 (convrot_groupsize), not of 4, 16"),
+        (torch.tensor([16, 16]), "groups of None"),
+        (torch.tensor(4096), "has 1024 input channels, which groups of 4096 do not divide"),
+    ],
+    ids=["100", "two", "wide"],
+)
+def test_groups_that_lightx2v_cannot_have_meant_are_refused(group, words, tmp_path):
+    (problem,) = lightx2vs(tmp_path, group).problems
+    assert problem.key == f"{Q}.weight"
+    assert words in problem.cause
+
+
 @pytest.mark.parametrize("group", [16, 64, 256])
 def test_a_factor_is_read_beside_this_packs_own_marker(group, tmp_path):
     name = f"{name_of(group)}-smooth"
