@@ -11,7 +11,7 @@ from comfy_kitchen.tensor import QuantizedTensor
 from ..formats import convrot_w4a4
 from ..formats.block_scaled import NVFP4_MAX
 from ..formats.fp8_block128 import BLOCK
-from ..formats.int8_convrot import GROUPS, name_of, rotated
+from ..formats.int8_convrot import GROUPS, name_of, rotated, rotated_in_steps
 from ..formats.mx import Mxfp4Layout
 from ..formats.scaled import grouped
 from ..formats.smooth import END
@@ -87,7 +87,7 @@ def _quantize(x, dtype, largest, pad_rows=1, group=None, pre_quant_scale=None, r
         if pre_quant_scale is not None:
             part = torch.mul(part, pre_quant_scale, out=buffer[: part.shape[0]])
         if rotation:
-            part = rotated(part.flatten(1).to(torch.float32), rotation).unsqueeze(1)
+            part = rotated_in_steps(part.flatten(1).to(torch.float32), rotation).unsqueeze(1)
         # two reads without the copy that abs() would make
         amax = torch.maximum(part.amax(dim=-1), -part.amin(dim=-1))
         torch.div(amax.to(torch.float32), largest, out=scale[start:stop]).clamp_(min=MIN_SCALE)
