@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from older_comfyui import core_rotates_int8
 from safetensors.torch import load_file, save_file
 
 from x2v_quant.calibration import Calibration
@@ -11,7 +12,7 @@ from x2v_quant.calibration.output_error import drawn_activations
 from x2v_quant.checkpoints import open_checkpoint
 from x2v_quant.checkpoints.encodings import COMFYUI, LIGHTX2V, X2V
 from x2v_quant.converting.convert import Options, convert
-from x2v_quant.formats import FORMATS
+from x2v_quant.formats import FORMATS, ROTATED
 from x2v_quant.kernels.reference import reference
 from x2v_quant.layer_rules import parse_overrides
 from x2v_quant.layer_rules.overrides import KEEP
@@ -85,6 +86,17 @@ def test_smoothed_layers_are_measured_as_such(dialect, smoothed, planted, tmp_pa
     assert sum(FORMATS[name].smooth for name in stored.values()) == smoothed
     for layer, name in stored.items():
         assert (report["chosen"][layer]["snr_db"] > 35) == FORMATS[name].smooth, layer
+
+
+@core_rotates_int8
+def test_rotated_layers_are_smoothed_in_the_groups_that_fit_them(planted, tmp_path):
+    report, stored, target = converted(planted, tmp_path, target_snr=ANY, dialect=X2V, candidates=("int8-convrot",))
+    assert len(stored) == 20
+    assert {name.removesuffix("-smooth") for name in stored.values()} <= set(ROTATED.values())
+    real = ratios(target, *planted[1:])
+    for layer, name in stored.items():
+        assert FORMATS[name].smooth, layer
+        assert real[layer] == pytest.approx(report["chosen"][layer]["snr_db"], abs=0.1)
 
 
 def test_lightx2vs_norms_are_fed_to_layers_of_one_format(planted, tmp_path):
