@@ -26,7 +26,7 @@ def notes(
 ) -> list[str]:
     """formats: layer -> format; methods: layer -> method, of those that are rounded."""
     if options.rounding == AUTO and not any(rounding.recorded(layer) == TOKENS for layer in methods):
-        return _gains(Counter(family(formats[layer]) for layer in methods), options.calibration is not None)
+        return gains(Counter(family(formats[layer]) for layer in methods), options.calibration is not None)
     if options.rounding == AUTO:
         return []
     others = Counter(method.name for method in methods.values() if method is not METHODS[options.rounding])
@@ -37,8 +37,9 @@ def notes(
     ]
 
 
-def _gains(families: Counter[str], calibrated: bool) -> list[str]:
-    """What recorded inputs would bring to the format of most layers."""
+def gains(families: Counter[str], calibrated: bool) -> list[str]:
+    """What recorded inputs would bring to the format of most layers. families: how many layers have a format of each.
+    calibrated: whether there is a calibration, without inputs."""
     name = next((name for name, _ in families.most_common() if name in GAINS), None)
     if name is None:
         return []

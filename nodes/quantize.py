@@ -1,8 +1,12 @@
 """Quantize Model and Quantize CLIP: quantize the linear layers of a model from any loader."""
 
+from collections import Counter
+
 from comfy_api.latest import io
 
 from ..calibration import DEFAULT_ALPHA
+from ..converting.rounding_notes import gains
+from ..formats import family
 from ..layer_rules import RuleError, parse_overrides
 from ..layer_rules.format_names import CHOICES
 from ..quantizing import (
@@ -110,6 +114,14 @@ def _method(rounding: str):
     return None if rounding == AUTO else METHODS[rounding]
 
 
+def _tips(plan, calibration, rounding: str) -> list[str]:
+    """A line on what recorded inputs would bring, where none are there and nobody chose to go without."""
+    if rounding != AUTO or (calibration is not None and calibration.inputs):
+        return []
+    found = gains(Counter(family(entry.choice.format) for entry in plan.layers.values()), calibration is not None)
+    return [f"- {line[:1].upper()}{line[1:]}." for line in found]
+
+
 def _check_lines(layers: str | None):
     """True, or what is wrong with the lines; `layers` is None if the input has a link."""
     try:
@@ -175,7 +187,8 @@ class QuantizeModel(io.ComfyNode):
         elif calibration is not None:
             smoother = Smoother(calibration, alpha if smoothing == ALPHA else None)
         made = quantize_model(model, selection, choice, smoother, rounder, LayerProgress())
-        show("\n".join(made.model.x2v_plan.lines(short=True)))
+        plan = made.model.x2v_plan
+        show("\n".join([*plan.lines(short=True), *_tips(plan, calibration, rounding)]))
         return io.NodeOutput(made)
 
 

@@ -70,6 +70,7 @@ def quantize_model(
     if smoother is not None:
         plan.notes += sentences(plan, selection.formats, smoother.calibration.maxima, smoother.smoothable)
     _tell(plan, rounded(plan, selection.formats))
+    plan.calibrated = rounder.calibrated()
     again = functools.partial(quantize_model, selection=selection, choice=choice, smoother=smoother, rounder=rounder)
     return _reloadable(made, patcher, again)
 

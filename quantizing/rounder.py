@@ -65,6 +65,12 @@ class Rounder:
         tokens = seen.inputs_of(layer) if method.needs == TOKENS else None
         return LayerInputs(tokens, seen.mean_squares(layer), seen.same_inputs(layer))
 
+    def calibrated(self) -> tuple[int, int]:
+        """Calls of the model in the calibration, and the most tokens that it has of a layer's input; 0 without one."""
+        if self.calibration is None:
+            return 0, 0
+        return self.calibration.calls, max((seen.shape[0] for seen in self.calibration.inputs.values()), default=0)
+
     def neighbours(self, layer: str) -> str:
         """Equal for layers whose curvature is the same: when they are rounded one after the other it is computed
         once."""
@@ -74,11 +80,7 @@ class Rounder:
         """Bytes on the device for the largest layer, [rows, columns], with its tokens and their Hessian."""
         if self.method is NEAREST:
             return COPIES * rows * columns * FLOAT32
-        tokens = (
-            0
-            if self.calibration is None
-            else max((inputs.shape[0] for inputs in self.calibration.inputs.values()), default=0)
-        )
+        _, tokens = self.calibrated()
         hessian = 2 * columns * (columns + tokens) if tokens else 0
         return (MORE_COPIES * rows * columns + hessian) * FLOAT32
 

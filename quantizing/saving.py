@@ -20,8 +20,9 @@ from ..families.family import T5
 from ..families.recognise import identify
 from ..linear.layers import linear_layers
 from .errors import QuantizeError
-from .model import DIFFUSION_MODEL
+from .model import DIFFUSION_MODEL, WHOLE
 from .patchers import with_loras_in_weights
+from .saved_record import record
 from .saving_units import SavedModule, plain
 
 Progress = Callable[[int, int], None]
@@ -53,7 +54,8 @@ def save_model(
         units = [unit.under(names.prefix) for unit in module.units()]
     else:
         units = module.units()
-    return _write(units, target, package, _metadata(patcher), progress)
+    metadata = _metadata(patcher) | record(patcher, DIFFUSION_MODEL).metadata()
+    return _write(units, target, package, metadata, progress)
 
 
 def save_clip(clip, target: Path, dialect: str, progress: Progress = lambda done, total: None) -> int:
@@ -62,15 +64,14 @@ def save_clip(clip, target: Path, dialect: str, progress: Progress = lambda done
 
     Also raises QuantizeError for several encoders, and for one that no loader of the dialect reads quantized.
     """
-    module = SavedModule(
-        with_loras_in_weights(clip.patcher), f"{_encoder(clip)}.{TRANSFORMER}", dialect, torch.bfloat16
-    )
+    patcher = with_loras_in_weights(clip.patcher)
+    module = SavedModule(patcher, f"{_encoder(clip)}.{TRANSFORMER}", dialect, torch.bfloat16)
     if dialect == LIGHTX2V:
         module = replace(module, names=t5.WANS)
     _check_encoder(module)
     tokenizer = {} if dialect == LIGHTX2V else clip.tokenizer.state_dict()
     carried = [plain(name, Spec.of(tensor), lambda made=tensor: made) for name, tensor in tokenizer.items()]
-    return _write([*module.units(), *carried], target, packages.FILE, {}, progress)
+    return _write([*module.units(), *carried], target, packages.FILE, record(patcher, WHOLE).metadata(), progress)
 
 
 def _write(units: Sequence[Unit], target: Path, package: str, metadata: dict[str, str], progress: Progress) -> int:

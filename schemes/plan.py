@@ -43,7 +43,8 @@ class LayerPlan:
 class Plan:
     """Filled by `assign` while a model loads. `title`: the model's name in reports. `strict`: an error instead of a
     fallback. `transcode`: `auto` may convert weights by TRANSCODES. `component`: "dit", "t5" or "clip". `notes`:
-    further lines of the report."""
+    further lines of the report. `calibrated`: calls of the model and tokens of a layer in the calibration by which
+    layers were quantized here, 0 without one."""
 
     def __init__(
         self,
@@ -65,6 +66,7 @@ class Plan:
         self.layers: dict[str, LayerPlan] = {}
         self.about = ""
         self.notes: list[str] = []
+        self.calibrated: tuple[int, int] = (0, 0)
 
     def tell(self, about: str) -> None:
         """about: what the model is and needs. It becomes the first of the notes."""

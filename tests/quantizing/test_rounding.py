@@ -6,14 +6,17 @@ import pytest
 import small_wan
 import torch
 from distance import decibels
+from safetensors import safe_open
 
 import x2v_quant.rounding.curvature as of_inputs
 from x2v_quant.calibration import Calibration
 from x2v_quant.calibration.recorder import calibrated
 from x2v_quant.loras import apply_lora
 from x2v_quant.quantizing import QuantizeError, Rounder, Smoother, quantize_model, select_in_model
+from x2v_quant.quantizing.saving import save_model
 from x2v_quant.quantizing.weights import shape_of
 from x2v_quant.rounding import METHODS
+from x2v_quant.rounding.record import Record
 from x2v_quant.schemes import SchemeChoice
 
 pytestmark = pytest.mark.usefixtures("inference")
@@ -22,7 +25,7 @@ REFERENCE = SchemeChoice(dit="dequant", compute_dtype="fp32")
 # several times as many as a layer has channels, in the prompts too
 TOKENS, SEEDS, TEXT = 2048, range(16), 64
 # dB of the latents, over the better of the others
-GAIN = {"int4-g128": 1.5, "nvfp4": 1.5, "int8-channel": 0.8, "fp8-channel": 3}
+GAIN = {"w4a8": 1.5, "int4-g128": 1.5, "nvfp4": 1.5, "int8-channel": 0.8, "fp8-channel": 3}
 INT4, INT8 = "int4-g128", "int8-channel"
 
 
@@ -147,6 +150,19 @@ def test_a_lora_beside_is_nearer_than_one_that_is_merged(dense, recorded, sample
     print({mode: round(value, 1) for mode, value in found.items()})
     assert found["auto"] > found["without"]
     assert found["auto"] > found["merge"] + 1
+
+
+def test_a_saved_file_says_how_it_was_rounded(dense, recorded, with_lora, tmp_path):
+    """A LoRA that is merged while saving is rounded with its layer, to the nearest."""
+    model = made(dense(), INT4, "gptq", recorded, lines="ffn.2 = keep")
+    count, methods_of = len(methods(model)), {}
+    for name, saved in (("plain", model), ("lora", with_lora(model))):
+        save_model(saved, tmp_path / f"{name}.safetensors", "x2v")
+        with safe_open(tmp_path / f"{name}.safetensors", framework="pt") as file:
+            found = Record.read(file.metadata())
+        methods_of[name] = found.methods
+        assert (found.calls, found.tokens) == (recorded.calls, TOKENS)
+    assert methods_of == {"plain": {"gptq": count}, "lora": {"gptq": count - 2, "nearest": 2}}
 
 
 def test_progress_counts_layers_and_estimates_time(dense, recorded):
