@@ -21,6 +21,7 @@ from x2v_quant.demo.scenes import FRAMES, SIDE
 from x2v_quant.demo.video import START_IMAGE, START_SEED, frames, start_image
 from x2v_quant.headless.server import serve
 from x2v_quant.headless.workflow import override, to_prompt
+from x2v_quant.rounding.record import Record
 
 pytestmark = pytest.mark.slow
 
@@ -85,6 +86,9 @@ CASES = {
         "int8-channel-smooth ->", ("Calibration Size", "Video Size"), ("Calibration Sampler", "Video Sampler")
     ),
     "4 Quantize better, step 2": Case("int8-channel-smooth ->"),
+    "4 Quantize to 4 bits": Case(
+        "w4a8", ("Calibration Size", "Video Size"), ("Calibration Sampler", "Video Sampler"), scheme="reference"
+    ),
     "5 Compare quality": Case("", ("Compare Size", "Video Size"), ("KSampler", "X2VCompare")),
     "5 LightX2V configuration": Case(f"{LAYERS} layers int8-channel ->", samplers=()),
 }
@@ -265,6 +269,21 @@ def test_calibrate_and_then_with_what_was_saved(ran, server):
     (path,) = (server.base / "output").glob("diffusion_models/wan2.1_t2v_1.3B_int8_smooth*.safetensors")
     assert path.relative_to(server.base).as_posix() in said
     assert "int8-channel-smooth" in open_checkpoint(path).formats
+
+
+def test_quantize_to_4_bits(ran, server):
+    """By GPTQ, which the file says of itself; it loads as what was sampled."""
+    prompt, result, report = ran("4 Quantize to 4 bits")
+    assert f"Rounded with GPTQ: {LAYERS} layers." in report
+    (said,) = result.outputs[node_of(prompt, "X2VSaveModel")]["text"]
+    (path,) = (server.base / "output").glob("diffusion_models/wan2.1_t2v_1.3B_w4a8*.safetensors")
+    assert path.relative_to(server.base).as_posix() in said
+    checkpoint = open_checkpoint(path)
+    assert not checkpoint.problems
+    assert sum(count for name, count in checkpoint.formats.items() if name.startswith("w4a8")) == LAYERS
+    record = Record.read(checkpoint.metadata)
+    assert record.methods == {"gptq": LAYERS}
+    assert record.tokens > 0
 
 
 def test_low_vram(ran):

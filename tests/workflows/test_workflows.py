@@ -68,6 +68,7 @@ PUBLISHED = {
     "4 Quantize your own model": ["UNETLoader", "CLIPLoader", "VAELoader"],
     "4 Quantize better, step 1": DENSE,
     "4 Quantize better, step 2": DENSE,
+    "4 Quantize to 4 bits": DENSE,
     "5 Compare quality": DENSE,
     "2 Wan 2.1 with little VRAM": T2V,
     # two loaders are there for the list of downloads only, which does not look into the configuration
