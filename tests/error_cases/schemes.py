@@ -84,6 +84,13 @@ CASES = {
         dit="convrot-w4a4-dequant",
         transcode=True,
     ),
+    "blocks of 32": loading(
+        wan(None, **made("int8", 16, 80)),
+        "layer blocks.1.self_attn.q: a scale is for 32 in_features: they have to be a multiple of it, not 80",
+        "Pick a scheme of another format.",
+        dit="mxfp4-dequant",
+        transcode=True,
+    ),
     "strict": loading(
         None,
         f"{INT8}, layer ",
