@@ -95,6 +95,19 @@ def test_without_tokens_4_bits_get_better_scales(dense):
     assert found.model.x2v_plan.notes == [f"Rounded with searched scales: {len(methods(found))} layers."]
 
 
+def test_a_prompt_of_an_older_version_gets_what_it_got(dense, recorded, contents, same):
+    """It has no rounding and no rotation, and its calibration may have tokens by now."""
+    from x2v_quant.nodes.quantize import QuantizeModel
+
+    model = dense()
+    plain = quantize_model(model, select_in_model(model, INT4, "", REFERENCE), REFERENCE)
+    for calibration in (None, recorded):
+        (found,) = QuantizeModel.execute(model, INT4, scheme=REFERENCE, calibration=calibration).args
+        assert same(contents(found.model), contents(plain.model))
+    (found,) = QuantizeModel.execute(model, INT4, scheme=REFERENCE, calibration=recorded, rounding="auto").args
+    assert set(methods(found).values()) == {"gptq"}
+
+
 def test_a_smoothed_layer_is_rounded_after_smoothing(dense, recorded, sample):
     model = dense()
     wanted = sample(model, seed=7)
