@@ -81,8 +81,10 @@ class Rounder:
         if self.method is NEAREST:
             return COPIES * rows * columns * FLOAT32
         _, tokens = self.calibrated()
-        hessian = 2 * columns * (columns + tokens) if tokens else 0
-        return (MORE_COPIES * rows * columns + hessian) * FLOAT32
+        weight, square = rows * columns, columns**2 if tokens else 0
+        # first the Hessian and its inverse from the tokens and a copy of them, then the columns by the inverse
+        before, after = COPIES * weight + 2 * (square + tokens * columns), MORE_COPIES * weight + square
+        return max(before, after) * FLOAT32
 
     def work(self, layer: str, shape: tuple[int, int], format_name: str) -> Work:
         """What rounding the layer will be, for an estimate."""

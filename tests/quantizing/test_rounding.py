@@ -193,6 +193,13 @@ def test_where_nothing_takes_long_there_is_no_estimate_before(dense):
     assert calls[0] is None and calls[-1] > 0
 
 
+def test_the_largest_layer_of_wan_14b_needs_less_than_3_gb(recorded):
+    """Counted: what core is asked to free before the first layer."""
+    rounder = Rounder(None, recorded)
+    assert 2e9 < rounder.room(5120, 13824) < 3e9
+    assert Rounder(METHODS["nearest"], recorded).room(5120, 13824) < 1.2e9
+
+
 @functools.cache
 def without_tokens():
     calibration = Calibration(calls=1)
