@@ -15,14 +15,16 @@ def with_rotation(format_name: str, rotation: str, chosen: bool = True) -> str:
     QuantizeError for a format without such a twin."""
     if rotation == AUTO:
         return format_name
+    if rotation == NONE and format_name in GROUPS and format_name not in PLAIN_TWINS:
+        raise QuantizeError(f"{format_name} is always rotated. Set rotation to {AUTO}, or choose another format.")
     if rotation == NONE:
         return PLAIN_TWINS.get(format_name, format_name)
     twins = {**ROTATED_TWINS, **{name: name for name in GROUPS}}
     twin = twins.get(format_name) or (None if chosen else next(iter(ROTATED_TWINS.values())))
     if twin is None:
         raise QuantizeError(
-            f"{format_name} cannot be rotated, only {' and '.join(ROTATED_TWINS)} can. Choose that format, or set "
-            f"rotation to {AUTO}."
+            f"{format_name} cannot be rotated, only {' and '.join(ROTATED_TWINS)} can. Choose such a format, or "
+            f"set rotation to {AUTO}."
         )
     if twin not in GROUPS:
         raise QuantizeError(

@@ -69,7 +69,12 @@ CASES = {
     "rotation": ErrorCase(
         NODE,
         lambda place: behind(dense(), NODE, format="fp8-channel", rotation="convrot"),
-        ("fp8-channel cannot be rotated, only int8-channel can. Choose that format, or set rotation to auto.",),
+        ("fp8-channel cannot be rotated, only int", "can. Choose such a format, or set rotation to auto."),
+    ),
+    "always rotated": ErrorCase(
+        NODE,
+        lambda place: behind(dense(), NODE, format="w4a8", rotation="none"),
+        ("w4a8 is always rotated. Set rotation to auto, or choose another format.",),
     ),
     "nothing": ErrorCase(
         NODE,
