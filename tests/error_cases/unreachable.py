@@ -98,11 +98,18 @@ UNREACHABLE = (
     Row("demo/trained.py", "", "takes a copy of the pack that is not whole; tests/demo"),
     Row("formats/int4_marlin.py", "", f"{GUARD}: kernels for Marlin's order refuse other shapes"),
     *(
+        Row(f"formats/{file}.py", "ValueError", f"{GUARD}: layer_rules/shapes.py has every limit")
+        for file in ("int4_convrot", "w4a8")
+    ),
+    Row("formats/mx.py", "NotImplementedError", f"{GUARD}: each of the two layouts packs in its own way"),
+    Row("formats/codebook_grid.py", "", f"{GUARD}: rounding asks a codebook for its levels"),
+    *(
         Row(f"kernels/{file}.py", "LacksError", LIBRARY)
         for file in ("comfy_kitchen", "deepgemm", "marlin", "q8f", "sgl", "shared_objects", "vllm")
     ),
     Row("linear/arguments.py", "", "takes a ComfyUI newer than any that is tested; tests/linear/test_arguments.py"),
     Row("loras/file.py", "Check its rights", "takes a user who may not; tests/loras/test_file.py"),
+    Row("layer_rules/format_names.py", "takes a newer ComfyUI", "takes an older ComfyUI; tests/layer_rules"),
     Row("layer_rules/selection.py", "and stays as it is. Remove", f"{CONVERT}: no MODEL has tables as layers", True),
     Row("linear/quant_linear.py", "This ComfyUI cannot", "takes a GPU's dynamic VRAM and ComfyUI 0.24; tests/loading"),
     Row("loras/file.py", "There is no LoRA at", LISTED, True),
@@ -111,7 +118,6 @@ UNREACHABLE = (
         if rotates_int8()
         else ()
     ),
-    Row("quantizing/layer.py", "= keep' into the node's layers", f"{GUARD}: layer_rules/shapes.py has every limit"),
 )
 
 # of the command line's own

@@ -5,7 +5,7 @@ import torch
 from x2v_quant.checkpoints import silence
 
 from .case import ErrorCase, file
-from .wan import LAYER, made, wan
+from .wan import LAYER, made, marker, wan
 
 AGAIN = "The file is damaged: download it again."
 
@@ -64,6 +64,15 @@ CASES = {
         "weight_scale",
         lambda t: t.view(torch.uint8)[5].fill_(0xFF),
         "has a scale that is negative or not a number",
+    ),
+    "scale of a block": file(
+        wan(
+            None,
+            weight=torch.zeros(8, 32, dtype=torch.uint8),
+            weight_scale=torch.full((8, 2), 0xFF, dtype=torch.uint8),
+            comfy_quant=marker({"format": "mxfp4"}),
+        ),
+        f"model.safetensors: {LAYER}.weight_scale has a scale that is not a number. {AGAIN}",
     ),
     "shape": held(
         "int4-compressed", "weight_shape", lambda t: t.copy_(t.flip(0)), "says [256, 128], the codes make [128, 256]"

@@ -1,6 +1,7 @@
 """What newer ComfyUI hands to a linear layer beside its input, against the formula in float32."""
 
 import itertools
+from functools import partial
 
 import comfy.ops
 import pytest
@@ -10,6 +11,7 @@ from older_comfyui import core_fuses_activations
 
 from x2v_quant.calibration import Calibration
 from x2v_quant.calibration.recorder import Recorder
+from x2v_quant.calibration.shared_samples import SharedSamples
 from x2v_quant.linear.arguments import ACTIVATIONS, Fused, multiplied, named_by
 from x2v_quant.linear.layers import hooked
 
@@ -193,10 +195,10 @@ def test_newer_releases_are_told_to_call_the_layer(format_name):
 def test_a_calibration_sees_what_is_multiplied():
     layer, calibration = layer_of("float"), Calibration()
     x = randn(5, 2 * K)
-    with hooked({"layer": layer}, before=Recorder(calibration).record):
+    with hooked({"layer": layer}, before=partial(Recorder(calibration).record, SharedSamples(0))):
         layer(x, input_act="swiglu", residual=torch.ones(N))
     expected = Calibration()
-    with hooked({"layer": layer}, before=Recorder(expected).record):
+    with hooked({"layer": layer}, before=partial(Recorder(expected).record, SharedSamples(0))):
         layer(Fused("swiglu").activated(x))
     assert torch.equal(calibration.maxima["layer"], expected.maxima["layer"])
     assert torch.equal(calibration.squares["layer"], expected.squares["layer"])
