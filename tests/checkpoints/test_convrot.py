@@ -147,7 +147,9 @@ def lightx2vs(folder, group, weight=None, name="model.safetensors", save=save_fi
 
 @pytest.mark.parametrize("dtype", [torch.int64, torch.int32, torch.float32], ids=str)
 @pytest.mark.parametrize("group", [256, 64, 16])
-@pytest.mark.parametrize(("name", "save"), [("model.safetensors", save_file), ("model.pth", torch.save)], ids=str)
+@pytest.mark.parametrize(
+    ("name", "save"), [("model.safetensors", save_file), ("model.pth", torch.save)], ids=("safetensors", "pth")
+)
 def test_lightx2vs_own_files_are_read(group, dtype, name, save, tmp_path):
     checkpoint = lightx2vs(tmp_path, torch.tensor(group, dtype=dtype), stored(group), name, save)
     assert (checkpoint.problems, checkpoint.formats) == ([], {name_of(group): 1})
