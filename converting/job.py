@@ -117,7 +117,7 @@ class Job:
         made = [(self.formats[layer], method) for layer, method in self.methods.items()]
         smoothed = sum(layer in self.factors or FORMATS[self.formats[layer]].smooth for layer in self.methods)
         scales = {str(spec.dtype).removeprefix("torch.") for unit in units for spec in self._scales(unit)}
-        calls, tokens = self.rounding.calibrated(self.methods)
+        calls, tokens = self.rounding.recorded.extent(self.methods)
         return kept | Record.of(made, smoothed, calls, tokens, scales).metadata()
 
     def _scales(self, unit: Unit) -> list[Spec]:

@@ -25,7 +25,7 @@ def notes(
     formats: Mapping[str, str], methods: Mapping[str, Method], options: Options, rounding: LayerRounding
 ) -> list[str]:
     """formats: layer -> format; methods: layer -> method, of those that are rounded."""
-    if options.rounding == AUTO and not any(rounding.recorded(layer) == TOKENS for layer in methods):
+    if options.rounding == AUTO and not any(rounding.recorded.of(layer) == TOKENS for layer in methods):
         return gains(Counter(family(formats[layer]) for layer in methods), options.calibration is not None)
     if options.rounding == AUTO:
         return []

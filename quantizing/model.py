@@ -159,7 +159,7 @@ def _jobs(patcher, part: str, selection: Selection, smoother: Smoother | None, r
         elif is_ours(layer):
             jobs.append(Job(name, key, layer, stored_format(layer)))
     places: dict[Hashable, int] = {}
-    return sorted(jobs, key=lambda job: places.setdefault(rounder.neighbours(job.name), len(places)))
+    return sorted(jobs, key=lambda job: places.setdefault(rounder.recorded.key(job.name), len(places)))
 
 
 def _make_room(jobs: list[Job], device: torch.device) -> None:

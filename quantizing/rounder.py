@@ -7,13 +7,14 @@ from dataclasses import dataclass
 import torch
 
 from ..calibration import Calibration
+from ..calibration.recorded import Recorded
 from ..converting.rounded_rows import is_plain
 from ..formats import FORMATS, UNSMOOTHED, before_repacking, original
 from ..formats.convert import convert
-from ..rounding import METHODS, LayerInputs, Method, method_for, round_weight
+from ..rounding import METHODS, Method, method_for, round_weight
 from ..rounding.curvature import Curvatures
 from ..rounding.estimate import Work
-from ..rounding.methods import MEANS, NOTHING, TOKENS
+from ..rounding.methods import NOTHING, TOKENS
 from ..rounding.record import words_of
 from ..schemes.plan import Plan
 from .errors import QuantizeError
@@ -51,30 +52,14 @@ class Rounder:
                 "layer above 0 in Calibrate, or set rounding to auto."
             )
 
-    def recorded(self, layer: str) -> str:
-        """One of methods.RECORDED."""
-        if self.calibration is None or layer not in self.calibration.maxima:
-            return NOTHING
-        return TOKENS if layer in self.calibration.inputs else MEANS
-
-    def inputs(self, layer: str, method: Method) -> LayerInputs:
-        """What the method needs of a layer's input, read now."""
-        seen = self.calibration
-        if method.needs == NOTHING:
-            return LayerInputs()
-        tokens = seen.inputs_of(layer) if method.needs == TOKENS else None
-        return LayerInputs(tokens, seen.mean_squares(layer), seen.same_inputs(layer))
+    @property
+    def recorded(self) -> Recorded:
+        """What there is of each layer's input."""
+        return Recorded(self.calibration)
 
     def calibrated(self) -> tuple[int, int]:
         """Calls of the model in the calibration, and the most tokens that it has of a layer's input; 0 without one."""
-        if self.calibration is None:
-            return 0, 0
-        return self.calibration.calls, max((seen.shape[0] for seen in self.calibration.inputs.values()), default=0)
-
-    def neighbours(self, layer: str) -> str:
-        """Equal for layers whose curvature is the same: when they are rounded one after the other it is computed
-        once."""
-        return layer if self.calibration is None else self.calibration.same_inputs(layer)
+        return self.recorded.extent(() if self.calibration is None else self.calibration.inputs)
 
     def room(self, rows: int, columns: int) -> int:
         """Bytes on the device for the largest layer, [rows, columns], with its tokens and their Hessian."""
@@ -91,11 +76,11 @@ class Rounder:
         plain = UNSMOOTHED.get(format_name, format_name)
         if plain not in FORMATS:  # core's own, which keeps its codes
             return Work(shape, None)
-        method = method_for(plain, self.method, self.recorded(layer))
+        method = method_for(plain, self.method, self.recorded.of(layer))
         if is_plain(plain, method):
             return Work(shape, None)
-        tokens = self.calibration.inputs[layer].shape[0] if method.rounding == "gptq" else 0
-        return Work(shape, FORMATS[plain].grid, tokens, self.neighbours(layer))
+        tokens = self.recorded.tokens(layer) if method.rounding == "gptq" else 0
+        return Work(shape, FORMATS[plain].grid, tokens, self.recorded.key(layer))
 
     def quantized(
         self,
@@ -109,11 +94,13 @@ class Rounder:
         """float32 [N, K] -> (the weight in `format_name`, which reports `dtype`; the name of the method). factor: of a
         smoothed format, see round_weight. Raises ValueError for a shape that the format cannot have."""
         stored = before_repacking(format_name)
-        method = method_for(original(stored), self.method, self.recorded(layer))
+        method = method_for(original(stored), self.method, self.recorded.of(layer))
         if is_plain(original(stored), method):  # the layout's own way needs the least memory
             options = {} if factor is None else {"pre_quant_scale": factor}
             return FORMATS[format_name].quantize(weight, dtype, **options), method.name
-        tensors = round_weight(weight, stored, method, self.inputs(layer, method), factor, curvatures=curvatures)
+        tensors = round_weight(
+            weight, stored, method, self.recorded.inputs(layer, method), factor, curvatures=curvatures
+        )
         return convert(FORMATS[stored].wrap(tensors, dtype, tuple(weight.shape)), format_name), method.name
 
 

@@ -14,7 +14,7 @@ RECORDED = (NOTHING, MEANS, TOKENS)
 
 @dataclass(frozen=True)
 class Method:
-    """`scales`: a key of scales.SCALES. `rounding`: a key of weight.ROUNDINGS. `factor`: a key of
+    """`scales`: a key of scales.SCALES. `rounding`: "nearest" or "gptq". `factor`: a key of
     calibration.strength.FORMULAS, for the factor that the columns are divided by first; "" for that of the smoothing,
     if there is one. `needs`: one of RECORDED. `words`: what it is, for a person."""
 

@@ -13,9 +13,6 @@ from .inputs import LayerInputs
 from .methods import Method, method_for
 from .scales import SCALES
 
-# columns that are rounded at a time, so that what a grid spreads over them stays small
-COLUMNS = 512
-
 
 def round_weight(
     weight: torch.Tensor,
@@ -30,8 +27,8 @@ def round_weight(
     """weight: float32 [N, K], or some rows of one -> the tensors of `format_name`.
 
     method: None for the best one of this format and what was recorded, as for one that needs more than that
-    (methods.method_for). inputs: of the layer. factor: float32
-    [K], the columns are divided by it; a smoothed format keeps it, for any other the file has to say so elsewhere.
+    (methods.method_for). inputs: of the layer. factor: float32 [K], the columns are divided by it; a smoothed format
+    keeps it, for any other the file has to say so elsewhere.
     whole: the scale of the whole weight where `weight` is some of its rows; None: of these values. store: what a file
     makes of the scales, None for float32. curvatures: shared by layers of one model. On the weight's device.
     """

@@ -35,7 +35,7 @@ from .scores import Sampled, score
 
 PACKAGE = __package__
 DIGITS = 6
-CALIBRATION = 12  # cases, which nobody is judged by
+CALIBRATION = 24  # cases, which nobody is judged by
 
 
 def report(
