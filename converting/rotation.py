@@ -2,17 +2,11 @@
 
 from collections.abc import Mapping
 
-from ..formats import FORMATS, ROTATED_TWINS
+from ..formats import FORMATS, PLAIN_TWINS, ROTATED_TWINS, ROTATIONS
 from ..rounding import AUTO
 from .errors import ConvertError
 
 NONE = "none"
-PLAIN_TWINS = {rotated: plain for plain, rotated in ROTATED_TWINS.items()}
-# family -> channels that are rotated together -> format
-GROUPS: dict[str, dict[int, str]] = {}
-for _row in FORMATS.values():
-    if _row.rotation and not _row.smooth:
-        GROUPS.setdefault(_row.family, {})[_row.rotation] = _row.name
 
 
 def wanted_format(format_name: str, rotation: str) -> str:
@@ -21,17 +15,17 @@ def wanted_format(format_name: str, rotation: str) -> str:
     if rotation == AUTO:
         return format_name
     if rotation == NONE:
-        if format_name in GROUPS and format_name not in PLAIN_TWINS:
+        if ROTATIONS.get(format_name) and format_name not in PLAIN_TWINS:
             raise ConvertError(f"{format_name} is always rotated. Leave --rotation out, or choose another format.")
         return PLAIN_TWINS.get(format_name, format_name)
     twin = ROTATED_TWINS.get(format_name, format_name)
-    if twin not in GROUPS:
-        can = ", ".join([*ROTATED_TWINS, *GROUPS] if GROUPS else ["formats of a newer ComfyUI"])
+    if not ROTATIONS.get(twin):
+        can = ", ".join([*ROTATED_TWINS, *(name for name, groups in ROTATIONS.items() if groups)])
         raise ConvertError(
             f"{format_name} has no rotation: it is for {can}. Choose one of these, or leave --rotation out."
         )
-    if not rotation.isdecimal() or int(rotation) not in GROUPS[twin]:
-        sizes = ", ".join([*map(str, sorted(GROUPS[twin])), *([NONE] if twin in PLAIN_TWINS else [])])
+    if not rotation.isdecimal() or int(rotation) not in ROTATIONS[twin]:
+        sizes = ", ".join([*map(str, sorted(ROTATIONS[twin])), *([NONE] if twin in PLAIN_TWINS else [])])
         raise ConvertError(f"{twin} has no rotation of {rotation} channels. Its rotations: {sizes}.")
     return twin
 
@@ -42,7 +36,7 @@ def with_groups(formats: Mapping[str, str], shapes: Mapping[str, tuple[int, int]
     found = dict(formats)
     size = int(rotation) if rotation.isdecimal() else 0
     for layer, name in formats.items():
-        groups = GROUPS.get(FORMATS[name].family, {})
+        groups = ROTATIONS.get(FORMATS[name].family, {})
         if size in groups and not shapes[layer][1] % size:
             found[layer] = groups[size]
     return found

@@ -58,6 +58,7 @@ ROTATIONS = {
 }
 # format -> the family of the same one with rotated channels, of which an older ComfyUI may have no formats
 ROTATED_TWINS = {"int8-channel": int8_convrot.NAME, "int4-g128": int4_convrot.NAME}
+PLAIN_TWINS = {rotated: plain for plain, rotated in ROTATED_TWINS.items()}
 # those of int8
 ROTATED = ROTATIONS[int8_convrot.NAME]
 

@@ -5,7 +5,6 @@ from collections import Counter
 from comfy_api.latest import io
 
 from ..calibration import DEFAULT_ALPHA
-from ..converting.rounding_notes import gains
 from ..formats import family
 from ..layer_rules import RuleError, parse_overrides
 from ..layer_rules.format_names import CHOICES
@@ -20,6 +19,7 @@ from ..quantizing import (
 )
 from ..quantizing.sharing import SHARED, shared_smoother
 from ..rounding import METHODS
+from ..rounding.gains import gains
 from ..schemes import AUTO, SchemeChoice
 from .calibrate import CalibrationType
 from .layer_progress import LayerProgress

@@ -3,7 +3,7 @@
 from .choosing import select_in_clip, select_in_model
 from .errors import QuantizeError
 from .model import quantize_clip, quantize_model
-from .rotation import ROTATIONS
+from .rotation import CHOICES as ROTATIONS
 from .rounder import Rounder
 from .smoother import Smoother
 

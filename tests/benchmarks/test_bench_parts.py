@@ -20,6 +20,7 @@ from x2v_quant.benchmarks.peers import PEERS, computing_dtype
 from x2v_quant.benchmarks.wan import WanSize, dit
 from x2v_quant.demo.quantize import SELECTION
 from x2v_quant.formats import FORMATS
+from x2v_quant.kernels import FAST, MEMORY
 from x2v_quant.kernels.machine import Machine, default_device, describe
 from x2v_quant.kernels.timing.case import Case
 from x2v_quant.kernels.timing.clock import QUICK, Effort
@@ -127,7 +128,7 @@ def test_a_layer_that_everyone_is_too_slow_for_is_not_lost(monkeypatch):
     assert all((case.ours, case.theirs) == (None, None) and case.absent for case in cases)
 
 
-ROTATED_TOO = {"int8-channel", "int8-convrot", "w4a8"} & set(FORMATS)
+ROTATED_TOO = {"int8-channel", "int8-convrot", "w4a8", "convrot-w4a4"} & set(FORMATS)
 
 
 @pytest.mark.parametrize(
@@ -137,8 +138,7 @@ def test_without_low_precision_the_usual_formats_are_measured_dequantized(vnni, 
     machine = Machine("cpu", "CPU", vnni=vnni, libraries=frozenset())
     choices = linear._choices(machine, (128, 64), torch.bfloat16)
     assert set(choices) == formats
-    activations = {choice.kernel.activation.removesuffix("-convrot-64") for choice in choices.values()}
-    assert activations == ({"int8"} if vnni else {"float"})
+    assert {choice.kernel.good_for for choice in choices.values()} == ({FAST} if vnni else {MEMORY})
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,8 @@ FITTING = [name for name in formats.SMOOTHED.values() if formats.FORMATS[name].r
 FORMATS = [*KINDS, "w4a8", *(["int8-convrot"] if rotates_int8() else []), *FITTING]
 FLOAT32 = SchemeChoice(compute_dtype="fp32")
 every_format = pytest.mark.parametrize("format_name", FORMATS)
-every_kind = pytest.mark.parametrize("kind", KINDS.values())
+# a file whose layers are all so narrow could as well be mxfp8
+every_kind = pytest.mark.parametrize("kind", [kind for kind in KINDS.values() if kind != "mxfp6"])
 
 
 @pytest.fixture(autouse=True)

@@ -4,7 +4,7 @@ import pytest
 
 from x2v_quant.core.features import rotates_int8
 from x2v_quant.quantizing import QuantizeError
-from x2v_quant.quantizing.rotation import ROTATIONS, with_rotation
+from x2v_quant.quantizing.rotation import CHOICES, with_rotation
 
 INT8, ROTATED, FP8 = "int8-channel", "int8-convrot", "fp8-channel"
 
@@ -15,7 +15,7 @@ INT8, ROTATED, FP8 = "int8-channel", "int8-convrot", "fp8-channel"
     + [(ROTATED, "none", INT8), (INT8, "convrot", ROTATED), (ROTATED, "convrot", ROTATED)] * rotates_int8(),
 )
 def test_twins(format_name, rotation, expected):
-    assert rotation in ROTATIONS
+    assert rotation in CHOICES
     assert with_rotation(format_name, rotation) == expected
 
 
