@@ -18,7 +18,8 @@ class Recorded:
         """One of methods.RECORDED."""
         if self.calibration is None or layer not in self.calibration.maxima:
             return NOTHING
-        return TOKENS if layer in self.calibration.inputs else MEANS
+        seen = self.calibration.inputs.get(layer)
+        return MEANS if seen is None or not seen.shape[0] else TOKENS
 
     def tokens(self, layer: str) -> int:
         """How many whole inputs there are."""

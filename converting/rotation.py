@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from ..formats import FORMATS, PLAIN_TWINS, ROTATED_TWINS, ROTATIONS
+from ..formats import FORMATS, PLAIN_TWINS, ROTATED_TWINS, ROTATIONS, SMOOTHED
 from ..rounding import AUTO
 from .errors import ConvertError
 
@@ -36,7 +36,7 @@ def with_groups(formats: Mapping[str, str], shapes: Mapping[str, tuple[int, int]
     found = dict(formats)
     size = int(rotation) if rotation.isdecimal() else 0
     for layer, name in formats.items():
-        groups = ROTATIONS.get(FORMATS[name].family, {})
-        if size in groups and not shapes[layer][1] % size:
-            found[layer] = groups[size]
+        row, groups = FORMATS[name], ROTATIONS.get(FORMATS[name].family, {})
+        if size in groups and size != row.rotation and not shapes[layer][1] % size:
+            found[layer] = SMOOTHED[groups[size]] if row.smooth else groups[size]
     return found

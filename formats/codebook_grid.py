@@ -8,7 +8,7 @@ import torch
 from .grid import Grid
 from .lloyd_max import LEVELS, nearest, of_codes
 from .w4a8_codes import GROUP, LARGEST, level_table, packed
-from .w4a8_fit import codebook_of_groups, scales_of
+from .w4a8_fit import CHUNK, codebook_of_groups, sampled_rows, scales_of
 
 
 class Scales(NamedTuple):
@@ -35,9 +35,9 @@ class CodebookGrid(Grid):
     tensors: object = _not_asked
 
     def absmax(self, values, whole=None):
-        groups = values.unflatten(1, (-1, GROUP))
-        codebook = codebook_of_groups(groups) if whole is None else whole
-        return Scales(*scales_of(groups, codebook), codebook)
+        codebook = _codebook(values) if whole is None else whole
+        parts = [scales_of(part.unflatten(1, (-1, GROUP)), codebook) for part in values.split(_rows(values))]
+        return Scales(*(torch.cat(each) for each in zip(*parts, strict=True)), codebook)
 
     def searched(self, values, whole=None, importance=None):
         return self.absmax(values, whole)
@@ -52,6 +52,23 @@ class CodebookGrid(Grid):
         return of_codes(levels, nearest(rows, levels)).view(values.shape)
 
     def encode(self, values, scale, whole=None):
-        groups = (values / scale.s_channel.unsqueeze(1)).unflatten(1, (-1, GROUP)).flatten(0, 1)
-        codes = nearest(groups, level_table(scale.scale, scale.codebook).flatten(0, 1))
-        return {"codes": packed(codes.view(values.shape)), **scale._asdict()}
+        step = _rows(values)
+        parts = zip(values.split(step), scale.scale.split(step), scale.s_channel.split(step), strict=True)
+        codes = [_codes(*part, scale.codebook) for part in parts]
+        return {"codes": torch.cat(codes), **scale._asdict()}
+
+
+def _codebook(values: torch.Tensor) -> torch.Tensor:
+    rows = sampled_rows(*values.shape).to(values.device)
+    return codebook_of_groups(values[rows].unflatten(1, (-1, GROUP)))
+
+
+def _rows(values: torch.Tensor) -> int:
+    """Rows at a time: codes are int64 while they are looked for."""
+    return max(1, CHUNK // values.shape[1])
+
+
+def _codes(values, scale, s_channel, codebook) -> torch.Tensor:
+    """int8 [n, K/2], of some rows."""
+    groups = (values / s_channel.unsqueeze(1)).unflatten(1, (-1, GROUP)).flatten(0, 1)
+    return packed(nearest(groups, level_table(scale, codebook).flatten(0, 1)).view(values.shape))

@@ -35,10 +35,6 @@ def unlimited(scale: torch.Tensor, whole: torch.Tensor | None) -> torch.Tensor:
     return scale
 
 
-def unsearched(scale: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    return ()
-
-
 @dataclass(frozen=True)
 class Grid:
     """Codes times a scale that some of them share.

@@ -48,12 +48,16 @@ CHOICES = (AUTO, *METHODS)
 
 def method_for(format_name: str, chosen: Method | None, recorded: str) -> Method:
     """The method for a layer of `format_name`: `chosen`, or what is best with what was `recorded` (one of RECORDED)
-    where that is None ("auto") or does not fit this layer. Formats without a grid are rounded to the nearest."""
-    row = FORMATS[format_name]
+    where that is None ("auto") or does not fit this layer. A method that would only search scales is the nearest for a
+    format that has no other scales to try."""
+    row, nearest = FORMATS[format_name], METHODS["nearest"]
     if row.grid is None:
-        return METHODS["nearest"]
-    if chosen is not None and chosen.fits(row, recorded):
-        return chosen
+        return nearest
+    method = chosen if chosen is not None and chosen.fits(row, recorded) else _best(row, recorded)
+    return method if method.rounding == "gptq" or row.grid.factors else nearest
+
+
+def _best(row: Format, recorded: str) -> Method:
     if recorded == TOKENS:
         return METHODS["gptq"]
     # AWQ and weighted scales alone were worse than the plain ones on the demo's model: never unasked. Where activations

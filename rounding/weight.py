@@ -1,5 +1,6 @@
 """One weight through the steps of a method: float values in, the tensors of a format out."""
 
+import hashlib
 from collections.abc import Callable
 
 import torch
@@ -35,12 +36,12 @@ def round_weight(
     inputs = inputs or LayerInputs()
     row = FORMATS[format_name]
     plain = FORMATS[UNSMOOTHED[format_name]] if row.smooth else row
+    device = weight.device
+    factor = None if factor is None else factor.to(device, torch.float32).contiguous()
     kept = {"pre_quant_scale": factor} if row.smooth else {}
     method = method_for(plain.name, method, inputs.recorded)
     if plain.grid is None:
         return row.encode(weight, scale="recalculate", **kept)
-    device = weight.device
-    factor = None if factor is None else factor.to(device, torch.float32)
     values = weight_in_basis(weight, row, factor)
     if whole is None and plain.grid.whole is not None:
         whole = plain.grid.whole(torch.maximum(values.amax(), -values.amin()))
@@ -56,6 +57,6 @@ def round_weight(
     return plain.grid.encode(values, scale, whole) | kept
 
 
-def _identity(factor: torch.Tensor | None) -> tuple | None:
-    """Equal for factors of the same values, as far as a few numbers tell."""
-    return None if factor is None else (float(factor.double().sum()), float(factor.double().square().sum()))
+def _identity(factor: torch.Tensor | None) -> bytes | None:
+    """Equal for factors of the same values."""
+    return None if factor is None else hashlib.sha256(factor.cpu().numpy().tobytes()).digest()
