@@ -7,6 +7,7 @@ import json
 import statistics
 import threading
 import traceback
+from collections import Counter
 from functools import partial
 
 import pytest
@@ -58,8 +59,10 @@ def test_everyone_is_measured_against_the_baseline(run, demo_models):
     assert int8["text_error"] == 0 < both["text_error"] < 0.1
     assert both["latent_error"] not in (0, int8["latent_error"])
     assert int8["file_mb"] < exact["file_mb"]
-    # which pays on the inputs that were recorded
-    assert {layer["stored"] for layer in smoothed["layers"].values()} == {"int8-channel-smooth on reference"}
+    # which pays on the inputs that were recorded, for nearly every layer
+    kept = Counter(layer["stored"] for layer in smoothed["layers"].values())
+    assert kept.keys() <= {"int8-channel-smooth on reference", INT8.stored}
+    assert kept["int8-channel-smooth on reference"] >= 36
     gains = [layer["output_snr"] - int8["layers"][name]["output_snr"] for name, layer in smoothed["layers"].items()]
     print(f"smoothing: {min(gains):.2f} to {max(gains):.2f} dB, median {statistics.median(gains):.2f}")
     assert statistics.median(gains) > 0.5

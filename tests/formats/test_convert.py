@@ -8,7 +8,9 @@ import torch
 from x2v_quant.formats import FORMATS, SMOOTHED, family, format_of, like, repackings
 from x2v_quant.formats.convert import REPACKINGS, added_error, convert, repacking, serves
 
-PAIRS = list(itertools.permutations(FORMATS, 2))
+# the other sizes of groups are as these, and are converted to them
+USUAL = [name for name, row in FORMATS.items() if row.rotation in (0, 256)]
+PAIRS = [(a, b) for a, b in itertools.permutations(FORMATS, 2) if {a, b} <= {*USUAL} or family(a) == family(b)]
 
 
 def weight(rows=128, columns=256, seed=0):
