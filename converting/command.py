@@ -136,7 +136,7 @@ def _expert_arguments(group: argparse._ArgumentGroup) -> None:
         "--rotation",
         default=AUTO,
         metavar="N",
-        help=f"input channels of int8 that are rotated together: 4, 16, 64, 256 (typical), 1024, 4096 or {NONE}; "
+        help=f"input channels of int8, int4-g128 or w4a8 that are rotated together: 16, 64, 256 (typical) or {NONE}; "
         f"default: {AUTO}, as --format says (int8: {NONE}; int8-convrot: 256 where it fits)",
     )
     group.add_argument(
