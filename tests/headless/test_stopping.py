@@ -71,14 +71,16 @@ def begun(tmp_path):
     made = []
 
     def start(source, ignored=None, wait=True):
-        (tmp_path / "comfy").mkdir()
+        for folder in ("comfy", "temporary"):
+            (tmp_path / folder).mkdir()
         files = {"main.py": source, "comfyui_version.py": "", "comfy/cli_args.py": '"--models-directory"'}
         for name, text in {**files, "workflow.json": WORKFLOW}.items():
             (tmp_path / name).write_text(text)
         command = subprocess.Popen(
             [sys.executable, "-m", "x2v_quant", "run", "workflow.json", "--cpu"],
             cwd=tmp_path,
-            env={**os.environ, "COMFYUI_PATH": str(tmp_path)},
+            # a temporary folder of its own: any other command that starts meanwhile would sweep a shared one
+            env={**os.environ, "COMFYUI_PATH": str(tmp_path), "TMPDIR": str(tmp_path / "temporary")},
             start_new_session=True,
             stderr=subprocess.PIPE,
             text=True,
