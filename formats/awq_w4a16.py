@@ -110,8 +110,12 @@ class AwqW4A16Layout(QuantizedLayout):
 
     @classmethod
     def state_dict_tensors(cls, qdata, params):
-        """As core has them: a row for each group."""
-        return {"": qdata, "_scale": params.scale.t().contiguous(), "_zeros": params.zeros.t().contiguous()}
+        """As core has them: a row for each group, both in one type where core reads them."""
+        scale, zeros = params.scale, params.zeros
+        if core_reads(params):
+            dtype = type_for_core(scale, zeros)
+            scale, zeros = scale.to(dtype), zeros.to(dtype)
+        return {"": qdata, "_scale": scale.t().contiguous(), "_zeros": zeros.t().contiguous()}
 
 
 def narrowed(values: torch.Tensor) -> torch.Tensor:
@@ -119,6 +123,13 @@ def narrowed(values: torch.Tensor) -> torch.Tensor:
     values = values.to(torch.float32)
     fitting = (dtype for dtype in (torch.bfloat16, torch.float16) if torch.equal(values.to(dtype).float(), values))
     return values.to(next(fitting, torch.float32))
+
+
+def type_for_core(scale: torch.Tensor, zeros: torch.Tensor) -> torch.dtype:
+    """The 16-bit type for both, as core's kernels take them: float16 for scales that were in it, where it has room for
+    the zero points; they may lose bits. Else bfloat16."""
+    room = scale.dtype is torch.float16 and not zeros.is_meta and bool(zeros.to(torch.float16).isfinite().all())
+    return torch.float16 if room else torch.bfloat16
 
 
 def core_reads(params: AwqW4A16Layout.Params) -> bool:

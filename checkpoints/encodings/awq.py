@@ -26,17 +26,12 @@ def unpack(tensors, shape):
 
 
 def pack(tensors, shape, dtype):
-    """dtype: that scales and zero points are written in; None for 16 bits, as core's kernels want them."""
-    found = {role: tensors[role].t().contiguous() for role in ("scale", "zeros")}
-    wanted = {role: dtype or _of_16_bits(tensor.dtype) for role, tensor in found.items()}
-    return {"codes": tensors["codes"], **{role: tensor.to(wanted[role]) for role, tensor in found.items()}}
+    """dtype: that scales and zero points are written in, one for both and for all values: a file's header is written
+    before any is known."""
+    return {"codes": tensors["codes"], **{role: tensors[role].t().to(dtype) for role in ("scale", "zeros")}}
 
 
-def _of_16_bits(dtype: torch.dtype) -> torch.dtype:
-    return dtype if dtype is torch.float16 else torch.bfloat16
-
-
-def _encoding(group: int, dialect: str, dtype: torch.dtype | None) -> Encoding:
+def _encoding(group: int, dialect: str, dtype: torch.dtype) -> Encoding:
     tensors = {
         "codes": TensorRole(("weight",), ("int8",)),
         "scale": TensorRole(("weight_scale",), FLOATS),
@@ -57,7 +52,8 @@ def _encoding(group: int, dialect: str, dtype: torch.dtype | None) -> Encoding:
 
 
 ENCODINGS = (
-    _encoding(DEFAULT_GROUP, COMFYUI, None),
+    # as core's kernels want them
+    _encoding(DEFAULT_GROUP, COMFYUI, torch.bfloat16),
     # every value as it is in memory
     *(_encoding(group, X2V, torch.float32) for group in GROUPS),
 )

@@ -7,9 +7,9 @@ from safetensors.torch import load_file
 
 from x2v_quant.benchmarks import quantize_int4
 from x2v_quant.checkpoints import open_checkpoint
-from x2v_quant.checkpoints.encodings import X2V
+from x2v_quant.checkpoints.encodings import COMFYUI, X2V
 from x2v_quant.common.row_slice import RowSlice
-from x2v_quant.converting.dialects import layer_tensors
+from x2v_quant.converting.dialects import layer_specs, layer_tensors
 
 N, K = 64, 512
 GROUPS = (32, 64, 128)
@@ -88,3 +88,24 @@ def test_rows_that_are_cut_off_have_their_own_scales_and_zeros(tmp_path):
     stored = read(put(tmp_path / "model.safetensors", quantize_int4.autoawq(weight())))
     third = stored.rows([RowSlice(1, 4)])
     assert torch.equal(dequantized(third), meant(128)[16:32])
+
+
+@pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)
+def test_comfyuis_dialect_has_both_in_the_type_that_its_header_says(write, tmp_path):
+    """Bytes of float16 behind a header that says bfloat16 would be noise."""
+    stored = read(put(tmp_path / "model.safetensors", write(weight(), 64)))
+    written, told = layer_tensors(stored, COMFYUI), layer_specs(stored.format, stored.shape, COMFYUI)
+    assert {end: tensor.dtype for end, tensor in written.items()} == {end: spec.dtype for end, spec in told.items()}
+    assert written["weight_scale"].dtype is written["weight_zeros"].dtype is torch.bfloat16
+    again = dequantized(read(put(tmp_path / "again.safetensors", written)))
+    # both are 1/256 of themselves off at most, and eight steps
+    step = stored.tensors["scale"].float().repeat_interleave(64, 1)
+    assert ((again - meant(64)).abs() <= step * 16 / 256).all()
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_a_state_dict_has_both_in_one_type_where_core_reads_it(group, tmp_path):
+    stored = read(put(tmp_path / "model.safetensors", quantize_int4.autoawq(weight(), group)))
+    saved = stored.wrap(torch.bfloat16).state_dict("weight")
+    dtypes = saved["weight_scale"].dtype, saved["weight_zeros"].dtype
+    assert dtypes == ((torch.float16, torch.float16) if group == 64 else (torch.float16, torch.float32))
