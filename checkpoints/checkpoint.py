@@ -1,5 +1,6 @@
 """A checkpoint: what it is, whether it is sound, and its weights under ComfyUI's names."""
 
+import functools
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ import torch
 from ..families.family import CLIP_VISION, DIT, T5, UNKNOWN, Family, Naming
 from ..families.recognise import PREFIXES, Told
 from ..families.rules import targets
-from . import joining, plain_values, silence, unscaled
+from . import joining, plain_values, silence, unscaled, zero_points
 from .affine_norm import AffineNorm
 from .embedding import Embedding
 from .encodings import WrongValueError
@@ -185,6 +186,8 @@ class Checkpoint:
         """The tensors of a stored layer, by the names of its format. Raises CheckpointError for values that cannot be
         used; codes on the meta device are not looked at."""
         parts = {role: tensors[key] for role, key in stored.keys.items()}
+        if stored.encoding.of_file:
+            parts[stored.encoding.of_file] = self.of_file
         try:
             whole = stored.encoding.unpack(parts, stored.shape)
             silence.check_size(whole)
@@ -197,6 +200,12 @@ class Checkpoint:
             return whole
         except WrongValueError as error:
             raise self._wrong(stored.keys[error.role], error) from error
+
+    @functools.cached_property
+    def of_file(self) -> torch.Tensor:
+        """What GPTQ's zero points lack in this file, 1 or 0: see zero_points."""
+        stored = {layer.weight_key: layer.stored for layer in self.layers.values() if layer.stored.encoding.of_file}
+        return torch.tensor(zero_points.taken_off(self.path, self.metadata, stored.values(), self.tensors, self.keys))
 
     def _wrong(self, key: str, error: WrongValueError) -> CheckpointError:
         return Problem(self.tensors[key].file.name, self.keys[key], error.cause, error.remedy).error()

@@ -13,6 +13,7 @@ RECORD_NAME_CHARS = 64  # of a name in there: a version, or a way of rounding
 MODEL_SIZE = 1 << 20  # of a width in the metadata's configuration: 30 times the widest model's
 MODEL_LAYERS = 1000  # of a count of layers there: ten times the deepest model's
 INDEX_BYTES = 32_000_000  # of the index of a model in shards: 100 bytes a tensor, and the largest have 100,000
+CONFIG_BYTES = 4_000_000  # of a model's config.json, which is looked into: such a file is a few thousand bytes
 PICKLE_BYTES = 16_000_000  # of a PyTorch file's names and shapes: 150 bytes a tensor, a second for each MB
 INDEXES_KEPT = 256  # indexes whose names stay in memory: as many models in shards have few
 LORA_GROWTH = 16  # times that a LoRA may enlarge a weight: those for control inputs make it two to six times as large

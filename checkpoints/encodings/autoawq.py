@@ -29,7 +29,7 @@ def unpack(tensors, shape):
     codes = nibbles(tensors["codes"], PLACES).t()
     scale = signed_scale(tensors["scale"])
     return {
-        "codes": (codes[:, 0::2] | codes[:, 1::2] << 4).view(torch.int8),
+        "codes": (codes[:, 0::2] | codes[:, 1::2] << 4).contiguous().view(torch.int8),
         **with_zeros(scale, nibbles(tensors["zeros"], PLACES)),
     }
 

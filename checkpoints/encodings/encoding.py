@@ -45,7 +45,8 @@ class Encoding:
     are stored as one and can only be split off together, and `row_axis`: where the tensors that come out have them;
     `row_vectors`: those of them that are one value per row, of one dimension.
     `rescaled`: what comes out has other codes and scales than the file. `starts`: whether what the tensors begin with
-    is this encoding's, where shapes do not tell.
+    is this encoding's, where shapes do not tell. `of_file`: a role that `unpack` takes beside `tensors`, which only the
+    file as a whole tells (Checkpoint.of_file), "" for none.
     """
 
     format: str
@@ -64,6 +65,7 @@ class Encoding:
     row_vectors: tuple[str, ...] = ()
     rescaled: bool = False
     starts: Callable[[Starts], bool] | None = None
+    of_file: str = ""
 
     def holds(self, shape: tuple[int, int]) -> bool:
         """Whether a weight of `shape` (N, K) can be written so."""

@@ -1,9 +1,9 @@
 """GPTQ's 4 bits: eight codes of a column, along the input channels, in an int32 [K/8, N], the first one lowest.
 
 Zero points are in int32 [groups, N/8]. Version 1 of the format stores them minus one, version 2 (`checkpoint_format:
-gptq_v2`) as they are. A symmetric file has 7s or 8s alone, as a zero point of 7 or 9 for every group of a model is none
-that a quantizer would choose: with groups of 128 it is int4-g128. Any other is awq-w4a16, and its version is the one
-with which the mean weight is near zero: the other is one code away from it.
+gptq_v2`) as they are; which one a file is, all of its layers tell together (checkpoints/zero_points.py). A symmetric
+layer has 7s or 8s alone, as a zero point of 7 or 9 for every group is none that a quantizer would choose: with groups
+of 128 it is int4-g128, whatever the version. Any other is awq-w4a16.
 """
 
 import math
@@ -12,6 +12,7 @@ from functools import partial
 import torch
 
 from ...formats.awq_w4a16 import GROUPS, name_of
+from ...formats.int4_group128 import ZERO
 from .autoawq import TENSORS, nibbles, with_zeros
 from .encoding import Encoding, TensorRole, WrongValueError
 from .groups import GROUP, check_order
@@ -21,6 +22,8 @@ PER_WORD = 8
 # every nibble of a byte of zero points
 SYMMETRIC = (0x77, 0x88)
 IN_ORDER = tuple(range(PER_WORD))
+# what the file's version has taken off its zero points, 1 or 0
+TAKEN_OFF = "taken_off"
 
 
 def shape(shapes, group=GROUP):
@@ -37,15 +40,20 @@ def shape_asymmetric(shapes, group):
     return fitting if fitting and fitting[1] % group == 0 else None
 
 
-def is_symmetric(starts):
+def starts_symmetric(starts):
     """starts: the first bytes of the tensors, by role."""
     first = set(starts.get("zeros", b""))
     return len(first) <= 1 and first <= set(SYMMETRIC)
 
 
+def is_symmetric(zeros: torch.Tensor) -> bool:
+    """zeros: int32, eight zero points in each."""
+    stored = zeros.contiguous().view(torch.uint8)
+    return any(bool((stored == both).all()) for both in SYMMETRIC)
+
+
 def unpack(tensors, shape):
-    zeros = tensors["zeros"].contiguous().view(torch.uint8)
-    if not any(bool((zeros == both).all()) for both in SYMMETRIC):
+    if not is_symmetric(tensors["zeros"]):
         raise WrongValueError(
             "zeros", "is symmetric at its beginning and has zero points other than 8 (asymmetric int4) behind it"
         )
@@ -55,10 +63,9 @@ def unpack(tensors, shape):
 
 def unpack_asymmetric(tensors, shape, group):
     check_order(tensors, shape, group)
-    codes, scale, stored = _codes(tensors, shape), signed_scale(tensors["scale"]), nibbles(tensors["zeros"], IN_ORDER)
-    if not codes.is_meta and bool(_mean(codes) - stored.float().mean() > 0.5):
-        stored = stored + 1 & 0x0F
-    return {"codes": codes.view(torch.int8), **with_zeros(scale, stored)}
+    codes, scale, zeros = _codes(tensors, shape), signed_scale(tensors["scale"]), nibbles(tensors["zeros"], IN_ORDER)
+    zeros = torch.full_like(zeros, ZERO) if is_symmetric(tensors["zeros"]) else zeros + tensors[TAKEN_OFF] & 0x0F
+    return {"codes": codes.view(torch.int8), **with_zeros(scale, zeros)}
 
 
 def _codes(tensors, shape):
@@ -67,22 +74,17 @@ def _codes(tensors, shape):
     return codes.reshape(shape[0], shape[1] // 2)
 
 
-def _mean(codes):
-    """Of both nibbles of all bytes."""
-    return ((codes & 0x0F).float().mean() + (codes >> 4).float().mean()) / 2
-
-
 _TENSORS = {**TENSORS, "g_idx": TensorRole(("g_idx",), ("int32", "int64"), optional=True)}
 
 
 def _asymmetric(group: int) -> Encoding:
     of_group = partial(shape_asymmetric, group=group), partial(unpack_asymmetric, group=group)
     # symmetric ones of other groups than int4-g128's as well
-    starts = (lambda starts: not is_symmetric(starts)) if group == GROUP else None
-    return Encoding(name_of(group), _TENSORS, *of_group, starts=starts)
+    starts = (lambda starts: not starts_symmetric(starts)) if group == GROUP else None
+    return Encoding(name_of(group), _TENSORS, *of_group, starts=starts, of_file=TAKEN_OFF)
 
 
 ENCODINGS = (
-    Encoding("int4-g128", _TENSORS, shape, unpack, starts=is_symmetric),
+    Encoding("int4-g128", _TENSORS, shape, unpack, starts=starts_symmetric),
     *map(_asymmetric, GROUPS),
 )

@@ -1,12 +1,14 @@
 """4 bits with zero points as other tools write them: the same weights, bit for bit, whatever a file leaves unsaid."""
 
+import json
+
 import pytest
 import torch
 from one_layer import DIT, Q, put
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from x2v_quant.benchmarks import quantize_int4
-from x2v_quant.checkpoints import open_checkpoint
+from x2v_quant.checkpoints import CheckpointError, open_checkpoint
 from x2v_quant.checkpoints.encodings import COMFYUI, X2V
 from x2v_quant.common.row_slice import RowSlice
 from x2v_quant.converting.dialects import layer_specs, layer_tensors
@@ -81,6 +83,7 @@ def test_this_packs_own_dialect_has_room_for_every_bit(group, tmp_path):
     for name, tensor in stored.tensors.items():
         assert again.tensors[name].dtype == tensor.dtype
         assert torch.equal(again.tensors[name], tensor)
+        assert tensor.is_contiguous()
     assert load_file(tmp_path / "ours.safetensors")[f"{Q}.weight_zeros"].shape == (K // group, N)
 
 
@@ -109,3 +112,112 @@ def test_a_state_dict_has_both_in_one_type_where_core_reads_it(group, tmp_path):
     saved = stored.wrap(torch.bfloat16).state_dict("weight")
     dtypes = saved["weight_scale"].dtype, saved["weight_zeros"].dtype
     assert dtypes == ((torch.float16, torch.float16) if group == 64 else (torch.float16, torch.float32))
+
+
+LAYERS = [f"blocks.{block}.self_attn.{name}" for block in (0, 1) for name in "qkv"]
+
+
+def shifted(by):
+    """Weights that are `by` steps off zero in the mean, and what asymmetric quantization makes of them is not: so the
+    mean of one layer tells nothing."""
+    codes, scale, zeros = quantize_int4.asymmetric(weight(), 128)
+    return (codes + by).clamp(0, 15), scale, zeros
+
+
+def gptq_file(path, version, shifts, metadata=None, symmetric=False):
+    """A file of LAYERS, each with its codes moved by so many steps. Returns the zero points that are meant."""
+    tensors = {"head.modulation": torch.zeros(1, 2, 8)}
+    for layer, by in zip(LAYERS, shifts, strict=True):
+        codes, scale, zeros = shifted(by)
+        zeros = torch.full_like(zeros, 8) if symmetric else zeros
+        stored = zeros.t() - (1 if version == 1 else 0) & 15
+        tensors[f"{layer}.qweight"] = quantize_int4._words(codes - 8).t().contiguous()
+        tensors[f"{layer}.scales"] = scale.t().contiguous()
+        tensors[f"{layer}.qzeros"] = quantize_int4._words(stored - 8)
+    if path.suffix == ".pth":
+        torch.save(tensors, path)
+    else:
+        save_file(tensors, path, metadata)
+    return open_checkpoint(path)
+
+
+def zero_points(checkpoint):
+    """Of the first layer, among the codes."""
+    found = checkpoint.load().quantized[LAYERS[0]].tensors
+    return 8 - found["zeros"].float() / found["scale"].float()
+
+
+TWO_ODD = (0, 0, 0, 0, 1, 1)
+AMBIGUOUS = (0, 0, 0, 1, 1, 1)
+
+
+@pytest.mark.parametrize("ending", [".safetensors", ".pth"])
+@pytest.mark.parametrize("version", [1, 2])
+def test_layers_vote_on_the_version_together(version, ending, tmp_path):
+    """Two are a step off, which alone would be taken for the other version."""
+    for shifts in (TWO_ODD, tuple(reversed(TWO_ODD)), (0, -1, 0, 0, -1, 0)):
+        checkpoint = gptq_file(tmp_path / f"model{ending}", version, shifts)
+        assert torch.equal(zero_points(checkpoint), quantize_int4.asymmetric(weight(), 128)[2].float())
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_symmetric_layer_needs_no_vote(version, tmp_path):
+    """Whatever its mean: here every layer is a step off."""
+    checkpoint = gptq_file(tmp_path / "model.safetensors", version, (1, 1, 1, -1, -1, -1), symmetric=True)
+    assert set(checkpoint.formats) == {"int4-g128"}
+    codes, scale = quantize_int4.codes_and_scale(weight() + 0.01, 32)
+    layer = {
+        "qweight": quantize_int4._words(codes).t().contiguous(),
+        "scales": scale.t().contiguous(),
+        "qzeros": quantize_int4._words(torch.full((K // 32, N), -1 if version == 1 else 0)),
+    }
+    stored = read(put(tmp_path / "narrow.safetensors", layer))
+    expected = (codes.view(N, -1, 32).float() * scale.float().unsqueeze(2)).view(N, K)
+    assert torch.equal(dequantized(stored), expected)
+
+
+def configs():
+    for version, name in ((1, "gptq"), (2, "gptq_v2")):
+        yield version, {"checkpoint_format": name}, {}
+        yield version, {"quantize_config": json.dumps({"bits": 4, "checkpoint_format": name})}, {}
+        yield version, None, {"quantize_config.json": json.dumps({"checkpoint_format": name})}
+        yield version, None, {"config.json": json.dumps({"quantization_config": {"checkpoint_format": name}})}
+
+
+CONFIGS = list(configs())
+SAYS = ("metadata", "config in metadata", "quantize_config.json", "config.json")
+
+
+@pytest.mark.parametrize(
+    "version,metadata,beside", CONFIGS, ids=[f"{word}-{version}" for version in (1, 2) for word in SAYS]
+)
+def test_a_configuration_says_it_where_layers_do_not(version, metadata, beside, tmp_path):
+    for name, text in beside.items():
+        (tmp_path / name).write_text(text)
+    checkpoint = gptq_file(tmp_path / "model.safetensors", version, AMBIGUOUS, metadata)
+    assert torch.equal(zero_points(checkpoint), quantize_int4.asymmetric(weight(), 128)[2].float())
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[" * 5000, "[]", '{"checkpoint_format": 2}', '{"quantization_config": []}', "\xff"]
+)
+def test_a_configuration_that_says_nothing_is_passed_over(text, tmp_path):
+    (tmp_path / "config.json").write_bytes(text.encode("latin-1"))
+    checkpoint = gptq_file(tmp_path / "model.safetensors", 2, TWO_ODD)
+    assert torch.equal(zero_points(checkpoint), quantize_int4.asymmetric(weight(), 128)[2].float())
+
+
+def test_a_file_that_does_not_tell_is_refused(tmp_path):
+    checkpoint = gptq_file(tmp_path / "model.safetensors", 1, AMBIGUOUS)
+    words = r"^model\.safetensors: blocks\.0\.self_attn\.k\.qzeros does not tell whether .* quantize_config\.json"
+    with pytest.raises(CheckpointError, match=words):
+        checkpoint.load()
+
+
+@pytest.mark.parametrize("metadata,where", [({"checkpoint_format": "gptq"}, "its metadata"), (None, "config.json")])
+def test_a_configuration_that_the_layers_contradict_is_refused(metadata, where, tmp_path):
+    (tmp_path / "config.json").write_text('{"quantization_config": {"checkpoint_format": "gptq"}}')
+    checkpoint = gptq_file(tmp_path / "model.safetensors", 2, TWO_ODD, metadata)
+    words = rf"zero points of gptq_v2, though {where} says gptq \(checkpoint_format\)\. Correct or remove that entry"
+    with pytest.raises(CheckpointError, match=words):
+        checkpoint.load()

@@ -17,6 +17,11 @@ def held(kind: str, end: str, change, cause: str, remedy: str = AGAIN) -> ErrorC
     return file(wan(None, **layer), f"model.safetensors: {LAYER}.{end} {cause}. {remedy}")
 
 
+def zero_points(word: int) -> torch.Tensor:
+    """Eight zero points again and again, for the layer of `made("int4-gptq")`."""
+    return torch.full((2, 16), word, dtype=torch.int32)
+
+
 E5M2 = torch.float8_e5m2
 CASES = {
     "scales that got lost": file(
@@ -83,6 +88,16 @@ CASES = {
         lambda t: t.index_fill_(0, torch.tensor(1), 0x77777776),
         "is symmetric at its beginning and has zero points other than 8 (asymmetric int4) behind it",
         AGAIN,
+    ),
+    "zero points of two versions": file(
+        wan(None, **{**made("int4-gptq"), "qzeros": zero_points(0x78787878)}),
+        f"model.safetensors: {LAYER}.qzeros does not tell whether zero points are stored minus one (GPTQ version 1): ",
+        "Put a quantize_config.json beside the file that says checkpoint_format gptq (version 1) or gptq_v2, or get",
+    ),
+    "zero points of another version": file(
+        (wan(None, **{**made("int4-gptq"), "qzeros": zero_points(0x78987898)}), {"checkpoint_format": "gptq"}),
+        f"model.safetensors: {LAYER}.qzeros has zero points of gptq_v2, though its metadata says gptq",
+        "(checkpoint_format). Correct or remove that entry, or get the model in another format.",
     ),
     "order": held(
         "int4-gptq",
