@@ -25,7 +25,7 @@ CalibrationType = io.Custom("X2V_CALIBRATION")
 FOLDER = "calibration"
 ALIASES = ["x2v", "lightx2v", "calibrate", "smoothquant", "gptq", "activation outliers", "quantize"]
 # tokens of each layer. More is more exact: at 4 bits 512, 2048 and 8192 gave 22.4, 23.2 and 24.1 dB
-TOKENS, MOST_TOKENS = 2048, 1 << 16
+NO_TOKENS, TOKENS, MOST_TOKENS = 0, 2048, 1 << 16
 
 
 class Calibrate(io.ComfyNode):
@@ -61,12 +61,13 @@ class Calibrate(io.ComfyNode):
 
     @classmethod
     @forgets_error
-    def fingerprint_inputs(cls, model=None, tokens=TOKENS):
+    def fingerprint_inputs(cls, model=None, tokens=NO_TOKENS):
         return token(cls.hidden.unique_id)
 
     @classmethod
     @error_on_node
-    def execute(cls, model, tokens=TOKENS):
+    def execute(cls, model, tokens=NO_TOKENS):
+        """Prompts of an older version have no tokens, and record what they did."""
         planned = planned_recording(model.model.diffusion_model, tokens)
         log.log(logging.INFO if planned.tokens == tokens else logging.WARNING, "Calibrate: %s", planned.about)
         show(planned.about)

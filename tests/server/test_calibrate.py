@@ -168,10 +168,13 @@ def test_tokens_are_recorded_and_saved_as_many_as_asked_for(calibrating, execute
     assert len(re.findall(said, log)) == 1
 
 
-def test_a_prompt_without_the_input_records_as_many_as_the_node_has_by_default(calibrating, executed, server):
-    _, result = executed(calibrating(seed=31, prefix="calibration/default", tokens=None))
+def test_a_prompt_without_the_input_records_what_it_did_before_there_was_one(calibrating, executed, server):
+    """No tokens, though the node has 2048 where it is new."""
+    _, result = executed(calibrating(seed=31, prefix="calibration/older", tokens=None))
     calibration = Calibration.load(saved(server, result))
-    assert 50 < max(inputs.shape[0] for inputs in calibration.inputs.values()) <= 2048
+    assert calibration.maxima and calibration.inputs == {}
+    (spec,) = server.client.object_info()["X2VCalibrate"]["input"]["optional"].values()
+    assert spec[1]["default"] == 2048
 
 
 def test_other_tokens_start_over(calibrating, executed, server):
