@@ -30,7 +30,7 @@ class LoadDiT(io.ComfyNode):
             display_name="Load Quantized DiT (Diffusion Model)",
             category=LOADERS,
             description="Loads a quantized diffusion model, such as LightX2V's int8 and fp8 files for Wan, as an "
-            "ordinary MODEL. Also int4, mxfp8 and nvfp4.",
+            "ordinary MODEL. Also 4 bits (w4a8, int4, awq-w4a16, nvfp4, mxfp4), mxfp6 and mxfp8.",
             search_aliases=[
                 "lightx2v",
                 "wan",
@@ -39,6 +39,10 @@ class LoadDiT(io.ComfyNode):
                 "int8",
                 "fp8",
                 "int4",
+                "w4a8",
+                "nvfp4",
+                "awq",
+                "convrot",
                 "quantized",
             ],
             inputs=[

@@ -45,8 +45,8 @@ class LoadLoRA(io.ComfyNode):
                     display_name="mode",
                     options=list(MODES),
                     default=AUTO,
-                    tooltip="auto is right for almost everybody. merge: faster. bypass: exact, each step a little "
-                    "slower.",
+                    tooltip="auto: bypass on weights of 4 bits, else merge. merge: faster. bypass: exact, each step a "
+                    "little slower.",
                 ),
                 io.Combo.Input(
                     "expert",

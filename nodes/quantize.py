@@ -26,7 +26,10 @@ from .layer_progress import LayerProgress
 from .on_node import error_on_node, show
 from .scheme import CATEGORY, SchemeType
 
-ALIASES = ["x2v", "lightx2v", "quantize", "int8", "fp8", "int4", "nvfp4", "mxfp8", "convert model", "save vram"]
+ALIASES = [
+    *("x2v", "lightx2v", "quantize", "int8", "fp8", "int4", "w4a8", "nvfp4", "mxfp8", "awq", "gptq", "convrot"),
+    *("convert model", "save vram"),
+]
 SEARCH, ALPHA = "search", "alpha"
 NEAREST, MSE, GPTQ = "nearest", "mse", "gptq"
 
@@ -104,7 +107,8 @@ def _rounding_inputs(*methods: str, tooltip: str):
             default=AUTO,
             optional=True,
             advanced=True,
-            tooltip="auto: as the format says. convrot makes int8 more exact, for this pack and ComfyUI 0.27 or newer.",
+            tooltip="auto: as the format says. convrot: rotates int8-channel (more exact) and int4-g128 (with gptq). "
+            "none: does not.",
         ),
     ]
 
@@ -151,8 +155,8 @@ class QuantizeModel(io.ComfyNode):
                     NEAREST,
                     MSE,
                     GPTQ,
-                    tooltip="auto is right for almost everybody: gptq where the calibration has tokens, which takes "
-                    "minutes.",
+                    tooltip="auto: gptq where the calibration has tokens (takes minutes), else mse for int4 and awq, "
+                    "nearest for the rest.",
                 ),
             ],
             outputs=[io.Model.Output()],
@@ -208,7 +212,10 @@ class QuantizeCLIP(io.ComfyNode):
                 ),
                 *_inputs(),
                 *_rounding_inputs(
-                    NEAREST, MSE, tooltip="auto is right for almost everybody: mse where it helps. nearest: fastest."
+                    NEAREST,
+                    MSE,
+                    tooltip="auto: mse for int4 and awq, nearest, the fastest, for the rest. Right for almost "
+                    "everybody.",
                 ),
             ],
             outputs=[io.Clip.Output()],
