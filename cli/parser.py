@@ -7,8 +7,8 @@ from typing import NoReturn
 
 from ..common import ending
 from ..common.printable import printable
+from .name import NAME
 
-NAME = "x2v-quant"
 WIDTH = 79  # characters of a line of help
 WHAT = "LightX2V's quantized models in ComfyUI."
 # what to type first, and what for

@@ -46,12 +46,15 @@ def write(name: str, lines: Iterable[str]) -> None:
 
 
 @contextmanager
-def quiet(name: str) -> Iterator[None]:
-    """Context manager that ends without a traceback on Ctrl-C, a closed pipe or a full disk under the output."""
+def quiet(name: str, program: bool = False) -> Iterator[None]:
+    """Context manager that ends without a traceback on Ctrl-C, a closed pipe or a full disk under the output. program:
+    nothing but the interpreter's own end follows, which Ctrl-C then cuts short."""
     try:
         try:
             yield
         finally:
+            if program:
+                _handle(signal.SIGINT, lambda *_: _leave(name), signal.default_int_handler)
             with _written(name):
                 for stream in filter(None, (sys.stdout, sys.stderr)):
                     stream.flush()
@@ -101,14 +104,20 @@ def signals_as_exits() -> Iterator[None]:
 @contextmanager
 def _handled(number: int, handler: Callable, default: object) -> Iterator[None]:
     """Install `handler` only if the signal has its default: the parent may have it ignored (nohup, a shell's &)."""
-    if threading.current_thread() is not threading.main_thread() or signal.getsignal(number) is not default:
-        yield
-        return
-    signal.signal(number, handler)
+    installed = _handle(number, handler, default)
     try:
         yield
     finally:
-        signal.signal(number, default)
+        if installed:
+            signal.signal(number, default)
+
+
+def _handle(number: int, handler: Callable, default: object) -> bool:
+    """Whether `handler` is installed now."""
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(number) is not default:
+        return False
+    signal.signal(number, handler)
+    return True
 
 
 def _pieces(text: str) -> Iterator[str]:

@@ -4,7 +4,7 @@ from ..common import ending
 
 NAME = "demo"
 
-with ending.quiet(NAME):
+with ending.quiet(NAME, program=True):
     with ending.at_once(NAME):
         # here, for torch takes seconds in which Ctrl-C has to be answered
         from .run import main

@@ -57,7 +57,7 @@ def test_help_needs_no_torch():
     told = typed("-c", code, "--help")
     assert told.returncode == 0
     imported = told.stderr.split()
-    assert "x2v_quant.cli.main" in imported
+    assert "x2v_quant.cli.program" in imported
     assert not {"torch", "numpy", "comfy_kitchen"} & set(imported)
 
 

@@ -10,6 +10,7 @@ import time
 from contextlib import closing
 
 import pytest
+from begun_command import begun_command
 from fake_comfyui import FakeComfyUI, running
 from saved_workflows import loader, workflow
 
@@ -23,7 +24,6 @@ pytestmark = [
 ]
 
 PATIENCE = 120  # seconds
-COMMAND = [sys.executable, "-m", "x2v_quant"]
 PROMPT = {"1": {"class_type": "Save", "inputs": {}}}
 SMALL = "--size 64 64 --steps 2 --frames 1"
 OK, NO, UNREAD, STOPPED = 0, 1, 141, 130
@@ -53,19 +53,23 @@ def server():
         yield fake.url
 
 
+def typed(words, before=(), **options):
+    return subprocess.Popen([*before, sys.executable, "-m", "x2v_quant", *words], **options)
+
+
 @pytest.fixture
 def begin(server, demo_models, tmp_path):
-    """begin(command, **options of Popen) -> the process, in a folder of its own; Ctrl-C reaches it."""
+    """begin(command, what opens it, **options of Popen) -> the process, in a folder of its own; Ctrl-C reaches it."""
     (tmp_path / "models").mkdir()
     saved = workflow(loader(3, "UNETLoader", ["wan2.1_\u91cf.safetensors", "default"]))
 
-    def start(command, before=(), **options):
+    def start(command, open_process=typed, **options):
         content = saved if command == "swap" else PROMPT
         (tmp_path / "\u91cf\u5316.json").write_text(json.dumps(content), encoding="utf-8")
         files = {kind: demo_models / assets.FOLDERS["t2v"] / assets.names(kind).t2v for kind in ("bf16", "int8")}
         words = TYPED[command].format(model=files["bf16"], other=files["int8"], server=server).split()
-        return subprocess.Popen(
-            [*before, *COMMAND, *words],
+        return open_process(
+            words,
             cwd=tmp_path,
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
             **options,
@@ -92,7 +96,7 @@ def test_nobody_reads(command, begin):
 
 @every_command
 def test_nothing_is_open(command, begin):
-    process = begin(command, ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh"])
+    process = begin(command, before=["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh"])
     assert process.wait(PATIENCE) == USUAL.get(command, OK)
 
 
@@ -117,10 +121,11 @@ def _read(terminal) -> bytes:
         return b""
 
 
+@pytest.mark.parametrize("seconds", [0, 1.2])
 @every_command
-def test_ctrl_c(command, begin):
-    process = begin(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    time.sleep(1.2)
+def test_ctrl_c(command, begin, seconds):
+    process = begin(command, begun_command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    time.sleep(seconds)
     process.send_signal(signal.SIGINT)
     report, said = process.communicate(timeout=PATIENCE)
     # Python may end itself by the signal, of which a shell says the same

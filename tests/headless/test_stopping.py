@@ -4,12 +4,12 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import psutil
 import pytest
+from begun_command import begun_command
 
 from x2v_quant.headless.base_folder import sweep
 from x2v_quant.headless.server import REQUIRED_NODES
@@ -76,8 +76,8 @@ def begun(tmp_path):
         files = {"main.py": source, "comfyui_version.py": "", "comfy/cli_args.py": '"--models-directory"'}
         for name, text in {**files, "workflow.json": WORKFLOW}.items():
             (tmp_path / name).write_text(text)
-        command = subprocess.Popen(
-            [sys.executable, "-m", "x2v_quant", "run", "workflow.json", "--cpu"],
+        command = begun_command(
+            ["run", "workflow.json", "--cpu"],
             cwd=tmp_path,
             # a temporary folder of its own: any other command that starts meanwhile would sweep a shared one
             env={**os.environ, "COMFYUI_PATH": str(tmp_path), "TMPDIR": str(tmp_path / "temporary")},
@@ -172,7 +172,7 @@ def test_nohup(begun, tmp_path):
     command.communicate(timeout=PATIENCE)
 
 
-@pytest.mark.parametrize("seconds", [0.3, 1.0, 2.0])
+@pytest.mark.parametrize("seconds", [0, 1.0, 2.0])
 def test_ctrl_c_at_any_time(begun, seconds, tmp_path):
     """Of the command alone: while it imports, while its server starts, and after."""
     command, _ = begun(STARTING, wait=False)
