@@ -18,12 +18,14 @@ from ..common.decibels import SCALE
 from ..common.sizes import amount
 from ..common.typed_numbers import between
 from ..core.on_path import use_comfyui
+from ..formats import ROTATED_TWINS, ROTATIONS
 from ..layer_rules import Override, parse_overrides
 from ..rounding import AUTO, CHOICES
 from ..rounding.record import words_of
 from ..writing import beside
 from . import packages, search
 from .convert import convert
+from .dialects import choices
 from .errors import ConvertError
 from .options import KEPT, Options
 from .outputs import NO_TOKENIZER
@@ -53,14 +55,16 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--format",
         metavar="NAME",
-        help="int8, fp8, nvfp4, mxfp8, int4-g128 or another one of x2v-quant schemes. Default: a quantized source "
-        "keeps its own; any other becomes fp8 if this computer computes in fp8 (RTX 40 and 50), else int8",
+        help=f"{', '.join(choices(X2V))}, or a name of x2v-quant schemes, for instance int8 or fp8. Default: a "
+        "quantized source keeps its own; any other becomes fp8 if this computer computes in fp8 (RTX 40 and 50), else "
+        "int8",
     )
     parser.add_argument(
         "--dialect",
         choices=DIALECTS,
         default=X2V,
-        help=f"who reads the file. {_readers()}. Default: {X2V}, which has every format",
+        help=f"who reads the file. {_readers()}. Default: {X2V}, which has every format; {LIGHTX2V} has "
+        f"{', '.join(choices(LIGHTX2V))}; {COMFYUI} has {', '.join(choices(COMFYUI))}",
     )
     parser.add_argument(
         "--rounding",
@@ -136,8 +140,9 @@ def _expert_arguments(group: argparse._ArgumentGroup) -> None:
         "--rotation",
         default=AUTO,
         metavar="N",
-        help=f"input channels of int8, int4-g128 or w4a8 that are rotated together: 16, 64, 256 (typical) or {NONE}; "
-        f"default: {AUTO}, as --format says (int8: {NONE}; int8-convrot: 256 where it fits)",
+        help=f"input channels of {', '.join([*ROTATED_TWINS, *ROTATIONS])} that are rotated together: "
+        f"{', '.join(map(str, _groups()))} (typical: 256), or {NONE}; default: {AUTO}, as --format says (int8-channel: "
+        f"{NONE}; int8-convrot: 256 where it fits)",
     )
     group.add_argument(
         "--package",
@@ -155,6 +160,10 @@ def _expert_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--keep-as", choices=KEPT, help="type of the tensors that are not quantized; default: as in the source"
     )
+
+
+def _groups() -> list[int]:
+    return sorted({size for groups in ROTATIONS.values() for size in groups})
 
 
 def _readers() -> str:

@@ -18,6 +18,8 @@ from .rows import BY_CHANNEL
 Tensors = dict[str, torch.Tensor]
 
 MARKER = "comfy_quant"
+# roles of the tensors that codes are multiplied by
+SCALES = ("scale", "scale_2", "global_scale", "s_channel")
 
 
 def needed(dialect: str, shapes: Mapping[str, tuple[int, int]], names: Iterable[str], wanted: str) -> list[Override]:
@@ -62,7 +64,7 @@ def layer_specs(
 def layer_tensors(stored: StoredWeight, dialect: str, scale_dtype: torch.dtype = torch.float32) -> Tensors:
     """The tensors of one layer, by what their names end in ("weight", "weight_scale", ...). scale_dtype: as LightX2V's
     files have the scales of BY_CHANNEL, which must be values of it; ComfyUI's have float32."""
-    encoding = next(row for row in WRITTEN[dialect][stored.format] if row.holds(stored.shape))
+    encoding = _encoding(stored.format, stored.shape, dialect)
     tensors = encoding.named(stored.repacked(encoding.format).tensors, stored.shape)
     if dialect == LIGHTX2V:
         if stored.format in BY_CHANNEL:
@@ -72,6 +74,16 @@ def layer_tensors(stored: StoredWeight, dialect: str, scale_dtype: torch.dtype =
             tensors["input_scale"] = tensors["input_scale"].reshape(())
         tensors[MARKER] = torch.tensor(list(json.dumps(_marker(stored, encoding, dialect)).encode()), dtype=torch.uint8)
     return {end: tensor.contiguous() for end, tensor in tensors.items()}
+
+
+def scale_ends(format_name: str, shape: tuple[int, int], dialect: str) -> set[str]:
+    """What the names of a layer's scales end in."""
+    tensors = _encoding(format_name, shape, dialect).tensors
+    return {tensors[role].ends[0] for role in SCALES if role in tensors}
+
+
+def _encoding(format_name: str, shape: tuple[int, int], dialect: str) -> Encoding:
+    return next(row for row in WRITTEN[dialect][format_name] if row.holds(shape))
 
 
 def _marker(stored: StoredWeight, encoding: Encoding, dialect: str) -> dict[str, object]:

@@ -13,7 +13,7 @@ from ..checkpoints.expert_names import expert_of
 from ..checkpoints.layers import CODES_ONLY
 from ..checkpoints.markers import HEADER_KEY
 from ..families.family import DIT
-from ..formats import FORMATS, SMOOTHED, SMOOTHQUANT, family, fitting, original
+from ..formats import FORMATS, SMOOTHED, family, fitting, original
 from ..kernels.machine import default_device, describe
 from ..kernels.native import native_format
 from ..layer_rules import select
@@ -22,10 +22,11 @@ from ..layer_rules.overrides import KEEP
 from ..layer_rules.shapes import why_not
 from ..rounding import AUTO, Method
 from ..rounding.estimate import Work
-from ..rounding.record import Record
+from ..rounding.record import KEY, most_bytes
 from . import rounding_notes, search, smooth
 from .dialects import choices, needed, writable
 from .errors import ConvertError
+from .file_record import file_record, scale_types
 from .layer_rounding import LayerRounding
 from .measuring import Layer, Measured, candidates, measure, stored_bytes
 from .options import Options
@@ -35,7 +36,7 @@ from .renaming import renamed
 from .rotation import wanted_format, with_groups
 from .source import Source
 from .unit_making import UnitMaking
-from .units import Spec, Unit
+from .units import Unit, in_order
 from .values import Values
 from .weights import Weights
 
@@ -43,8 +44,6 @@ WEIGHT = ".weight"
 # type of LightX2V's affine_norms
 NORMS = torch.bfloat16
 FLOATS = ("float32", "bfloat16", "float16", "float64", *CODES_ONLY)
-# of the entry that says how layers were rounded, about
-RECORD_BYTES = 300
 # stands for what a search will find: every shape can be it
 ANY_SHAPE = "int8-channel"
 
@@ -84,7 +83,7 @@ class Job:
         self.rounding.check_fits({layer: self._shapes[layer] for layer in self.formats})
         self._measure(progress)
         self.methods = {
-            layer: self.rounding.method(layer, name)
+            layer: self.rounding.done(layer, name, layer in self.factors or FORMATS[name].smooth)
             for layer, name in self.formats.items()
             if not self._units.stays(self._layers[layer], name, self.factors.get(layer))
         }
@@ -97,7 +96,7 @@ class Job:
         return found if any(work.grid is not None for work in found.values()) else {}
 
     def units(self) -> list[Unit]:
-        """In the source's order."""
+        """In the source's order; behind a layer that is rounded by its inputs, the others with the same inputs."""
         found = []
         for output in self._outputs.values():
             layer = output.name.removesuffix(WEIGHT)
@@ -108,22 +107,16 @@ class Job:
         if self._options.dialect == LIGHTX2V:
             found += smooth.norm_units(self.factors, self._shapes, self.formats, NORMS)
             found = [unit.under(self._checkpoint.told.variant.lightx2v.prefix) for unit in found]
-        return found
+        return in_order(found, self.rounding.shared_by(self.methods, self.formats, self.factors))
 
     def metadata(self, units: Iterable[Unit] = ()) -> dict[str, str]:
         """The source's, without what it says of its own quantization, and what is done to the weights of `units`."""
-        gone = (HEADER_KEY, "quantization_profile", "weight_qmax")
+        gone = (HEADER_KEY, "quantization_profile", "weight_qmax", KEY)
         kept = {key: text for key, text in self._checkpoint.metadata.items() if key not in gone}
-        made = [(self.formats[layer], method) for layer, method in self.methods.items()]
-        smoothed = sum(layer in self.factors or FORMATS[self.formats[layer]].smooth for layer in self.methods)
-        scales = {str(spec.dtype).removeprefix("torch.") for unit in units for spec in self._scales(unit)}
-        calls, tokens = self.rounding.recorded.extent(self.methods)
-        return kept | Record.of(made, smoothed, calls, tokens, scales).metadata()
-
-    def _scales(self, unit: Unit) -> list[Spec]:
-        """What the codes of a rounded layer are multiplied by."""
-        ends = {name: name.rpartition(".")[2] for name in unit.specs if unit.name in self.methods}
-        return [unit.specs[name] for name, end in ends.items() if end.startswith("weight_")]
+        types = scale_types(units, self.formats, self._layers, self.methods, self._options.dialect)
+        layers, recorded = self._layers, self.rounding.recorded
+        made = (self._checkpoint, self._weights, layers, self.formats, self.methods, self.factors, recorded, types)
+        return kept | file_record(*made).metadata()
 
     def _read_loras(self):
         """lora.LoRAs, or an empty dict."""
@@ -174,7 +167,7 @@ class Job:
         options = self._options
         searched = self._searched() if options.searches else {}
         formats = candidates(options.candidates, options.dialect) if options.searches else ()
-        smoothable = [name for name in formats if name in SMOOTHQUANT and options.smooths]
+        smoothable = [name for name in formats if options.smooths and self.rounding.takes_factors(name)]
         # where some are searched, what the calibration knows of those is what tells whether it is of this model
         known = self._calibration.maxima if searched and options.smooths else self.formats
         others = [layer for layer in self.formats if layer not in searched and layer in known and options.smooths]
@@ -214,7 +207,7 @@ class Job:
         that it was measured with."""
         options = self._options
         others = sum(stored_bytes(unit.specs) for unit in self.units() if unit.name not in measured)
-        others += len(json.dumps(self.metadata())) + RECORD_BYTES
+        others += len(json.dumps(self.metadata())) + most_bytes(measured)
         together = []
         if options.dialect == LIGHTX2V:
             any_format = {layer: factor for found in factors.values() for layer, factor in found.items()}
@@ -231,7 +224,7 @@ class Job:
         """Find the factors of `others` (layer -> format), which no search has measured; layers that the dialect marks
         as smoothed change their format."""
         self.factors |= self._found(others, advance)
-        if any(name in FORMULAS[formula].formats for formula in self.rounding.formulas for name in others.values()):
+        if any(map(self.rounding.takes_factors, others.values())):
             self.notes.append(f"{len(self.factors)} of {len(self.formats)} layers are more exact with smoothing")
         if self._options.dialect == LIGHTX2V:
             self.notes += [smooth.NEEDS_CONFIG] if self.factors else []

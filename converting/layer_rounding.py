@@ -7,7 +7,7 @@ import torch
 
 from ..calibration import Calibration
 from ..calibration.recorded import Recorded
-from ..calibration.strength import SMOOTHING
+from ..calibration.strength import FORMULAS, SMOOTHING
 from ..checkpoints.checkpoint import StoredWeight
 from ..checkpoints.encodings import X2V
 from ..formats import FORMATS, UNSMOOTHED
@@ -15,11 +15,14 @@ from ..rounding import AUTO, METHODS, Method, method_for
 from ..rounding.curvature import Curvatures
 from ..rounding.estimate import Work
 from ..rounding.methods import NOTHING, TOKENS
+from ..rounding.weight import factor_key
 from .errors import ConvertError
 from .rounded_rows import is_plain, rounded_in_parts
 from .rows import Rows, in_parts
 from .trial import Bases, Trial
 
+# the method that does the same as AWQ's behind its factor
+WITHOUT_FACTOR = "weighted"
 RECORD = (
     "Record some with the nodes Calibrate (tokens per layer: 2048) and Finish Calibration, and add --calibration FILE; "
     "or leave --rounding out."
@@ -29,8 +32,8 @@ RECORD = (
 class LayerRounding:
     """chosen: one of rounding.CHOICES. calibration: with the names of the layers that are written, or None. `formulas`:
     of calibration.strength.FORMULAS, by which factors are looked for. `recorded`: what there is of each layer's input.
-    Raises ConvertError for a method that needs what
-    was not recorded, and for one whose factors the dialect has no place for."""
+    Raises ConvertError for a method that needs what was not recorded, and for one whose factors the dialect has no
+    place for."""
 
     def __init__(self, chosen: str, calibration: Calibration | None, dialect: str):
         self._chosen = None if chosen == AUTO else METHODS[chosen]
@@ -62,6 +65,28 @@ class LayerRounding:
 
     def method(self, layer: str, format_name: str) -> Method:
         return method_for(UNSMOOTHED.get(format_name, format_name), self._chosen, self.recorded.of(layer))
+
+    def done(self, layer: str, format_name: str, has_factor: bool) -> Method:
+        """`method`, under the name of what it is without a factor where the layer has none."""
+        method = self.method(layer, format_name)
+        return method if has_factor or not method.factor else METHODS[WITHOUT_FACTOR]
+
+    def shared_by(
+        self, methods: Mapping[str, Method], formats: Mapping[str, str], factors: Mapping[str, torch.Tensor]
+    ) -> dict[str, tuple]:
+        """Layer -> a key, of those that are rounded by whole inputs: equal where these, and the basis in which they
+        count, are the same (Curvatures). Arguments: by layer."""
+        found = {}
+        for layer, method in methods.items():
+            if method.needs == TOKENS:
+                factor = factors.get(layer)
+                basis = (FORMATS[formats[layer]].rotation, None if factor is None else factor_key(factor))
+                found[layer] = (self.recorded.key(layer), *basis)
+        return found
+
+    def takes_factors(self, format_name: str) -> bool:
+        """Whether factors are looked for, for a layer of this format."""
+        return any(format_name in FORMULAS[formula].formats for formula in self.formulas)
 
     def check_fits(self, shapes: Mapping[str, tuple[int, int]]) -> None:
         """Raise CalibrationError for a calibration of another model. shapes: layer -> (N, K)."""

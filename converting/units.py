@@ -1,6 +1,6 @@
 """What is written: tensors that are made together, with their types and shapes known before."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -51,3 +51,16 @@ class Unit:
             yield from ((f"{prefix}{name}", values) for name, values in self.parts())
 
         return replace(self, specs={f"{prefix}{name}": spec for name, spec in self.specs.items()}, parts=parts)
+
+
+def in_order(units: Sequence[Unit], keys: Mapping[str, tuple]) -> list[Unit]:
+    """The units with those of one key together, where the first of them is. keys: unit -> key, none for one that stays
+    where it is. Keys begin alike for what is best close together."""
+    places: dict[tuple, int] = {}
+
+    def place(of: tuple[int, Unit]) -> tuple[int, ...]:
+        number, unit = of
+        key = keys.get(unit.name, (unit.name,))
+        return tuple(places.setdefault(key[: length + 1], number) for length in range(len(key)))
+
+    return [unit for _, unit in sorted(enumerate(units), key=place)]

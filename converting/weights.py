@@ -34,6 +34,11 @@ class Weights:
         layer = self._layers.get(output.sources[0].key)
         return None if layer is None else self._format(layer)
 
+    def name(self, output: Output) -> str | None:
+        """The quantized layer's name in the source, prefix and all; of several that are joined, the first's."""
+        layer = self._layers.get(output.sources[0].key)
+        return None if layer is None else layer.name
+
     def scale_dtype(self, output: Output) -> torch.dtype:
         """What the converter of LightX2V stores the scales in: the type of the source's weight, or of its scales if it
         is quantized already."""

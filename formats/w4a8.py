@@ -33,7 +33,7 @@ GRID = CodebookGrid()
 
 def name_of(rotation: int) -> str:
     """The format whose groups of so many input channels, one of ROTATIONS, are rotated."""
-    return NAME if rotation == DEFAULT_GROUP else f"{NAME}-rot{rotation}"
+    return NAME if rotation == DEFAULT_GROUP else f"{NAME}-{rotation}"
 
 
 @register

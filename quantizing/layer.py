@@ -49,14 +49,19 @@ def quantize_layer(
     return _layer(operations, job.name, weight.to(rests_on).to(dtype=plan.compute_dtype), bias)
 
 
+def keeps_codes(job: Job) -> bool:
+    """Whether the weight is in the target's format already, and stays as it is, if no smoothing improves it."""
+    stored = stored_format(job.layer)
+    return stored is not None and family(stored) == family(job.target) and not job.patches
+
+
 def _with_own_codes(job: Job, plan: Plan):
     """(quantized weight with its own codes, bias); None if the layer has another format, a LoRA is merged or smoothing
     improves the weight."""
-    stored = stored_format(job.layer)
-    same = stored is not None and family(stored) == family(job.target) and not job.patches
-    kept = in_our_layout(job.layer) if same else None
+    kept = in_our_layout(job.layer) if keeps_codes(job) else None
     if kept is None:
         return None
+    stored = stored_format(job.layer)
     entry = plan.assign(job.name, stored, shape_of(job.layer))
     if not FORMATS[stored].smooth and job.smoother is not None:
         dense, _ = read(job.layer, plan.machine.live)

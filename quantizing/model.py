@@ -19,7 +19,7 @@ from ..schemes import DIT, T5, SchemeChoice
 from ..schemes.plan import Plan
 from .copying import Copier
 from .errors import QuantizeError
-from .layer import Job, dense_layer, quantize_layer
+from .layer import Job, dense_layer, keeps_codes, quantize_layer
 from .patchers import successor, with_loras_in_weights
 from .planning import plan_for
 from .rounder import NEAREST, Rounder
@@ -124,7 +124,7 @@ def _quantized(patcher, part: str, selection: Selection, plan: Plan, rounder: Ro
     bar, curvatures = comfy.utils.ProgressBar(len(jobs)), Curvatures()
     made_by = operations(plan)
     replaced: dict[torch.nn.Module, torch.nn.Module] = {}
-    works = [job.rounder.work(job.name, shape_of(job.layer), job.target) for job in jobs]
+    works = [None if keeps_codes(job) else job.rounder.work(job.name, shape_of(job.layer), job.target) for job in jobs]
     time_left = TimeLeft(works, plan.machine.live)
     for done, job in enumerate(jobs):
         comfy.model_management.throw_exception_if_processing_interrupted()

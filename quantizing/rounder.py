@@ -9,7 +9,7 @@ import torch
 from ..calibration import Calibration
 from ..calibration.recorded import Recorded
 from ..converting.rounded_rows import is_plain
-from ..formats import FORMATS, UNSMOOTHED, before_repacking, original
+from ..formats import FORMATS, before_repacking, original
 from ..formats.convert import convert
 from ..rounding import METHODS, Method, method_for, round_weight
 from ..rounding.curvature import Curvatures
@@ -73,9 +73,7 @@ class Rounder:
 
     def work(self, layer: str, shape: tuple[int, int], format_name: str) -> Work:
         """What rounding the layer will be, for an estimate."""
-        plain = UNSMOOTHED.get(format_name, format_name)
-        if plain not in FORMATS:  # core's own, which keeps its codes
-            return Work(shape, None)
+        plain = original(before_repacking(format_name))
         method = method_for(plain, self.method, self.recorded.of(layer))
         if is_plain(plain, method):
             return Work(shape, None)

@@ -12,9 +12,9 @@ def record(patcher, part: str) -> Record:
     plan = getattr(patcher.model, "x2v_plan", None)
     entries = {} if plan is None else {name: entry for name, entry in plan.layers.items() if entry.rounding}
     patched = {key.removeprefix(f"{part}.").removesuffix(".weight") for key in patcher.patches}
-    made = [
-        (entry.choice.format, NEAREST if name in patched else METHODS[entry.rounding])
+    made = {
+        name: (entry.choice.format, NEAREST if name in patched else METHODS[entry.rounding])
         for name, entry in entries.items()
-    ]
-    smoothed = sum(FORMATS[entry.choice.format].smooth for entry in entries.values())
+    }
+    smoothed = [name for name, entry in entries.items() if FORMATS[entry.choice.format].smooth]
     return Record.of(made, smoothed, *((0, 0) if plan is None else plan.calibrated))

@@ -12,14 +12,17 @@ KNOWN = 0.1
 
 
 class TimeLeft:
-    """works: of the layers, in their order, on `device`. A speed is measured only if a layer is not simply rounded to
-    the nearest."""
+    """works: of the layers, in their order, on `device`; None for one that keeps its codes, which takes no time. A
+    speed is measured only if a layer is not simply rounded to the nearest."""
 
-    def __init__(self, works: Sequence[Work], device: torch.device):
-        slow = any(work.grid is not None for work in works)
+    def __init__(self, works: Sequence[Work | None], device: torch.device):
+        rounded = [work for work in works if work is not None]
+        slow = any(work.grid is not None for work in rounded)
         # layers that only differ in size need no speed
-        costs = seconds(works, measured(device, _largest(works))) if slow else [_values(work) for work in works]
-        self._shares = [cost / sum(costs) for cost in costs]
+        costs = seconds(rounded, measured(device, _largest(rounded))) if slow else [_values(work) for work in rounded]
+        of_rounded = iter(costs)
+        total = sum(costs) or 1
+        self._shares = [0.0 if work is None else next(of_rounded) / total for work in works]
         self._expected = sum(costs) if slow else None
         self._started = time.monotonic()
 

@@ -57,7 +57,7 @@ def lines(report: dict) -> list[str]:
     table = _table(("quantized layers", "format", "layers"), report["layer_groups"])
     table += _table(("kept as they are", "dtype", "tensors"), report["kept"])
     if report["rounding"]:
-        head += Record(**report["rounding"]).lines()
+        head += Record.said(report["rounding"]).lines()
     tail = [f"note: {note}" for note in report["notes"]]
     if report["schemes"]:
         own = [name for name in report["schemes"] if name not in report["fallbacks"]]

@@ -51,12 +51,16 @@ def round_weight(
     scale = SCALES[method.scales](plain.grid, values, whole, importance)
     scale = scale if store is None else store(scale)
     if method.rounding == "gptq":
-        key = None if inputs.key is None else (inputs.key, plain.rotation, _identity(factor), device)
+        key = (
+            None
+            if inputs.key is None
+            else (inputs.key, plain.rotation, None if factor is None else factor_key(factor), device)
+        )
         curvature = (curvatures or Curvatures()).of(key, lambda: tokens_in_basis(inputs.tokens.to(device), row, factor))
         values = gptq(values, plain.grid, scale, curvature)
     return plain.grid.encode(values, scale, whole) | kept
 
 
-def _identity(factor: torch.Tensor | None) -> bytes | None:
-    """Equal for factors of the same values."""
-    return None if factor is None else hashlib.sha256(factor.cpu().numpy().tobytes()).digest()
+def factor_key(factor: torch.Tensor) -> bytes:
+    """Equal for factors [K] of the same values."""
+    return hashlib.sha256(factor.cpu().numpy().tobytes()).digest()

@@ -4,10 +4,14 @@ import argparse
 
 import pytest
 
+from x2v_quant.checkpoints.encodings import COMFYUI, DIALECTS, LIGHTX2V
 from x2v_quant.cli import main
 from x2v_quant.cli.checkout import module_of
 from x2v_quant.cli.commands import COMMANDS
 from x2v_quant.cli.parser import EXITS, FIRST
+from x2v_quant.converting.command import READERS
+from x2v_quant.converting.dialects import choices
+from x2v_quant.layer_rules.format_names import CHOICES
 
 every_command = pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
 
@@ -67,6 +71,16 @@ def test_every_option_says_what_it_does_and_its_default(command):
             assert "default" in action.help.lower(), action.option_strings
         if action.type is not None and action.metavar in ("N", "X", "GB", "DB") and action.dest != "prompt_seed":
             assert any(letter.isdigit() for letter in action.help), action.option_strings
+
+
+def test_convert_lists_every_format_and_dialect(capsys):
+    said = " ".join(helped("convert", capsys=capsys).replace("-\n", "-").split()).replace("- ", "-")
+    of_format, of_dialect = said.split("--format NAME ")[-1].split("--dialect ")[:2]
+    listed = {name.strip() for name in of_format.split(", or")[0].split(",")}
+    assert listed == set(CHOICES)
+    assert READERS.keys() == set(DIALECTS) and all(f"{name}: " in of_dialect for name in DIALECTS)
+    for dialect in (LIGHTX2V, COMFYUI):
+        assert f"{dialect} has {', '.join(choices(dialect))}" in of_dialect
 
 
 @pytest.mark.parametrize(

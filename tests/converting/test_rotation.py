@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(not rotates_int8(), reason="this ComfyUI has no 
         ({"format": "int8-convrot", "rotation": "16"}, {"int8-convrot-16": 20}),
         ({"format": "int8-convrot", "rotation": "none"}, {"int8-channel": 20}),
         ({"format": "int4-g128", "rotation": "none"}, {"int4-g128": 20}),
-        ({"format": "w4a8", "rotation": "16"}, {"w4a8-rot16": 20}),
+        ({"format": "w4a8", "rotation": "16"}, {"w4a8-16": 20}),
     ],
     ids=str,
 )

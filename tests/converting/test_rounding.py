@@ -14,6 +14,7 @@ from x2v_quant.converting.convert import convert
 from x2v_quant.converting.dialects import writable
 from x2v_quant.converting.options import Options
 from x2v_quant.formats import FORMATS
+from x2v_quant.layer_rules import parse_overrides
 from x2v_quant.layer_rules.format_names import CHOICES
 from x2v_quant.reports.checkpoint import inspect, lines
 from x2v_quant.rounding.record import KEY
@@ -127,6 +128,30 @@ def test_awq_is_for_weights_alone(source, tensors, tmp_path, calibration):
     assert any(note.startswith("20 layers rounded with GPTQ: awq is not for their format") for note in report["notes"])
 
 
+def test_a_search_has_awqs_factors(source, tensors, tmp_path):
+    """What is measured is what is written."""
+    seen, found = with_outliers(calibration_of(tensors)), {}
+    for rounding in ("nearest", "awq"):
+        asked = {"target_snr": -50.0, "candidates": ("int4-g128",), "dialect": X2V, "calibration": seen}
+        found[rounding] = convert(source, tmp_path / f"{rounding}.safetensors", Options(rounding=rounding, **asked))
+    assert found["awq"]["rounding"] == {"awq": 20}
+    assert open_checkpoint(tmp_path / "awq.safetensors").formats == {"int4-g128-smooth": 20}
+    ratios = {name: [entry["snr_db"] for entry in report["chosen"].values()] for name, report in found.items()}
+    assert all(one > other + 3 for one, other in zip(ratios["awq"], ratios["nearest"], strict=True))
+    error = outlier_error(tmp_path / "awq.safetensors", tensors, seen)
+    assert error < 0.5 * outlier_error(tmp_path / "nearest.safetensors", tensors, seen)
+
+
+def test_a_layer_without_awqs_factor_is_not_said_to_have_one(source, tensors, tmp_path):
+    """Where all channels are alike, there is nothing to gain."""
+    seen = calibration_of(tensors)
+    for layer, x in seen.inputs.items():
+        seen.squares[layer] = torch.full((x.shape[1],), float(COUNT))
+    report = convert(source, tmp_path / "a.safetensors", Options("int4-g128", X2V, rounding="awq", calibration=seen))
+    assert report["rounding"] == {"weighted": 20}
+    assert any("20 layers rounded" in note and "do not make them more exact" in note for note in report["notes"])
+
+
 @pytest.mark.parametrize("dialect", [COMFYUI, LIGHTX2V])
 def test_awq_needs_a_place_for_its_factors(dialect, source, calibration, converted):
     with pytest.raises(ConvertError, match=r"for which the dialect .* has no place: choose the dialect x2v"):
@@ -231,6 +256,59 @@ def test_what_is_only_packed_otherwise_keeps_its_record(source, calibration, con
     first = converted(source, "a.safetensors", format="nvfp4", dialect=X2V, calibration=calibration)
     second = converted(first, "b.safetensors", dialect=COMFYUI)
     assert record_of(second) == record_of(first)
+
+
+def test_layers_that_keep_their_codes_keep_their_record(source, calibration, converted):
+    """In another dialect's names too, and told apart from those that are rounded now."""
+    first = converted(source, "a.safetensors", format="int8", dialect=X2V, calibration=calibration, rounding="gptq")
+    rules = tuple(parse_overrides("ffn.* = int4-g128"))
+    second = converted(first, "b.safetensors", dialect=LIGHTX2V, overrides=rules, rounding="nearest")
+    found = record_of(second)
+    assert found["methods"] == {"nearest": 4} and (found["calls"], found["tokens"]) == (0, 0)
+    assert found["layers"] == {"nearest": ["blocks.0-1.ffn.0", "blocks.0-1.ffn.2"]}
+    (earlier,) = found["earlier"]
+    assert earlier["methods"] == {"gptq": 16} and (earlier["calls"], earlier["tokens"]) == (2, COUNT)
+    assert "blocks.0-1.self_attn.q" in earlier["layers"]["gptq"]
+    assert not any("ffn" in name for name in earlier["layers"]["gptq"])
+    assert "in an earlier conversion rounded with GPTQ: 16 layers" in lines(inspect(second))
+    # none of the first record's is left
+    third = converted(second, "c.safetensors", format="fp8-channel", dialect=X2V, rounding="nearest")
+    assert record_of(third)["methods"] == {"nearest": 20} and record_of(third)["earlier"] == []
+
+
+@pytest.mark.parametrize("rounding", ["nearest", "mse"])
+def test_a_calibration_that_nothing_used_is_not_said(rounding, source, calibration, converted):
+    made = converted(source, format="int4-g128", dialect=X2V, calibration=calibration, rounding=rounding)
+    assert (record_of(made)["calls"], record_of(made)["tokens"]) == (0, 0)
+    assert not any(line.startswith("calibrated") for line in lines(inspect(made)))
+
+
+@pytest.mark.parametrize(
+    "format_name,dialect,types",
+    [
+        ("w4a8", X2V, ["float32", "float8_e4m3fn"]),
+        ("nvfp4", X2V, ["float32", "float8_e4m3fn"]),
+        ("awq-w4a16", X2V, ["float32"]),
+        ("int8-channel", LIGHTX2V, ["bfloat16"]),
+    ],
+)
+def test_scales_are_what_codes_are_multiplied_by(format_name, dialect, types, source, converted):
+    """Not the zero points and tables of levels beside them."""
+    made = converted(source, format=format_name, dialect=dialect, rounding="nearest")
+    assert record_of(made)["scales"] == types
+
+
+def test_a_rounding_that_changes_nothing_is_told(source, calibration, converted, tmp_path):
+    first = converted(source, "a.safetensors", format="int8", dialect=X2V, rounding="nearest")
+    asked = Options(
+        "int8", X2V, calibration=calibration, rounding="gptq", overrides=tuple(parse_overrides("ffn.0 = fp8"))
+    )
+    report = convert(first, tmp_path / "b.safetensors", asked)
+    assert report["rounding"] == {"gptq": 2}
+    assert [note for note in report["notes"] if "gptq" in note] == [
+        "18 layers already quantized as asked for, and not rounded by gptq: convert the unquantized model to have them "
+        "rounded so"
+    ]
 
 
 @pytest.mark.parametrize("tokens", [False, None], ids=["largest values only", "none"])

@@ -25,7 +25,7 @@ def core_linear(tensors, marker, settings=()):
     return linear
 
 
-FORMATS_OF_CORE = ["int8-channel", "int8-convrot-16", "w4a8-rot16", "fp8-tensor", "mxfp8", "nvfp4", "awq-w4a16-32"]
+FORMATS_OF_CORE = ["int8-channel", "int8-convrot-16", "w4a8-16", "fp8-tensor", "mxfp8", "nvfp4", "awq-w4a16-32"]
 
 
 @pytest.mark.parametrize("name", read_by_core(FORMATS_OF_CORE))

@@ -120,7 +120,7 @@ KERNELS = {
     "block128": "triton fp8-block128",
     "int4": "triton int4-g128",
     "int4-zeros": "triton awq-w4a16",
-    "w4a8": "triton w4a8-rot16",
+    "w4a8": "triton w4a8-16",
     "fp8-weight": "triton fp8-channel #2",
     "mxfp4": "triton mxfp4",
     "mxfp6": "triton mxfp6",

@@ -20,7 +20,7 @@ SCHEMES = {
     "int8-convrot": "auto",
     "int8-convrot-64": "int8-convrot-reference",
     "w4a8": "auto",
-    "w4a8-rot64": "w4a8-reference",
+    "w4a8-64": "w4a8-reference",
     "fp8-channel": "auto",
     "fp8-block128": "auto",
     "fp8-tensor": "auto",
@@ -32,7 +32,7 @@ SCHEMES = {
 if not rotates_int8():
     SCHEMES = {name: scheme for name, scheme in SCHEMES.items() if "convrot" not in name}
 # error of the latents, as a share of what the LoRA does to them: 4 bits, rounded once more, are nearly as far off
-SHARES = {"w4a8": 0.75, "w4a8-rot64": 0.75, "int4-g128": 0.75, "int4-g128-marlin": 0.75, "nvfp4": 0.75}
+SHARES = {"w4a8": 0.75, "w4a8-64": 0.75, "int4-g128": 0.75, "int4-g128-marlin": 0.75, "nvfp4": 0.75}
 SHARE_OF_8_BITS = 0.25
 every_format = pytest.mark.parametrize("format_name", SCHEMES)
 

@@ -22,7 +22,7 @@ KINDS = (
     "fp8-channel",
     "int4-g128",
     "nvfp4",
-    "w4a8-rot64",
+    "w4a8-64",
 )
 
 
