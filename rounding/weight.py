@@ -51,11 +51,8 @@ def round_weight(
     scale = SCALES[method.scales](plain.grid, values, whole, importance)
     scale = scale if store is None else store(scale)
     if method.rounding == "gptq":
-        key = (
-            None
-            if inputs.key is None
-            else (inputs.key, plain.rotation, None if factor is None else factor_key(factor), device)
-        )
+        basis = (plain.rotation, None if factor is None else factor_key(factor))
+        key = None if inputs.key is None else (inputs.key, *basis, device)
         curvature = (curvatures or Curvatures()).of(key, lambda: tokens_in_basis(inputs.tokens.to(device), row, factor))
         values = gptq(values, plain.grid, scale, curvature)
     return plain.grid.encode(values, scale, whole) | kept
