@@ -38,7 +38,7 @@ COMFYUI_VERSION = "0.30.0"
 COMFYUI_IN_SDIST = ("vendor", "ComfyUI")
 COMFYUI = ROOT / ".comfyui" / "ComfyUI"
 # a process per core, each with whole files of tests: their fixtures are made once; `-n 0` puts all into one process
-SIDE_BY_SIDE = ("--numprocesses=auto", "--dist=loadfile")
+SIDE_BY_SIDE = ("--numprocesses=auto", "--dist=loadfile", "--no-loadscope-reorder")
 
 # the end of the demo's help: what demo/run.py takes, which needs the environment to say it
 DEMO_OPTIONS = """options of the demo itself:

@@ -10,6 +10,7 @@ import sys
 import traceback
 
 import interpreted_dot_scaled
+import interpreted_xor_sum
 import torch
 from recorded import Recorded
 from torch.library import opcheck
@@ -84,7 +85,7 @@ def whole(row, k):
 
 
 def shapes_of(row):
-    """Rotated int8 has the products of int8, and groups that take the interpreter minutes."""
+    """Rotated int8 has the products of int8: two shapes tell whether they get what the rotation has made."""
     few = 2 if row.format in ROTATED.values() else None
     return (SHAPES if group(row) <= MX_BLOCK else GROUPED)[:few]
 
@@ -246,8 +247,7 @@ for _activation in QUANTIZED:
             CASES["quantize", _activation, _m, _k, _dtype, _smooth] = quantize
     CASES["hostile", _activation] = hostile
 for _m, _k, _group in ROTATIONS if ROTATED else ():
-    # the interpreter takes seconds over a wide row
-    for _dtype, _smooth in ((SINGLE, False), (SINGLE, True), (HALF, True))[2 if _k > 10000 else 0 :]:
+    for _dtype, _smooth in ((SINGLE, False), (SINGLE, True), (HALF, True)):
         CASES["rotate", _m, _k, _group, _dtype, _smooth] = rotate
 CASES.update({("smoothed", name): smoothed for name in SMOOTHED_LINEARS})
 CASES.update({("spread out", n, k): spread_out for n, k in ((1, 16), (3, 80), (40, 512))})
@@ -271,4 +271,5 @@ def compute(path):
 
 if __name__ == "__main__":
     interpreted_dot_scaled.add()
+    interpreted_xor_sum.add()
     compute(sys.argv[1])

@@ -8,7 +8,7 @@ import torch
 from x2v_quant.core.features import rotates_int8
 from x2v_quant.demo import assets
 
-from . import comparisons, kept_types, typed_paths
+from . import comparisons, kept_types, searches, typed_paths
 from .calibrations import LAYER, maxima
 from .cli_case import MODEL, NOWHERE, OUT, CliCase, WorkFolder, convert, lacking
 from .headers import header
@@ -19,10 +19,6 @@ from .smoothed_layers import BLOCK, NORM, VECTOR, K
 from .wan import made, wan
 
 ORIGINAL = assets.names(assets.ORIGINAL)
-
-
-def nan(tensors) -> None:
-    tensors[f"{LAYER}.weight"][3, 5] = float("nan")
 
 
 def calibrated(content, more: str = "--format|int8") -> Callable[[WorkFolder], str]:
@@ -71,6 +67,7 @@ OTHER_MODEL = "it was recorded on another model. Calibrate this one."
 CLI_CASES = {
     **comparisons.CLI_CASES,
     **kept_types.CLI_CASES,
+    **searches.CLI_CASES,
     **typed_paths.CLI_CASES,
     "convert: nowhere": CliCase(lambda work: ["convert", NOWHERE, OUT], (f"{NOWHERE} is not in ", ". Check the path.")),
     "convert: an empty folder": CliCase(empty_folder, ("wan is a folder without a model file. Pick another one.",)),
@@ -230,49 +227,10 @@ CLI_CASES = {
         calibrated(maxima(blocks__0__ffn__0=8), "--target-snr|15|--candidates|int4-g128"),
         f"The calibration saw 8 input channels of layer {LAYER}, which has 128: {OTHER_MODEL}",
     ),
-    "convert: a candidate": convert(
-        None,
-        "--target-snr|30|--candidates|fp8|--dialect|comfyui",
-        "fp8-channel is among the candidates, which the dialect comfyui does not have: choose from ",
-        "or take the dialect x2v, which has every format.",
-    ),
-    "convert: no candidate": convert(
-        {
-            **wan(None),
-            "blocks.0.self_attn.q.weight": torch.ones(130, 130),
-            "blocks.1.self_attn.q.weight": torch.ones(130, 130),
-        },
-        "--target-snr|30|--candidates|nvfp4",
-        "No candidate can store any layer: blocks.0.self_attn.q cannot be nvfp4, for which ",
-        "Allow other candidates.",
-    ),
-    "convert: a search in NaN": convert(
-        demo("t2v", nan, "bf16"),
-        "--target-snr|30|--candidates|int8",
-        f"{MODEL}: {LAYER}.weight contains NaN, infinity or values near it. The model is damaged: download it again",
-    ),
     "convert: NaN": convert(
-        demo("t2v", nan, "bf16"),
+        demo("t2v", searches.nan, "bf16"),
         "--format|int8",
         f"{MODEL}: {LAYER}.weight contains NaN. The model is damaged: download it again, or merge it again.",
-    ),
-    "convert: too small": convert(
-        None,
-        "--target-size|0.0001|--candidates|int8",
-        "The model does not fit into 100 kB: with these candidates it takes ",
-        " MB. Ask for at least 0.00",
-        " GB, or allow smaller formats.",
-    ),
-    "convert: small already": convert(
-        None,
-        "--target-size|1|--candidates|int8",
-        "The model fits into 1.00 GB without being quantized. Ask for a smaller size.",
-    ),
-    "convert: too exact": convert(
-        None,
-        "--target-snr|200|--candidates|int8",
-        "No format has an output SNR of 200 dB in any layer: the best is int8-channel with ",
-        "Ask for less, or allow other candidates.",
     ),
     "convert: a value": convert(
         infinite_scale(),

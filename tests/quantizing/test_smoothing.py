@@ -13,12 +13,9 @@ from safetensors.torch import save_file
 
 from x2v_quant.calibration import DEFAULT_ALPHA, Calibration, CalibrationError, smoothing_factor
 from x2v_quant.calibration.recorder import calibrated
-from x2v_quant.core.features import rotates_int8
 from x2v_quant.loading.dit import load_dit
 from x2v_quant.quantizing import Smoother, quantize_model, select_in_model
-from x2v_quant.quantizing.smoother import sentences
 from x2v_quant.schemes import SchemeChoice
-from x2v_quant.schemes.plan import Plan
 
 pytestmark = pytest.mark.usefixtures("inference")
 # not every machine multiplies int8; this one quantizes activations everywhere
@@ -282,20 +279,3 @@ def test_a_given_alpha_is_the_one_that_is_taken(alpha, planted, calibration):
     weight, maxima = layer.weight.float(), calibration.maxima["blocks.0.cross_attn.q"]
     found = Smoother(calibration, alpha).pre_quant_scale("blocks.0.cross_attn.q", weight, "int8-channel")
     assert torch.equal(found, smoothing_factor(maxima, weight.abs().amax(0), alpha))
-
-
-def test_sentences():
-    from x2v_quant.kernels.machine import Machine
-    from x2v_quant.schemes import resolve
-
-    plan = Plan("model", resolve("reference"), Machine("cpu", "CPU"), torch.float32)
-    for layer, name in {"a": "int8-channel-smooth", "b": "int8-channel", "c": "int8-channel", "d": "nvfp4"}.items():
-        plan.assign(layer, name, (64, 64))
-    can = "fp8-channel, int8-channel and int8-convrot" if rotates_int8() else "fp8-channel and int8-channel"
-    assert sentences(plan, list(plan.layers), {"a", "b", "d"}) == [
-        "1 of 4 layers are smoothed.",
-        "1 layer is more exact without smoothing, b for instance.",
-        "1 layer is not smoothed: never called during calibration, c for instance.",
-        f"1 layer is not smoothed: nvfp4 has no smoothing, only {can} have.",
-    ]
-    assert sentences(plan, ["a"], {"a"}) == ["1 of 1 layers are smoothed."]

@@ -4,7 +4,6 @@ import re
 
 import pytest
 import small_wan
-import torch
 from distance import distance
 from safetensors import safe_open
 from safetensors.torch import save_file
@@ -278,28 +277,3 @@ def test_nothing_sampled_is_refused(calibrating, executed):
     prompt["finished"]["inputs"]["recording"] = ["second", 1]
     with pytest.raises(ServerError, match="calibration is empty: nothing was sampled"):
         executed(prompt)
-
-
-@pytest.mark.parametrize(
-    "maxima,words",
-    [({"layers.0.attn": 8}, "knows none of the model's layers"), ({"blocks.0.ffn.0": 8}, "saw 8 input channels of")],
-    ids=["names", "width"],
-)
-def test_a_calibration_of_another_model_is_refused(maxima, words, quantized, executed, server):
-    folder = server.base / "input" / "calibration"
-    folder.mkdir(exist_ok=True)
-    seen = {layer: torch.ones(channels) for layer, channels in maxima.items()}
-    Calibration(seen, calls=1).save(folder / "other.safetensors")
-    prompt = quantized(calibration=["loaded", 0])
-    inputs = {"calibration_name": "calibration/other.safetensors"}
-    prompt["loaded"] = {"class_type": "X2VLoadCalibration", "inputs": inputs}
-    with pytest.raises(ServerError, match=words):
-        executed(prompt)
-
-
-@pytest.mark.parametrize("name", ["calibration/gone.safetensors [output]", "../latents/secret.safetensors"])
-def test_a_file_that_is_not_there_is_refused_before_anything_runs(name, quantized, server):
-    prompt = quantized(calibration=["loaded", 0])
-    prompt["loaded"] = {"class_type": "X2VLoadCalibration", "inputs": {"calibration_name": name}}
-    with pytest.raises(ServerError, match=r"The calibration .* is not in"):
-        server.client.submit(prompt)

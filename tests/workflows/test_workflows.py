@@ -3,7 +3,6 @@
 import json
 import re
 from dataclasses import replace
-from itertools import combinations
 from pathlib import Path
 
 import pytest
@@ -41,7 +40,6 @@ SWITCHED_OFF = (2, 4)  # a node's mode: never, bypassed
 CHINESE = "中文说明"  # the title of the note that says the same in Chinese
 LINK = re.compile(r"\[([^\]]+)\]\((https?://[^)]+)\)")
 THUMBNAIL_WIDTH = 720
-TITLE_HEIGHT = 30  # what the frontend draws above a node's position
 
 every_workflow = pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
 
@@ -205,28 +203,6 @@ def test_what_the_note_links_to_is_a_file(path):
         assert url.endswith(f"/{name}")
 
 
-@every_workflow
-def test_each_node_is_inside_one_group(path):
-    saved = load(path)
-    for node in saved["nodes"]:
-        (x, y), (width, height) = node["pos"], node["size"]
-        inside = [
-            group["title"]
-            for group in saved["groups"]
-            if group["bounding"][0] <= x
-            and group["bounding"][1] <= y - TITLE_HEIGHT
-            and x + width <= group["bounding"][0] + group["bounding"][2]
-            and y + height <= group["bounding"][1] + group["bounding"][3]
-        ]
-        assert len(inside) == (node["type"] != "MarkdownNote"), (node["id"], node["type"], inside)
-
-
-@every_workflow
-def test_no_group_lies_on_another(path):
-    boxes = [(x, y, x + width, y + height) for x, y, width, height in (g["bounding"] for g in load(path)["groups"])]
-    assert not [pair for pair in combinations(boxes, 2) if overlap(*pair)]
-
-
 def test_every_node_of_the_pack_is_in_a_template():
     used = {node["type"] for path in WORKFLOWS for node in load(path)["nodes"]}
     assert not set(REQUIRED_NODES) - used
@@ -283,19 +259,3 @@ def test_the_demos_defaults_are_what_the_model_was_trained_for(path):
     assert nodes["Video Size"] == [SIDE, SIDE, FRAMES, 1]
     assert nodes["ModelSamplingSD3"] == [recipe.SHIFT]
     assert nodes["KSampler"][2:] == [recipe.STEPS, recipe.CFG, recipe.SAMPLER, recipe.SCHEDULER, 1]
-
-
-@every_workflow
-def test_no_node_lies_on_another(path):
-    boxes = []
-    for node in load(path)["nodes"]:
-        (x, y), (width, height) = node["pos"], node["size"]
-        boxes.append((x, y - TITLE_HEIGHT, x + width, y + height))
-    assert not [pair for pair in combinations(boxes, 2) if overlap(*pair)]
-
-
-def overlap(first, second):
-    """Of two boxes (left, top, right, bottom)."""
-    left, top, right, bottom = first
-    left2, top2, right2, bottom2 = second
-    return right > left2 and right2 > left and bottom > top2 and bottom2 > top
