@@ -1,10 +1,9 @@
-"""mxfp8 and nvfp4: a scale per 32 or 16 input channels in the tensor cores' order. The layouts are core's own, so that
-core reads, patches and saves them: comfy.quant_ops registers its classes under the names that comfy_kitchen gave to its
-own."""
+"""mxfp8 and nvfp4, as core stores them: a scale per 32 or 16 input channels in the tensor cores' order."""
 
 import torch
 from comfy_kitchen.float_utils import F4_E2M1_MAX, F8_E4M3_MAX, to_blocked
 
+from .core_layout import of_core
 from .format import SCALED, Format
 from .grid import Grid, e2m1, e4m3
 from .layout import scale_for
@@ -52,8 +51,10 @@ MX_GRID = Grid(1, MX_BLOCK, F8_E4M3_MAX, e4m3, _mxfp8, _power_of_two)
 NV_GRID = Grid(
     1, NV_BLOCK, F4_E2M1_MAX, e2m1, _nvfp4, _times_whole, lambda amax: scale_for(amax, NVFP4_MAX), NV_FACTORS
 )
+_MXFP8 = of_core("X2VMxfp8", "TensorCoreMXFP8Layout")
+_NVFP4 = of_core("X2VNvfp4", "TensorCoreNVFP4Layout")
 # other sizes are padded, and a file does not say how far: it would not be read back as the layer it was
 FORMATS = (
-    Format("mxfp8", "TensorCoreMXFP8Layout", SCALED, "mxfp8", "mxfp8", "mxfp8", multiples=(32, 32), grid=MX_GRID),
-    Format("nvfp4", "TensorCoreNVFP4Layout", NVFP4, "nvfp4", "nvfp4", "nvfp4", multiples=(16, 16), grid=NV_GRID),
+    Format("mxfp8", _MXFP8.NAME, SCALED, "mxfp8", "mxfp8", "mxfp8", multiples=(32, 32), grid=MX_GRID),
+    Format("nvfp4", _NVFP4.NAME, NVFP4, "nvfp4", "nvfp4", "nvfp4", multiples=(16, 16), grid=NV_GRID),
 )

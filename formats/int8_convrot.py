@@ -1,5 +1,5 @@
 """int8-convrot: int8 codes of a rotated weight, one scale per output channel (ComfyUI's `int8_tensorwise` with
-`convrot`), in core's own layout.
+`convrot`), as core stores them.
 
 Every group of input channels is multiplied by a regular Hadamard matrix H, in the weight once and in the activations
 before they are quantized. H is symmetric and H H = 1, so the product stays what it was, while an outlier of one channel
@@ -12,10 +12,13 @@ import torch
 
 from ..core.features import rotates_int8
 from .channel import INT8_GRID
+from .core_layout import of_core
 from .format import SCALED, Format
 
 NAME = "int8-convrot"
-LAYOUT = "TensorWiseINT8Layout"
+LAYOUT = "X2VInt8ConvRot"
+# core's own
+CORES = "TensorWiseINT8Layout"
 # what core takes where a marker does not say
 DEFAULT_GROUP = 256
 GROUPS = (DEFAULT_GROUP, 4, 16, 64, 1024, 4096)
@@ -74,4 +77,6 @@ def _format(group: int) -> Format:
     return Format(name, LAYOUT, SCALED, name, "int8_tensorwise", NAME, grid=INT8_GRID, rotation=group, **others)
 
 
+if rotates_int8():
+    of_core(LAYOUT, CORES)
 FORMATS = tuple(map(_format, GROUPS)) if rotates_int8() else ()

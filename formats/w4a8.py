@@ -1,7 +1,8 @@
 """w4a8: 4-bit codes of a rotated weight, multiplied as int8 (ComfyUI's `asym_w4a8_int8`, of 0.31 and newer).
 
-In core's own layout where the installed comfy-kitchen has it, so that core patches and saves it, else in one of ours
-with the same tensors, which w4a8_codes.py describes. Groups of input channels are rotated as int8-convrot's are.
+In a layout of ours with core's tensors, which w4a8_codes.py describes: no ComfyUI before 0.31 has one, and a newer one
+multiplies a weight in its own past the layer (core_layout.py says more). Groups of input channels are rotated as
+int8-convrot's are.
 """
 
 from dataclasses import dataclass
@@ -10,7 +11,6 @@ import torch
 from comfy_kitchen.tensor import QuantizedLayout
 from comfy_kitchen.tensor.base import BaseLayoutParams
 
-from ..core.features import has_w4a8
 from . import int8_convrot
 from .codebook_grid import CodebookGrid
 from .format import SCALED, Format
@@ -22,6 +22,7 @@ from .w4a8_fit import CHUNK, choose_codebook, fit, sampled_rows
 
 NAME = "w4a8"
 MARKER = "asym_w4a8_int8"
+# core's layout
 CORES = "AsymW4A8Int8Layout"
 # every K that is a multiple of 16 has one of them
 ROTATIONS = (DEFAULT_GROUP, 16, 64)
@@ -120,10 +121,6 @@ class W4A8Layout(QuantizedLayout):
 class W4A8Format(Format):
     """A row of this file; the shapes of a weight on the meta device, whose values no codebook suits, are known too."""
 
-    def holds(self, weight):
-        # core may pack codes and scales together for one of its kernels
-        return super().holds(weight) and weight._qdata.ndim == 2
-
     def encode(self, weight, **options):
         if not weight.is_meta:
             return super().encode(weight, **options)
@@ -139,10 +136,11 @@ class W4A8Format(Format):
 
 def _format(rotation: int) -> Format:
     settings = {"group_size": GROUP, "convrot_groupsize": rotation}
-    layout = CORES if has_w4a8() else W4A8Layout.NAME
     # activations are int8-convrot's; each layer gets the rotation that divides its K
     activation, others = int8_convrot.name_of(rotation), {"multiples": (1, GROUP), "rotation": rotation, "grid": GRID}
-    return W4A8Format(name_of(rotation), layout, TENSORS, activation, MARKER, NAME, settings=settings, **others)
+    return W4A8Format(
+        name_of(rotation), W4A8Layout.NAME, TENSORS, activation, MARKER, NAME, settings=settings, **others
+    )
 
 
 FORMATS = tuple(map(_format, ROTATIONS))

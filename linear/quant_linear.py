@@ -83,7 +83,7 @@ class QuantLinear(LastingParameters):
             self.quant_format = row.marker_of(weight._params)
             self.format = row.name
             self.kernel = self.model_plan.layers[prefix.rstrip(".")].choice.kernel
-            # else newer releases multiply core's own layouts themselves and skip this forward, hooks and bypass LoRAs
+            # newer releases ask for this before they multiply a weight themselves, past this forward
             self._full_precision_mm = True
 
     def forward(self, input, *args, **kwargs):

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from comfy_kitchen.tensor import QuantizedTensor
 
-from ..formats import FORMATS, awq_w4a16, convrot_w4a4, format_of
+from ..formats import FORMATS, ROTATIONS, awq_w4a16, convrot_w4a4, core_layout, format_of, int8_convrot, w4a8
 
 
 def stored_format(layer: torch.nn.Module) -> str | None:
@@ -28,9 +28,13 @@ def in_our_layout(layer: torch.nn.Module, weight: QuantizedTensor | None = None)
     return None if format_of(weight) is None else weight
 
 
+def _same(layer: torch.nn.Module, weight: QuantizedTensor) -> QuantizedTensor:
+    return core_layout.renamed(weight)
+
+
 def _int8(layer: torch.nn.Module, weight: QuantizedTensor) -> QuantizedTensor | None:
     """int8 with one scale, or one per row, as int8 with one per row; None for rotations that no format has."""
-    rotated = format_of(weight)
+    rotated = format_of(core_layout.renamed(weight))
     if weight._params.convrot and rotated is None:
         return None
     scale = weight._params.scale.to(torch.float32).reshape(-1, 1).expand(weight.shape[0], 1).contiguous()
@@ -67,12 +71,26 @@ def _w4a4(layer: torch.nn.Module, weight: QuantizedTensor) -> QuantizedTensor | 
     return FORMATS[name].wrap(tensors, weight.dtype, tuple(weight.shape))
 
 
+def _w4a8(layer: torch.nn.Module, weight: QuantizedTensor) -> QuantizedTensor | None:
+    """4-bit codes of a table; None for core's other variants: six bits, no table, a correction, other groups, codes and
+    scales packed together."""
+    params = weight._params
+    name = ROTATIONS[w4a8.NAME].get(params.convrot_groupsize)
+    usual = params._tensor_fields() == list(w4a8.TENSORS[1:]) and params.group_size == w4a8.GROUP
+    if name is None or not usual or weight._qdata.ndim != 2:
+        return None
+    row = FORMATS[name]
+    tensors = dict(zip(row.tensors, row.parts(weight._qdata, params), strict=True))
+    return row.wrap(tensors, weight.dtype, tuple(weight.shape))
+
+
 # core's layout -> the same weight in ours
 CORES: dict[str, Callable[[torch.nn.Module, QuantizedTensor], QuantizedTensor | None]] = {
-    "TensorWiseINT8Layout": _int8,
+    **dict.fromkeys(core_layout.OURS, _same),
+    int8_convrot.CORES: _int8,
     "TensorCoreFP8E4M3Layout": _fp8,
     "TensorCoreAWQW4A16Layout": _awq,
     "TensorCoreConvRotW4A4Layout": _w4a4,
+    w4a8.CORES: _w4a8,
 }
-# layouts that only this pack has
-OURS = frozenset(row.layout_name for row in FORMATS.values() if row.layout_name.startswith("X2V"))
+OURS = frozenset(row.layout_name for row in FORMATS.values())

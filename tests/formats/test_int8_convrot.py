@@ -9,7 +9,8 @@ from older_comfyui import core_rotates_int8
 
 from x2v_quant.formats import FORMATS, ROTATED, fitting, format_of, original
 from x2v_quant.formats.convert import serves
-from x2v_quant.formats.int8_convrot import GROUPS, LAYOUT, hadamard, name_of, rotated, rotated_in_steps
+from x2v_quant.formats.core_layout import renamed
+from x2v_quant.formats.int8_convrot import CORES, GROUPS, hadamard, name_of, rotated, rotated_in_steps
 from x2v_quant.formats.requantize import requantized
 from x2v_quant.kernels.activation import SIMULATED
 
@@ -41,11 +42,11 @@ def test_in_steps_it_is_the_same_rotation(group):
 def test_codes_scales_and_weight_are_comfy_kitchens(group):
     w = weight(40, 2 * max(group, 256))
     ours = FORMATS[name_of(group)].quantize(w, torch.float32)
-    theirs = QuantizedTensor.from_float(w, LAYOUT, per_channel=True, convrot=True, convrot_groupsize=group)
+    theirs = QuantizedTensor.from_float(w, CORES, per_channel=True, convrot=True, convrot_groupsize=group)
     assert torch.equal(ours._qdata, theirs._qdata)
     assert torch.equal(ours._params.scale, theirs._params.scale)
     assert ours._params.scale.shape == (40, 1)
-    assert format_of(theirs).name == name_of(group)
+    assert format_of(renamed(theirs)).name == name_of(group)
     expected = rotated(ours._qdata.float() * ours._params.scale, group)
     torch.testing.assert_close(ours.dequantize(), expected, rtol=1e-5, atol=1e-6)
 
@@ -60,8 +61,8 @@ def test_codes_are_within_half_a_step_of_the_rotated_weight(group):
 
 
 def test_core_s_plain_int8_is_no_row_of_it():
-    plain = QuantizedTensor.from_float(weight(8, 256), LAYOUT, per_channel=True)
-    assert format_of(plain) is None
+    plain = QuantizedTensor.from_float(weight(8, 256), CORES, per_channel=True)
+    assert format_of(renamed(plain)) is None
 
 
 @every_group

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from comfy_kitchen.tensor import QuantizedTensor
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -121,7 +122,7 @@ def test_cores_smoothing_beside_a_weight_becomes_part_of_it(target):
     from x2v_quant.schemes import SchemeChoice
 
     source = comfy.ops.mixed_precision_ops({}, torch.float32).Linear(32, 16, bias=False)
-    weight = FORMATS["nvfp4"].quantize(torch.randn(16, 32), torch.float32)
+    weight = QuantizedTensor.from_float(torch.randn(16, 32), "TensorCoreNVFP4Layout", scale="recalculate")
     source.weight = torch.nn.Parameter(weight, requires_grad=False)
     source.quant_format, source.layout_type = "nvfp4", weight._layout_cls
     smoothing = torch.linspace(0.5, 4, 32)
