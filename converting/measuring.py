@@ -66,10 +66,11 @@ Measured = dict[str, dict[str, Cost]]
 
 
 def candidates(names: Sequence[str], dialect: str) -> tuple[str, ...]:
-    """The formats that a search chooses from: `names`, which schemes and aliases may be among, or all that the dialect
-    has. Raises RuleError for a name that is not known, ConvertError for a format that the dialect does not have."""
+    """The formats that a search chooses from: `names`, which schemes and aliases may be among, or all advised ones that
+    the dialect has. Raises RuleError for a name that is not known, ConvertError for a format that the dialect does not
+    have."""
     known = [name for name in writable(dialect) if name in CHOICES]
-    wanted = dict.fromkeys(map(format_named, names)) if names else known
+    wanted = dict.fromkeys(map(format_named, names)) if names else [name for name in known if FORMATS[name].advised]
     missing = next((name for name in wanted if name not in known), None)
     if missing is not None:
         raise ConvertError(

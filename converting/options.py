@@ -22,10 +22,10 @@ class Options:
     where that lowers the error of their output, with SmoothQuant's `alpha`, None searches it. `package`: one of
     packages.PACKAGES, shards of at most `shard_bytes`. `kept`: a key of KEPT, the type of unquantized tensors, None for
     the source's. `target_snr` (dB of every layer's output) or `target_size` (bytes of the whole model) instead of a
-    `format`: the cheapest of `candidates` for each layer, see search.py; empty: all that the dialect has; the inputs
-    are then as `calibration` has seen them. `rounding`: one of rounding.CHOICES. `rotation`: AUTO leaves `format` as it
-    is, "none" and a number of channels are its twin without a rotation and with that one, see rotation.py. `resume` and
-    `overwrite`: see Writer and `convert`."""
+    `format`: the cheapest of `candidates` for each layer, see search.py; empty: all advised ones of the dialect; the
+    inputs are then as `calibration` has seen them. `rounding`: one of rounding.CHOICES. `rotation`: AUTO leaves
+    `format` as it is, "none" and a number of channels are its twin without a rotation and with that one, see
+    rotation.py. `resume` and `overwrite`: see Writer and `convert`."""
 
     format: str | None = None
     dialect: str = LIGHTX2V

@@ -136,6 +136,7 @@ def _format(group: int, linear_dtype: str) -> Format:
         settings={"convrot_groupsize": group, "linear_dtype": linear_dtype},
         grid=Grid(1, None, LARGEST, integers, _tensors, factors=FACTORS),
         rotation=group,
+        advised=False,
     )
 
 

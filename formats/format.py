@@ -21,10 +21,10 @@ class Format:
     refuses). `family`: formats that one scheme serves; those of them that are smoothed and set alike hold the same
     numbers in another order and are converted at load for the kernel that wants them. `core_reads`: whether core reads
     a weight with these Params as `marker` says; None: every one. `multiples`: what N and K have to be multiples of.
-    `settings`: fields of Params that are no tensors and
-    the same for every weight of the format, which a marker tells beside its name; `options`: what the layout's
-    `quantize` takes beside them. `grid`: the values that a weight can have, where rounding may look for better ones
-    than the nearest. `rotation`: input channels that are rotated together, 0 for none."""
+    `settings`: fields of Params that are no tensors and the same for every weight of the format, which a marker tells
+    beside its name; `options`: what the layout's `quantize` takes beside them. `grid`: the values that a weight can
+    have, where rounding may look for better ones than the nearest. `rotation`: input channels that are rotated
+    together, 0 for none. `advised`: whether a search may choose it without being told to."""
 
     name: str
     layout_name: str
@@ -38,6 +38,7 @@ class Format:
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)
     grid: Grid | None = field(default=None, hash=False)
     rotation: int = 0
+    advised: bool = True
 
     @property
     def layout(self) -> type:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from x2v_quant.checkpoints.encodings import COMFYUI, LIGHTX2V
+from x2v_quant.checkpoints.encodings import COMFYUI, LIGHTX2V, X2V
 from x2v_quant.converting import ConvertError
 from x2v_quant.converting.dialects import choices
 from x2v_quant.converting.measuring import Cost, candidates
@@ -104,8 +104,17 @@ def test_candidates_by_their_names():
         "int8-channel",
         "fp8-channel",
     )
-    assert candidates([], COMFYUI) == tuple(choices(COMFYUI))
+    assert candidates(choices(COMFYUI), COMFYUI) == tuple(choices(COMFYUI))
     with pytest.raises(ConvertError, match="fp8-channel is among the candidates, which the dialect comfyui"):
         candidates(["fp8"], COMFYUI)
     with pytest.raises(RuleError, match="'int9' is neither"):
         candidates(["int9"], LIGHTX2V)
+
+
+@pytest.mark.parametrize("dialect", [COMFYUI, LIGHTX2V, X2V])
+def test_a_format_that_nobody_should_make_is_a_candidate_only_by_its_name(dialect):
+    """Latents of the test model are 33.8 % off with it, with int4-g128 of the same size 15.8 %."""
+    every = choices(dialect)
+    assert candidates([], dialect) == tuple(name for name in every if name != "convrot-w4a4")
+    if "convrot-w4a4" in every:
+        assert candidates(["int8", "convrot-w4a4"], dialect) == ("int8-channel", "convrot-w4a4")
