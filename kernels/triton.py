@@ -20,11 +20,20 @@ PACKAGES = ("triton", "triton-windows")
 
 
 def _load() -> SimpleNamespace:
-    from . import triton_block128, triton_gemm, triton_mx, triton_quantize, triton_w4a8, triton_weight_only
+    from . import (
+        triton_block128,
+        triton_gemm,
+        triton_mx,
+        triton_quantize,
+        triton_rotate,
+        triton_w4a8,
+        triton_weight_only,
+    )
 
     return SimpleNamespace(
         quantize_tokens=triton_quantize.quantize_tokens,
         quantize_token_groups=triton_quantize.quantize_token_groups,
+        rotated=triton_rotate.rotated,
         scaled_product=triton_gemm.scaled_product,
         block_product=triton_block128.block_product,
         int4_product=triton_weight_only.int4_product,
@@ -131,13 +140,17 @@ def _int4(x, weight, bias):
     return TRITON.loaded().int4_product(x, weight.codes.contiguous(), weight.scale.contiguous(), bias)
 
 
-def _int4_rotated(rotation: int) -> Fused:
-    """16-bit x; rotation: the input channels of x that are rotated together first, in float32."""
+def _rotated(rotation: int) -> Quantizer:
+    """Rotates groups of so many channels of 16-bit x, which stay 16-bit: layers that share x rotate it once."""
 
-    def linear(x, weight, bias):
-        return _int4(int8_convrot.rotated(x.to(torch.float32), rotation).to(x.dtype), weight, bias)
+    def compute(x):
+        return (TRITON.loaded().rotated(x, rotation),)
 
-    return linear
+    return Quantizer("float", compute, lambda x: (x.new_empty(x.shape),))
+
+
+def _int4_mm(rotated, weight, bias, dtype):
+    return _int4(*rotated, weight, bias)
 
 
 def _int4_zeros(group: int) -> Fused:
@@ -233,7 +246,8 @@ ROWS = (
             name,
             "int4 weights expanded in registers x 16-bit activations, rotated in a pass before, Triton",
             _requires((8, 0), dtypes=SIXTEEN_BIT),
-            fused=_int4_rotated(rotation),
+            quantizer=_rotated(rotation),
+            product=_int4_mm,
         )
     ),
     *(

@@ -119,6 +119,10 @@ def rotate(m, k, group, dtype, smooth):
     return quantize_tokens(x, "int8", factors(k) if smooth else None, group)
 
 
+def rotate_alone(m, k, group):
+    return rows.TRITON.loaded().rotated(random(m, k).to(HALF), group)
+
+
 def quantize_tokens(*args):
     return rows.TRITON.loaded().quantize_tokens(*args)
 
@@ -249,6 +253,9 @@ for _activation in QUANTIZED:
 for _m, _k, _group in ROTATIONS if ROTATED else ():
     for _dtype, _smooth in ((SINGLE, False), (SINGLE, True), (HALF, True)):
         CASES["rotate", _m, _k, _group, _dtype, _smooth] = rotate
+# fewer values than one program takes, as many, and more
+for _m, _k, _group in ((37, 4, 4), (16, 256, 256), (3, 1536, 64), (5, 1280, 16)):
+    CASES["rotate alone", _m, _k, _group] = rotate_alone
 CASES.update({("smoothed", name): smoothed for name in SMOOTHED_LINEARS})
 CASES.update({("spread out", n, k): spread_out for n, k in ((1, 16), (3, 80), (40, 512))})
 CASES.update({("groups", m, k): quantize_groups for m, k in ((3, 130), (2, 5120), (2, 20))})

@@ -7,13 +7,15 @@ import re
 import pytest
 import torch
 
-from x2v_quant.formats import FORMATS
+from x2v_quant.formats import FORMATS, ROTATIONS
+from x2v_quant.formats.int4_convrot import NAME as INT4_CONVROT
 from x2v_quant.kernels import triton_tiles
-from x2v_quant.kernels.ops import mx_like
+from x2v_quant.kernels.ops import COMPUTATIONS, mx_like
 from x2v_quant.kernels.triton import TRITON
 from x2v_quant.kernels.triton_tiles import F16_CHUNK, SHARED_KIB, TILES, architecture_of
 
 pytest.importorskip("triton", reason="triton is not installed: no wheel for this system")
+from allocated import Allocated
 from compiled_triton import Compiler, spilled
 from triton import knobs
 from triton.runtime import driver
@@ -238,12 +240,41 @@ def test_rotation_stays_in_registers(compiler, tmp_path, group, width, capabilit
     assert kernel.metadata.shared <= (32768 if smooth or group > 256 else 64)
 
 
+@pytest.mark.parametrize("group", ROTATIONS[INT4_CONVROT].keys())
+@pytest.mark.parametrize("capability", [(8, 0), (9, 0), (12, 0)], ids=["sm80", "sm90", "sm120"])
+def test_so_does_rotation_alone_in_one_kernel_for_any_number_of_tokens(compiler, tmp_path, group, capability):
+    compiler.use(capability)
+    for tokens in (1, 16, 37):
+        TRITON.loaded().rotated(torch.zeros(tokens, group * 5, dtype=torch.bfloat16), group)
+    assert len({kernel.hash for _, kernel in compiler.compiled}) == 1
+    _, kernel = compiler.compiled[-1]
+    assert spilled(kernel, tmp_path) <= 16
+    # eight values a load, or the four of a group
+    assert re.search(rf"ld\.global\S*\.v{4 if group > 4 else 2}\.b32", kernel.asm["ptx"])
+    assert kernel.metadata.shared <= 64
+
+
+@pytest.mark.parametrize("name", ROTATIONS[INT4_CONVROT].values())
+def test_rotated_tokens_are_the_only_memory_beside_the_output(compiler, name):
+    """Never a float32 copy of all tokens."""
+    compiler.use((9, 0))
+    m, n, k = 4096, 64, 512
+    x, tensors = torch.zeros(m, k, dtype=torch.bfloat16), list(FORMATS[name].encode(torch.zeros(n, k)).values())
+    with Allocated() as allocated:
+        y = COMPUTATIONS[f"triton {name}"].linear(x, tensors, (n, k), None)
+    assert {kernel for kernel, _ in compiler.compiled} == {"rotate_values", "int4_gemm"}
+    assert y.shape == (m, n)
+    assert allocated.bytes == x.nbytes + y.nbytes
+
+
 @pytest.mark.parametrize("name,wave", [("gfx1100", 32), ("gfx942", 64)])
 def test_amd_gpus_rotate_too(compiler, name, wave):
     compiler.use_amd(name, wave)
-    TRITON.loaded().quantize_tokens(torch.zeros(40, 5120, dtype=torch.bfloat16), "int8", torch.ones(5120), 256)
-    _, kernel = compiler.compiled[-1]
-    assert int(re.search(r"vgpr_spill_count: *(\d+)", kernel.asm["amdgcn"]).group(1)) == 0
+    x = torch.zeros(40, 5120, dtype=torch.bfloat16)
+    TRITON.loaded().quantize_tokens(x, "int8", torch.ones(5120), 256)
+    TRITON.loaded().rotated(x, 256)
+    for _, kernel in compiler.compiled:
+        assert int(re.search(r"vgpr_spill_count: *(\d+)", kernel.asm["amdgcn"]).group(1)) == 0
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from interpreted_triton import (
     factors,
     linear_inputs,
     quantizer_input,
+    random,
     row_dtype,
     smoothed_inputs,
     w4a8_tensors,
@@ -29,6 +30,7 @@ from interpreted_triton import (
 
 from x2v_quant.formats import FORMATS
 from x2v_quant.formats.fp8_reduced import Fp8ReducedLayout
+from x2v_quant.formats.int8_convrot import rotated
 from x2v_quant.formats.mx import Mxfp4Layout
 from x2v_quant.formats.w4a8_codes import levels
 from x2v_quant.kernels.activation import (
@@ -141,6 +143,12 @@ def test_codes_of_4_bits_are_spread_out_as_torch_does(interpreted, n, k):
     codes, scale, table = w4a8_tensors(n, k)
     expected = levels(codes.view(torch.int8), scale.view(torch.float8_e4m3fn), table)
     assert torch.equal(interpreted("spread out", n, k), expected)
+
+
+@pytest.mark.parametrize("m,k,group", of("rotate alone"))
+def test_rotated_tokens_are_rotated_in_float32_and_rounded_once(interpreted, m, k, group):
+    expected = rotated(random(m, k).to(HALF).float(), group)
+    close(interpreted("rotate alone", m, k, group), expected, HALF)
 
 
 @pytest.mark.parametrize("m,k,group,dtype,smooth", of("rotate"))
