@@ -10,16 +10,19 @@ from .triangular import invert_lower_
 DAMPING = 0.01
 # what it is multiplied by while float32 finds no Cholesky factor, at most so often
 STRONGER, ATTEMPTS = 10.0, 5
+# of the Hessian that are computed at a time
+ROWS = 512
 
 
 @dataclass(frozen=True)
 class Curvature:
     """`order`: int64 [K], the columns by their mean squares, the largest last: GPTQ rounds them from the last to the
-    first (its "activation order"). `inverse`: float32 [K, K], lower triangular: L^-1 of the damped Hessian L L^T, rows
-    and columns in that order."""
+    first (its "activation order"). `triangles`: float32 [K, K], rows and columns in that order; up to the diagonal L^-1
+    of the damped Hessian L L^T, above it the Hessian. `diagonal`: float32 [K], of the Hessian without damping."""
 
     order: torch.Tensor
-    inverse: torch.Tensor
+    triangles: torch.Tensor
+    diagonal: torch.Tensor
 
 
 def curvature(tokens: torch.Tensor) -> Curvature:
@@ -40,9 +43,21 @@ def curvature(tokens: torch.Tensor) -> Curvature:
         factor, failed = torch.linalg.cholesky_ex(hessian)
         if not bool(failed):
             del hessian, diagonal
-            return Curvature(order, invert_lower_(factor))
+            return Curvature(order, _with_hessian(invert_lower_(factor), tokens, order), squares[order])
         damping = damping * STRONGER
-    return Curvature(order, torch.diag(squares[order].add_(damping).rsqrt_()))
+    # each column alone: the nearest
+    return Curvature(order, torch.diag(squares[order].add_(damping).rsqrt_()), squares[order].add_(damping))
+
+
+def _with_hessian(inverse: torch.Tensor, tokens: torch.Tensor, order: torch.Tensor) -> torch.Tensor:
+    """Writes the Hessian above the diagonal of `inverse`. It is computed a second time because a second [K, K] would
+    have to stay while the first is inverted."""
+    ordered = tokens[:, order]
+    for start in range(0, len(order), ROWS):
+        stop = min(start + ROWS, len(order))
+        rows = ordered[:, start:stop].t() @ ordered[:, start:]
+        inverse[start:stop, start:].add_(rows.triu_(1))
+    return inverse
 
 
 class Curvatures:

@@ -8,6 +8,7 @@ import torch
 
 from ..formats.grid import Grid
 from .curvature import Curvature
+from .descent import SWEEPS, descend
 from .gptq import BLOCK, gptq
 from .triangular import invert_lower_
 
@@ -23,8 +24,8 @@ PLAIN = 1e-8
 
 @dataclass(frozen=True)
 class Sweep:
-    """Of one grid. `column`: seconds for each column that GPTQ rounds, and `value` for each value in it; `search`: for
-    each value whose scale is searched."""
+    """Of one grid. `column`: seconds for each column that GPTQ rounds and coordinate descent chooses again, and `value`
+    for each value in it; `search`: for each value whose scale is searched."""
 
     column: float
     value: float
@@ -43,7 +44,9 @@ class Speed:
 
 
 # an RTX 4090, by its published numbers: 80 TFLOPS of which half are reached, 1 TB/s, some 10 launches of 5 us a column
-GPU = Speed(2e13, 2e12, lambda grid: Sweep(5e-5, 6e-10, 1e-10 * _tried(grid)), 1 << 27)
+# each time that it is rounded
+TIMES = 1 + SWEEPS
+GPU = Speed(2e13, 2e12, lambda grid: Sweep(TIMES * 5e-5, TIMES * 6e-10, 1e-10 * _tried(grid)), 1 << 27)
 
 
 @dataclass(frozen=True)
@@ -76,9 +79,12 @@ def _seconds(work: Work, speed: Speed, alone: bool) -> float:
     if not work.tokens:
         return total
     if alone:
-        total += work.tokens * columns**2 / speed.product + columns**3 / speed.factor
+        # the Hessian, then half of it a second time
+        total += 1.5 * work.tokens * columns**2 / speed.product + columns**3 / speed.factor
     pieces = -(-values // speed.values)
-    return total + pieces * columns * sweep.column + values * sweep.value + values * columns / 2 / speed.product
+    # a column's errors reach the columns after it, in coordinate descent all
+    products = values * columns * (0.5 + SWEEPS)
+    return total + pieces * columns * sweep.column + values * sweep.value + products / speed.product
 
 
 def measured(device: torch.device, values: int) -> Speed:
@@ -100,19 +106,25 @@ def measured(device: torch.device, values: int) -> Speed:
 
 def _measured_sweep(grid: Grid, device: torch.device) -> Sweep:
     """Of a block of columns, few rows of it and many."""
-    unit = Curvature(torch.arange(BLOCK, device=device), torch.eye(BLOCK, device=device))
+    unit = Curvature(
+        torch.arange(BLOCK, device=device), torch.eye(BLOCK, device=device), torch.ones(BLOCK, device=device)
+    )
     times = []
     for rows in (FEW, MANY):
         weight = torch.randn((rows, BLOCK), device=device)
         whole = None if grid.whole is None else grid.whole(weight.abs().amax())
         scale = grid.absmax(weight, whole)
-        times.append(_fastest(lambda: gptq(weight, grid, scale, unit), device, SHORT))  # noqa: B023 - called at once
+        times.append(_fastest(lambda: _swept(weight, grid, scale, unit), device, SHORT))  # noqa: B023 - called at once
     value = max(0.0, times[1] - times[0]) / ((MANY - FEW) * BLOCK)
     column = max(0.0, times[0] / BLOCK - FEW * value)
     sample = torch.randn((SEARCHED, SEARCHED), device=device)
     whole = None if grid.whole is None else grid.whole(sample.abs().amax())
     search = _fastest(lambda: grid.searched(sample, whole), device) / SEARCHED**2
     return Sweep(column, value, search)
+
+
+def _swept(weight: torch.Tensor, grid: Grid, scale, curvature: Curvature) -> torch.Tensor:
+    return descend(weight, gptq(weight, grid, scale, curvature), grid, scale, curvature)
 
 
 def _fastest(work: Callable[[], object], device: torch.device, times: int = 1) -> float:

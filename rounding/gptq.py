@@ -13,11 +13,12 @@ def gptq(values: torch.Tensor, grid: Grid, scale: torch.Tensor, curvature: Curva
     """values: float32 [N, K] in the basis of the codes; scale: as `grid` gives it, which stays -> float32 [N, K] of the
     grid, with about the least error of the layer's outputs.
 
-    With M = curvature.inverse (in its order), the inverse of the Hessian is M^T M. Column i is rounded to q, and its
-    error e = (w_i - q) / M_ii changes each column j < i by -e M_ij. Beside `values` two copies of them.
+    With M the lower triangle of curvature.triangles (in its order), the inverse of the Hessian is M^T M. Column i is
+    rounded to q, and its error e = (w_i - q) / M_ii changes each column j < i by -e M_ij. Beside `values` two copies of
+    them.
     """
     count, width = values.shape
-    order, inverse = curvature.order, curvature.inverse
+    order, inverse = curvature.order, curvature.triangles
     # columns as rows, which are contiguous
     rest = values.t()[order]
     result = torch.empty_like(rest)

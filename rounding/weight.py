@@ -9,6 +9,7 @@ from ..formats import FORMATS, UNSMOOTHED
 from ..formats.grid import Tensors
 from .basis import importance_in_basis, tokens_in_basis, weight_in_basis
 from .curvature import Curvatures
+from .descent import descend
 from .gptq import gptq
 from .inputs import LayerInputs
 from .methods import Method, method_for
@@ -54,7 +55,7 @@ def round_weight(
         basis = (plain.rotation, None if factor is None else factor_key(factor))
         key = None if inputs.key is None else (inputs.key, *basis, device)
         curvature = (curvatures or Curvatures()).of(key, lambda: tokens_in_basis(inputs.tokens.to(device), row, factor))
-        values = gptq(values, plain.grid, scale, curvature)
+        values = descend(values, gptq(values, plain.grid, scale, curvature), plain.grid, scale, curvature)
     return plain.grid.encode(values, scale, whole) | kept
 
 
