@@ -132,12 +132,12 @@ def zipped(path, entries, compression=zipfile.ZIP_STORED):
 def test_a_file_that_inflates_is_refused_before_it_does(tmp_path):
     """3 MB that became 3 GB of memory; here 100 MB."""
     path = zipped(tmp_path / "bomb.pth", {"bomb/data.pkl": bytes(100_000_000)}, zipfile.ZIP_DEFLATED)
-    begun = time.perf_counter()
+    begun = time.process_time()
     with pytest.raises(
         CheckpointError, match=r"bomb\.pth is .* kB large and says that it contains 100 MB, which PyTorch"
     ):
         open_checkpoint(path)
-    assert time.perf_counter() - begun < 0.5
+    assert time.process_time() - begun < 0.5
 
 
 def test_a_file_of_more_names_than_any(tmp_path):

@@ -31,7 +31,7 @@ def read(tmp_path, content):
     path = tmp_path / "file"
     path.write_bytes(content)
     tracemalloc.start()
-    began = time.monotonic()
+    began = time.process_time()
     try:
         found = read_workflow(path).prompt
     except WorkflowError as error:
@@ -39,7 +39,7 @@ def read(tmp_path, content):
     finally:
         most = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-    return found, time.monotonic() - began, most
+    return found, time.process_time() - began, most
 
 
 @pytest.mark.parametrize("kind", WAYS)
@@ -66,9 +66,9 @@ def test_a_text_that_is_packed_as_texts_are(tmp_path):
 @pytest.mark.parametrize("inner", [{"prompt": {}}, {"a": {"prompt": {}}}, {"workflow": "{}"}])
 def test_a_list_of_many_wrappers(inner):
     """300,000 took 16 seconds."""
-    began = time.monotonic()
+    began = time.process_time()
     assert unwrapped([inner] * 100_000, "x") is None
-    assert time.monotonic() - began < 1.5
+    assert time.process_time() - began < 1.5
 
 
 def test_a_machine_without_memory_is_no_damage(tmp_path, monkeypatch):

@@ -92,6 +92,6 @@ def test_a_date_in_a_name():
 
 
 def test_many_words_take_no_longer_than_they_are_long():
-    started = time.monotonic()
+    started = time.process_time()
     named("%nobody.seed%%Sampler.seed%" * 2000, *(node(number, "Sampler", [7]) for number in range(10, 2010)))
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5

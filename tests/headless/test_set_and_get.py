@@ -231,7 +231,7 @@ def test_a_subgraph_that_is_not_in_the_file_is_named():
 
 def test_long_names_are_not_compared():
     saved = workflow(setter(2, "ab" * 100_000), getter(3, "ba" * 100_000), save(2), links=[(2, 3, 0, 9)])
-    started = time.monotonic()
+    started = time.process_time()
     with pytest.raises(WorkflowError, match="which no node around it sets"):
         to_prompt(saved, INFO)
-    assert time.monotonic() - started < 1
+    assert time.process_time() - started < 1

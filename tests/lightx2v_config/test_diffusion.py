@@ -201,9 +201,9 @@ def test_one_file_named_makes_it_a_model_of_one(put, find):
 def test_a_path_of_many_parts_is_not_looked_for(put, find):
     """20,000 of them took 82 seconds."""
     put({f"{FOLDER}/m.safetensors": "fp8"})
-    begun = time.perf_counter()
+    begun = time.process_time()
     with pytest.raises(
         ConfigError, match="dit_quantized_ckpt is a path of 20001 parts, and no more than 64 are looked"
     ):
         find(**FP8, dit_quantized_ckpt="a/" * 20_000 + "m.safetensors")
-    assert time.perf_counter() - begun < 1
+    assert time.process_time() - begun < 1

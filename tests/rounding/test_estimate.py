@@ -48,9 +48,9 @@ def test_more_work_takes_longer():
 
 
 def test_measuring_takes_no_time():
-    started = time.perf_counter()
+    started = time.process_time()
     measured(CPU, CHUNK).sweep(GRID)
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2
 
 
 @pytest.mark.parametrize(
