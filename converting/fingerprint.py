@@ -2,9 +2,15 @@
 
 import hashlib
 import json
+from collections.abc import Iterable
+
+import torch
 
 from ..calibration import Calibration
 from ..checkpoints import Checkpoint
+from ..common.version import VERSION
+from ..kernels.machine import default_device
+from ..rounding.methods import NOTHING, TOKENS
 from .job import Job
 from .options import Options
 from .units import Unit
@@ -16,18 +22,42 @@ def fingerprint(checkpoint: Checkpoint, units: list[Unit], job: Job, options: Op
     loras = [(str(file), strength, file.stat().st_mtime_ns) for file, strength in options.loras]
     smoothed = {layer: factor.tolist() for layer, factor in job.factors.items()}
     rounded = {layer: method.name for layer, method in job.methods.items()}
-    seen = "" if options.calibration is None else _digest(options.calibration)
-    made = [job.formats, rounded, seen, options.dialect, options.package, options.shard_bytes]
-    return hashlib.sha256(json.dumps([files, specs, loras, smoothed, made]).encode()).hexdigest()
+    made = [job.formats, rounded, _seen(job), options.dialect, options.package, options.shard_bytes]
+    # sums of products come out otherwise on another device, and by another version
+    made_by = [VERSION, torch.__version__, _name(default_device())]
+    return hashlib.sha256(json.dumps([files, specs, loras, smoothed, made, made_by]).encode()).hexdigest()
 
 
-def _digest(calibration: Calibration) -> str:
-    """Of what was recorded: calls, and the largest values and squares of every channel, which no two recordings of
-    other inputs have alike; of the inputs themselves their number."""
+def _name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def _seen(job: Job) -> str:
+    """A digest of what was recorded of the layers that are rounded by it."""
+    calibration = job.rounding.recorded.calibration
+    by_means = [layer for layer, method in job.methods.items() if method.needs != NOTHING]
+    if calibration is None or not by_means:
+        return ""
+    return _digest(calibration, by_means, [layer for layer in by_means if job.methods[layer].needs == TOKENS])
+
+
+def _digest(calibration: Calibration, layers: Iterable[str], with_tokens: Iterable[str]) -> str:
+    """Of the largest values and mean squares of `layers`, and of the tokens, each of which is read once, though layers
+    share them."""
     found = hashlib.sha256(str(calibration.calls).encode())
-    for table in (calibration.maxima, calibration.squares):
-        for layer, values in table.items():
-            found.update(layer.encode())
-            found.update(values.cpu().numpy().tobytes())
-    found.update(json.dumps({layer: list(inputs.shape) for layer, inputs in calibration.inputs.items()}).encode())
+    for layer in layers:
+        for values in (calibration.maxima[layer], calibration.mean_squares(layer)):
+            _update(found, layer, values)
+    read: set[str] = set()
+    for layer in with_tokens:
+        owner = calibration.same_inputs(layer)
+        found.update(f"{layer} {owner}".encode())
+        if owner not in read:
+            read.add(owner)
+            _update(found, owner, calibration.inputs_of(owner))
     return found.hexdigest()
+
+
+def _update(found, name: str, values: torch.Tensor) -> None:
+    found.update(f"{name} {values.dtype} {list(values.shape)}".encode())
+    found.update(values.cpu().contiguous().view(torch.uint8).numpy())

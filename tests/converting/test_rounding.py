@@ -10,9 +10,12 @@ from x2v_quant.calibration import Calibration
 from x2v_quant.checkpoints import open_checkpoint
 from x2v_quant.checkpoints.encodings import COMFYUI, LIGHTX2V, X2V
 from x2v_quant.converting import ConvertError
+from x2v_quant.converting import fingerprint as fingerprints
 from x2v_quant.converting.convert import convert
 from x2v_quant.converting.dialects import writable
+from x2v_quant.converting.job import Job
 from x2v_quant.converting.options import Options
+from x2v_quant.converting.source import Source
 from x2v_quant.formats import FORMATS
 from x2v_quant.layer_rules import parse_overrides
 from x2v_quant.layer_rules.format_names import CHOICES
@@ -208,22 +211,45 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(source, tmp_path, calibrat
     assert target.read_bytes() == expected.read_bytes()
 
 
-@pytest.mark.parametrize("change", ["calibration", "rounding", "rotation"])
+def other_tokens(tensors):
+    """A calibration with the same statistics, and other values in one layer's tokens."""
+    seen = calibration_of(tensors)
+    layer = "blocks.1.ffn.2"
+    seen.inputs[layer] = seen.inputs[layer].flip(1)
+    return seen
+
+
+def other_calls(tensors):
+    seen = calibration_of(tensors)
+    seen.calls = 3
+    return seen
+
+
+@pytest.mark.parametrize("change", ["calls", "tokens", "rounding", "rotation"])
 def test_another_way_of_rounding_is_another_run(change, source, tensors, tmp_path, calibration, converted):
-    first = {"format": "int8-channel", "dialect": X2V, "rounding": "nearest"}
+    first = {"format": "int8-channel", "dialect": X2V, "rounding": "gptq", "calibration": calibration}
     second = {
-        "calibration": {**first, "rounding": "gptq", "calibration": calibration_of(tensors)},
-        "rounding": {**first, "rounding": "gptq", "calibration": calibration},
+        "calls": {**first, "calibration": other_calls(tensors)},
+        "tokens": {**first, "calibration": other_tokens(tensors)},
+        "rounding": {**first, "rounding": "nearest"},
         "rotation": {**first, "rotation": "64"},
     }[change]
-    if change == "calibration":
-        first = {**second, "calibration": calibration}
-        second["calibration"].calls = 3
     target = tmp_path / "out.safetensors"
     with pytest.raises(KeyboardInterrupt):
         convert(source, target, Options(**first), Stop(40))
     convert(source, target, Options(resume=True, **second))
     assert target.read_bytes() == converted(source, "expected.safetensors", **second).read_bytes()
+
+
+def test_a_run_on_another_device_is_another_run(source, tmp_path, calibration, monkeypatch):
+    asked = Options("int8-channel", X2V, calibration=calibration)
+    checkpoint, journals = open_checkpoint(source), []
+    with Source(checkpoint) as opened:
+        job = Job(opened, asked, lambda done, total: None)
+        for device in ("cpu", "cpu", "xpu"):
+            monkeypatch.setattr(fingerprints, "default_device", lambda device=device: torch.device(device))
+            journals.append(fingerprints.fingerprint(checkpoint, job.units(), job, asked))
+    assert journals[0] == journals[1] != journals[2]
 
 
 def test_how_long_it_takes_is_said_before(source, tmp_path, calibration):
