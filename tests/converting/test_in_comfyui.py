@@ -9,6 +9,7 @@ import torch
 from older_comfyui import read_by_core
 from recorded_inputs import recorded
 from safetensors.torch import save_file
+from small_wan import saved_by_core
 
 from x2v_quant.checkpoints import open_checkpoint
 from x2v_quant.checkpoints.encodings import COMFYUI
@@ -54,6 +55,20 @@ def test_core_computes_what_our_loader_computes(format_name, original, converted
     plain = output(comfy.sd.load_diffusion_model(str(original)))
     far = 0.5 if format_name == "convrot-w4a4" else 0.35
     assert 1e-3 * plain.norm() < (core - plain).norm() < far * plain.norm()
+
+
+@pytest.mark.parametrize("format_name", read_by_core(choices(COMFYUI)))
+def test_what_core_saves_of_it_is_read_as_the_same(format_name, original, converted, tmp_path):
+    path = converted(original, format=format_name, dialect=COMFYUI)
+    saved = saved_by_core(comfy.sd.load_diffusion_model(str(path)), tmp_path / "saved.safetensors")
+    checkpoint = open_checkpoint(saved)
+    checkpoint.require("dit")
+    found, written = (file.load().quantized for file in (checkpoint, open_checkpoint(path)))
+    assert len(found) == 40
+    for layer, stored in written.items():
+        assert found[layer].format == stored.format
+        read, expected = (one.wrap(torch.float32).dequantize() for one in (found[layer], stored))
+        assert torch.equal(read, expected), layer
 
 
 @pytest.mark.parametrize("format_name", read_by_core([name for name in choices(COMFYUI) if FORMATS[name].grid]))
