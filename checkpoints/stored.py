@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from .encodings import CODES, Encoding
 from .tensor_info import TensorInfo
 
+# codes of formats that are not read: so that the model is known, and the format can be named
+UNREAD_CODES = ("weight_packed", "uint8")
+
 
 @dataclass(frozen=True)
 class StoredLayer:
@@ -35,4 +38,5 @@ class StoredLayer:
 def codes_of(key: str, info: TensorInfo) -> str | None:
     """The layer's name if `key` may be the codes of a quantized linear layer."""
     layer, _, end = key.rpartition(".")
-    return layer if layer and info.dtype in CODES.get(end, ()) and len(info.shape) == 2 else None
+    known = info.dtype in CODES.get(end, ()) or (end, info.dtype) == UNREAD_CODES
+    return layer if layer and known and len(info.shape) == 2 else None

@@ -11,7 +11,7 @@ NONE = "none"
 
 def wanted_format(format_name: str, rotation: str) -> str:
     """What layers get in place of `format_name`, of CHOICES in layer_rules. rotation: as in Options. Raises
-    ConvertError for a format that has no such twin, and for a rotation of no format."""
+    ConvertError for a format that has no such twin, or not in this ComfyUI, and for a rotation of no format."""
     if rotation == AUTO:
         return format_name
     if rotation == NONE:
@@ -19,8 +19,12 @@ def wanted_format(format_name: str, rotation: str) -> str:
             raise ConvertError(f"{format_name} is always rotated. Leave --rotation out, or choose another format.")
         return PLAIN_TWINS.get(format_name, format_name)
     twin = ROTATED_TWINS.get(format_name, format_name)
-    if not ROTATIONS.get(twin):
-        can = ", ".join([*ROTATED_TWINS, *(name for name, groups in ROTATIONS.items() if groups)])
+    if twin in ROTATIONS and not ROTATIONS[twin]:
+        raise ConvertError(
+            "This ComfyUI has no rotated int8 weights. Update it to 0.27 or newer, or leave --rotation out."
+        )
+    if twin not in ROTATIONS:
+        can = ", ".join(dict.fromkeys(PLAIN_TWINS.get(name, name) for name, groups in ROTATIONS.items() if groups))
         raise ConvertError(
             f"{format_name} has no rotation: it is for {can}. Choose one of these, or leave --rotation out."
         )

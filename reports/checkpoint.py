@@ -45,7 +45,8 @@ def inspect(path: str | Path) -> dict:
     empty for any other. `loader`: the node that takes the file, empty if there is none. `rounding`: what the file
     says of how its weights were rounded, the fields of rounding.record.Record; empty if it says nothing. `unread`:
     unquantized tensors too large to check their values; codes are never checked. Names in `layer_groups` and `kept`
-    have "*" for block numbers.
+    have "*" for block numbers; the `origin` of layers is what their files are known as where the format's name does not
+    say it, "AutoAWQ" for instance.
     """
     report = _inspected(path)
     return {"verdict": verdict(report), **report}
@@ -140,12 +141,13 @@ def _first_reason(kernel: str, checkpoint: Checkpoint, machine: Machine) -> str 
 
 
 def _layer_groups(checkpoint: Checkpoint) -> list[dict]:
-    """[{"group", "format", "layers", "bytes"}], bytes of all tensors of a layer."""
-    groups: dict[tuple[str, str], dict] = {}
+    """[{"group", "format", "origin", "layers", "bytes"}], bytes of all tensors of a layer."""
+    groups: dict[tuple[str, str, str], dict] = {}
     for layer in {layer.weight_key: layer for layer in checkpoint.layers.values()}.values():
         name = _group(checkpoint, layer.stored.name)
-        entry = {"group": name, "format": layer.format, "layers": 0, "bytes": 0}
-        group = groups.setdefault((name, layer.format), entry)
+        origin = layer.stored.encoding.origin
+        entry = {"group": name, "format": layer.format, "origin": origin, "layers": 0, "bytes": 0}
+        group = groups.setdefault((name, layer.format, origin), entry)
         group["layers"] += 1
         group["bytes"] += sum(checkpoint.tensors[key].nbytes for key in layer.stored.all_keys)
     return list(groups.values())

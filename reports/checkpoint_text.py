@@ -54,7 +54,7 @@ def lines(report: dict) -> list[str]:
         f"{count} file{'s' * (count > 1)}, {sizes['total']} of weights: "
         f"{sizes['quantized']} quantized, {sizes['kept']} kept as they are"
     )
-    table = _table(("quantized layers", "format", "layers"), report["layer_groups"])
+    table = _table(("quantized layers", "format", "layers"), [_with_origin(group) for group in report["layer_groups"]])
     table += _table(("kept as they are", "dtype", "tensors"), report["kept"])
     if report["rounding"]:
         head += Record.said(report["rounding"]).lines()
@@ -75,6 +75,10 @@ def lines(report: dict) -> list[str]:
     if len(others) > MOST_PROBLEMS:
         tail.append(f"and {len(others) - MOST_PROBLEMS} more problems (--json lists all)")
     return [*head, *table, *(["", *tail] if tail else [])]
+
+
+def _with_origin(group: dict) -> dict:
+    return {**group, "format": f"{group['format']} ({group['origin']})"} if group["origin"] else group
 
 
 def _table(titles: tuple[str, str, str], groups: list[dict]) -> list[str]:

@@ -53,4 +53,6 @@ TENSORS = {
     "scale": TensorRole(("scales",), FLOATS),
     "zeros": TensorRole(("qzeros",), ("int32",)),
 }
-ENCODINGS = tuple(Encoding(name_of(group), TENSORS, partial(shape, group=group), unpack) for group in GROUPS)
+ENCODINGS = tuple(
+    Encoding(name_of(group), TENSORS, partial(shape, group=group), unpack, origin="AutoAWQ") for group in GROUPS
+)

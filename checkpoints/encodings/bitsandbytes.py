@@ -31,5 +31,6 @@ ENCODINGS = (
         },
         shape,
         unpack,
+        origin="bitsandbytes",
     ),
 )

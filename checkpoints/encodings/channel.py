@@ -61,7 +61,11 @@ INT8 = _encoding("int8-channel", "int8", (LIGHTX2V, COMFYUI, X2V), ("int8_tensor
 FP8_MARKS = ("float8_e4m3fn", "float8_e4m3fn_rowwise", "float8_e4m3fn_blockwise", "fp8-channel")
 FP8 = _encoding("fp8-channel", "float8_e4m3fn", (LIGHTX2V, X2V), FP8_MARKS)
 E5M2 = replace(
-    _encoding("fp8-channel", "float8_e5m2", (), ("float8_e5m2",)), unpack=unpack_e5m2, pack=None, rescaled=True
+    _encoding("fp8-channel", "float8_e5m2", (), ("float8_e5m2",)),
+    unpack=unpack_e5m2,
+    pack=None,
+    rescaled=True,
+    origin="fp8-e5m2",
 )
 # told by the marker alone, which also says how wide the groups are
 ROTATED_INT8 = tuple(_encoding(name, "int8", (COMFYUI, X2V), (name,), unmarked=False) for name in ROTATED.values())

@@ -37,5 +37,6 @@ ENCODINGS = (
         },
         shape,
         unpack,
+        origin="compressed-tensors",
     ),
 )

@@ -46,7 +46,8 @@ class Encoding:
     `row_vectors`: those of them that are one value per row, of one dimension.
     `rescaled`: what comes out has other codes and scales than the file. `starts`: whether what the tensors begin with
     is this encoding's, where shapes do not tell. `of_file`: a role that `unpack` takes beside `tensors`, which only the
-    file as a whole tells (Checkpoint.of_file), "" for none.
+    file as a whole tells (Checkpoint.of_file), "" for none. `origin`: what such files are known as, where the format's
+    name does not say it.
     """
 
     format: str
@@ -66,6 +67,7 @@ class Encoding:
     rescaled: bool = False
     starts: Callable[[Starts], bool] | None = None
     of_file: str = ""
+    origin: str = ""
 
     def holds(self, shape: tuple[int, int]) -> bool:
         """Whether a weight of `shape` (N, K) can be written so."""

@@ -21,6 +21,7 @@ from .scales import signed_scale
 PER_WORD = 8
 # every nibble of a byte of zero points
 SYMMETRIC = (0x77, 0x88)
+ORIGIN = "GPTQ"
 IN_ORDER = tuple(range(PER_WORD))
 # what the file's version has taken off its zero points, 1 or 0
 TAKEN_OFF = "taken_off"
@@ -81,10 +82,10 @@ def _asymmetric(group: int) -> Encoding:
     of_group = partial(shape_asymmetric, group=group), partial(unpack_asymmetric, group=group)
     # symmetric ones of other groups than int4-g128's as well
     starts = (lambda starts: not starts_symmetric(starts)) if group == GROUP else None
-    return Encoding(name_of(group), _TENSORS, *of_group, starts=starts, of_file=TAKEN_OFF)
+    return Encoding(name_of(group), _TENSORS, *of_group, starts=starts, of_file=TAKEN_OFF, origin=ORIGIN)
 
 
 ENCODINGS = (
-    Encoding("int4-g128", _TENSORS, shape, unpack, starts=starts_symmetric),
+    Encoding("int4-g128", _TENSORS, shape, unpack, starts=starts_symmetric, origin=ORIGIN),
     *map(_asymmetric, GROUPS),
 )

@@ -15,6 +15,7 @@ from x2v_quant.checkpoints import CheckpointError, open_checkpoint
 from x2v_quant.checkpoints.encodings import COMFYUI
 from x2v_quant.converting.dialects import layer_tensors
 from x2v_quant.formats import FORMATS
+from x2v_quant.reports.checkpoint import inspect, lines
 
 RECORDED = Path(__file__).parent.parent / "data" / "peers.safetensors"
 # of which comfy-kitchen's layout makes what the format's own quantizer does
@@ -137,3 +138,32 @@ def test_it_is_written_as_core_saves_it(case, tmp_path):
     assert {end: (t.dtype, t.shape, raw(t)) for end, t in written.items()} == {
         end: (bits.get(t.dtype, t.dtype), t.shape, raw(t)) for end, t in layer.items()
     }
+
+
+def test_the_model_of_a_format_that_is_not_read_is_known(tmp_path):
+    layer, *_ = recorded("compressed-tensors: nvfp4")
+    tensors = {f"blocks.{block}.self_attn.q.{end}": t.clone() for block in range(2) for end, t in layer.items()}
+    save_file({"head.modulation": DIT["head.modulation"], **tensors}, tmp_path / "model.safetensors")
+    checkpoint = open_checkpoint(tmp_path / "model.safetensors")
+    assert checkpoint.model == "Wan 2.1 t2v"
+    assert {problem.key for problem in checkpoint.problems} == {
+        f"blocks.{block}.self_attn.q.weight_packed" for block in range(2)
+    }
+
+
+# whose files are known by the name of a tool or of a type
+KNOWN_AS = {
+    "autoawq: groups of 64": "awq-w4a16 (AutoAWQ)",
+    "auto-gptq: symmetric": "int4-g128 (GPTQ)",
+    "auto-gptq: asymmetric": "awq-w4a16-128 (GPTQ)",
+    "compressed-tensors: int4": "int4-g128 (compressed-tensors)",
+    "bitsandbytes: int8": "int8-channel (bitsandbytes)",
+    "comfy-kitchen: fp8 e5m2": "fp8-channel (fp8-e5m2)",
+}
+
+
+@pytest.mark.parametrize("case", KNOWN_AS)
+def test_inspect_says_what_the_file_is_known_as(case, tmp_path):
+    opened(case, tmp_path / "model.safetensors")
+    report = inspect(tmp_path / "model.safetensors")
+    assert any(line.startswith(f"blocks.*.self_attn.q  {KNOWN_AS[case]} ") for line in lines(report))

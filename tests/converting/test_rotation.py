@@ -1,17 +1,17 @@
 """`--rotation`: int8 with and without rotated channels."""
 
 import pytest
+from older_comfyui import core_rotates_int8
 
 from x2v_quant.checkpoints import open_checkpoint
 from x2v_quant.checkpoints.encodings import X2V
 from x2v_quant.converting import ConvertError
-from x2v_quant.converting.rotation import with_groups
+from x2v_quant.converting.rotation import wanted_format, with_groups
 from x2v_quant.core.features import rotates_int8
 from x2v_quant.layer_rules import parse_overrides
 
-pytestmark = pytest.mark.skipif(not rotates_int8(), reason="this ComfyUI has no rotated int8")
 
-
+@core_rotates_int8
 @pytest.mark.parametrize(
     "asked,found",
     [
@@ -30,12 +30,14 @@ def test_a_format_gets_its_twin(asked, found, source, converted):
     assert open_checkpoint(converted(source, dialect=X2V, **asked)).formats == found
 
 
+@core_rotates_int8
 def test_layers_with_a_format_of_their_own_keep_it(source, converted):
     rules = tuple(parse_overrides("ffn.0 = int8-channel"))
     made = converted(source, dialect=X2V, format="int8", rotation="64", overrides=rules)
     assert open_checkpoint(made).formats == {"int8-channel": 2, "int8-convrot-64": 18}
 
 
+@core_rotates_int8
 def test_a_quantized_source_is_rotated_if_asked(source, converted):
     first = converted(source, "a.safetensors", dialect=X2V, format="int8")
     assert open_checkpoint(converted(first, "b.safetensors", dialect=X2V)).formats == {"int8-channel": 20}
@@ -43,10 +45,14 @@ def test_a_quantized_source_is_rotated_if_asked(source, converted):
     assert open_checkpoint(rotated).formats == {"int8-convrot-64": 20}
 
 
+@core_rotates_int8
 @pytest.mark.parametrize(
     "asked,words",
     [
-        ({"format": "fp8-channel", "rotation": "64"}, "has no rotation: it is for int8-channel, int4-g128"),
+        (
+            {"format": "fp8-channel", "rotation": "64"},
+            "has no rotation: it is for int8-channel, convrot-w4a4",
+        ),
         ({"format": "int8", "rotation": "100"}, "Its rotations: 4, 16, 64"),
         ({"format": "int8", "rotation": "-64"}, "no rotation of -64 channels"),
         ({"format": "w4a8", "rotation": "none"}, "w4a8 is always rotated"),
@@ -60,9 +66,23 @@ def test_what_cannot_be_rotated_is_refused(asked, words, source, converted):
         converted(source, dialect=X2V, **asked)
 
 
+@core_rotates_int8
 def test_a_group_that_divides_no_layer_leaves_what_suits_it():
     shapes = {"a": (8, 256), "b": (8, 384)}
     assert with_groups({"a": "int8-convrot", "b": "int8-convrot-64"}, shapes, "1024") == {
         "a": "int8-convrot",
         "b": "int8-convrot-64",
     }
+
+
+@pytest.mark.skipif(rotates_int8(), reason="takes a ComfyUI without rotated int8")
+@pytest.mark.parametrize("name", ["int8-channel", "int8-convrot"])
+def test_an_older_comfyui_says_what_to_do(name):
+    with pytest.raises(ConvertError, match=r"Update it to 0\.27 or newer, or leave --rotation out"):
+        wanted_format(name, "64")
+
+
+@pytest.mark.skipif(rotates_int8(), reason="takes a ComfyUI without rotated int8")
+def test_it_names_what_can_be_rotated_there():
+    with pytest.raises(ConvertError, match="fp8-channel has no rotation: it is for convrot-w4a4, int4-g128, w4a8"):
+        wanted_format("fp8-channel", "64")

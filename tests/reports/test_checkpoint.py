@@ -78,6 +78,7 @@ def test_groups_and_bytes(inspect):
     assert groups["blocks.*.self_attn.q"] == {
         "group": "blocks.*.self_attn.q",
         "format": "int8-channel",
+        "origin": "",
         "layers": 2,
         "bytes": 2 * (256 * 256 + 256 * 2),
     }
