@@ -1,6 +1,7 @@
 """What a user may call a format."""
 
 from ..formats import FORMATS
+from ..formats.format import Format
 from ..schemes import UnknownSchemeError, elsewhere, resolve
 from .errors import RuleError
 
@@ -18,10 +19,17 @@ def format_named(text: str) -> str:
     try:
         scheme = resolve(name)
     except UnknownSchemeError as error:
-        own = f"is what {FORMATS[name].family} becomes by smoothing, and cannot be chosen" if name in FORMATS else None
+        own = _of_a_family(FORMATS[name]) if name in FORMATS else None
         raise RuleError(f"{text!r} {own or elsewhere(name) or 'is neither a format nor a scheme'}. {remedy}") from error
     if scheme.format not in FORMATS:
         newer = f"writes {scheme.format}, which takes a newer ComfyUI than this one"
         cause = newer if scheme.format else "has no format of its own"
         raise RuleError(f"Scheme {scheme.name} {cause}. {remedy}")
     return scheme.format
+
+
+def _of_a_family(row: Format) -> str:
+    """What to say of a format that is not chosen by its name."""
+    if row.smooth:
+        return f"is what {row.family} becomes by smoothing, and cannot be chosen"
+    return f"is what {row.family} becomes for some layers or kernels, and cannot be chosen: write {row.family}"

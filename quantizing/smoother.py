@@ -38,18 +38,20 @@ def sentences(
     plan: Plan, layers: Collection[str], known: Collection[str], smoothable: Collection[str] | None = None
 ) -> list[str]:
     """Sentences for the report: how many of `layers` (names in the filled plan) are smoothed, and why others are not.
-    known: the layers in the calibration. smoothable: see Smoother."""
+    None where no format of theirs can be smoothed. known: the layers in the calibration. smoothable: see Smoother."""
     smoothed, never, without, outside, others = [], [], [], [], {}
     for layer in layers:
         stored = FORMATS[plan.layers[layer].choice.format]
         if stored.smooth:
             smoothed.append(layer)
         elif stored.name not in SMOOTHQUANT:
-            others.setdefault(stored.name, []).append(layer)
+            others.setdefault(stored.family, []).append(layer)
         elif smoothable is not None and layer not in smoothable:
             outside.append(layer)
         else:
             (without if layer in known else never).append(layer)
+    if not (smoothed or never or without or outside):  # whoever chose such a format expects none
+        return []
     lines = [f"{len(smoothed)} of {len(layers)} layers are smoothed."]
     if without:
         lines.append(f"{_count(without)} more exact without smoothing, {without[0]} for instance.")

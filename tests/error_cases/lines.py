@@ -53,6 +53,9 @@ CASES = {
         "ffn.2 = dequant", "Line 1 of the layer rules ('ffn.2 = dequant'): Scheme dequant has no format of its own."
     ),
     "smoothed": late("ffn.2 = int8-channel-smooth", "is what int8-channel becomes by smoothing, and cannot be chosen."),
+    "of a family": late(
+        "ffn.2 = w4a8-rot64", "is what w4a8 becomes for some layers or kernels, and cannot be chosen: write w4a8."
+    ),
     "layer": late("blocks.9.* = keep", "Layer rule 'blocks.9.* = keep' matches no layer of this model. Did you mean "),
     "shape": ErrorCase(
         NODE,

@@ -21,3 +21,4 @@ def test_sentences():
         f"1 layer is not smoothed: nvfp4 has no smoothing, only {can} have.",
     ]
     assert sentences(plan, ["a"], {"a"}) == ["1 of 1 layers are smoothed."]
+    assert sentences(plan, ["d"], {"d"}) == []  # whoever chose nvfp4 expects none
