@@ -147,7 +147,7 @@ def _tensors(codes, scale, whole):
 
 
 def _grid(group: int) -> ZeroPointGrid:
-    limits = {"largest": float(LARGEST - ZERO), "lowest": -float(ZERO)}
+    limits = {"largest": float(LARGEST - ZERO), "lowest": -float(ZERO), "per_value": 2, "copies": 5}
     return ZeroPointGrid(1, group, nearest=integers, tensors=_tensors, storable=_in_bfloat16, factors=FACTORS, **limits)
 
 

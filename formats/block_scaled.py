@@ -56,5 +56,15 @@ _NVFP4 = of_core("X2VNvfp4", "TensorCoreNVFP4Layout")
 # other sizes are padded, and a file does not say how far: it would not be read back as the layer it was
 FORMATS = (
     Format("mxfp8", _MXFP8.NAME, SCALED, "mxfp8", "mxfp8", "mxfp8", multiples=(32, 32), grid=MX_GRID),
-    Format("nvfp4", _NVFP4.NAME, NVFP4, "nvfp4", "nvfp4", "nvfp4", multiples=(16, 16), grid=NV_GRID),
+    Format(
+        "nvfp4",
+        _NVFP4.NAME,
+        NVFP4,
+        "nvfp4",
+        "nvfp4",
+        "nvfp4",
+        multiples=(16, 16),
+        grid=NV_GRID,
+        shared=("scale",),
+    ),
 )

@@ -8,7 +8,7 @@ import torch
 from .grid import Grid
 from .lloyd_max import LEVELS, nearest, of_codes
 from .w4a8_codes import GROUP, LARGEST, level_table, packed
-from .w4a8_fit import CHUNK, codebook_of_groups, sampled_rows, scales_of
+from .w4a8_fit import SAMPLED, codebook_of_groups, sampled_rows, scales_of
 
 
 class Scales(NamedTuple):
@@ -33,11 +33,28 @@ class CodebookGrid(Grid):
     largest: float = LARGEST
     nearest: object = _not_asked
     tensors: object = _not_asked
+    # codes are int64 while they are looked for
+    copies: int = 14
+    per_value: int = LEVELS
+
+    def sampled(self, values):
+        # the rows, rotated, and divided by the largest of each group
+        return 4 * min(values, SAMPLED)
+
+    def of_whole(self, values):
+        rows = sampled_rows(*values.shape).to(values.device)
+        return codebook_of_groups(values[rows].unflatten(1, (-1, GROUP)))
+
+    def some(self, scale, start, stop):
+        return Scales(scale.scale[start:stop], scale.s_channel[start:stop], scale.codebook)
+
+    def joined(self, scales):
+        *rows, codebooks = zip(*scales, strict=True)
+        return Scales(*map(torch.cat, rows), codebooks[0])
 
     def absmax(self, values, whole=None):
-        codebook = _codebook(values) if whole is None else whole
-        parts = [scales_of(part.unflatten(1, (-1, GROUP)), codebook) for part in values.split(_rows(values))]
-        return Scales(*(torch.cat(each) for each in zip(*parts, strict=True)), codebook)
+        codebook = self.of_whole(values) if whole is None else whole
+        return Scales(*scales_of(values.unflatten(1, (-1, GROUP)), codebook), codebook)
 
     def searched(self, values, whole=None, importance=None):
         return self.absmax(values, whole)
@@ -52,23 +69,6 @@ class CodebookGrid(Grid):
         return of_codes(levels, nearest(rows, levels)).view(values.shape)
 
     def encode(self, values, scale, whole=None):
-        step = _rows(values)
-        parts = zip(values.split(step), scale.scale.split(step), scale.s_channel.split(step), strict=True)
-        codes = [_codes(*part, scale.codebook) for part in parts]
-        return {"codes": torch.cat(codes), **scale._asdict()}
-
-
-def _codebook(values: torch.Tensor) -> torch.Tensor:
-    rows = sampled_rows(*values.shape).to(values.device)
-    return codebook_of_groups(values[rows].unflatten(1, (-1, GROUP)))
-
-
-def _rows(values: torch.Tensor) -> int:
-    """Rows at a time: codes are int64 while they are looked for."""
-    return max(1, CHUNK // values.shape[1])
-
-
-def _codes(values, scale, s_channel, codebook) -> torch.Tensor:
-    """int8 [n, K/2], of some rows."""
-    groups = (values / s_channel.unsqueeze(1)).unflatten(1, (-1, GROUP)).flatten(0, 1)
-    return packed(nearest(groups, level_table(scale, codebook).flatten(0, 1)).view(values.shape))
+        groups = (values / scale.s_channel.unsqueeze(1)).unflatten(1, (-1, GROUP)).flatten(0, 1)
+        levels = level_table(scale.scale, scale.codebook).flatten(0, 1)
+        return {"codes": packed(nearest(groups, levels).view(values.shape)), **scale._asdict()}

@@ -134,7 +134,7 @@ def _format(group: int, linear_dtype: str) -> Format:
         # each layer gets the group that divides its K
         multiples=(1, COLUMNS),
         settings={"convrot_groupsize": group, "linear_dtype": linear_dtype},
-        grid=Grid(1, None, LARGEST, integers, _tensors, factors=FACTORS),
+        grid=Grid(1, None, LARGEST, integers, _tensors, factors=FACTORS, copies=5),
         rotation=group,
         advised=False,
     )

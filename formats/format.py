@@ -24,7 +24,8 @@ class Format:
     `settings`: fields of Params that are no tensors and the same for every weight of the format, which a marker tells
     beside its name; `options`: what the layout's `quantize` takes beside them. `grid`: the values that a weight can
     have, where rounding may look for better ones than the nearest. `rotation`: input channels that are rotated
-    together, 0 for none. `advised`: whether a search may choose it without being told to."""
+    together, 0 for none. `advised`: whether a search may choose it without being told to. `shared`: tensors that all
+    rows have in common, the same for some of them alone."""
 
     name: str
     layout_name: str
@@ -39,6 +40,7 @@ class Format:
     grid: Grid | None = field(default=None, hash=False)
     rotation: int = 0
     advised: bool = True
+    shared: tuple[str, ...] = ()
 
     @property
     def layout(self) -> type:
@@ -73,6 +75,11 @@ class Format:
         """Float [N, K] -> the tensors of the format; options: what the layout's `quantize` takes."""
         codes, params = self.layout.quantize(weight, **self.settings, **self.options, **options)
         return dict(zip(self.tensors, self.parts(codes, params), strict=True))
+
+    def of_whole(self, weight: torch.Tensor) -> dict[str, torch.Tensor]:
+        """What `encode` takes, so that some rows of float `weight` [N, K] become what they are in all of it."""
+        scale = None if self.grid is None else self.grid.of_whole(weight)
+        return {} if scale is None else {"scale": scale}
 
     def quantize(self, weight: torch.Tensor, dtype: torch.dtype, **options) -> QuantizedTensor:
         """Float [N, K] -> a weight that reports `dtype`; nearest rounding, fresh scales. options: what else the

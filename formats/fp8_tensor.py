@@ -99,5 +99,6 @@ FORMATS = (
         "fp8-tensor",
         core_reads,
         grid=Grid(None, None, Fp8TensorLayout.MAX, e4m3, _tensors, _of_whole, _one_scale),
+        shared=("scale", "input_scale"),
     ),
 )

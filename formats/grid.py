@@ -3,7 +3,7 @@
 All values are float32, in the basis of the codes: after smoothing and rotation.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -44,7 +44,8 @@ class Grid:
     the nearest scale that the format can have. tensors: (codes [N, K], scale, whole) -> the tensors of the format.
     whole: the largest |value| [] -> a scale of the whole weight [], if the format has one. factors: multiples of the
     largest |value| / `largest` that a search tries as scales; none where a search does not help. lowest: the lowest
-    code, if that is not -largest: a scale may then be negative.
+    code, if that is not -largest: a scale may then be negative. copies: float32 copies of values that there are at
+    most while their scales or codes are looked for. per_value: float32 numbers of `spread` for each value.
     """
 
     rows: int | None
@@ -56,6 +57,8 @@ class Grid:
     whole: Callable[[torch.Tensor], torch.Tensor] | None = None
     factors: tuple[float, ...] = ()
     lowest: float | None = None
+    copies: int = 7
+    per_value: int = 1
 
     def absmax(self, values: torch.Tensor, whole: torch.Tensor | None = None) -> torch.Tensor:
         """values [N, K] -> scale [blocks of rows, blocks of columns], the smallest that clips nothing. whole: of the
@@ -78,6 +81,22 @@ class Grid:
             better = error < least
             best, least = torch.where(better, scale, best), torch.where(better, error, least)
         return best
+
+    def of_whole(self, values: torch.Tensor) -> torch.Tensor | None:
+        """What all rows of values [N, K] have in common: the scale of the whole weight, None if there is none."""
+        return None if self.whole is None else self.whole(torch.maximum(values.amax(), -values.amin()))
+
+    def sampled(self, values: int) -> int:
+        """float32 numbers that `of_whole` makes of a weight of so many values."""
+        return 0
+
+    def some(self, scale: torch.Tensor, start: int, stop: int) -> torch.Tensor:
+        """The scales of rows `start` to `stop`, where `start` is a multiple of `rows`."""
+        return scale if self.rows is None else scale[start // self.rows : -(-stop // self.rows)]
+
+    def joined(self, scales: Sequence[torch.Tensor]) -> torch.Tensor:
+        """The scales of neighbouring rows as those of all of them."""
+        return torch.cat(list(scales))
 
     def spread(self, scale: torch.Tensor, count: int, columns: torch.Tensor) -> torch.Tensor:
         """The scales of `columns` (indices, [n]) in a weight of `count` rows: [n, count], columns first."""

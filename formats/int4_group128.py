@@ -73,7 +73,7 @@ def _tensors(codes, scale, whole):
 
 
 def _format(name: str, layout: type[ScaledLayout]) -> Format:
-    grid = Grid(1, layout.GROUP, layout.MAX, integers, _tensors, factors=FACTORS, lowest=-float(ZERO))
+    grid = Grid(1, layout.GROUP, layout.MAX, integers, _tensors, factors=FACTORS, lowest=-float(ZERO), copies=5)
     return Format(name, layout.NAME, SCALED, "float", name, name, multiples=(1, 2), grid=grid)
 
 

@@ -82,6 +82,7 @@ def _format(plain: Format, layout_name: str, marker: str = "") -> Format:
         name=name,
         layout_name=_layout(plain.layout, layout_name).NAME,
         tensors=(*plain.tensors, FACTOR),
+        shared=(*plain.shared, FACTOR),
         activation=plain.activation if plain.activation == "float" else f"{plain.activation}{END}",
         marker=marker or name,
         core_reads=None,

@@ -65,11 +65,7 @@ class W4A8Layout(QuantizedLayout):
         is a multiple of 16 and of convrot_groupsize.
         """
         rows, columns = tensor.shape
-        if columns % max(GROUP, convrot_groupsize):
-            raise ValueError(
-                f"{name_of(convrot_groupsize)} wants in_features to be a multiple of {max(GROUP, convrot_groupsize)}, "
-                f"this layer has {columns}"
-            )
+        _check(columns, convrot_groupsize)
         if codebook_tensor is None:
             codebook_tensor = choose_codebook(tensor[sampled_rows(rows, columns).to(tensor.device)], convrot_groupsize)
         codebook = codebook_tensor.to(tensor.device, torch.float32)
@@ -118,8 +114,21 @@ class W4A8Layout(QuantizedLayout):
         }
 
 
+def _check(columns: int, rotation: int) -> None:
+    multiple = max(GROUP, rotation)
+    if columns % multiple:
+        raise ValueError(
+            f"{name_of(rotation)} wants in_features to be a multiple of {multiple}, this layer has {columns}"
+        )
+
+
 class W4A8Format(Format):
     """A row of this file; the shapes of a weight on the meta device, whose values no codebook suits, are known too."""
+
+    def of_whole(self, weight):
+        _check(weight.shape[1], self.rotation)
+        some = weight[sampled_rows(*weight.shape).to(weight.device)]
+        return {"codebook_tensor": choose_codebook(some, self.rotation)}
 
     def encode(self, weight, **options):
         if not weight.is_meta:
@@ -138,6 +147,7 @@ def _format(rotation: int) -> Format:
     settings = {"group_size": GROUP, "convrot_groupsize": rotation}
     # activations are int8-convrot's; each layer gets the rotation that divides its K
     activation, others = int8_convrot.name_of(rotation), {"multiples": (1, GROUP), "rotation": rotation, "grid": GRID}
+    others |= {"shared": ("codebook",)}
     return W4A8Format(
         name_of(rotation), W4A8Layout.NAME, TENSORS, activation, MARKER, NAME, settings=settings, **others
     )

@@ -22,7 +22,7 @@ from .errors import QuantizeError
 from .layer import Job, dense_layer, keeps_codes, quantize_layer
 from .patchers import successor, with_loras_in_weights
 from .planning import plan_for
-from .rounder import NEAREST, Rounder
+from .rounder import FLOAT32, MERGED, NEAREST, READ, Rounder
 from .rounder import sentences as rounded
 from .smoother import Smoother, sentences
 from .stored_format import stored_format
@@ -165,8 +165,14 @@ def _jobs(patcher, part: str, selection: Selection, smoother: Smoother | None, r
 def _make_room(jobs: list[Job], device: torch.device) -> None:
     """Have core unload other models if the device has no room for the largest layer."""
     if device.type != "cpu":
-        room = max(job.rounder.room(*shape_of(job.layer)) for job in jobs)
-        comfy.model_management.free_memory(room, device)
+        comfy.model_management.free_memory(max(_room(job, device) for job in jobs), device)
+
+
+def _room(job: Job, device: torch.device) -> int:
+    """Bytes on the device while the layer is read, its LoRAs are merged and it is rounded."""
+    rows, columns = shape = shape_of(job.layer)
+    copies = MERGED if job.patches else READ
+    return max(copies * rows * columns * FLOAT32, job.rounder.room(job.name, shape, job.target, device))
 
 
 def _reloadable(made, patcher, again: Callable):

@@ -11,19 +11,19 @@ from ..calibration.recorded import Recorded
 from ..converting.rounded_rows import is_plain
 from ..formats import FORMATS, before_repacking, original
 from ..formats.convert import convert
-from ..rounding import METHODS, Method, method_for, round_weight
+from ..rounding import METHODS, Method, method_for, pieces, round_weight
 from ..rounding.curvature import Curvatures
 from ..rounding.estimate import Work
 from ..rounding.methods import NOTHING, TOKENS
 from ..rounding.record import words_of
+from ..rounding.room import room
 from ..schemes.plan import Plan
 from .errors import QuantizeError
 
 NEAREST = METHODS["nearest"]
-# float32 copies of a layer's weight that are on the device at a time: two while it is rounded to the nearest, four
-# while a LoRA is merged first (the layer's own weight, a copy of it, the LoRA's product, that times its strength), more
-# while its scales are searched or each column makes up for the errors of others
-COPIES, MORE_COPIES = 4, 7
+# float32 copies of a layer's weight that are on the device at a time: while a LoRA is merged (the layer's own weight, a
+# copy of it, the LoRA's product, that times its strength), and while one that was quantized is read or compared
+MERGED, READ = 4, 3
 FLOAT32 = torch.float32.itemsize
 
 
@@ -61,15 +61,12 @@ class Rounder:
         """Calls of the model in the calibration, and the most tokens that it has of a layer's input; 0 without one."""
         return self.recorded.extent(() if self.calibration is None else self.calibration.inputs)
 
-    def room(self, rows: int, columns: int) -> int:
-        """Bytes on the device for the largest layer, [rows, columns], with its tokens and their Hessian."""
-        if self.method is NEAREST:
-            return COPIES * rows * columns * FLOAT32
-        _, tokens = self.calibrated()
-        weight, square = rows * columns, columns**2 if tokens else 0
-        # first the Hessian and its inverse from the tokens and a copy of them, then the columns by the inverse
-        before, after = COPIES * weight + 2 * (square + tokens * columns), MORE_COPIES * weight + square
-        return max(before, after) * FLOAT32
+    def room(self, layer: str, shape: tuple[int, int], format_name: str, device: torch.device) -> int:
+        """Bytes on the device while a weight of `shape` (N, K) is rounded, with its tokens and their Hessian."""
+        plain = original(before_repacking(format_name))
+        method = method_for(plain, self.method, self.recorded.of(layer))
+        row = FORMATS[format_name if is_plain(plain, method) else plain]
+        return room(shape, row, method, self.recorded.tokens(layer) if method.rounding == "gptq" else 0, device)
 
     def work(self, layer: str, shape: tuple[int, int], format_name: str) -> Work:
         """What rounding the layer will be, for an estimate."""
@@ -95,7 +92,8 @@ class Rounder:
         method = method_for(original(stored), self.method, self.recorded.of(layer))
         if is_plain(original(stored), method):  # the layout's own way needs the least memory
             options = {} if factor is None else {"pre_quant_scale": factor}
-            return FORMATS[format_name].quantize(weight, dtype, **options), method.name
+            row = FORMATS[format_name]
+            return row.wrap(pieces.nearest(weight, row, **options), dtype, tuple(weight.shape)), method.name
         tensors = round_weight(
             weight, stored, method, self.recorded.inputs(layer, method), factor, curvatures=curvatures
         )

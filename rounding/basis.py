@@ -8,8 +8,9 @@ from ..formats.int8_convrot import rotated
 
 def weight_in_basis(weight: torch.Tensor, row: Format, factor: torch.Tensor | None) -> torch.Tensor:
     """float32 [N, K] -> float32 [N, K], memory of its own: columns / factor [K], then groups of them times H."""
-    values = weight.clone() if factor is None else weight / factor
-    return rotated(values, row.rotation) if row.rotation else values
+    if row.rotation:
+        return rotated(weight if factor is None else weight / factor, row.rotation)
+    return weight.clone() if factor is None else weight / factor
 
 
 def tokens_in_basis(tokens: torch.Tensor, row: Format, factor: torch.Tensor | None) -> torch.Tensor:

@@ -40,6 +40,7 @@ def descend(
             _choose_block(found[start:stop], errors[start:stop], slopes, within, spread, grid)
     # which are no longer needed
     errors[order] = found
+    del found
     return errors.t().contiguous()
 
 

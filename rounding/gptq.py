@@ -21,16 +21,14 @@ def gptq(values: torch.Tensor, grid: Grid, scale: torch.Tensor, curvature: Curva
     order, inverse = curvature.order, curvature.triangles
     # columns as rows, which are contiguous
     rest = values.t()[order]
-    result = torch.empty_like(rest)
+    result = torch.empty_like(values)
     for stop in range(width, 0, -BLOCK):
         start = max(0, stop - BLOCK)
         errors = _round_block(rest[start:stop], grid.spread(scale, count, order[start:stop]), grid, inverse, start)
-        result[start:stop] = rest[start:stop]
+        result[:, order[start:stop]] = rest[start:stop].t()
         if start:
             rest[:start].addmm_(inverse[start:stop, :start].t(), errors, alpha=-1)
-    back = torch.empty_like(rest)
-    back[order] = result
-    return back.t().contiguous()
+    return result
 
 
 def _round_block(columns, spread, grid: Grid, inverse, start: int) -> torch.Tensor:

@@ -7,13 +7,13 @@ import torch
 
 from ..formats import FORMATS, UNSMOOTHED
 from ..formats.grid import Tensors
+from . import pieces
 from .basis import importance_in_basis, tokens_in_basis, weight_in_basis
 from .curvature import Curvatures
 from .descent import descend
 from .gptq import gptq
 from .inputs import LayerInputs
 from .methods import Method, method_for
-from .scales import SCALES
 
 
 def round_weight(
@@ -42,21 +42,20 @@ def round_weight(
     kept = {"pre_quant_scale": factor} if row.smooth else {}
     method = method_for(plain.name, method, inputs.recorded)
     if plain.grid is None:
-        return row.encode(weight, scale="recalculate", **kept)
+        return pieces.nearest(weight, row, **kept)
     values = weight_in_basis(weight, row, factor)
-    if whole is None and plain.grid.whole is not None:
-        whole = plain.grid.whole(torch.maximum(values.amax(), -values.amin()))
+    whole = plain.grid.of_whole(values) if whole is None else whole
     importance = inputs.importance()
     if importance is not None:
         importance = importance_in_basis(importance.to(device), row, factor)
-    scale = SCALES[method.scales](plain.grid, values, whole, importance)
+    scale = pieces.scales(values, plain.grid, method.scales, whole, importance)
     scale = scale if store is None else store(scale)
     if method.rounding == "gptq":
         basis = (plain.rotation, None if factor is None else factor_key(factor))
         key = None if inputs.key is None else (inputs.key, *basis, device)
         curvature = (curvatures or Curvatures()).of(key, lambda: tokens_in_basis(inputs.tokens.to(device), row, factor))
         values = descend(values, gptq(values, plain.grid, scale, curvature), plain.grid, scale, curvature)
-    return plain.grid.encode(values, scale, whole) | kept
+    return pieces.packed(values, plain, scale, whole) | kept
 
 
 def factor_key(factor: torch.Tensor) -> bytes:
