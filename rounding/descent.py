@@ -36,8 +36,12 @@ def descend(
             slopes = within @ errors[start:stop]
             slopes.addmm_(triangles[:start, start:stop].t(), errors[:start])
             slopes.addmm_(triangles[start:stop, stop:], errors[stop:])
-            spread = grid.spread(scale, len(values), order[start:stop])
-            _choose_block(found[start:stop], errors[start:stop], slopes, within, spread, grid)
+            # that of one block at a time: a codebook's is sixteen times as large as the values
+            _choose_block(
+                *(found[start:stop], errors[start:stop], slopes, within),
+                grid.spread(scale, len(values), order[start:stop]),
+                grid,
+            )
     # which are no longer needed
     errors[order] = found
     del found

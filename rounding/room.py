@@ -9,7 +9,7 @@ from .pieces import step
 
 FLOAT32 = torch.float32.itemsize
 # what allocators round up, and buffers of libraries
-MARGIN = 1.05
+MARGIN = 1.08
 # float32 copies of a block of columns while it is swept, beside the scales of every value
 SWEPT = 4
 
