@@ -8,6 +8,8 @@ import torch
 
 from .encodings import channel
 
+# a share that is not told in figures
+LEAST = 1e-6
 AS_IT_WAS = "no weight is changed by it"
 CHANGED = "the weights are {} off those of the file by it (measured)"
 
@@ -32,5 +34,6 @@ class Rescaled:
             return []
         errors, weights = (math.fsum(values) for values in zip(*self.squares.values(), strict=True))
         share = math.sqrt(errors / weights) if weights else 0.0
-        words = AS_IT_WAS if not errors else CHANGED.format(f"{100 * share:.2g} %")
+        size = f"{100 * share:.2g} %" if share >= LEAST else f"less than {100 * LEAST:.4f} %"
+        words = AS_IT_WAS if not errors else CHANGED.format(size)
         return [f"{len(self.squares)} layers were made e4m3 of e5m2: {words}"]

@@ -11,11 +11,9 @@ from pathlib import Path
 from tqdm import tqdm
 
 from ..calibration import DEFAULT_ALPHA, Calibration
-from ..checkpoints.checkpoint import LOADERS
 from ..checkpoints.encodings import COMFYUI, DIALECTS, LIGHTX2V, X2V
 from ..common import limits
 from ..common.decibels import SCALE
-from ..common.sizes import amount
 from ..common.typed_numbers import between
 from ..core.on_path import use_comfyui
 from ..formats import ROTATED_TWINS, ROTATIONS
@@ -28,8 +26,8 @@ from .convert import convert
 from .dialects import choices
 from .errors import ConvertError
 from .options import KEPT, Options
-from .outputs import NO_TOKENIZER
 from .rotation import NONE
+from .saved import saved
 from .writer import JOURNAL, PARTIAL
 
 GB = 1e9
@@ -248,7 +246,7 @@ def _calibration(path: Path | None) -> Calibration | None:
 def lines(report: dict) -> list[str]:
     """The report for a person: what was saved and what to do with it, then its layers."""
     formats = ", ".join(f"{count} layer{'s' * (count > 1)} {name}" for name, count in report["formats"].items())
-    found = [_saved(report), f"{report['model']}: {formats}; {report['seconds']:.1f} s."]
+    found = [saved(report), f"{report['model']}: {formats}; {report['seconds']:.1f} s."]
     found += [f"Rounded {rounded}." for rounded in filter(None, [words_of(report["rounding"])])]
     reasons: dict[str, list[str]] = {}
     for layer, reason in report["kept"].items():
@@ -259,20 +257,6 @@ def lines(report: dict) -> list[str]:
     if report["chosen"]:
         found += [*search.lines(report["chosen"]), SCALE]
     return found + [f"note: {note}" for note in report["notes"]]
-
-
-def _saved(report: dict) -> str:
-    """The name, the size before and after, and the next step."""
-    target = Path(report["target"])
-    saved = f"Saved {target.name}: {amount(report['source_bytes'])} -> {amount(report['bytes'])}."
-    if report["kind"] not in LOADERS:
-        return saved
-    ours, cores, _, folder = LOADERS[report["kind"]]
-    cores_too = report["dialect"] == COMFYUI and NO_TOKENIZER not in report["notes"]
-    loaders = f"{cores} or {ours}" if cores_too else ours
-    if folder in target.absolute().parent.parts:
-        return f"{saved} In ComfyUI, press R and pick it in {loaders}."
-    return f"{saved} Put it into models/{folder} and pick it in {loaders}."
 
 
 def _overrides(options: argparse.Namespace) -> list[Override]:

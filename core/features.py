@@ -3,6 +3,7 @@
 Each imports what it looks at when it is asked: a command that needs none of it does not wait for torch."""
 
 import functools
+from collections.abc import Iterable
 from pathlib import Path
 
 
@@ -69,6 +70,18 @@ def reads_w4a8() -> bool:
     import comfy.quant_ops
 
     return has_w4a8() and "asym_w4a8_int8" in comfy.quant_ops.QUANT_ALGOS
+
+
+# names that core's loaders have for formats -> the release that brought each
+SINCE = {"int8_tensorwise": (0, 27), "convrot_w4a4": (0, 30), "asym_w4a8_int8": (0, 31), "awq_w4a16": (0, 38)}
+
+
+def release_that_reads(names: Iterable[str]) -> str:
+    """The first release of ComfyUI whose loaders read all formats called `names`, "" if those of this one do."""
+    import comfy.quant_ops
+
+    missing = [SINCE[name] for name in names if name in SINCE and name not in comfy.quant_ops.QUANT_ALGOS]
+    return "{}.{}".format(*max(missing)) if missing else ""
 
 
 def takes_models_directory(comfyui: Path) -> bool:

@@ -3,11 +3,14 @@
 import argparse
 
 import pytest
+from older_comfyui import core_reads_int8
 
 from x2v_quant.checkpoints.encodings import COMFYUI, DIALECTS, LIGHTX2V, X2V
 from x2v_quant.cli import main
 from x2v_quant.converting import command
 from x2v_quant.converting.outputs import NO_TOKENIZER
+from x2v_quant.converting.saved import saved
+from x2v_quant.core.features import reads_awq, reads_int8, reads_rotated_int4, reads_w4a8
 from x2v_quant.kernels.machine import default_device, describe
 from x2v_quant.kernels.native import native_format
 from x2v_quant.nodes.quantize import QuantizeModel
@@ -56,7 +59,7 @@ def test_an_unquantized_source_becomes_what_this_machine_computes_in(source, par
     [
         (X2V, "Load Quantized DiT"),
         (LIGHTX2V, "Load Quantized DiT"),
-        (COMFYUI, "Load Diffusion Model or Load Quantized DiT"),
+        pytest.param(COMFYUI, "Load Diffusion Model or Load Quantized DiT", marks=core_reads_int8),
     ],
 )
 @pytest.mark.parametrize("folder", ["", "models/diffusion_models/wan"])
@@ -68,6 +71,25 @@ def test_it_says_what_to_do_with_the_file(dialect, loaders, folder, source, tmp_
     sizes = " -> ".join(f"{file.stat().st_size / 1e6:.2f} MB" for file in (source, target))
     step = "In ComfyUI, press R and" if folder else "Put it into models/diffusion_models and"
     assert first == f"Saved out.safetensors: {sizes}. {step} pick it in {loaders}."
+
+
+NEWER = {
+    "int8-channel": (reads_int8, "0.27"),
+    "convrot-w4a4": (reads_rotated_int4, "0.30"),
+    "w4a8": (reads_w4a8, "0.31"),
+    "awq-w4a16": (reads_awq, "0.38"),
+}
+
+
+@pytest.mark.parametrize("name", NEWER)
+def test_it_says_which_comfyui_reads_the_file(name, tmp_path):
+    reads, release = NEWER[name]
+    sizes = {"source_bytes": 2_000_000, "bytes": 1_000_000}
+    text = saved(
+        {"target": str(tmp_path / "a"), "kind": "dit", "dialect": COMFYUI, "notes": [], "formats": {name: 1}, **sizes}
+    )
+    later = f"Load Quantized DiT, or from ComfyUI {release} on in Load Diffusion Model."
+    assert text.endswith("Load Diffusion Model or Load Quantized DiT." if reads() else later)
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
