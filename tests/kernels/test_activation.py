@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from x2v_quant.formats import FORMATS
+from x2v_quant.formats.int8_convrot import GROUPS, name_of
 from x2v_quant.kernels import activation
 from x2v_quant.kernels.activation import (
     CPU_VALUES,
@@ -132,8 +133,10 @@ def width_of(kind):
     """K that the activation can have."""
     if kind == "mxfp4":
         return 96
-    rotation = next((row.rotation for row in FORMATS.values() if row.activation == kind), 0)
-    return rotation or 70
+    of_formats = {row.activation: row.rotation for row in FORMATS.values()}
+    # of which an older ComfyUI has no formats
+    of_int8 = {name_of(group): group for group in GROUPS}
+    return of_formats.get(kind) or of_int8.get(kind.removesuffix("-smooth")) or 70
 
 
 @pytest.mark.parametrize("kind", SIMULATED)

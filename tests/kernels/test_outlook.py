@@ -1,6 +1,7 @@
 """Why a format is not fast on a machine, in words that its owner knows."""
 
 import pytest
+from older_comfyui import core_rotates_int8
 
 from x2v_quant.formats import FORMATS
 from x2v_quant.kernels import KERNELS, outlook
@@ -19,7 +20,7 @@ def card(name, capability, system="Linux"):
     "machine,format_name,reason",
     [
         (card("GTX 1080", (6, 1)), "int8-channel", "needs an RTX 20 or newer"),
-        (card("GTX 1080", (6, 1)), "int8-convrot", "needs an RTX 20 or newer"),
+        pytest.param(card("GTX 1080", (6, 1)), "int8-convrot", "needs an RTX 20 or newer", marks=core_rotates_int8),
         (card("GTX 1080", (6, 1), "Windows"), "int8-channel", "needs an RTX 20 or newer"),
         (card("RTX 3060", (8, 6)), "fp8-channel", "needs an RTX 40 or newer"),
         (card("RTX 2080", (7, 5)), "fp8-tensor", "needs an RTX 40 or newer"),
