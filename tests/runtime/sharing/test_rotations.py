@@ -75,4 +75,6 @@ def test_three_layers_rotate_their_input_once(kernel, counted):
 def test_every_other_kernel_of_these_formats_is_known():
     others = {(kernel.name, FORMATS[kernel.format].family) for kernel in ROTATING if kernel.steps is None}
     assert others == {pair for pair in OF_WEIGHTS | IN_ONE_CALL if ROTATIONS[pair[1]]}
-    assert {"torch", "triton"} <= {case.values[0].name for case in SHARING}
+    sharing = {(case.values[0].name, FORMATS[case.values[0].format].family) for case in SHARING}
+    names = ("torch", "triton", "reference") if ROTATIONS[int8_convrot.NAME] else ()
+    assert sharing == {(name, int8_convrot.NAME) for name in names} | {("triton", int4_convrot.NAME)}
