@@ -54,7 +54,7 @@ CASES = {
     ),
     "smoothed": late("ffn.2 = int8-channel-smooth", "is what int8-channel becomes by smoothing, and cannot be chosen."),
     "of a family": late(
-        "ffn.2 = w4a8-rot64", "is what w4a8 becomes for some layers or kernels, and cannot be chosen: write w4a8."
+        "ffn.2 = w4a8-64", "is what w4a8 becomes for some layers or kernels, and cannot be chosen: write w4a8."
     ),
     "layer": late("blocks.9.* = keep", "Layer rule 'blocks.9.* = keep' matches no layer of this model. Did you mean "),
     "shape": ErrorCase(
