@@ -21,7 +21,8 @@ DEEPEST = 8
 def model_table(path: Path, data: object) -> tuple[Table, list[str], list[str]]:
     """(key -> tensor of the one model in what torch has read of a file, notes on that, those of them to say aloud).
 
-    Raises CheckpointError if there is none, or more than one and nothing that tells which.
+    Raises CheckpointError if there is none, or more than one and nothing that tells which, and for tensors that no
+    other file could have.
     """
     tables: dict[str, Table] = {}
     once = set()
@@ -43,7 +44,22 @@ def model_table(path: Path, data: object) -> tuple[Table, list[str], list[str]]:
     name, aloud = choose(models, path.name)
     others = ", ".join(repr(other) for other in tables if other != name)
     notes = [*aloud, f"beside the model, {others} of the file are not read"] if others else aloud
+    for key, tensor in tables[name].items():
+        cause = _unlike_others(tensor)
+        if cause:
+            raise Problem(path.name, key, cause, "Get the model as .safetensors.").error()
     return tables[name], notes, aloud
+
+
+def _unlike_others(tensor: torch.Tensor) -> str:
+    """Why a tensor is not plain values that are in the file, "" if it is. One that is expanded from few values may be
+    any size; one that PyTorch has quantized may end the process when its bytes are looked at."""
+    if tensor.is_quantized:
+        return f"is quantized by PyTorch itself ({str(tensor.dtype).removeprefix('torch.')}), which is not read"
+    ordinary = tensor.layout is torch.strided and tensor.device.type == "cpu"
+    if not ordinary or tensor.nbytes > tensor.untyped_storage().nbytes():
+        return "is sparse, or has no data of its own for every value"
+    return ""
 
 
 def info_of(tensor: torch.Tensor, path: Path) -> TensorInfo:

@@ -106,11 +106,8 @@ def read_infos(path: Path) -> Contents:
     flat = isinstance(data, dict) and all(table.get(key) is value for key, value in data.items())
     contents = Contents(notes=notes, aloud=aloud, nested=set() if flat else {path})
     for key, tensor in table.items():
-        if not _whole(tensor):
-            cause = "is sparse, or has no data of its own for every value"
-            raise Problem(path.name, key, cause, "Get the model as .safetensors.").error()
         contents.tensors[key] = info_of(tensor, path)
-        if key.endswith(ZERO_POINTS):
+        if key.endswith(ZERO_POINTS) and tensor.dtype is torch.int32:
             first = tensor.flatten()[:START_BYTES].contiguous().view(torch.uint8)
             contents.tensors[key] = replace(contents.tensors[key], start=bytes(first[:START_BYTES].tolist()))
         if key.endswith(MARKER_SUFFIXES):
@@ -218,12 +215,6 @@ def _only_harmless() -> Iterator[None]:
         finally:
             torch.serialization.clear_safe_globals()
             torch.serialization.add_safe_globals(allowed)
-
-
-def _whole(tensor: torch.Tensor) -> bool:
-    """Whether its data is in the file: not so for one expanded from few values, which may be any size."""
-    ordinary = tensor.layout is torch.strided and tensor.device.type == "cpu"
-    return ordinary and tensor.nbytes <= tensor.untyped_storage().nbytes()
 
 
 def _unreadable(path: Path, archive: bool, error: Exception) -> CheckpointError:

@@ -97,6 +97,33 @@ def test_a_tensor_without_its_own_data_is_refused(make, wan, write):
         open_checkpoint(path)
 
 
+QUANTIZED = {
+    "quint8": lambda: torch.quantize_per_tensor(torch.ones(4, 8), 0.1, 3, torch.quint8),
+    "qint8": lambda: torch.quantize_per_channel(torch.ones(4, 8), torch.ones(4), torch.zeros(4), 0, torch.qint8),
+    "qint32": lambda: torch.quantize_per_tensor(torch.ones(4, 8), 0.1, 3, torch.qint32),
+}
+
+
+@pytest.mark.parametrize("end", ["weight", "qzeros", "comfy_quant"])
+@pytest.mark.parametrize("kind", QUANTIZED)
+def test_what_pytorch_has_quantized_is_refused_in_a_process_that_goes_on(kind, end, wan, tmp_path):
+    """Reading the bytes of such a tensor ends it."""
+    path = tmp_path / "wan.pth"
+    torch.save({**wan(), f"blocks.0.self_attn.v.{end}": QUANTIZED[kind]()}, path)
+    words = rf"wan\.pth: blocks\.0\.self_attn\.v\.{end} is quantized by PyTorch itself \({kind}\), which is not read"
+    with pytest.raises(CheckpointError, match=words):
+        open_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    "dtype", [torch.bool, torch.float64, torch.complex64, torch.uint16, torch.float8_e8m0fnu], ids=str
+)
+def test_zero_points_of_any_type_are_looked_at_as_what_they_are(dtype, wan, write):
+    """No codes go with them: they are refused, and only int32 ones are told by their beginning."""
+    path = write({**wan(), "blocks.0.self_attn.v.qzeros": torch.zeros(3, 5).to(dtype)}, "wan.pth")
+    assert open_checkpoint(path).tensors["blocks.0.self_attn.v.qzeros"].start == b""
+
+
 def test_a_thing_in_itself_ends(wan, write):
     data = {"model": wan()}
     data["again"] = data

@@ -198,9 +198,17 @@ def test_a_configuration_says_it_where_layers_do_not(version, metadata, beside, 
     assert torch.equal(zero_points(checkpoint), quantize_int4.asymmetric(weight(), 128)[2].float())
 
 
-@pytest.mark.parametrize(
-    "text", ["{", "[" * 5000, "[]", '{"checkpoint_format": 2}', '{"quantization_config": []}', "\xff"]
-)
+SILENT = {
+    "cut": "{",
+    "deep": "[" * 5000,
+    "list": "[]",
+    "number": '{"checkpoint_format": 2}',
+    "nested": '{"quantization_config": []}',
+    "no text": "\xff",
+}
+
+
+@pytest.mark.parametrize("text", SILENT.values(), ids=SILENT)
 def test_a_configuration_that_says_nothing_is_passed_over(text, tmp_path):
     (tmp_path / "config.json").write_bytes(text.encode("latin-1"))
     checkpoint = gptq_file(tmp_path / "model.safetensors", 2, TWO_ODD)

@@ -24,6 +24,7 @@ WORDS = {
     },
     "checkpoints/joining.py": {"_twice", "_unfit"},
     "checkpoints/other_files.py": {"_packed"},
+    "checkpoints/tables.py": {"_unlike_others"},
     "layer_rules/format_names.py": {"format_named"},
     "layer_rules/shapes.py": {"why_not"},
     "lightx2v_config/diffusion.py": {"_not_found"},

@@ -108,4 +108,9 @@ CASES = {
         f"{FILE}: blocks.1.self_attn.v.weight is sparse, or has no data of its own for every value. Get the model as",
         name=FILE,
     ),
+    "quantized by PyTorch": file(
+        {**wan(), f"{LAYER}.qzeros": torch.quantize_per_tensor(torch.ones(4, 8), 0.1, 3, torch.quint8)},
+        f"{FILE}: {LAYER}.qzeros is quantized by PyTorch itself (quint8), which is not read. Get the model as",
+        name=FILE,
+    ),
 }
