@@ -9,8 +9,8 @@ import torch
 from ..common.row_slice import RowSlice
 from ..families.rules import Rule, Target, targets
 from .errors import Problem
-from .layers import DAMAGED, WEIGHT
-from .tensor_info import TensorInfo
+from .layer_markers import DAMAGED
+from .tensor_info import WEIGHT, TensorInfo
 from .weights import QuantizedLayer, StoredWeight, Weights
 
 INCOMPLETE = "The file is incomplete: download it again."

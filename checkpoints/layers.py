@@ -6,16 +6,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from . import affine_norm, layer_notes, markers, unscaled
-from .encodings import CODES, INPUT_SCALES, MARKS, SCALE_OF, SCALES, WHAT_IS_READ, Match, find, told_apart
+from .encodings import CODES, INPUT_SCALES, SCALE_OF, SCALES, WHAT_IS_READ, Match, find, told_apart, undecided
 from .encodings.channel import UNSCALED
 from .encodings.scales import FLOATS
 from .errors import Problem
 from .foreign import OTHER_NAME, WEIGHT_SCALE, codes_look_like, meaning, scale_by_another_name, scale_looks_like
+from .layer_markers import DAMAGED, fault_of, read_markers
 from .plain_values import INTEGERS, is_no_weight
 from .stored import StoredLayer, codes_of
 from .tensor_info import MARKER_SUFFIX, MARKER_SUFFIXES, SPIECE, WEIGHT, Contents, TensorInfo
 from .unscaled import FP8
-from .unwrapping import layer_names
 
 PLAIN_DTYPES = (*FLOATS, *INTEGERS)
 # what a plain tensor of the same name never is
@@ -30,7 +30,7 @@ COMPANION = re.compile(
 )
 GUESSES = 16
 
-DAMAGED = "The file is damaged or mixed from two models: download it again."
+ALIKE = "may be {}: so narrow a layer has the same tensors in each, and nothing in the file tells"
 
 
 @dataclass
@@ -64,13 +64,15 @@ class _Search:
         for key in keys:
             layer, _, end = key.rpartition(".")
             self.siblings.setdefault(layer, {})[end] = self.tensors[key]
-        self.markers = self._read_markers(contents)
+        self.markers, self.found.problems, self.found.notes = read_markers(contents, self.tensors, prefix)
         self.unscaled = unscaled.find_unscaled(self.siblings, self.markers)
         self.usual = told_apart(of for layer, of in self.siblings.items() if layer not in self.markers)
 
     def run(self) -> Findings:
-        for layer in self.markers:
-            self._marked(layer)
+        for layer, marker in self.markers.items():
+            fault = fault_of(layer, marker, self.tensors)
+            if fault is not None:
+                self._blame(*fault)
         for key in self.keys:
             layer = codes_of(key, self.tensors[key])
             if layer is not None and key not in self.found.consumed:
@@ -98,43 +100,6 @@ class _Search:
             self.blamed.add(layer)
             self.found.problems.append(Problem(self.tensors[key].file.name, key, cause, remedy))
 
-    def _read_markers(self, contents: Contents) -> dict[str, markers.Marker]:
-        found: dict[str, markers.Marker] = {}
-        # ComfyUI's own marker counts where there are both
-        for key in sorted(contents.markers.keys() & self.tensors.keys(), key=lambda key: key.endswith(MARKER_SUFFIX)):
-            found[key.rpartition(".")[0]] = markers.from_tensor(key, contents.markers[key], self.tensors[key].dtype)
-        text = contents.metadata.get(markers.HEADER_KEY)
-        if text is None:
-            return found
-        table = markers.from_header(text)
-        if table is None:
-            file = next(iter(self.tensors.values())).file.name
-            self.found.problems.append(Problem(file, markers.HEADER_KEY, "is no JSON table of layers", DAMAGED))
-            return found
-        absent = []
-        for name, called in layer_names(table, contents, self.prefix).items():
-            layers = [one for one in called if self._weight(one)]
-            if layers:
-                found.setdefault(layers[0], table[name])
-            else:
-                absent.append(name)
-        if absent:
-            self.found.notes.append(f"the header marks {len(absent)} layers that are not in the file: {absent[0]}, ...")
-        return found
-
-    def _marked(self, layer: str) -> None:
-        marker, weight = self.markers[layer], self._weight(layer)
-        if weight is None:
-            key = next(layer + end for end in MARKER_SUFFIXES if layer + end in self.tensors)
-            self._blame(key, "marks a layer that has no weight", DAMAGED)
-        elif marker.fault:
-            self._blame(f"{layer}{WEIGHT}", marker.fault, marker.remedy)
-        elif weight.dtype not in MARKS[marker.format]:
-            self._blame(f"{layer}{WEIGHT}", f"is {weight.dtype} but marked as {marker.format}", DAMAGED)
-        elif marker.group and len(weight.shape) == 2 and weight.shape[1] % marker.group:
-            cause = f"has {weight.shape[1]} input channels, which groups of {marker.group} do not divide"
-            self._blame(f"{layer}{WEIGHT}", f"{cause} (convrot_groupsize)", markers.AGAIN)
-
     def _layer(self, layer: str, key: str) -> None:
         """Take the layer whose codes are `key`, or blame it; an int32 or uint8 tensor that only might be codes and has
         nothing of a layer beside it is left to the search for plain ones."""
@@ -144,7 +109,8 @@ class _Search:
             self.found.layers.append(StoredLayer(layer, UNSCALED[weight.dtype], {"codes": key}, (), weight.shape))
         if layer in self.unscaled.layers or key in self.unscaled.plain:
             return
-        hit = find(siblings, marker.format, marker.shape) if marker else find(siblings, None, (), self.usual)
+        told = (marker.format, marker.shape, (), marker.group_size) if marker else (None, (), self.usual)
+        hit = find(siblings, *told)
         if hit is None and weight.dtype not in CODES_ONLY:
             return
         self.found.consumed.add(key)
@@ -156,6 +122,8 @@ class _Search:
             return
         if hit is None or hit.missing:
             self._unread(layer, key, hit)
+        elif marker is None and (alike := undecided(siblings, self.usual)):
+            self._blame(key, ALIKE.format(" or ".join(alike)), markers.IN_COMFYUI)
         elif (second := self._second(hit, siblings)) is not None:
             end, first = second
             self._blame(f"{layer}.{end}", f"is a second scale beside {layer}.{first}", DAMAGED)

@@ -1,16 +1,19 @@
 """What a file says about its own formats. Untrusted: only what is listed here is believed."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
 
-from ..formats import ROTATED, ROTATIONS, SMOOTHED, awq_w4a16, convrot_w4a4, w4a8
+from ..common.printable import printable
+from ..formats import FORMATS, ROTATED, ROTATED_TWINS, ROTATIONS, SMOOTHED, UNSMOOTHED, awq_w4a16, convrot_w4a4, w4a8
 from ..formats.fp8_block128 import BLOCK
 from ..formats.int4_group128 import GROUP
 from ..formats.int8_convrot import DEFAULT_GROUP, GROUPS, name_of
 from ..formats.mx import BLOCK as MX_BLOCK
 from .encodings import MARKS, mxfp8, nvfp4
+from .encodings.scales import FLOATS
 from .tensor_info import GROUP_SUFFIX
 
 HEADER_KEY = "_quantization_metadata"
@@ -46,24 +49,31 @@ GROUP_SIZES |= {awq_w4a16.name_of(group): group for group in awq_w4a16.GROUPS}
 FOUR_BITS, W4A8 = w4a8.MARKER, ROTATIONS[w4a8.NAME]
 FINEST = w4a8.GROUP
 
+# types of a tensor that is one number
+NUMBERS = (*FLOATS, *("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"))
+# characters of a value that are shown
+SHOWN = 20
+
 LATER = "Update this pack, or get the model in another format."
 DAMAGED = "The file is damaged: download it again."
 UPDATE = "Update ComfyUI to 0.27 or newer, or get the model as int8 without rotation."
 AGAIN = "Get the model in another file, or make one of the original with `x2v-quant convert --format int8-convrot`."
 
+IN_COMFYUI = "Get the model in a file that marks its layers, as ComfyUI's do."
 AGAIN_IN_4 = AGAIN.replace("int8-convrot", "w4a8")
 
 
 @dataclass(frozen=True)
 class Marker:
     """`format`: one of encodings.MARKS. `fault`: why the marker is not understood (then format is ""), `remedy`: what
-    to do then. `group`: input channels that are rotated together, 0 for none. `shape`: (N, K) before padding, () where
-    the marker does not tell."""
+    to do then. `group`: input channels of int8 that are rotated together, 0 for none. `group_size`: those that share a
+    scale, 0 where the marker does not tell. `shape`: (N, K) before padding, () where it does not tell."""
 
     format: str = ""
     fault: str = ""
     remedy: str = LATER
     group: int = 0
+    group_size: int = 0
     full_precision: bool = False
     shape: tuple[int, ...] = ()
 
@@ -75,10 +85,10 @@ def from_tensor(key: str, data: bytes, dtype: str) -> Marker:
 
 def _from_group(data: bytes, dtype: str) -> Marker:
     """The marker that LightX2V's tensor "*.convrot_groupsize" is, one number for rotated int8."""
-    kind = getattr(torch, dtype, None)
-    one = isinstance(kind, torch.dtype) and len(data) == kind.itemsize
+    kind = getattr(torch, dtype) if dtype in NUMBERS else None
+    one = kind is not None and len(data) == kind.itemsize
     group = torch.frombuffer(bytearray(data), dtype=kind).item() if one else None
-    return from_entry({"format": ROTATABLE, ROTATES: True, ROTATED_GROUP: int(group) if group in GROUPS else group})
+    return from_entry({"format": ROTATABLE, ROTATES: True, ROTATED_GROUP: group})
 
 
 def from_header(text: str) -> dict[str, Marker] | None:
@@ -98,35 +108,65 @@ def from_entry(entry: object) -> Marker:
         return _four_bits(entry)
     if not isinstance(name, str) or name not in MARKS:
         return Marker(fault=f"is marked with the unknown format {str(name)[:40]!r}")
-    if _told(entry, ROTATES, False):
-        group = _told(entry, ROTATED_GROUP, DEFAULT_GROUP)
-        fault, remedy = _unrotatable(name, group)
-        if fault:
-            return Marker(fault=fault, remedy=remedy)
-        name = ROTATED[int(group)] if name == ROTATABLE else name
+    if _told(entry, ROTATES, False) and not (name in FORMATS and FORMATS[name].rotation):
+        if name != ROTATABLE:
+            what = f"is marked as {name} and as rotated (convrot), which only {ROTATABLE} layers are"
+            return Marker(fault=what)
+        if not ROTATED:
+            return Marker(
+                fault="is rotated (convrot), which this ComfyUI's comfy-kitchen cannot compute", remedy=UPDATE
+            )
+        told = _told(entry, ROTATED_GROUP, DEFAULT_GROUP)
+        group = _size(told, GROUPS)
+        if group is None:
+            what = f"is rotated in groups of {_shown(told)} ({ROTATED_GROUP}), not of {_listed(GROUPS)}"
+            return Marker(fault=what, remedy=AGAIN)
+        name = ROTATED[group]
     if name == awq_w4a16.CORES:
-        group = _told(entry, GROUP_SIZE, awq_w4a16.DEFAULT_GROUP)
-        if group not in awq_w4a16.GROUPS:
-            sizes = ", ".join(map(str, sorted(awq_w4a16.GROUPS)))
-            return Marker(fault=f"is marked as {name} with groups of {str(group)[:20]}, not of {sizes}")
+        told = _told(entry, GROUP_SIZE, awq_w4a16.DEFAULT_GROUP)
+        group = _size(told, awq_w4a16.GROUPS)
+        if group is None:
+            what = f"is marked as {name} with groups of {_shown(told)}, not of {_listed(awq_w4a16.GROUPS)}"
+            return Marker(fault=what)
         name = awq_w4a16.name_of(group)
     if name == convrot_w4a4.CORES:
-        which = str(_told(entry, ROTATED_GROUP, convrot_w4a4.GROUPS[0])), str(_told(entry, LINEAR_DTYPE, "int4"))
-        known = {(str(group), dtype): one for (group, dtype), one in convrot_w4a4.NAMES.items()}
-        if which not in known:
-            what = f"groups of {which[0][:20]} and linear_dtype {which[1][:20]}"
-            sizes = ", ".join(map(str, sorted(convrot_w4a4.GROUPS)))
+        told, dtype = _told(entry, ROTATED_GROUP, convrot_w4a4.GROUPS[0]), _told(entry, LINEAR_DTYPE, "int4")
+        which = _size(told, convrot_w4a4.GROUPS), str(dtype)
+        if which not in convrot_w4a4.NAMES:
+            what = f"groups of {_shown(told)} and linear_dtype {_shown(dtype)}"
+            sizes = _listed(convrot_w4a4.GROUPS)
             return Marker(fault=f"is marked as {name} with {what}, not of {sizes} and int4 or int8")
-        name = known[which]
-    if unknown := _unknown(entry):
-        return unknown
-    if entry.get(GROUP_SIZE) not in (None, GROUP_SIZES.get(name)):
-        return Marker(fault=f"is marked as {name} with groups of {str(entry[GROUP_SIZE])[:20]}")
+        name = convrot_w4a4.NAMES[which]
+    return _unknown(entry) or _contradiction(entry, name) or _marker(entry, name)
+
+
+def _marker(entry: dict, name: str) -> Marker:
     shape = entry.get(SHAPE)
     if not isinstance(shape, list) or len(shape) != 2 or not all(type(size) is int and size > 0 for size in shape):
         shape = ()
+    group_size = FORMATS[name].settings.get(GROUP_SIZE, 0) if name in FORMATS else 0
     full_precision = bool(entry.get("full_precision_matrix_mult"))
-    return Marker(name, full_precision=full_precision, group=ROTATED_GROUPS.get(name, 0), shape=tuple(shape))
+    group = ROTATED_GROUPS.get(name, 0)
+    return Marker(name, group=group, group_size=group_size, full_precision=full_precision, shape=tuple(shape))
+
+
+def _contradiction(entry: dict, name: str) -> Marker | None:
+    """An entry that says something else than the format's name, which is one of MARKS."""
+    row, own = FORMATS.get(name), entry.get("format") == name
+    settings = dict(row.settings) if row else {}
+    rotation = row.rotation if row else 0
+    if rotation and own and not _told(entry, ROTATES, True):
+        return Marker(fault=f"is marked as {name} and as not rotated ({ROTATES})", remedy=AGAIN)
+    group = _told(entry, ROTATED_GROUP, rotation)
+    if (rotation or UNSMOOTHED.get(name, name) in ROTATED_TWINS) and _size(group, [rotation]) is None:
+        return Marker(fault=f"is marked as {name} with groups of {_shown(group)} ({ROTATED_GROUP})", remedy=AGAIN)
+    size = _told(entry, GROUP_SIZE, None)
+    if size is not None and _size(size, [settings.get(GROUP_SIZE, GROUP_SIZES.get(name))]) is None:
+        return Marker(fault=f"is marked as {name} with groups of {_shown(size)}")
+    dtype = settings.get(LINEAR_DTYPE)
+    if dtype and _told(entry, LINEAR_DTYPE, dtype) != dtype:
+        return Marker(fault=f"is marked as {name} with {LINEAR_DTYPE} {_shown(_told(entry, LINEAR_DTYPE, dtype))}")
+    return None
 
 
 def _unknown(entry: dict) -> Marker | None:
@@ -136,38 +176,40 @@ def _unknown(entry: dict) -> Marker | None:
 
 def _four_bits(entry: dict) -> Marker:
     """Of w4a8: the groups that are rotated are part of the format's name, those of scales are seen in the file."""
-    rotation, group = _told(entry, ROTATED_GROUP, DEFAULT_GROUP), _told(entry, GROUP_SIZE, FINEST)
-    if str(rotation) not in map(str, W4A8):
-        return _unread(f"is rotated in groups of {str(rotation)[:20]} (convrot_groupsize), not of", sorted(W4A8))
-    if str(group) not in map(str, range(FINEST, int(rotation) * FINEST + 1, FINEST)):
-        return _unread(f"has scales for groups of {str(group)[:20]} (group_size), not of a multiple of", [FINEST])
-    return _unknown(entry) or Marker(W4A8[int(rotation)])
+    told, size = _told(entry, ROTATED_GROUP, DEFAULT_GROUP), _told(entry, GROUP_SIZE, 0)
+    rotation = _size(told, W4A8)
+    if rotation is None:
+        return _unread(f"is rotated in groups of {_shown(told)} (convrot_groupsize), not of", W4A8)
+    group = _size(size, [0, *range(FINEST, rotation * FINEST + 1, FINEST)])
+    if group is None:
+        return _unread(f"has scales for groups of {_shown(size)} (group_size), not of a multiple of", [FINEST])
+    return _unknown(entry) or Marker(W4A8[rotation], group_size=group)
 
 
-def _unread(what: str, sizes: list[int]) -> Marker:
-    return Marker(fault=f"{what} {', '.join(map(str, sizes))}", remedy=AGAIN_IN_4)
+def _unread(what: str, sizes: Iterable[int]) -> Marker:
+    return Marker(fault=f"{what} {_listed(sizes)}", remedy=AGAIN_IN_4)
+
+
+def _size(told: object, sizes: Iterable[int | None]) -> int | None:
+    """Which of `sizes` an entry is: a number, or, as core reads it, digits in quotes. None if it is none of them."""
+    number = isinstance(told, int | float) and not isinstance(told, bool)
+    return next(
+        (size for size in sizes if (told == size if number else isinstance(told, str) and told == str(size))), None
+    )
+
+
+def _shown(value: object) -> str:
+    return printable(str(value))[:SHOWN]
+
+
+def _listed(sizes: Iterable[int]) -> str:
+    return ", ".join(map(str, sorted(sizes)))
 
 
 def _told(entry: dict, name: str, default: object) -> object:
     """An entry, or that of "params", where core looks next."""
     params = entry.get("params")
     return entry.get(name, params.get(name, default) if isinstance(params, dict) else default)
-
-
-def _unrotatable(name: str, group: object) -> tuple[str, str]:
-    """(why a rotated layer cannot be read, remedy), empty if it can."""
-    if name in ROTATED_GROUPS:
-        wrong = str(group) != str(ROTATED_GROUPS[name])
-        return (f"is marked as {name} with groups of {str(group)[:20]} ({ROTATED_GROUP})" if wrong else "", AGAIN)
-    if name != ROTATABLE:
-        return f"is marked as {name} and as rotated (convrot), which only {ROTATABLE} layers are", LATER
-    if not ROTATED:
-        return "is rotated (convrot), which this ComfyUI's comfy-kitchen cannot compute", UPDATE
-    # as core reads it, digits in quotes are a number
-    if str(group) not in map(str, GROUPS):
-        sizes = ", ".join(map(str, sorted(GROUPS)))
-        return f"is rotated in groups of {str(group)[:20]} (convrot_groupsize), not of {sizes}", AGAIN
-    return "", ""
 
 
 def profile_note(metadata: dict[str, str]) -> str | None:

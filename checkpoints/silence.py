@@ -6,13 +6,15 @@ import torch
 
 from ..formats import FORMATS
 from .encodings import WrongValueError
+from .encodings.scales import SILENCED
 
-BLOCK_SCALE, FACTOR, OF_ROWS = "block_scale", "pre_quant_scale", "s_channel"
+BLOCK_SCALE, FACTOR, OF_ROWS, ZEROS = "block_scale", "pre_quant_scale", "s_channel", "zeros"
+MULTIPLIERS = ("scale", FACTOR, OF_ROWS)
 # a scale of one, by the bits of the types that have one byte
-ONES = {torch.float8_e8m0fnu: 0x7F, torch.float8_e4m3fn: 0x38}
+ONES = {torch.float8_e8m0fnu: 0x7F, torch.uint8: 0x7F, torch.float8_e4m3fn: 0x38}
 # below the smallest code of any format; what is left of a scale that cannot be exactly zero lies below
 NOTHING = 2.0**-20
-CAUSE = "is zero for weights that are not zero: they would be lost"
+CAUSE = SILENCED
 REMEDY = "The file is damaged: download it again."
 # where half of a layer's scales are larger, its weights were above 1000: no model has those
 LARGEST_SCALE = 10.0
@@ -24,9 +26,8 @@ Tensors = Mapping[str, torch.Tensor]
 
 
 def has_zeros(tensors: Tensors) -> bool:
-    """Whether one of a layer's scales is zero, as it is for rows that are zero as well; False for a scale on meta."""
-    scale = tensors[_name(tensors)]
-    return not scale.is_meta and bool(_zero(scale).any())
+    """Whether one of a layer's scales is zero, as it is for rows that are zero as well; False for scales on meta."""
+    return any(_has_zeros(tensors[name]) for name in _names(tensors))
 
 
 def check_size(tensors: Tensors) -> None:
@@ -45,23 +46,33 @@ def check(format_name: str, tensors: Tensors, shape: tuple[int, int]) -> None:
 
     Scales in e4m3 round to zero where a block is quiet beside the rest of its layer: there it takes a whole row.
     """
-    if not has_zeros(tensors):
-        return
-    name = _name(tensors)
+    for name in _names(tensors):
+        if _has_zeros(tensors[name]) and bool(_silenced(name, format_name, tensors, shape).any()):
+            raise WrongValueError(name if name == OF_ROWS else "scale", CAUSE, REMEDY)
+
+
+def _silenced(name: str, format_name: str, tensors: Tensors, shape: tuple[int, int]) -> torch.Tensor:
+    """bool [N]: the rows in which weights are lost by a scale of zero in the tensor `name`."""
     zero = _zero(tensors[name])
     bits = ONES.get(tensors[name].dtype)
     ones = zero.to(tensors[name].dtype) if bits is None else (zero.to(torch.uint8) * bits).view(tensors[name].dtype)
-    neutral = {other: torch.ones_like(tensors[other]) for other in ("scale", FACTOR) if other in tensors}
+    neutral = {other: torch.ones_like(tensors[other]) for other in MULTIPLIERS if other in tensors}
+    if ZEROS in tensors:
+        neutral[ZEROS] = torch.zeros_like(tensors[ZEROS])
     hidden = _values(format_name, {**tensors, **neutral, name: ones}, shape).abs() > NOTHING
     silenced = hidden.any(dim=1)
     if tensors[name].dtype is torch.float8_e4m3fn:
         silenced &= ~(_values(format_name, tensors, shape) != 0).any(dim=1)
-    if bool(silenced.any()):
-        raise WrongValueError("scale", CAUSE, REMEDY)
+    return silenced
 
 
-def _name(tensors: Tensors) -> str:
-    return BLOCK_SCALE if BLOCK_SCALE in tensors else "scale"
+def _names(tensors: Tensors) -> list[str]:
+    """Of the scales that may be zero."""
+    return [BLOCK_SCALE if BLOCK_SCALE in tensors else "scale", *([OF_ROWS] if OF_ROWS in tensors else [])]
+
+
+def _has_zeros(scale: torch.Tensor) -> bool:
+    return not scale.is_meta and bool(_zero(scale).any())
 
 
 def _zero(scale: torch.Tensor) -> torch.Tensor:

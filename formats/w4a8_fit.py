@@ -11,6 +11,8 @@ from .w4a8_codes import GROUP, LARGEST, level_table, packed
 
 # a group, and a row, of zeros gets this
 SMALLEST = 1e-8
+# a table whose levels are all smaller is fitted as one that reaches to 1; and the largest float8
+PEAK, LARGEST_SCALE = 0.5, 448.0
 # the third pass and later ones gain next to nothing
 PASSES = 2
 # float32 weights that are quantized at a time, and those that the codebook is chosen by
@@ -54,9 +56,13 @@ def codebook_of_groups(groups: torch.Tensor) -> torch.Tensor:
 
 def scales_of(groups: torch.Tensor, codebook: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """groups: rotated weights float32 [N, G, 16] -> scale float8_e4m3fn [N, G], s_channel float32 [N]."""
-    scale, codes = least_squares(groups, codebook)
-    largest = of_codes(codebook, codes).mul_(scale).abs_().amax(dim=(1, 2))
-    s_channel = (largest / LARGEST).clamp_(min=SMALLEST)
+    peak = float(codebook.abs().amax())
+    lift = 1.0 if peak >= PEAK else 1 / peak
+    scale, codes = least_squares(groups, codebook * lift)
+    largest = of_codes(codebook * lift, codes).mul_(scale).abs_().amax(dim=(1, 2))
+    scale = scale * lift
+    # float8 ends before a table of small levels comes to 127
+    s_channel = torch.maximum(largest / LARGEST, scale.amax(dim=(1, 2)) / LARGEST_SCALE).clamp_(min=SMALLEST)
     return (scale.squeeze(2) / s_channel.unsqueeze(1)).to(torch.float8_e4m3fn), s_channel
 
 

@@ -64,21 +64,36 @@ for _row in ENCODINGS:
     for _dialect in _row.dialects:
         WRITTEN[_dialect].setdefault(before_repacking(_row.format), []).append(_row)
 
+# a power of two for 32 codes of 4, 6 or 8 bits: of narrow layers the tensors have the same types and shapes
+ALIKE = {"mxfp4", "mxfp6", "mxfp8"}
+
 *_FIRST, _LAST = sorted({family(row.format) for row in ENCODINGS})
 WHAT_IS_READ = f"This version reads {', '.join(_FIRST)} and {_LAST}: get the model in one of them."
 
 
 def find(
-    layer: Mapping[str, TensorInfo], mark: str | None, told: tuple[int, ...] = (), usual: Collection[str] = ()
+    layer: Mapping[str, TensorInfo],
+    mark: str | None,
+    told: tuple[int, ...] = (),
+    usual: Collection[str] = (),
+    group_size: int = 0,
 ) -> Match | None:
-    """The encoding of a layer, given its tensors by the end of their name and its marker's format and shape: the one
+    """The encoding of a layer, given its tensors by the end of their name and what `match` takes of its marker: the one
     that leaves the fewest tensors over, of several such one of a format in `usual`, else the first. If a tensor is
     missing from each that fits, the first of them."""
-    found = [hit for row in ENCODINGS if (hit := match(row, layer, mark, told)) is not None]
+    found = [hit for row in ENCODINGS if (hit := match(row, layer, mark, told, group_size)) is not None]
     whole = [hit for hit in found if not hit.missing]
     if not whole:
         return next(iter(found), None)
     return min(whole, key=lambda hit: (hit.left(layer), hit.encoding.format not in usual))
+
+
+def undecided(layer: Mapping[str, TensorInfo], usual: Collection[str] = ()) -> list[str]:
+    """The formats that a layer without a marker may be of and that mean different weights, where `usual` does not name
+    exactly one of them; empty if it is told."""
+    fitting = sorted({hit.encoding.format for row in ENCODINGS if (hit := match(row, layer, None)) and not hit.missing})
+    alike = fitting if set(fitting) <= ALIKE and len(fitting) > 1 else []
+    return alike if len(set(alike) & set(usual)) != 1 else []
 
 
 def told_apart(layers: Iterable[Mapping[str, TensorInfo]]) -> set[str]:
@@ -106,4 +121,5 @@ __all__ = [
     "WrongValueError",
     "find",
     "told_apart",
+    "undecided",
 ]

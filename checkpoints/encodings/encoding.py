@@ -33,7 +33,8 @@ class TensorRole:
 @dataclass(frozen=True)
 class Encoding:
     """`tensors`: by role, "codes" among them. `shape`: the shapes by role (also "bias", if the layer has one, and
-    "marker", if that tells one) -> (N, K), or None if they are not this encoding's.
+    "marker", and "group_size" with one number, if a marker tells those) -> (N, K), or None if they are not this
+    encoding's.
 
     `unpack`: the tensors by role -> those that formats.FORMATS[format] names; may raise WrongValueError. `pack`: the
     way back, where `dialects` names those in which files are written so; what it returns beside the roles is written
@@ -110,10 +111,15 @@ def unchanged(tensors: Tensors, shape: tuple[int, int]) -> dict[str, torch.Tenso
 
 
 def match(
-    encoding: Encoding, layer: Mapping[str, TensorInfo], mark: str | None, told: tuple[int, ...] = ()
+    encoding: Encoding,
+    layer: Mapping[str, TensorInfo],
+    mark: str | None,
+    told: tuple[int, ...] = (),
+    group_size: int = 0,
 ) -> Match | None:
-    """`layer`: its tensors by the end of their name; `mark`: its marker's format, None without one, and `told` the
-    shape that it tells. None if the layer is none of this encoding, or has too little of it."""
+    """`layer`: its tensors by the end of their name; `mark`: its marker's format, None without one, `told` the shape
+    that it tells and `group_size` the channels of a scale, 0 if it does not. None if the layer is none of this
+    encoding, or has too little of it."""
     if not (encoding.unmarked if mark is None else mark in encoding.marks):
         return None
     ends, missing = {}, []
@@ -132,6 +138,8 @@ def match(
         shapes["bias"] = layer["bias"].shape
     if told:
         shapes["marker"] = told
+    if group_size:
+        shapes["group_size"] = (group_size,)
     if missing and ("scale" not in ends or len(missing) > 1):
         # too little to tell what it is, unless a marker does
         return None if mark is None else Match(encoding, ends, (0, 0), tuple(missing))

@@ -12,7 +12,7 @@ from comfy_kitchen.float_utils import to_blocked
 
 from ...formats.mx import BLOCK, from_stream, to_stream
 from .encoding import LIGHTX2V, X2V, Encoding, Shapes, TensorRole, unchanged
-from .mxfp8 import BITS, BYTES, NOT_A_NUMBER, SCALES_PER_INT32, WORDS
+from .mxfp8 import BEYOND, BITS, BYTES, SCALES_PER_INT32, TOO_LARGE, WORDS
 from .scales import WrongValueError, plain_block_scales, tiled
 
 Codes = Callable[[torch.Tensor], torch.Tensor]
@@ -33,7 +33,7 @@ def tiled_words(rows: int, blocks: int) -> tuple[int, int]:
 
 def unpack_tiled(tensors, shape, codes: Codes):
     n, k = shape
-    scale = plain_block_scales(tensors["scale"], n, k // BLOCK, NOT_A_NUMBER)
+    scale = plain_block_scales(tensors["scale"], n, k // BLOCK, TOO_LARGE, BEYOND)
     return {"codes": codes(tensors["codes"].contiguous()), "scale": scale.contiguous()}
 
 
@@ -43,8 +43,8 @@ def pack_tiled(tensors, shape, codes: Codes):
 
 
 def unpack(tensors, shape):
-    if bool((tensors["scale"] == NOT_A_NUMBER).any()):
-        raise WrongValueError("scale", "has a scale that is not a number")
+    if bool((tensors["scale"] >= TOO_LARGE).any()):
+        raise WrongValueError("scale", BEYOND)
     return {role: tensor.contiguous() for role, tensor in tensors.items()}
 
 

@@ -10,7 +10,9 @@ from .encoding import COMFYUI, LIGHTX2V, X2V, Encoding, TensorRole
 from .scales import IGNORED_INPUT, TILE_ROWS, block_scales, padded, tiled, unpadded
 
 BLOCK = 32
-NOT_A_NUMBER = 0xFF
+# 2^64 and more: no weight is that large, products of it overflow, and 0xFF is no number
+TOO_LARGE = 191
+BEYOND = "has a scale that is not a number, or larger than any weight"
 SCALES_PER_INT32 = 4
 
 BITS = TensorRole(("weight",), ("uint8",))
@@ -36,7 +38,7 @@ def shape_core(shapes):
 def unpack(tensors, shape):
     codes = tensors["codes"].contiguous().view(torch.float8_e4m3fn)
     rows, columns = codes.shape
-    scales = block_scales(tensors["scale"], rows, math.ceil(columns / BLOCK), NOT_A_NUMBER)
+    scales = block_scales(tensors["scale"], rows, math.ceil(columns / BLOCK), TOO_LARGE, BEYOND)
     return {
         "codes": padded(codes, roundup(rows, BLOCK), roundup(columns, BLOCK)),
         "scale": scales.view(torch.float8_e8m0fnu),

@@ -25,7 +25,7 @@ CALIBRATION = "calibrated input scales ignored: activations are quantized as the
 def shape(shapes):
     n, columns = shapes["codes"]
     k = columns * PER_BYTE
-    for_all = [size for role, size in shapes.items() if role not in ("codes", "scale", "bias", "marker")]
+    for_all = [size for role, size in shapes.items() if role not in ("codes", "scale", "bias", "marker", "group_size")]
     fits = shapes["scale"] == tiled(n, math.ceil(k / BLOCK)) and all(math.prod(size) == 1 for size in for_all)
     return (n, k) if fits else None
 

@@ -18,6 +18,10 @@ DYNAMIC = "static input scales ignored: activations are quantized as they come"
 IGNORED_OUTPUT = {"output_scale": OUTPUTS}
 IGNORED_INPUT = dict.fromkeys(INPUT_SCALES, DYNAMIC) | IGNORED_OUTPUT
 
+# what is wrong with a scale, and with one over codes that are not zero
+NO_SCALE = "has a scale that is negative or not a number"
+SILENCED = "is zero for weights that are not zero: they would be lost"
+
 # of the layout that tensor cores take block scales in: tiles of 128 rows and 4 blocks
 TILE_ROWS, TILE_BLOCKS = 128, 4
 
@@ -38,7 +42,7 @@ def scale(tensor: torch.Tensor) -> torch.Tensor:
     """Float32 and contiguous. Raises WrongValueError for one that is negative or not a number."""
     values = tensor.to(torch.float32).contiguous()
     if not bool((values.isfinite() & (values >= 0)).all()):
-        raise WrongValueError("scale", "has a scale that is negative or not a number")
+        raise WrongValueError("scale", NO_SCALE)
     return values
 
 
@@ -65,23 +69,26 @@ def tiled(rows: int, blocks: int) -> tuple[int, int]:
     return roundup(rows, TILE_ROWS), roundup(blocks, TILE_BLOCKS)
 
 
-def block_scales(tensor: torch.Tensor, rows: int, blocks: int, first_wrong: int) -> torch.Tensor:
+def block_scales(tensor: torch.Tensor, rows: int, blocks: int, first_wrong: int, cause: str = NO_SCALE) -> torch.Tensor:
     """One byte per scale in the tensor cores' order, as uint8 of shape `tiled(rows, blocks)`; what lies outside `rows`
     and `blocks`, which some writers leave undefined, is zero.
 
-    Raises WrongValueError for a byte from `first_wrong` on: what is no number, and what is negative, is there.
+    Raises WrongValueError with `cause` for a byte from `first_wrong` on: what is no number, and what is negative, is
+    there.
     """
     stored = tensor.contiguous().view(torch.uint8).reshape(tiled(rows, blocks))
-    plain = plain_block_scales(tensor, rows, blocks, first_wrong)
+    plain = plain_block_scales(tensor, rows, blocks, first_wrong, cause)
     return stored if plain.shape == stored.shape else to_blocked(plain, flatten=False)
 
 
-def plain_block_scales(tensor: torch.Tensor, rows: int, blocks: int, first_wrong: int) -> torch.Tensor:
+def plain_block_scales(
+    tensor: torch.Tensor, rows: int, blocks: int, first_wrong: int, cause: str = NO_SCALE
+) -> torch.Tensor:
     """As `block_scales`, uint8 [rows, blocks] in rows of the weight."""
     stored = tensor.contiguous().view(torch.uint8).reshape(tiled(rows, blocks))
     plain = from_blocked(stored, rows, blocks)
     if bool((plain >= first_wrong).any()):
-        raise WrongValueError("scale", "has a scale that is negative or not a number")
+        raise WrongValueError("scale", cause)
     return plain
 
 

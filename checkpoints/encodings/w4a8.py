@@ -11,9 +11,9 @@ import torch
 
 from ...formats import ROTATED, ROTATIONS, w4a8
 from ...formats.lloyd_max import LEVELS
-from ...formats.w4a8_codes import GROUP, LARGEST, PER_BYTE, unpacked
+from ...formats.w4a8_codes import GROUP, LARGEST, PER_BYTE, packed, unpacked
 from .encoding import COMFYUI, X2V, Encoding, TensorRole, WrongValueError
-from .scales import FLOATS, scale
+from .scales import FLOATS, SILENCED, scale
 
 S_REL = "weight_s_rel"
 CODES, S_CHANNEL = TensorRole(("weight",), ("int8",)), TensorRole(("weight_s_channel",), FLOATS)
@@ -21,6 +21,8 @@ EIGHT_BITS = ("float8_e4m3fn", "uint8")
 CODEBOOK = TensorRole(("weight_codebook",), FLOATS, optional=True)
 # float8 bytes from here on are negative or no number
 FIRST_WRONG = 0x7F
+# a table's largest level, times the largest scale that float8 has or the smallest, is no int8 weight but 0 or 127
+SMALLEST_LEVEL, LARGEST_LEVEL = 0.5 / 448, LARGEST * 2.0**9
 # 6 bits: the low nibbles of a row, then two more bits of four codes in a byte; a code is an integer, and this one is 0
 SIX, PER_HIGH_BYTE, ZERO = 6, 4, 32
 
@@ -31,6 +33,8 @@ def shape(shapes, rotation, bits=4):
     k, odd = divmod(width * 8, bits)
     group = k // scales[1] if len(scales) == 2 and scales[0] == n and scales[1] else 0
     fits = not odd and group and group * scales[1] == k and group % GROUP == 0 and k % rotation == 0
+    # 3 bytes are four codes of 6 bits or six of 4, in groups half as wide again, which no file has
+    fits = fits and (group == shapes["group_size"][0] if "group_size" in shapes else (group // GROUP).bit_count() == 1)
     table = shapes.get("codebook", (LEVELS,)) == (LEVELS,)
     return (n, k) if fits and table and shapes.get("s_channel", (n,)) in ((n,), (n, 1)) else None
 
@@ -40,12 +44,24 @@ def unpack(tensors, shape):
     if not stored.is_meta and bool((stored >= FIRST_WRONG).any()):
         raise WrongValueError("scale", "has a scale that is negative or not a number")
     stored = stored.repeat_interleave(shape[1] // GROUP // stored.shape[1], dim=1)
+    codes, codebook = _rising(tensors["codes"], _codebook(tensors))
     return {
-        "codes": tensors["codes"],
+        "codes": codes,
         "scale": stored.view(torch.float8_e4m3fn),
         "s_channel": _s_channel(tensors),
-        "codebook": _codebook(tensors),
+        "codebook": codebook,
     }
+
+
+def _rising(codes: torch.Tensor, codebook: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Codes and the levels that they stand for, in the order that rounding to the nearest needs."""
+    if codebook.is_meta or bool((codebook.diff() >= 0).all()):
+        return codes, codebook
+    codebook, order = codebook.sort(stable=True)
+    if codes.is_meta:
+        return codes, codebook
+    place = torch.empty_like(order).scatter_(0, order, torch.arange(LEVELS, device=order.device))
+    return packed(place.to(codes.device)[unpacked(codes).int()]), codebook
 
 
 def pack(tensors, shape):
@@ -65,6 +81,8 @@ def expanded(tensors, shape, bits=4):
     if codes.is_meta:
         return {"codes": torch.empty(shape, dtype=torch.int8, device="meta"), "scale": _s_channel(tensors).unsqueeze(1)}
     values = _codebook(tensors)[unpacked(codes).int()] if bits == 4 else _six_bits(codes, shape[1])
+    if bool(((scales == 0).all(dim=1) & (values.abs() >= 0.5).any(dim=1)).any()):
+        raise WrongValueError("scale", SILENCED)
     values = values.unflatten(1, (scales.shape[1], -1)) * scales.unsqueeze(2)
     levels = values.round_().clamp_(-LARGEST, LARGEST).to(torch.int8).flatten(1)
     return {"codes": levels, "scale": _s_channel(tensors).unsqueeze(1)}
@@ -98,6 +116,9 @@ def _codebook(tensors) -> torch.Tensor:
     values = tensors["codebook"].to(torch.float32, copy=True)
     if not values.is_meta and not bool(values.isfinite().all()):
         raise WrongValueError("codebook", "has a level that is not a number")
+    largest = 0.0 if values.is_meta else float(values.abs().amax())
+    if not values.is_meta and not SMALLEST_LEVEL < largest < LARGEST_LEVEL:
+        raise WrongValueError("codebook", f"has levels up to {largest:g}, of which no scale makes a weight")
     return values
 
 

@@ -121,10 +121,18 @@ WRONG = {
     "in params": ({"params": {"convrot_groupsize": 8}}, "is rotated in groups of 8"),
     "too wide": ({"convrot_groupsize": 4096}, "has 1024 input channels, which groups of 4096 do not divide"),
     "by our own name": (
-        {"format": "int8-convrot-4096", "convrot": False},
+        {"format": "int8-convrot-4096"},
         "has 1024 input channels, which groups of 4096 do not divide",
     ),
     "group_size": ({"group_size": 64}, "is marked as int8-convrot with groups of 64"),
+    "own name, not rotated": (
+        {"format": "int8-convrot-64", "convrot": False},
+        "is marked as int8-convrot-64 and as not rotated (convrot)",
+    ),
+    "own name, other groups": (
+        {"format": "int8-convrot-64", "convrot_groupsize": 16},
+        "is marked as int8-convrot-64 with groups of 16 (convrot_groupsize)",
+    ),
     "float8": ({"format": "float8_e4m3fn"}, "is marked as float8_e4m3fn and as rotated (convrot)"),
 }
 

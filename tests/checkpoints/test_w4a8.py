@@ -10,8 +10,10 @@ from safetensors.torch import save_file
 
 from x2v_quant.checkpoints import CheckpointError, open_checkpoint
 from x2v_quant.checkpoints.encodings import COMFYUI
+from x2v_quant.checkpoints.outline import read_outline
 from x2v_quant.converting.dialects import layer_tensors
 from x2v_quant.formats.w4a8 import MARKER, name_of
+from x2v_quant.formats.w4a8_codes import packed, unpacked
 
 N, K = 6, 256
 Q = "blocks.0.self_attn.q"
@@ -135,6 +137,15 @@ VALUES = {
     "NaN row": ("weight_s_channel", torch.full((N,), torch.nan), "negative or not a number"),
     "large rows": ("weight_s_channel", torch.full((N,), 127.0), "looks like the reciprocal of a scale"),
     "NaN level": ("weight_codebook", torch.full((16,), torch.nan), "has a level that is not a number"),
+    "rows of zero": ("weight_s_channel", torch.zeros(N), "weight_s_channel is zero for weights that are not zero"),
+    "one row of zero": (
+        "weight_s_channel",
+        torch.tensor([1.0, 1.0, 0.0, 1.0, 1.0, 1.0]) * 1e-3,
+        "weight_s_channel is zero for weights that are not zero",
+    ),
+    "levels of zero": ("weight_codebook", torch.zeros(16), "weight_codebook has levels up to 0, of which no scale"),
+    "tiny levels": ("weight_codebook", torch.linspace(-1e-3, 1e-3, 16), "has levels up to 0.001, of which no scale"),
+    "huge levels": ("weight_codebook", torch.linspace(-1e6, 1e6, 16), r"has levels up to 1e\+06, of which no scale"),
     "zeros": ("weight_s_rel", torch.zeros((N, 16), dtype=torch.uint8), "is zero for weights that are not zero"),
 }
 
@@ -153,3 +164,53 @@ def test_a_quiet_group_has_a_scale_of_zero_and_is_read(tmp_path):
     assert (layer["weight_s_rel"].view(torch.uint8) == 0).any()
     _, weight = read(opened(tmp_path, layer, told("quiet")))
     assert torch.equal(weight, vectors.tensors("quiet")["dequantized"])
+
+
+@pytest.mark.parametrize("case", ["256", "groups of 32", "6 bits", "float32 scales"])
+def test_a_scale_of_zero_over_all_of_a_row_is_refused(case, tmp_path):
+    layer = vectors.layer(case)
+    layer["weight_s_rel"] = layer["weight_s_rel"].clone()
+    layer["weight_s_rel"].view(torch.uint8 if layer["weight_s_rel"].element_size() == 1 else torch.int32)[1] = 0
+    with pytest.raises(CheckpointError, match="is zero for weights that are not zero"):
+        opened(tmp_path, layer, told(case)).load()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_table_in_any_order_means_the_same_weight_and_rises(seed, tmp_path):
+    """Rounding to the nearest, as for a LoRA, looks levels up by bisection."""
+    layer = vectors.layer("256")
+    order = torch.randperm(16, generator=torch.Generator().manual_seed(seed))
+    nibbles = order.argsort().to(torch.uint8)[unpacked(layer["weight"]).int()]
+    layer |= {"weight": packed(nibbles), "weight_codebook": layer["weight_codebook"][order]}
+    checkpoint = opened(tmp_path, layer, {})
+    stored = checkpoint.load().quantized[Q]
+    assert bool((stored.tensors["codebook"].diff() > 0).all())
+    assert torch.equal(stored.wrap(torch.float32).dequantize(), vectors.tensors("256")["dequantized"])
+    assert read_outline(checkpoint).problems == []
+
+
+SIX_BITS = {"weight_s_channel": torch.full((N,), 1e-3)}
+
+
+def six_bits(columns, group):
+    generator = torch.Generator().manual_seed(0)
+    codes = torch.randint(0, 256, (N, columns * 6 // 8), generator=generator, dtype=torch.uint8).view(torch.int8)
+    scales = torch.ones((N, columns // group)).to(torch.float8_e4m3fn)
+    return {"weight": codes, "weight_s_rel": scales, **SIX_BITS}
+
+
+@core_rotates_int8
+@pytest.mark.parametrize("entry", [{"group_size": 32}, {}], ids=["told", "not told"])
+@pytest.mark.parametrize("columns,group", [(512, 32), (1024, 32), (512, 64)])
+def test_three_bytes_are_four_codes_of_6_bits_and_not_six_of_4(columns, group, entry, tmp_path):
+    """As 4 bits K would be half as much again, in groups of 48 or 96, and every weight noise."""
+    entry = dict.fromkeys(entry, group)
+    checkpoint = opened(tmp_path, six_bits(columns, group), entry)
+    assert checkpoint.problems == []
+    assert checkpoint.load().quantized[Q].shape == (N, columns)
+
+
+@pytest.mark.parametrize("told_size", [16, 64])
+def test_groups_of_scales_that_the_marker_contradicts_are_refused(told_size, tmp_path):
+    (problem,) = opened(tmp_path, vectors.layer("groups of 32"), {"group_size": told_size}).problems
+    assert "does not go with the other tensors of its layer" in problem.cause

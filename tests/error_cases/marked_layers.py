@@ -108,7 +108,34 @@ CASES |= {
         f"{FILE}: {LAYER}.weight_s_channel has a scale that is negative or not a number. {DAMAGED_MARKER}",
     ),
 }
+CASES |= {
+    "4 bits in rows of zero": file(
+        four_bits(weight_s_channel=torch.zeros(8), weight=torch.full((8, 128), 0x33, dtype=torch.int8)),
+        f"{FILE}: {LAYER}.weight_s_channel is zero for weights that are not zero: they would be lost. {DAMAGED_MARKER}",
+    ),
+    "4 bits and tiny levels": file(
+        four_bits(weight_codebook=torch.full((16,), 1e-4)),
+        f"{FILE}: {LAYER}.weight_codebook has levels up to 0.0001, of which no scale makes a weight. {DAMAGED_MARKER}",
+    ),
+    "4 bits by another name": file(
+        four_bits(comfy_quant=marker({"format": "w4a8-rot64", "convrot_groupsize": 256})),
+        f"{FILE}: {LAYER}.weight is marked as w4a8-rot64 with groups of 256 (convrot_groupsize). {AGAIN}",
+    ),
+    "not rotated": file(
+        four_bits(comfy_quant=marker({"format": "w4a8-rot64", "convrot": False})),
+        f"{FILE}: {LAYER}.weight is marked as w4a8-rot64 and as not rotated (convrot). {AGAIN}",
+    ),
+    "activations of another type": marked(
+        "is marked as convrot-w4a4-64 with linear_dtype int8",
+        LATER,
+        {"format": "convrot-w4a4-64", "linear_dtype": "int8"},
+    ),
+}
 ROTATED = {
+    "4 bits and float32 scales of zero": file(
+        four_bits(weight_s_rel=torch.zeros(8, 16), weight=torch.full((8, 128), 0x33, dtype=torch.int8)),
+        f"{FILE}: {LAYER}.weight_s_rel is zero for weights that are not zero: they would be lost. {DAMAGED_MARKER}",
+    ),
     "rotated fp8": marked(
         "is marked as float8_e4m3fn and as rotated (convrot), which only int8_tensorwise layers are",
         LATER,

@@ -101,6 +101,14 @@ CASES = {
         weight_scale=torch.ones(8, 4),
         comfy_quant=marker({"format": "int8_tensorwise"}),
     ),
+    "too narrow": layer(
+        "weight",
+        "may be mxfp4 or mxfp8: so narrow a layer has the same tensors in each, and nothing in the file tells",
+        "Get the model in a file that marks its layers, as ComfyUI's do.",
+        None,
+        weight=zeros(N, 64, dtype=torch.uint8),
+        weight_scale=zeros(128, 4, dtype=torch.uint8),
+    ),
     "mxfp8 without a marker": layer(
         "weight_scale",
         "has shape [128, 8] and dtype uint8: the layer looks like mxfp8 without ComfyUI's marker",

@@ -68,7 +68,7 @@ CASES = {
         "mxfp8",
         "weight_scale",
         lambda t: t.view(torch.uint8)[5].fill_(0xFF),
-        "has a scale that is negative or not a number",
+        "has a scale that is not a number, or larger than any weight",
     ),
     "scale of a block": file(
         wan(
@@ -77,7 +77,7 @@ CASES = {
             weight_scale=torch.full((8, 2), 0xFF, dtype=torch.uint8),
             comfy_quant=marker({"format": "mxfp4"}),
         ),
-        f"model.safetensors: {LAYER}.weight_scale has a scale that is not a number. {AGAIN}",
+        f"model.safetensors: {LAYER}.weight_scale has a scale that is not a number, or larger than any weight. {AGAIN}",
     ),
     "shape": held(
         "int4-compressed", "weight_shape", lambda t: t.copy_(t.flip(0)), "says [256, 128], the codes make [128, 256]"

@@ -215,3 +215,14 @@ def test_four_bits_of_a_layer_with_outlier_channels_keep_22_decibels():
     assert decibels(x @ w.t(), output) > 22
     bits = 8 * sum(part.nbytes for name, part in parts(stored).items() if name != "codebook") / w.numel()
     assert bits < 4.51
+
+
+@pytest.mark.parametrize("largest", [0.01, 0.2, 0.28])
+def test_a_table_of_small_levels_gives_scales_that_are_numbers(largest):
+    """127 / 448 is the smallest whose largest level comes to 127; below it a scale must not overflow float8."""
+    w = torch.randn((4, 256), generator=torch.Generator().manual_seed(0))
+    codebook = torch.linspace(-largest, largest, 16)
+    codes, params = W4A8Layout.quantize(w, codebook_tensor=codebook)
+    assert bool(params.scale.float().isfinite().all())
+    weight = W4A8Layout.dequantize(codes, params)
+    assert (weight - w).norm() < (0.4 if largest < 0.1 else 0.2) * w.norm()
