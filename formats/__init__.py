@@ -95,11 +95,13 @@ def _same_numbers(name: str, other: str) -> bool:
 
 
 def fitting(format_name: str, shape: tuple[int, int]) -> str:
-    """The format of that family for a weight of `shape` (N, K): of rotated ones the group that divides K, for others
-    itself."""
-    if not ROTATIONS.get(format_name):
+    """The format of that family for a weight of `shape` (N, K): of rotated ones the widest group up to core's default
+    that divides K, or the narrowest if none does, which `Format.fits` then says; for others itself."""
+    groups = ROTATIONS.get(format_name)
+    if not groups:
         return format_name
-    return ROTATIONS[format_name][int8_convrot.widest_group(shape[1])]
+    dividing = (group for group in groups if group <= int8_convrot.DEFAULT_GROUP and shape[1] % group == 0)
+    return groups[max(dividing, default=min(groups))]
 
 
 def like(stored: str, wanted: str) -> str:

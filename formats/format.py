@@ -51,6 +51,10 @@ class Format:
         """Whether activations are multiplied by a factor per channel before they are quantized."""
         return "pre_quant_scale" in self.tensors
 
+    def fits(self, shape: tuple[int, int]) -> bool:
+        """Whether a weight of `shape` (N, K) can be stored so."""
+        return not any(size % multiple for size, multiple in zip(shape, self.multiples, strict=True))
+
     def wrap(self, tensors: dict[str, torch.Tensor], dtype: torch.dtype, shape: tuple[int, int]) -> QuantizedTensor:
         """The named tensors as they are -> a weight that reports `shape` (N, K) and `dtype`."""
         fields = {name: tensors[name] for name in self.tensors[1:]}

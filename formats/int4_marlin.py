@@ -85,4 +85,6 @@ def unpack_scale(scale: torch.Tensor) -> torch.Tensor:
     return pack_scale(scale.t()).t().contiguous()
 
 
-FORMATS = (Format("int4-g128-marlin", Int4MarlinLayout.NAME, SCALED, "float", "int4-g128-marlin", "int4-g128"),)
+NAME = "int4-g128-marlin"
+MULTIPLES = (N_MULTIPLE, K_MULTIPLE)
+FORMATS = (Format(NAME, Int4MarlinLayout.NAME, SCALED, "float", NAME, "int4-g128", multiples=MULTIPLES),)

@@ -30,12 +30,6 @@ def name_of(group: int) -> str:
     return NAME if group == DEFAULT_GROUP else f"{NAME}-{group}"
 
 
-def widest_group(columns: int) -> int:
-    """The largest group up to core's default that divides `columns`, the smallest if none does."""
-    fitting = [group for group in GROUPS if group <= DEFAULT_GROUP and columns % group == 0]
-    return max(fitting, default=min(GROUPS))
-
-
 @functools.cache
 def hadamard(size: int, device: torch.device) -> torch.Tensor:
     """float32 [size, size], size a power of 4 from 4 on."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from ..common.printable import PrintableError
-from ..formats import SMOOTHED, family, fitting, like
+from ..formats import FORMATS, SMOOTHED, family, fitting, like
 from ..kernels import FAST, Choice, Kernel, NoKernelError, choose, missing_library
 from ..kernels.machine import Machine, describe
 from . import AUTO, Scheme
@@ -90,11 +90,13 @@ class Plan:
         return choose(format_name, self.machine, shape, self.scheme.kernel, self.strict, self.compute_dtype)
 
     def _target(self, format_name: str, shape: tuple[int, int]) -> str:
-        """The format in memory: the file's, the scheme's, or the one that `transcode` converts the file's to."""
+        """The format in memory: the scheme's, or the one that `transcode` converts the file's to; the file's where that
+        does not take the shape."""
         wanted = self.scheme.format
         if wanted is not None:
             other = family(wanted) != family(format_name)
-            return like(format_name, fitting(wanted, shape)) if other else format_name
+            target = like(format_name, fitting(wanted, shape)) if other else format_name
+            return target if FORMATS[target].fits(shape) else format_name
         better = self._better(format_name, shape) if self.transcode and self.scheme.name == AUTO else None
         return better or format_name
 

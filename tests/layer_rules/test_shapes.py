@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from x2v_quant.formats import FORMATS
+from x2v_quant.formats import FORMATS, ROTATIONS, fitting
 from x2v_quant.layer_rules.shapes import why_not
 
 ODD = (33, 35)
@@ -32,3 +32,22 @@ def test_tensor_core_formats_are_held_back_exactly_where_they_would_be_padded(na
     padded = FORMATS[name].layout.get_padded_shape(shape) != shape
     assert padded == (extra != (0, 0))
     assert (why_not(name, shape) is not None) == padded
+
+
+WIDTHS = range(1, 601)
+# of those that are quantized as well: all narrow ones, and some on both sides of every group
+QUANTIZED = sorted({*range(1, 36), *(width + off for width in (64, 96, 128, 192, 256, 384, 512) for off in (-1, 0, 1))})
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_width_is_fitted_or_refused_in_a_sentence(name):
+    for columns in WIDTHS:
+        shape = FORMATS[name].multiples[0] * 2, columns
+        chosen, why = fitting(name, shape), why_not(name, shape)
+        assert FORMATS[chosen].family == FORMATS[name].family
+        assert (why is None) == FORMATS[name].fits(shape)
+        assert why is None or (why.startswith(f"cannot be {name}, for which ") and str(columns) in why)
+        if name in ROTATIONS and why is None:
+            assert columns % FORMATS[chosen].rotation == 0
+        if why is None and columns in QUANTIZED and columns % max(FORMATS[chosen].rotation, 1) == 0:
+            assert tuple(FORMATS[chosen].quantize(torch.ones(shape), torch.float32).shape) == shape

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from x2v_quant.formats import FORMATS
 from x2v_quant.kernels.machine import Machine
 from x2v_quant.schemes import resolve
 from x2v_quant.schemes.plan import Plan
@@ -85,3 +86,13 @@ def test_the_report_ends_with_what_whoever_made_the_plan_notes():
     plan.assign("a", "int8-channel", (64, 64))
     plan.notes.append("1 of 1 layers are smoothed.")
     assert "- 1 of 1 layers are smoothed." in plan.lines()
+
+
+@pytest.mark.parametrize("columns", range(1, 65))
+@pytest.mark.parametrize("scheme", ["w4a8", "int8-convrot", "mxfp8", "nvfp4"])
+def test_a_layer_that_the_schemes_format_does_not_take_stays_as_it_is(scheme, columns):
+    """As transcoding would meet it: K of 20 has no group of w4a8 that divides it."""
+    found = plan(CPU, "fp8-channel", scheme, shapes=[(64, columns)]).layers["blocks.0"].choice.format
+    assert found == "fp8-channel" or FORMATS[found].fits((64, columns))
+    multiple = {"w4a8": 16, "int8-convrot": 4, "mxfp8": 32, "nvfp4": 16}[scheme]
+    assert (found != "fp8-channel") == (columns % multiple == 0)
