@@ -1,6 +1,7 @@
 """The file of a calibration: statistics of every layer, and tokens, which are read once they are asked for."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,11 @@ DAMAGED = "The file is damaged: save it again."
 MAXIMA, SQUARES, TOKENS, INPUTS = ".maxima", ".squares", ".tokens", ".inputs"
 # metadata: a JSON object, layer -> the layer whose inputs in the file are its own too
 SHARED = "shared_inputs"
+# a number of calls, as people could wait for
+CALLS = re.compile(r"[0-9]{1,9}")
+# of tokens: types of their number, and how many float64 still tells apart
+COUNTS = (torch.int64, torch.int32, torch.int16, torch.uint8)
+MOST = 2**53
 DTYPES = {"F16": torch.float16, "BF16": torch.bfloat16}
 
 
@@ -96,7 +102,7 @@ def read(path: Path) -> tuple[dict[str, dict[str, torch.Tensor]], dict[str, Inpu
             }
     except safetensors.SafetensorError as error:
         raise CalibrationError(f"{path.name} is no calibration: {error}. {PICK}") from error
-    if metadata.get("format") != FORMAT or not metadata.get("calls", "").isdecimal():
+    if metadata.get("format") != FORMAT or not CALLS.fullmatch(metadata.get("calls", "")):
         raise CalibrationError(f"{path.name} is no calibration. {PICK}")
     endings = (MAXIMA, SQUARES, TOKENS)
     seen = {
@@ -105,7 +111,7 @@ def read(path: Path) -> tuple[dict[str, dict[str, torch.Tensor]], dict[str, Inpu
     try:
         aliases = dict(json.loads(metadata.get(SHARED, "{}")))
         inputs = {**tokens, **{layer: tokens.get(owner) for layer, owner in aliases.items()}}
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise CalibrationError(
             f"{path.name}: which layers share inputs cannot be read in its metadata. {DAMAGED}"
         ) from error
@@ -120,11 +126,24 @@ def _stored(path: Path, layer: str, part) -> StoredInputs:
 
 
 def _cause(seen: dict[str, dict[str, torch.Tensor]], inputs: dict[str, StoredInputs | None]) -> str:
-    """What of a file does not go together, "" if all does."""
+    """What of a file does not go together, or is no statistics, "" if all is sound."""
     maxima, squares, tokens = seen[MAXIMA], seen[SQUARES], seen[TOKENS]
     for layer, known in maxima.items():
         if known.ndim != 1 or squares.get(layer, known).shape != known.shape or squares.keys() != tokens.keys():
             return f"{layer} has maxima of shape {list(known.shape)} that do not go with what is beside them"
+    for end, of_layers in ((MAXIMA, maxima), (SQUARES, squares)):
+        for layer, values in of_layers.items():
+            if layer not in maxima:
+                return f"{layer}{end} is there of layer {layer}, which has no maxima"
+            if not values.is_floating_point() or values.itemsize == 1:
+                return f"{layer}{end} is {_name(values.dtype)}, not floating-point numbers"
+            if bool(values.isnan().any()) or bool((values < 0).any()):
+                return f"{layer}{end} has a value that is negative or not a number"
+    for layer, count in tokens.items():
+        if count.dtype not in COUNTS or count.numel() != 1:
+            return f"{layer}{TOKENS} is {_name(count.dtype)} of shape {list(count.shape)}, not one whole number"
+        if not 0 < int(count) <= MOST:
+            return f"{layer}{TOKENS} is {int(count)}, which is no number of tokens"
     for layer, stored in inputs.items():
         if layer not in maxima:
             return f"inputs are there of layer {layer}, which has no maxima"
@@ -134,3 +153,7 @@ def _cause(seen: dict[str, dict[str, torch.Tensor]], inputs: dict[str, StoredInp
         if stored.dtype is None or len(stored.shape) != 2 or stored.shape[1] != channels:
             return f"{layer} has inputs of shape {list(stored.shape)} that are not 16-bit rows of {channels} channels"
     return ""
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")

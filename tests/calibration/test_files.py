@@ -5,6 +5,8 @@ import json
 import pytest
 import safetensors
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from x2v_quant.calibration import Calibration, CalibrationError
@@ -179,3 +181,119 @@ def test_a_file_in_whose_place_is_another_is_named(calibration, path):
         loaded.inputs_of(Q)
     with pytest.raises(CalibrationError, match=r"is gone, or another file than"):
         loaded.inputs_of(FFN)
+
+
+def statistics(**changed):
+    """A sound calibration of the layer x, 3 channels wide, with some of its tensors changed."""
+    sound = {"x.maxima": torch.ones(3), "x.squares": torch.ones(3), "x.tokens": torch.tensor(5)}
+    return sound | {f"x.{end}": tensor for end, tensor in changed.items()}
+
+
+NAN = torch.tensor([1.0, float("nan"), 1.0])
+NEGATIVE = torch.tensor([1.0, -1e-3, 1.0])
+NO_STATISTICS = {
+    "NaN maxima": (statistics(maxima=NAN), r"x\.maxima has a value that is negative or not a number"),
+    "negative maxima": (statistics(maxima=NEGATIVE), r"x\.maxima has a value that is negative or not a number"),
+    "NaN squares": (statistics(squares=NAN), r"x\.squares has a value that is negative or not a number"),
+    "negative squares": (statistics(squares=NEGATIVE), r"x\.squares has a value that is negative or not a number"),
+    "maxima of integers": (statistics(maxima=torch.ones(3).int()), r"x\.maxima is int32, not floating-point numbers"),
+    "float8": (statistics(maxima=torch.ones(3).to(torch.float8_e4m3fn)), r"x\.maxima is float8_e4m3fn, not floating"),
+    "two tokens": (statistics(tokens=torch.tensor([1, 2])), r"x\.tokens is int64 of shape \[2\], not one whole number"),
+    "no tokens": (
+        statistics(tokens=torch.tensor([]).long()),
+        r"x\.tokens is int64 of shape \[0\], not one whole number",
+    ),
+    "half a token": (statistics(tokens=torch.tensor(0.5)), r"x\.tokens is float32 of shape \[\], not one whole number"),
+    "NaN tokens": (statistics(tokens=torch.tensor(float("nan"))), r"x\.tokens is float32"),
+    "zero tokens": (statistics(tokens=torch.tensor(0)), r"x\.tokens is 0, which is no number of tokens"),
+    "negative tokens": (statistics(tokens=torch.tensor(-3)), r"x\.tokens is -3, which is no number of tokens"),
+    "squares of another layer": (
+        {"y.squares": torch.ones(3), "y.tokens": torch.tensor(1)},
+        r"y\.squares is there of layer y, which has no maxima",
+    ),
+}
+
+
+@pytest.mark.parametrize("tensors,words", NO_STATISTICS.values(), ids=NO_STATISTICS)
+def test_statistics_that_are_none_are_refused_by_name(tensors, words, path):
+    save_file(tensors, path, HEADER)
+    with pytest.raises(
+        CalibrationError, match=rf"calibration\.safetensors: {words}.*The file is damaged: save it again"
+    ):
+        Calibration.load(path)
+
+
+METADATA = {
+    "deep": {"shared_inputs": "[" * 100_000},
+    "deep tables": {"shared_inputs": '{"a":' * 100_000},
+    "calls of 5000 digits": {"calls": "9" * 5000},
+    "calls in other digits": {"calls": "\u0663"},
+    "no calls": {"calls": ""},
+}
+
+
+@pytest.mark.parametrize("metadata", METADATA.values(), ids=METADATA)
+def test_metadata_that_cannot_be_read_is_refused(metadata, path):
+    save_file(statistics(), path, {**HEADER, **metadata})
+    with pytest.raises(CalibrationError, match=r"^calibration\.safetensors"):
+        Calibration.load(path)
+
+
+DTYPES = [
+    torch.float32,
+    torch.float16,
+    torch.bfloat16,
+    torch.float64,
+    torch.int64,
+    torch.int32,
+    torch.uint8,
+    torch.bool,
+]
+DTYPES += [torch.float8_e4m3fn, torch.float8_e5m2, torch.complex64, torch.uint16]
+NUMBERS = st.sampled_from([0.0, 1.0, -1.0, 2.0, 1e30, float("inf"), float("-inf"), float("nan")])
+ANY = st.builds(
+    lambda value, shape, dtype: torch.full(shape, value, dtype=torch.float64).to(dtype),
+    NUMBERS,
+    st.sampled_from([(), (0,), (1,), (3,), (4,), (3, 1), (2, 3), (1, 1, 3)]),
+    st.sampled_from(DTYPES),
+)
+NAMES = [f"{layer}.{end}" for layer in "xy" for end in ("maxima", "squares", "tokens", "inputs", "z")]
+TEXTS = st.text(max_size=6) | st.sampled_from(['{"y": "x"}', "[[1, 2]]", "null", "12", "1e3", "[" * 9000])
+
+
+def judged(path):
+    """A calibration that loads gives finite or infinite numbers of at least 0, any other file a sentence."""
+    try:
+        calibration = Calibration.load(path)
+    except CalibrationError as error:
+        assert str(error).isprintable() and path.name in str(error)
+        return
+    for layer in calibration.maxima:
+        assert bool((calibration.mean_squares(layer) >= 0).all())
+        assert layer not in calibration.inputs or calibration.inputs[layer].shape[1] == len(calibration.maxima[layer])
+    assert calibration.about
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    changed=st.dictionaries(st.sampled_from(NAMES), ANY, max_size=4),
+    metadata=st.dictionaries(st.sampled_from(["format", "calls", "shared_inputs"]), TEXTS, max_size=2),
+)
+def test_any_tensors_and_metadata_load_or_are_refused_in_a_sentence(changed, metadata, tmp_path_factory):
+    path = tmp_path_factory.mktemp("fuzz") / "calibration.safetensors"
+    save_file({**statistics(inputs=tokens(1, 2, 3)), **changed}, path, {**HEADER, **metadata})
+    judged(path)
+
+
+@settings(max_examples=200, deadline=None)
+@given(data=st.data())
+def test_any_bytes_of_the_header_load_or_are_refused_in_a_sentence(data, tmp_path_factory):
+    path = tmp_path_factory.mktemp("bytes") / "calibration.safetensors"
+    save_file(statistics(inputs=tokens(1, 2, 3)), path, {**HEADER, "shared_inputs": "{}"})
+    content = bytearray(path.read_bytes())
+    length = 8 + int.from_bytes(content[:8], "little")
+    for _ in range(data.draw(st.integers(1, 4))):
+        letter = data.draw(st.integers(0, 255) | st.sampled_from(list(b'0189{}[]",:')))
+        content[data.draw(st.integers(0, length - 1))] = letter
+    path.write_bytes(content[: data.draw(st.just(len(content)) | st.integers(0, len(content)))])
+    judged(path)

@@ -2,7 +2,7 @@
 
 import torch
 
-from x2v_quant.calibration.files import FORMAT, INPUTS, MAXIMA, SHARED, SQUARES
+from x2v_quant.calibration.files import FORMAT, INPUTS, MAXIMA, SHARED, SQUARES, TOKENS
 
 from .case import ErrorCase, linked, node
 from .graphs import behind, dense, ours, sampled
@@ -27,6 +27,11 @@ def maxima(**layers: int) -> tuple:
 def with_inputs(inputs: torch.Tensor, shared: str = "{}") -> tuple:
     """A calibration of one layer, 4 channels wide, with these inputs. shared: the JSON of what else shares them."""
     return {f"{LAYER}{MAXIMA}": torch.ones(4), f"{LAYER}{INPUTS}": inputs}, {**HEADER, SHARED: shared}
+
+
+def statistics() -> dict[str, torch.Tensor]:
+    """Of one layer, 4 channels wide."""
+    return {f"{LAYER}{end}": torch.ones(4) for end in (MAXIMA, SQUARES)}
 
 
 def loading(node_class: str, content, *words: str, **inputs) -> ErrorCase:
@@ -88,6 +93,21 @@ CASES = {
         ({f"{LAYER}{MAXIMA}": torch.ones(4), f"{LAYER}{SQUARES}": torch.ones(5)}, HEADER),
         f".safetensors: {LAYER} has maxima of shape [4] that do not go with what is beside them. The file is damaged:",
         "save it again.",
+    ),
+    "squares of nothing": loading(
+        LOAD,
+        ({f"{LAYER}{SQUARES}": torch.ones(4), f"{LAYER}{TOKENS}": torch.tensor(1)}, HEADER),
+        f".safetensors: {LAYER}.squares is there of layer {LAYER}, which has no maxima. The file is damaged: save it",
+    ),
+    "no number": loading(
+        LOAD,
+        ({f"{LAYER}{MAXIMA}": torch.full((4,), float("nan"))}, HEADER),
+        f".safetensors: {LAYER}.maxima has a value that is negative or not a number. The file is damaged: save it",
+    ),
+    "no tokens": loading(
+        LOAD,
+        ({**statistics(), f"{LAYER}{TOKENS}": torch.tensor(0)}, HEADER),
+        f".safetensors: {LAYER}.tokens is 0, which is no number of tokens. The file is damaged: save it again.",
     ),
     "inputs of nothing": loading(
         LOAD,
