@@ -28,6 +28,8 @@ CONFIGS = ("quantize_config.json", "config.json")
 # words of codes that are read of a layer, and how far from a whole number the median of all layers may be
 ROWS = 8
 CERTAIN = 0.3
+# of a word: codes, and the largest
+CODES, LARGEST = 8, 15
 
 UNCLEAR = (
     "does not tell whether zero points are stored minus one (GPTQ version 1): codes are {:+.2f} from them in the mean, "
@@ -77,7 +79,7 @@ def _means(layers: list[StoredLayer], tensors: Mapping[str, TensorInfo], keys: M
         picked = [words * index // count for index in range(count)]
         of_groups = _rows(tensors[zeros], keys[zeros], [row * groups // words for row in picked], mapped)
         if not is_symmetric(of_groups):
-            yield _mean(_rows(tensors[codes], keys[codes], picked, mapped)) - _mean(of_groups)
+            yield from _mean_distance(_rows(tensors[codes], keys[codes], picked, mapped), of_groups)
 
 
 def _rows(info: TensorInfo, key: str, picked: list[int], mapped: dict[Path, dict[str, torch.Tensor]]) -> torch.Tensor:
@@ -95,10 +97,21 @@ def _rows(info: TensorInfo, key: str, picked: list[int], mapped: dict[Path, dict
     return torch.frombuffer(data, dtype=torch.int32).view(len(picked), -1)
 
 
-def _mean(words: torch.Tensor) -> float:
-    """Of the eight codes in each int32."""
+def _mean_distance(codes: torch.Tensor, zeros: torch.Tensor) -> list[float]:
+    """Of codes from the zero points of their groups, which are int32 [M, N] and [M, N / 8]. Without the largest and the
+    smallest zero points, of groups of one sign or of zeros alone: less one, 0 is stored as 15. Empty if no others are
+    there."""
+    low, high = (part.float() for part in _nibbles(codes.unsqueeze(2)))
+    of_groups = torch.stack(_nibbles(zeros), dim=2).flatten(1)
+    inner = (of_groups > 0) & (of_groups < LARGEST)
+    distance = (low.sum(dim=2) + high.sum(dim=2)) / CODES - of_groups
+    return [float(distance[inner].mean())] if bool(inner.any()) else []
+
+
+def _nibbles(words: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The low and the high ones of the bytes of int32 words."""
     octets = words.contiguous().view(torch.uint8)
-    return float((octets & 0x0F).float().mean() + (octets >> 4).float().mean()) / 2
+    return octets & 0x0F, octets >> 4
 
 
 def _configured(path: Path, metadata: Mapping[str, str]) -> tuple[str, int | None]:

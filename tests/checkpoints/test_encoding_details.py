@@ -120,10 +120,11 @@ def test_small_layers_are_what_the_others_of_the_file_are(kind, k, usual, tmp_pa
     others = {f"{Q}.{end}": tensor for end, tensor in KINDS[usual](weight(40, 1024)).items()}
     tensors = {**DIT, **layer, **others}
     save_file(tensors, tmp_path / "model.safetensors")
-    found = open_checkpoint(tmp_path / "model.safetensors").load().quantized
-    assert found[Q].format == usual
+    checkpoint = open_checkpoint(tmp_path / "model.safetensors")
+    assert checkpoint.layers[Q].format == usual
     if kind == usual:
-        assert (found["blocks.1.self_attn.k"].format, found["blocks.1.self_attn.k"].shape) == (kind, (40, k))
+        found = checkpoint.load().quantized["blocks.1.self_attn.k"]
+        assert (found.format, found.shape) == (kind, (40, k))
 
 
 @pytest.mark.parametrize("kind", MX)
