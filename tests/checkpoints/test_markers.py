@@ -99,7 +99,7 @@ def test_a_rotated_name_that_its_entry_contradicts_is_refused(name):
 
 CONTRADICTED = {
     "unrotated": ("int4-g128", {"convrot_groupsize": 64}, "with groups of 64 (convrot_groupsize)"),
-    "groups of scales": ("w4a8-rot64", {"group_size": 32}, "with groups of 32"),
+    "groups of scales": ("w4a8-64", {"group_size": 32}, "with groups of 32"),
     "in params": ("mxfp8", {"params": {"group_size": 16}}, "with groups of 16"),
     "zero points": ("awq-w4a16-32", {"group_size": 64}, "with groups of 64"),
     "activations": ("convrot-w4a4-64", {"linear_dtype": "int8"}, "with linear_dtype int8"),

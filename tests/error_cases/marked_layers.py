@@ -118,12 +118,12 @@ CASES |= {
         f"{FILE}: {LAYER}.weight_codebook has levels up to 0.0001, of which no scale makes a weight. {DAMAGED_MARKER}",
     ),
     "4 bits by another name": file(
-        four_bits(comfy_quant=marker({"format": "w4a8-rot64", "convrot_groupsize": 256})),
-        f"{FILE}: {LAYER}.weight is marked as w4a8-rot64 with groups of 256 (convrot_groupsize). {AGAIN}",
+        four_bits(comfy_quant=marker({"format": "w4a8-64", "convrot_groupsize": 256})),
+        f"{FILE}: {LAYER}.weight is marked as w4a8-64 with groups of 256 (convrot_groupsize). {AGAIN}",
     ),
     "not rotated": file(
-        four_bits(comfy_quant=marker({"format": "w4a8-rot64", "convrot": False})),
-        f"{FILE}: {LAYER}.weight is marked as w4a8-rot64 and as not rotated (convrot). {AGAIN}",
+        four_bits(comfy_quant=marker({"format": "w4a8-64", "convrot": False})),
+        f"{FILE}: {LAYER}.weight is marked as w4a8-64 and as not rotated (convrot). {AGAIN}",
     ),
     "activations of another type": marked(
         "is marked as convrot-w4a4-64 with linear_dtype int8",
