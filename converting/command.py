@@ -191,8 +191,7 @@ def run(options: argparse.Namespace) -> dict:
         resume=options.resume,
         overwrite=options.overwrite,
     )
-    words = (["measuring"] if wanted.measures else []) + ["writing"]
-    with closing(Bars(words)) as bars:
+    with closing(Bars(["measuring", "writing"] if wanted.measures else ["writing"])) as bars:
         try:
             return convert(options.source, options.target, wanted, bars, _say)
         except KeyboardInterrupt as stop:

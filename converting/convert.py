@@ -15,7 +15,7 @@ from ..reports.soundness import UNTRIED, outline_of
 from ..rounding import AUTO
 from ..writing import check_path
 from . import packages
-from .duration import timed
+from .duration import Duration
 from .errors import ConvertError
 from .fingerprint import fingerprint
 from .job import Job
@@ -34,14 +34,14 @@ def convert(
     say: Callable[[str], None] = lambda line: None,
 ) -> dict:
     """Write the model at `source` to `target`; the source is only read. progress(work done, work in all), of
-    Unit.work; say(line): how long rounding will take, unless it is to the nearest.
+    Unit.work; say(line): how long it will take, before it begins, unless values are only rounded to the nearest.
 
     Returns {"source", "target", "kind", "model", "family", "dialect", "formats": {format: layers}, "layers": {layer:
     format}, "rounding": {method: layers}, "kept": {layer: reason}, "chosen": what search.described says, "notes",
-    "source_bytes", "bytes", "seconds"}. A search or a calibration first tells progress the bytes that are measured, up
-    to the last, then those that are written. Raises CheckpointError for a source that cannot be read, RuleError for
-    overrides, WriteError for a target that has no name or another writer, ConvertError for everything else that stands
-    in the way.
+    "source_bytes", "bytes", "seconds", "estimated_seconds"}; the last is 0 for what is quick. A search or a calibration
+    first tells progress the bytes that are measured, up to the last, then those that are written. Raises
+    CheckpointError for a source that cannot be read, RuleError for overrides, WriteError for a target that has no name
+    or another writer, ConvertError for everything else that stands in the way.
     """
     started = time.perf_counter()
     checkpoint = _open(source)
@@ -51,10 +51,11 @@ def convert(
     with reserved(target), Source(checkpoint) as opened:
         if options.package == packages.FILE and is_part(target):
             raise ConvertError(f"{target.name} is the name of a part of a model, not of a whole one: choose another.")
-        job = Job(opened, options, progress)
+        duration = Duration(say)
+        job = Job(opened, options, progress, duration.foresee)
         units = job.units()
         _check_loads(checkpoint)
-        units = timed(units, job.works(), say)
+        units = duration.timed(units, job.works())
         stem = target.stem if options.package == packages.FILE else target.name
         contents = packages.files(units, options.package, stem, options.shard_bytes)
         single = options.package == packages.FILE
@@ -92,6 +93,7 @@ def convert(
         "source_bytes": size,
         "bytes": writer.bytes,
         "seconds": time.perf_counter() - started,
+        "estimated_seconds": duration.estimated,
     }
 
 

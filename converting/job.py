@@ -27,6 +27,7 @@ from . import rounding_notes, search, smooth
 from .dialects import choices, needed, writable
 from .errors import ConvertError
 from .file_record import file_record, scale_types
+from .foreseen import Foreseen, foreseen
 from .layer_rounding import LayerRounding
 from .measuring import Layer, Measured, candidates, measure, stored_bytes
 from .options import Options
@@ -52,9 +53,16 @@ class Job:
     """`formats`: layer -> format, of all that come out quantized; `kept`: the others, with the reason;
     `selection`: what the rules said; `chosen`: what a search found (search.described); `methods`: layer -> method, of
     those that are rounded, and are not in the source as they will be; `notes`: what there is to say.
-    Raises ConvertError, RuleError or CalibrationError for what cannot be done."""
+    foresee is called before a weight is looked at. Raises ConvertError, RuleError or CalibrationError for what cannot
+    be done."""
 
-    def __init__(self, source: Source, options: Options, progress: Progress):
+    def __init__(
+        self,
+        source: Source,
+        options: Options,
+        progress: Progress,
+        foresee: Callable[[Foreseen], None] = lambda work: None,
+    ):
         self._source, self._options = source, options
         self._checkpoint = source.checkpoint
         self._weights = Weights(source)
@@ -81,6 +89,7 @@ class Job:
         self.chosen: dict[str, dict] = {}
         self.methods: dict[str, Method] = {}
         self.rounding.check_fits({layer: self._shapes[layer] for layer in self.formats})
+        foresee(self._foreseen())
         self._measure(progress)
         self.methods = {
             layer: self.rounding.done(layer, name, layer in self.factors or FORMATS[name].smooth)
@@ -162,6 +171,16 @@ class Job:
                 result[layer] = SMOOTHED[chosen] if self._stays_smooth(stored, chosen) else chosen
         return result
 
+    def _foreseen(self) -> Foreseen:
+        options, searched = self._options, self._searched() if self._options.searches else {}
+        asked = {
+            layer: name
+            for layer, name in self.formats.items()
+            if layer not in searched and not self._units.stays(self._layers[layer], name, None)
+        }
+        formats = candidates(options.candidates, options.dialect) if searched else ()
+        return foreseen(self.rounding, self._shapes, asked, searched, formats, options.smooths)
+
     def _measure(self, progress: Progress) -> None:
         """What has to be found out from the weights before any is written: formats and factors."""
         options = self._options
@@ -189,7 +208,11 @@ class Job:
             steps.finish()
 
     def _searched(self) -> dict[str, Layer]:
-        """All but those of an override and those that the source has quantized."""
+        """All but those of an override and those that the source has quantized; with the same inputs one after the
+        other."""
+        places: dict[str, int] = {}
+        key = self.rounding.recorded.key
+        names = sorted(self._layers, key=lambda layer: places.setdefault(key(layer), len(places)))
         return {
             layer: Layer(
                 output.shape,
@@ -198,7 +221,7 @@ class Job:
                 self._units.plain(output).specs,
                 self._weights.scale_dtype(output),
             )
-            for layer, output in self._layers.items()
+            for layer, output in ((name, self._layers[name]) for name in names)
             if layer in self.formats and not self._overridden(layer) and self._weights.format(output) is None
         }
 

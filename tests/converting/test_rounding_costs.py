@@ -14,6 +14,9 @@ from recorded_inputs import recorded
 
 from x2v_quant.benchmarks import models
 from x2v_quant.benchmarks.wan import WanSize, dit
+from x2v_quant.checkpoints.encodings import X2V
+from x2v_quant.converting.convert import convert
+from x2v_quant.converting.options import Options
 from x2v_quant.demo import assets
 
 pytestmark = pytest.mark.slow
@@ -61,11 +64,33 @@ def run(command):
 def test_the_demos_model_takes_less_than_a_minute(demo):
     """The whole command."""
     started = time.perf_counter()
-    report, _ = run(demo("out.safetensors"))
+    report, said = run(demo("out.safetensors"))
     seconds = time.perf_counter() - started
     print(f"{seconds:.1f} s, of which {report['seconds']:.1f} s are the conversion's")
     assert seconds < 60
+    assert "Rounding takes less than a minute on this " in said
     assert report["rounding"] == {"gptq": 40}
+
+
+@pytest.mark.parametrize(
+    "options", [{"format": "w4a8"}, {"format": "int8"}, {"target_snr": 30.0}], ids=["w4a8", "int8", "searched"]
+)
+def test_the_estimate_is_within_a_factor_of_two(options, demo_models, tmp_path):
+    """Of the time from the moment when it is said; the fastest of several of both, as others compute here too."""
+    source = demo_models / "diffusion_models" / assets.names(assets.ORIGINAL).t2v
+    asked = Options(dialect=X2V, calibration=recorded(source, TOKENS), **options)
+    # imports ComfyUI
+    convert(source, tmp_path / "first.safetensors", Options("int8", X2V))
+    times, estimates = [], []
+    for number in range(3):
+        begun = []
+        report = convert(
+            source, tmp_path / f"{number}.safetensors", asked, say=lambda line, begun=begun: begun.append(time.time())
+        )
+        times.append(time.time() - begun[0])
+        estimates.append(report["estimated_seconds"])
+    print([round(each, 1) for each in times], [round(each, 1) for each in estimates])
+    assert 0.5 < min(estimates) / min(times) < 2
 
 
 @pytest.mark.skipif(os.name == "nt", reason="there is no SIGKILL on Windows")
