@@ -68,7 +68,8 @@ def _unknown(name: str, value: str, spec: Any) -> str:
     words = _choices(spec)
     more = f" and {len(words) - SHOWN} more" if len(words) > SHOWN else ""
     known = f" It takes {', '.join(words[:SHOWN])}{more}" if words else ""
-    return f"{name} has no {value!r} here.{known}{near(value, words) if words else ''}".rstrip(".") + "."
+    text = f"{name} has no {value!r} here.{known}{near(value, words) if words else ''}"
+    return text if text.endswith("?") else text.rstrip(".") + "."
 
 
 def _choices(spec: Any) -> list[str]:

@@ -82,6 +82,7 @@ def test_a_missing_file_is_told_with_its_folder(where, monkeypatch):
 def test_a_word_that_is_not_in_a_list_is_told_with_a_short_one(spec, words):
     (line,) = refused("4", **LISTED, extra_info={"input_name": "sampler_name", "input_config": spec})
     assert line.startswith("node 4 (KSampler): sampler_name has no 'eulr' here.") and words in line
+    assert not line.endswith("?.")
 
 
 def test_other_complaints_are_told_as_the_server_says_them():
