@@ -6,8 +6,9 @@ import torch
 from comfy_kitchen.tensor import QuantizedLayout, register_layout_class
 from comfy_kitchen.tensor.base import BaseLayoutParams
 
-# LightX2V's floor for an absolute maximum: all-zero rows, blocks and groups get this, never a zero scale.
-MIN_AMAX = 1e-5
+# What rows, blocks and groups of zeros get, never a zero scale: near float32's smallest normal number, so that no
+# weight is too small for a scale of its own, with some room for multiples of it.
+SMALLEST_SCALE = 2.0**-120
 
 
 class ScaledLayout(QuantizedLayout):
@@ -48,4 +49,4 @@ def fresh(scale: torch.Tensor | str | None) -> bool:
 
 def scale_for(amax: torch.Tensor, largest: float) -> torch.Tensor:
     """The scale that takes an absolute maximum to the largest code, with the floor for zeros; may reuse `amax`."""
-    return amax.clamp_(min=MIN_AMAX).div_(largest)
+    return amax.div_(largest).clamp_(min=SMALLEST_SCALE)

@@ -5,7 +5,10 @@ from dataclasses import dataclass
 import torch
 
 from .grid import Grid
-from .layout import MIN_AMAX
+from .layout import SMALLEST_SCALE
+
+# of the largest value of a group: a range that is narrower is lost when bfloat16 stores its middle
+NARROWEST = 2.0**-8
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,8 @@ class ZeroPointGrid(Grid):
 
     def _pair(self, least, most):
         """Rounded to what the format stores."""
-        scale = self.storable((most - least).clamp_(min=MIN_AMAX) / (self.largest - self.lowest), None)
+        span = torch.maximum(most - least, torch.maximum(most, -least).mul_(NARROWEST))
+        scale = self.storable((span / (self.largest - self.lowest)).clamp_(min=SMALLEST_SCALE), None)
         return torch.stack((scale, self.storable(least - self.lowest * scale, None)), dim=2)
 
     def _all(self, scale, values):

@@ -38,7 +38,9 @@ class PlannedRecording:
             return f"Records the largest values of {self.layers} layers, and no tokens: enough for smoothing."
         takes = f"up to {self.tokens} tokens for each of {self.layers} layers"
         if self.tokens == self.asked:
-            return f"Records {takes}: up to {amount(self._bytes(self.asked))} of RAM, {amount(self.free)} are free."
+            # what was recorded before stays until the run has ended well
+            once, again = (amount(runs * self._bytes(self.asked)) for runs in (1, 2))
+            return f"Records {takes}: up to {once} of RAM, {again} in a second run, {amount(self.free)} are free."
         return (
             f"Records only {takes}, because {self.asked} would take up to {amount(self._bytes(self.asked))} of RAM and "
             f"{amount(self.free)} are free. Close other programs, or set tokens per layer to what fits."

@@ -12,7 +12,7 @@ from x2v_quant.formats import FORMATS, SMOOTHED, format_of
 from x2v_quant.formats.awq_w4a16 import GROUPS, name_of
 from x2v_quant.formats.int4_group128 import Int4Group128Layout
 from x2v_quant.formats.int4_marlin import unpack, unpack_scale
-from x2v_quant.formats.layout import MIN_AMAX, ScaledLayout
+from x2v_quant.formats.layout import SMALLEST_SCALE, ScaledLayout
 from x2v_quant.formats.mx import SMALLEST
 from x2v_quant.formats.requantize import requantized
 from x2v_quant.formats.scaled import scaled
@@ -173,7 +173,7 @@ def test_every_e4m3_code_is_read_exactly(dtype):
 def test_zeros_give_zero_not_nan(row):
     tensor = row.quantize(torch.zeros_like(weight(row)), torch.float32)
     assert torch.equal(tensor.dequantize(), torch.zeros_like(weight(row)))
-    expected = MIN_AMAX / row.layout.MAX if unit(row.name).scale is torch.float32 else SMALLEST
+    expected = SMALLEST_SCALE if unit(row.name).scale is torch.float32 else SMALLEST
     assert tensor._params.scale.flatten().tolist() == pytest.approx([expected] * tensor._params.scale.numel())
     w = weight(row)
     w[3] = 0
@@ -266,4 +266,4 @@ def test_any_finite_weight_survives(row, data):
     back = QuantizedTensor.from_float(w, row.layout_name, stochastic_rounding=seed).dequantize()
     assert back.isfinite().all()
     step = unit(row.name).half_step * (2 if seed else 1)
-    assert ((back - w).abs() <= step * maxima(row, w).clamp(min=MIN_AMAX) * 1.001).all()
+    assert ((back - w).abs() <= step * maxima(row, w).clamp(min=SMALLEST_SCALE * row.layout.MAX) * 1.001).all()

@@ -41,7 +41,10 @@ def test_of_wan_14b(free):
     blocks = 40 * (6 * 5120 + 13824)
     assert blocks < planned.channels < 1.02 * blocks
     assert planned.tokens == 2048
-    assert planned.about == "Records up to 2048 tokens for each of 406 layers: up to 9.25 GB of RAM, 64.0 GB are free."
+    assert planned.about == (
+        "Records up to 2048 tokens for each of 406 layers: up to 9.25 GB of RAM, 18.5 GB in a second run, 64.0 GB are "
+        "free."
+    )
 
 
 def test_what_does_not_fit_is_cut_and_said(free):
