@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from comfy_kitchen.tensor import get_layout_class
 
 from x2v_quant.formats import FORMATS, ROTATIONS, fitting
 from x2v_quant.layer_rules.shapes import why_not
@@ -29,7 +30,7 @@ def test_int4_needs_pairs():
 def test_tensor_core_formats_are_held_back_exactly_where_they_would_be_padded(name, extra):
     rows, columns = FORMATS[name].multiples
     shape = (2 * rows + extra[0], 2 * columns + extra[1])
-    padded = FORMATS[name].layout.get_padded_shape(shape) != shape
+    padded = get_layout_class(f"TensorCore{name.upper()}Layout").get_padded_shape(shape) != shape
     assert padded == (extra != (0, 0))
     assert (why_not(name, shape) is not None) == padded
 
