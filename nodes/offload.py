@@ -38,7 +38,7 @@ class OffloadControl(io.ComfyNode):
                     display_name="offload mode",
                     options=list(MODES),
                     default=AUTO,
-                    tooltip="Leave on auto; to save VRAM use the budget. disk: little RAM. block, phase: AMD, WSL. "
+                    tooltip="Leave on auto; to save VRAM use the budget. disk: little RAM. block, phase: old AMD, WSL. "
                     "model: out of VRAM afterwards.",
                 ),
                 io.Float.Input(
