@@ -40,7 +40,9 @@ SAY = (
     "model in another format."
 )
 CONTRADICTED = "has zero points of {}, though {} says {} (checkpoint_format)"
-CORRECT = "Correct or remove that entry, or get the model in another format."
+CORRECT = "Correct that entry, or get the model in another format."
+OTHERS = "If {} belongs to another model, move it to another folder; if not, correct that entry in it."
+METADATA = "its metadata"
 
 
 def taken_off(
@@ -65,7 +67,8 @@ def taken_off(
     if told is None and not clear:
         raise Problem(file, name, UNCLEAR.format(usual), SAY).error()
     if told is not None and clear and voted != told:
-        raise Problem(file, name, CONTRADICTED.format(VERSIONS[voted], where, VERSIONS[told]), CORRECT).error()
+        remedy = CORRECT if where == METADATA else OTHERS.format(where)
+        raise Problem(file, name, CONTRADICTED.format(VERSIONS[voted], where, VERSIONS[told]), remedy).error()
     return voted if told is None else told
 
 
@@ -120,7 +123,7 @@ def _configured(path: Path, metadata: Mapping[str, str]) -> tuple[str, int | Non
     folder = path if path.is_dir() else path.absolute().parent
     beside = ((name, folder / name) for name in CONFIGS)
     read = ((name, _json(file.read_bytes())) for name, file in beside if _is_config(file))
-    found = ((name, _told(config)) for name, config in [("its metadata", own), *read])
+    found = ((name, _told(config)) for name, config in [(METADATA, own), *read])
     return next((one for one in found if one[1] is not None), ("", None))
 
 

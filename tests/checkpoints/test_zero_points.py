@@ -222,10 +222,18 @@ def test_a_file_that_does_not_tell_is_refused(tmp_path):
         checkpoint.load()
 
 
-@pytest.mark.parametrize("metadata,where", [({"checkpoint_format": "gptq"}, "its metadata"), (None, "config.json")])
-def test_a_configuration_that_the_layers_contradict_is_refused(metadata, where, tmp_path):
+OWN = "Correct that entry, or get the model in another format"
+OTHERS = "If config.json belongs to another model, move it to another folder; if not, correct that entry in it"
+
+
+@pytest.mark.parametrize(
+    "metadata,where,remedy",
+    [({"checkpoint_format": "gptq"}, "its metadata", OWN), (None, "config.json", OTHERS)],
+    ids=["metadata", "beside"],
+)
+def test_a_configuration_that_the_layers_contradict_is_refused(metadata, where, remedy, tmp_path):
     (tmp_path / "config.json").write_text('{"quantization_config": {"checkpoint_format": "gptq"}}')
     checkpoint = gptq_file(tmp_path / "model.safetensors", 2, TWO_ODD, metadata)
-    words = rf"zero points of gptq_v2, though {where} says gptq \(checkpoint_format\)\. Correct or remove that entry"
+    words = rf"zero points of gptq_v2, though {where} says gptq \(checkpoint_format\)\. {remedy}\."
     with pytest.raises(CheckpointError, match=words):
         checkpoint.load()

@@ -97,7 +97,7 @@ CASES = {
     "zero points of another version": file(
         (wan(None, **{**made("int4-gptq"), "qzeros": zero_points(0x78987898)}), {"checkpoint_format": "gptq"}),
         f"model.safetensors: {LAYER}.qzeros has zero points of gptq_v2, though its metadata says gptq",
-        "(checkpoint_format). Correct or remove that entry, or get the model in another format.",
+        "(checkpoint_format). Correct that entry, or get the model in another format.",
     ),
     "order": held(
         "int4-gptq",
