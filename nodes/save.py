@@ -10,9 +10,10 @@ from comfy_api.latest import io, ui
 from ..checkpoints.encodings import COMFYUI, DIALECTS, X2V
 from ..common.sizes import amount
 from ..converting import packages
-from ..core.features import reads_int8
+from ..core.features import release_that_reads
 from ..quantizing.left_out import left_out, left_out_of_clip
 from ..quantizing.saving import Progress, save_clip, save_model
+from ..quantizing.stored_format import markers
 from .on_node import error_on_node, show
 from .output_files import below_output, numbered
 from .scheme import CATEGORY
@@ -46,14 +47,15 @@ def _saved(
     dialect: str,
     save: Callable[[Path, Progress], int],
     left_out: Sequence[str],
+    patcher,
 ):
     """Call save(target, progress) with core's numbering and return what the node shows. folder: of ComfyUI's models,
-    for such files. left_out: settings on the model that the file does not contain."""
+    for such files. left_out: settings on the model that the file does not contain. patcher: of what is saved."""
     target = numbered(filename_prefix, ending)
     bar = comfy.utils.ProgressBar(1)
     written = save(target, lambda done, total: bar.update_absolute(done, total))
     done = f"{amount(written)} saved: output/{below_output(target)}\n{NEXT.format(folder)}"
-    text = f"{done}{_not_read_here(dialect)}{_left_out(left_out)}"
+    text = f"{done}{_not_read_here(dialect, patcher)}{_left_out(left_out)}"
     show(text)
     return io.NodeOutput(ui=ui.PreviewText(text))
 
@@ -66,11 +68,12 @@ def _left_out(names: Sequence[str]) -> str:
     return f"\n{note}"
 
 
-def _not_read_here(dialect: str) -> str:
+def _not_read_here(dialect: str, patcher) -> str:
     """A note on layers in ComfyUI's dialect that the ComfyUI running here cannot read."""
-    if dialect != COMFYUI or reads_int8():
+    release = release_that_reads(markers(patcher.model)) if dialect == COMFYUI else ""
+    if not release:
         return ""
-    return "\nThis ComfyUI's own loaders read no int8 layers; those of 0.27 and newer do, and this pack's."
+    return f"\nThis ComfyUI's own loaders cannot read this file; those of {release} and newer do, and this pack's."
 
 
 class SaveQuantizedModel(io.ComfyNode):
@@ -107,7 +110,7 @@ class SaveQuantizedModel(io.ComfyNode):
         def save(target, progress):
             return save_model(model, target, dialect, package, progress)
 
-        return _saved("diffusion_models", filename_prefix, ending, dialect, save, left_out(model))
+        return _saved("diffusion_models", filename_prefix, ending, dialect, save, left_out(model), model)
 
 
 class SaveQuantizedCLIP(io.ComfyNode):
@@ -135,4 +138,6 @@ class SaveQuantizedCLIP(io.ComfyNode):
         def save(target, progress):
             return save_clip(clip, target, dialect, progress)
 
-        return _saved("text_encoders", filename_prefix, SAFETENSORS, dialect, save, left_out_of_clip(clip))
+        return _saved(
+            "text_encoders", filename_prefix, SAFETENSORS, dialect, save, left_out_of_clip(clip), clip.patcher
+        )

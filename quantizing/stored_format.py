@@ -6,6 +6,7 @@ import torch
 from comfy_kitchen.tensor import QuantizedTensor
 
 from ..formats import FORMATS, ROTATIONS, awq_w4a16, convrot_w4a4, core_layout, format_of, int8_convrot, w4a8
+from ..linear.layers import linear_layers
 
 
 def stored_format(layer: torch.nn.Module) -> str | None:
@@ -14,6 +15,12 @@ def stored_format(layer: torch.nn.Module) -> str | None:
         return None
     weight = in_our_layout(layer)
     return layer.quant_format if weight is None else format_of(weight).name
+
+
+def markers(model: torch.nn.Module) -> set[str]:
+    """The names by which core's loaders know the formats of a model's quantized layers."""
+    found = filter(None, map(stored_format, linear_layers(model).values()))
+    return {FORMATS[name].marker if name in FORMATS else name for name in found}
 
 
 def in_our_layout(layer: torch.nn.Module, weight: QuantizedTensor | None = None) -> QuantizedTensor | None:

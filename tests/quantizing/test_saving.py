@@ -1,5 +1,6 @@
 """A quantized MODEL saved in each dialect loads as the model that it was."""
 
+import comfy.quant_ops
 import comfy.sd
 import pytest
 import torch
@@ -10,8 +11,10 @@ from x2v_quant.checkpoints import open_checkpoint
 from x2v_quant.checkpoints.encodings import COMFYUI, DIALECTS, LIGHTX2V, X2V
 from x2v_quant.converting import ConvertError
 from x2v_quant.converting.dialects import choices, writable
+from x2v_quant.core.features import SINCE
 from x2v_quant.formats import FORMATS
 from x2v_quant.loading.dit import load_dit
+from x2v_quant.nodes.save import _not_read_here
 from x2v_quant.quantizing import QuantizeError
 from x2v_quant.quantizing.saving import save_model
 from x2v_quant.schemes import SchemeChoice
@@ -45,6 +48,17 @@ def test_comfyuis_dialect_is_for_its_own_loader(format_name, dense, quantize, sa
     far, near = (0.5, 0.15) if format_name == "convrot-w4a4" else (0.3, 0.05)
     assert distance(core, sample(dense())) < far
     assert distance(core, sample(load_dit(str(path), FP32))) < near
+
+
+@pytest.mark.parametrize("format_name", [name for name in choices(COMFYUI) if FORMATS[name].marker in SINCE])
+def test_a_note_says_which_comfyui_reads_what_this_one_cannot(format_name, dense, quantize, monkeypatch):
+    model = quantize(dense(), format_name)
+    monkeypatch.setattr(comfy.quant_ops, "QUANT_ALGOS", {"float8_e4m3fn": {}})
+    release = "{}.{}".format(*SINCE[FORMATS[format_name].marker])
+    assert f"those of {release} and newer do" in _not_read_here(COMFYUI, model)
+    assert _not_read_here(X2V, model) == ""
+    monkeypatch.setattr(comfy.quant_ops, "QUANT_ALGOS", dict.fromkeys(SINCE))
+    assert _not_read_here(COMFYUI, model) == ""
 
 
 def test_a_lora_is_in_the_file(dense, quantize, with_lora, sample, tmp_path):
