@@ -81,7 +81,7 @@ def state_dict(weights: Weights, plan: Plan) -> dict[str, torch.Tensor]:
     """ComfyUI's names -> tensors. Fills `plan`; quantized weights become QuantizedTensors of its compute dtype in the
     formats that it assigns. Conversions run on the plan's device, layer by layer.
 
-    Raises SchemeMismatchError for a layer whose shape the scheme's format cannot store, NoKernelError as `Plan.assign`.
+    A layer whose shape the scheme's format cannot store stays in the file's. Raises NoKernelError as `Plan.assign`.
     """
     result = dict(weights.plain)
     say(plan, weights.notes)
@@ -93,7 +93,7 @@ def state_dict(weights: Weights, plan: Plan) -> dict[str, torch.Tensor]:
         weight = stored.wrap(plan.compute_dtype)
         if entry.converted:
             on_device = weight.to(plan.machine.live)
-            converted = _converted(on_device, entry.choice.format, f"{plan.title}, layer {layer}")
+            converted = convert(on_device, entry.choice.format)
             entry.added_error = added_error(on_device, converted)
             weight = converted.to(stored.tensors["codes"].device)
             progress.update(1)
@@ -106,13 +106,6 @@ def say(plan: Plan, notes: list[str]) -> None:
     plan.notes += notes
     for note in notes:
         log.warning("%s: %s", plan.title, note)
-
-
-def _converted(weight, target: str, place: str):
-    try:
-        return convert(weight, target)
-    except ValueError as error:
-        raise SchemeMismatchError(f"{place}: {error}. Pick a scheme of another format.") from error
 
 
 @contextmanager

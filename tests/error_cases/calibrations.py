@@ -109,6 +109,23 @@ CASES = {
         ({**statistics(), f"{LAYER}{TOKENS}": torch.tensor(0)}, HEADER),
         f".safetensors: {LAYER}.tokens is 0, which is no number of tokens. The file is damaged: save it again.",
     ),
+    "whole numbers": loading(
+        LOAD,
+        (
+            {
+                **statistics(),
+                f"{LAYER}{SQUARES}": torch.ones(4, dtype=torch.int32),
+                f"{LAYER}{TOKENS}": torch.tensor(1),
+            },
+            HEADER,
+        ),
+        f".safetensors: {LAYER}.squares is int32, not floating-point numbers. The file is damaged: save it again.",
+    ),
+    "several numbers of tokens": loading(
+        LOAD,
+        ({**statistics(), f"{LAYER}{TOKENS}": torch.ones(2)}, HEADER),
+        f".safetensors: {LAYER}.tokens is float32 of shape [2], not one whole number. The file is damaged: save it",
+    ),
     "inputs of nothing": loading(
         LOAD,
         ({f"{LAYER}{INPUTS}": torch.ones((2, 4), dtype=torch.bfloat16)}, HEADER),

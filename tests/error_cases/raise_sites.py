@@ -14,6 +14,7 @@ from .unreachable import COMMAND_LINE, TESTED_ELSEWHERE
 MAKERS = {"Problem", "_blame", "_problem", "Marker"}
 # functions whose words go into the messages that others raise
 WORDS = {
+    "calibration/files.py": {"_cause"},
     "checkpoints/foreign.py": {
         "scale_looks_like",
         "codes_look_like",

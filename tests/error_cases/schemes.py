@@ -4,7 +4,6 @@ from x2v_quant.demo import assets
 
 from .case import ErrorCase, linked, loaded, scheme
 from .place import Place, demo
-from .wan import made, wan
 
 INT8 = assets.names("int8").t2v
 NODE = "X2VScheme"
@@ -61,35 +60,6 @@ CASES = {
         f"{INT8} has int8-channel weights, scheme fp8-sgl is for fp8-channel. Pick one of: auto, int8-vllm",
         'or switch "transcode at load" on in Quantization Scheme to convert the weights.',
         dit="fp8-sgl",
-    ),
-    "shape": loading(
-        wan(None, **made("int8", 16, 257)),
-        "model.safetensors, layer blocks.1.self_attn.q: int4-g128 stores two codes in a byte: in_features has to be",
-        "Pick a scheme of another format.",
-        dit="int4-g128-triton",
-        transcode=True,
-    ),
-    "shape of groups": loading(
-        wan(None, **made("int8", 16, 257)),
-        "model.safetensors, layer blocks.1.self_attn.q: awq-w4a16 has groups of 64 in_features, this layer has 257",
-        "Pick a scheme of another format.",
-        dit="awq-w4a16-dequant",
-        transcode=True,
-    ),
-    "shape of rotated groups": loading(
-        wan(None, **made("int8", 16, 96)),
-        "model.safetensors, layer blocks.1.self_attn.q: convrot-w4a4",
-        "wants in_features to be a multiple of 64, this layer has 96",
-        "Pick a scheme of another format.",
-        dit="convrot-w4a4-dequant",
-        transcode=True,
-    ),
-    "blocks of 32": loading(
-        wan(None, **made("int8", 16, 80)),
-        "layer blocks.1.self_attn.q: a scale is for 32 in_features: they have to be a multiple of it, not 80",
-        "Pick a scheme of another format.",
-        dit="mxfp4-dequant",
-        transcode=True,
     ),
     "strict": loading(
         None,

@@ -80,9 +80,11 @@ UNREACHABLE = (
     Row("checkpoints/folder.py", "is a device or a pipe", LISTED, True),
     Row("checkpoints/folder.py", "Check the path", LISTED, True),
     Row("checkpoints/index_file.py", "Check the file and its permissions", "takes a user who may not"),
-    *(() if rotates_int8() else (Row("checkpoints/layers.py", "which groups of", "takes a newer comfy-kitchen"),)),
+    Row("checkpoints/markers.py", "comfy-kitchen cannot compute", "takes an older one; tests/checkpoints")
+    if rotates_int8()
+    else Row("checkpoints/layer_markers.py", "which groups of", "takes a newer comfy-kitchen"),
     Row("loading/common.py", "a newer ComfyUI than this one", "takes an older one; tests/loading/test_dit.py"),
-    Row("checkpoints/layers.py", "the header marks", "a note, no error"),
+    Row("checkpoints/layer_markers.py", "the header marks", "a note, no error"),
     Row("checkpoints/torch_file.py", "cause, remedy).error()", "takes an older torch; tests/checkpoints"),
     Row("checkpoints/torch_file.py", "unsupported global", "torch's own words, which are looked for"),
     Row("comparing/metrics.py", "SSIM needs frames", "Compare asks for none of smaller frames"),
@@ -99,7 +101,7 @@ UNREACHABLE = (
     Row("formats/int4_marlin.py", "", f"{GUARD}: kernels for Marlin's order refuse other shapes"),
     *(
         Row(f"formats/{file}.py", "ValueError", f"{GUARD}: layer_rules/shapes.py has every limit")
-        for file in ("int4_convrot", "w4a8")
+        for file in ("awq_w4a16", "convrot_w4a4", "int4_convrot", "int4_group128", "mx", "w4a8")
     ),
     Row("formats/mx.py", "NotImplementedError", f"{GUARD}: each of the two layouts packs in its own way"),
     Row("formats/codebook_grid.py", "", f"{GUARD}: rounding asks a codebook for its levels"),
