@@ -51,6 +51,7 @@ def declare(
     bias_like_x: bool = False,
     with_smoothed: bool = True,
     for_tests: bool = False,
+    alias: str = "",
 ) -> tuple[Kernel, ...]:
     """The kernel called `name` for weights of `format_name`, and with it the one for the smoothed format, if there is
     one and `with_smoothed`.
@@ -59,7 +60,7 @@ def declare(
     fused: in their place, does both in one call, or multiplies x as it is.
     activation: what `fused` multiplies x as, a name in activation.SIMULATED.
     bias_like_x: the bias is rounded to the dtype of x first; without it it may be of any float dtype.
-    for_tests: as in Kernel.
+    for_tests, alias: as in Kernel.
 
     `product` and `fused` get a weight with the tensors of its format as attributes (weight.codes, weight.scale) and
     weight.shape, (N, K); a bias is [N], contiguous, or None. In a smoothed format x is multiplied by weight's
@@ -70,7 +71,7 @@ def declare(
         stored = FORMATS[format_name]
         smooth = stored.smooth and with_smoothed
         computation = Computation(stored.tensors, quantizer, product, fused, bias_like_x, smooth)
-        return _kernel(name, stored, activation, summary, requires, computation, for_tests)
+        return _kernel(name, stored, activation, summary, requires, computation, for_tests, alias)
 
     activation = quantizer.activation if quantizer else activation
     kernels = [kernel(format_name, activation)]
@@ -80,7 +81,7 @@ def declare(
     return tuple(kernels)
 
 
-def _kernel(name, stored, activation, summary, requires, computation, for_tests) -> Kernel:
+def _kernel(name, stored, activation, summary, requires, computation, for_tests, alias) -> Kernel:
     key, parts, reads = ops.add(f"{name} {stored.name}", computation), stored.parts, computation.reads
 
     def linear(x, codes, params, bias):
@@ -94,7 +95,7 @@ def _kernel(name, stored, activation, summary, requires, computation, for_tests)
         return torch.ops.x2v_quant.multiply(quantized, rows, dtype, weight, params.orig_shape, bias, key)
 
     steps = Steps(quantize, multiply, reads) if computation.quantizer else None
-    return Kernel(name, stored.name, linear, activation, summary, requires, steps, for_tests)
+    return Kernel(name, stored.name, linear, activation, summary, requires, steps, for_tests, alias)
 
 
 @dataclass(frozen=True)

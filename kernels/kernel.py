@@ -125,6 +125,7 @@ class Kernel:
     activation: what x is multiplied as, a name in activation.SIMULATED.
     steps: the same in two steps; None if x is quantized in the pass that multiplies it, or not at all.
     for_tests: simulates the products of quantized values instead of multiplying them.
+    alias: a name that rows of one format share: asked for by it, the first of them that can run is taken.
     """
 
     name: str
@@ -135,6 +136,10 @@ class Kernel:
     requires: Requirements = ANYWHERE
     steps: Steps | None = None
     for_tests: bool = False
+    alias: str = ""
+
+    def called(self, name: str) -> bool:
+        return name in (self.name, self.alias)
 
     @property
     def good_for(self) -> str:

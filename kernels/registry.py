@@ -93,7 +93,7 @@ def survey(
 def _verdict(name, formats, machine, shape, dtype) -> tuple[Kernel | None, str | None]:
     """(the kernel, None) or (None, why not). A name may stand for several kernels (for formats, kinds of device,
     variants): the first that can run speaks for it. `formats`: what the weight may be stored as, as it is first."""
-    known = [k for k in KERNELS if k.name == name]
+    known = [k for k in KERNELS if k.called(name)]
     if not known:
         return None, "is not part of this version of x2v-quant"
     rows = [k for k in known if k.format in formats]

@@ -1,8 +1,9 @@
 """fp8 W8A8 by torch's own matmuls: torch._scaled_mm, and torch.nn.functional.scaled_mm for blocks.
 
-Row-wise scaling needs a build and a GPU that have it (not Windows, not every RTX 50 build), so the probe decides.
-Tensor-wise scaling with unit scales works on every GPU with fp8; the real scales are then applied afterwards. Scales of
-blocks are cuBLAS's, on Hopper alone.
+Row-wise scaling is cuBLAS's at compute capability 9.0 and CUTLASS's elsewhere, which torch builds for Linux alone
+(ScaledBlas.cpp, RowwiseScaledMM.cu) and not for every RTX 50, so the probe decides. Tensor-wise scaling with unit
+scales works on every GPU with fp8; the real scales are then applied afterwards. Scales of blocks are cuBLAS's, on
+Hopper alone.
 """
 
 import torch
@@ -86,30 +87,41 @@ def block_mm(quantized, weight, bias, dtype):
     return (y if bias is None else y.add_(bias)).to(dtype)
 
 
-MULTIPLES_OF_16 = Requirements("cuda", nvidia=True, min_capability=(8, 9), n_multiple=16, k_multiple=16)
+def _gpu(first=(8, 9), last=None, systems=()) -> Requirements:
+    return Requirements("cuda", True, first, last, systems, n_multiple=16, k_multiple=16)
 
+
+# scheme names, and winners that were saved, say "torch" for both
+BOTH = "torch"
 ROWS = (
-    *declare(
-        "torch",
-        "fp8-channel",
-        "fp8 weights x fp8 activations (per-token), row-wise torch._scaled_mm",
-        MULTIPLES_OF_16,
-        quantizer=tokens("fp8"),
-        product=rowwise_mm,
+    # of two rows with one name the later's reason is told, so the one with the wider claim comes last
+    *(
+        kernel
+        for requires in (_gpu((9, 0), (9, 0)), _gpu(systems=("Linux",)))
+        for kernel in declare(
+            "torch-rowwise",
+            "fp8-channel",
+            "fp8 weights x fp8 activations (per-token), row-wise torch._scaled_mm",
+            requires,
+            quantizer=tokens("fp8"),
+            product=rowwise_mm,
+            alias=BOTH,
+        )
     ),
     *declare(
-        "torch",
+        "torch-tensorwise",
         "fp8-channel",
         "fp8 weights x fp8 activations (per-token), tensor-wise torch._scaled_mm",
-        MULTIPLES_OF_16,
+        _gpu(),
         quantizer=tokens("fp8"),
         product=tensorwise_mm,
+        alias=BOTH,
     ),
     *declare(
         "torch",
         "fp8-tensor",
         "fp8 weights x fp8 activations (one static scale), tensor-wise torch._scaled_mm",
-        MULTIPLES_OF_16,
+        _gpu(),
         quantizer=STATIC,
         product=tensor_mm,
     ),

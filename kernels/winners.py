@@ -13,6 +13,8 @@ from ..writing import whole_file
 from .machine import Machine
 
 FILE = "kernels.json"
+# (family, name) -> saved when the name stood for several kernels: which of them was fastest is not known
+TOLD_APART = {("fp8-channel", "torch")}
 
 
 def path() -> Path:
@@ -30,7 +32,8 @@ def winner(format_name: str, machine: Machine, shape: tuple[int, int] | None) ->
     """The kernel that was fastest for a weight of `shape` (N, K), None if it was not measured here."""
     if shape is None or machine.live is None:
         return None
-    return _saved(path()).get(_machine(machine), {}).get(family(format_name), {}).get(_shape(shape))
+    kernel = _saved(path()).get(_machine(machine), {}).get(family(format_name), {}).get(_shape(shape))
+    return None if (family(format_name), kernel) in TOLD_APART else kernel
 
 
 def save(machine: Machine, fastest: dict[tuple[str, tuple[int, int]], str]) -> Path:

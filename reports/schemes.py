@@ -52,7 +52,9 @@ def _needs(row: Scheme) -> list[str]:
     """The requirements of the scheme's kernel, a line for each alternative."""
     if row.format is None:
         return []
-    rows = [k for k in KERNELS if k.name == row.kernel and family(k.format) == row.format]
+    rows = [k for k in KERNELS if k.called(row.kernel) and family(k.format) == row.format]
+    # rows that share the scheme's name: the last asks for the least
+    rows = [k for k in rows if k.alias != row.kernel] or rows[-1:]
     return list(dict.fromkeys(kernel.requires.words() for kernel in rows)) or [MISSING]
 
 

@@ -24,7 +24,7 @@ def _runs(row: Scheme, machine: Machine) -> bool:
     if row.format is None:  # any format: auto and the kernels of LAST, which run everywhere
         return True
     formats = repackings(row.format)
-    return any(k.name == row.kernel and k.format in formats and _expected(k, machine) for k in KERNELS)
+    return any(k.called(row.kernel) and k.format in formats and _expected(k, machine) for k in KERNELS)
 
 
 def _expected(kernel: Kernel, machine: Machine) -> bool:

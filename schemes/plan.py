@@ -178,7 +178,7 @@ class Plan:
     def fallback(self) -> str | None:
         """A line on the layers that do not run on the scheme's own kernel, None if all do."""
         wanted = self.scheme.kernel
-        missed = [e for e in self.layers.values() if wanted is not None and e.choice.kernel.name != wanted]
+        missed = [e for e in self.layers.values() if wanted is not None and not e.choice.kernel.called(wanted)]
         if not missed:
             return None
         used = ", ".join(sorted({e.choice.kernel.name for e in missed}))

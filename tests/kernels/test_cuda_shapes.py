@@ -31,7 +31,9 @@ def tensors(device, m, n, k, codes, dtype):
 @pytest.mark.parametrize("m", [1, 17, 300])
 @pytest.mark.parametrize("with_bias", [True, False], ids=["bias", "no-bias"])
 class TestOnAGpu:
-    @pytest.mark.parametrize("name", ["torch fp8-channel", "torch fp8-channel #2"], ids=["rowwise", "tensorwise"])
+    @pytest.mark.parametrize(
+        "name", ["torch-rowwise fp8-channel", "torch-tensorwise fp8-channel"], ids=["rowwise", "tensorwise"]
+    )
     def test_fp8(self, cuda, name, dtype, m, with_bias):
         x, codes, scale, bias = tensors(cuda, m, 48, 64, torch.float8_e4m3fn, dtype)
         y = COMPUTATIONS[name].linear(x, [codes, scale], (48, 64), bias if with_bias else None)

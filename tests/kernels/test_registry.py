@@ -36,10 +36,10 @@ AMD = Machine("cuda", "AMD Radeon RX 7900", libraries=NOTHING)
         (RTX2080, "int8-channel", "torch"),
         (RTX3060, "int8-channel", "torch"),
         (RTX3060, "fp8-channel", "dequant"),
-        (RTX4090, "fp8-channel", "torch"),
-        (RTX5090, "fp8-channel", "torch"),
+        (RTX4090, "fp8-channel", "torch-rowwise"),
+        (RTX5090, "fp8-channel", "torch-rowwise"),
         (RTX5090, "int8-channel", "torch"),
-        (H200, "fp8-channel", "torch"),
+        (H200, "fp8-channel", "torch-rowwise"),
         (AMD, "fp8-channel", "dequant"),
     ],
     ids=str,
@@ -95,7 +95,7 @@ def test_survey_names_every_kernel_best_first():
     assert set(found) == {kernel.name for kernel in KERNELS if kernel.format in ("fp8-channel", "fp8-reduced")}
     ranked = [name for name in found if name in ranking("fp8-channel", RTX4090, None)]
     assert ranked == [name for name in ranking("fp8-channel", RTX4090, None) if name in found]
-    assert found["torch"] is found["dequant"] is None
+    assert found["torch-rowwise"] is found["torch-tensorwise"] is found["dequant"] is None
 
 
 def test_unknown_format_has_no_kernel():

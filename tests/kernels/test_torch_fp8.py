@@ -37,7 +37,7 @@ def test_tensorwise_applies_both_scales_afterwards(rows_per_pass, monkeypatch):
     monkeypatch.setattr(torch_fp8, "TENSORWISE_VALUES", rows_per_pass * 32)
     weight, bias = FORMATS["fp8-channel"].quantize(values(32, 64), torch.bfloat16), values(32)
     x = tokens(300, 64, torch.bfloat16)
-    tensorwise = COMPUTATIONS["torch fp8-channel #2"]
+    tensorwise = COMPUTATIONS["torch-tensorwise fp8-channel"]
     y = tensorwise.linear(x, [weight._qdata, weight._params.scale], (32, 64), bias)
     expected = reference(x.float(), "fp8-channel", weight._qdata, weight._params, bias, "fp8")
     assert y.dtype == torch.bfloat16

@@ -103,7 +103,7 @@ def test_every_line_is_one_line_without_indentation():
 @pytest.mark.parametrize(
     "machine,title,line",
     [
-        (BARE, "fp8-channel: fast", "- torch: yes, fast"),
+        (BARE, "fp8-channel: fast", "- torch-rowwise: yes, fast"),
         (BARE, "fp8-channel:", "- sgl: optional, needs sgl-kernel"),
         (BARE, "int8-channel:", "- triton: optional, needs triton"),
         (BARE, "Not here (needs compute capability 10.0 or newer", "- mxfp8: comfy-kitchen"),

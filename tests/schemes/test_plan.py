@@ -25,7 +25,7 @@ def plan(machine, format_name, scheme="auto", shapes=((1536, 1536),)):
 def test_a_plan_that_needs_no_excuse():
     assert plan(RTX4090, "fp8-channel", "fp8-torch").lines() == [
         "model.safetensors: scheme fp8-torch on RTX 4090 (compute capability 8.9), compute dtype bfloat16",
-        "- 1 layer fp8-channel -> torch: fp8 weights x fp8 activations (per-token), row-wise torch._scaled_mm",
+        "- 1 layer fp8-channel -> torch-rowwise: fp8 weights x fp8 activations (per-token), row-wise torch._scaled_mm",
     ]
 
 
@@ -39,14 +39,14 @@ def test_in_short_it_does_not_say_how_a_kernel_computes():
 
 def test_auto_names_what_would_have_come_first_and_what_to_install():
     lines = "\n".join(plan(RTX4090, "fp8-channel").lines())
-    assert "fp8-channel -> torch" in lines
+    assert "fp8-channel -> torch-rowwise" in lines
     assert "- optional, sgl: needs sgl-kernel, which is not installed (pip install" in lines
 
 
 def test_fp8_on_a_gpu_without_fp8_says_what_would_be_faster():
     lines = "\n".join(plan(RTX3060, "fp8-channel").lines())
     assert 'tip: switch "transcode at load" on in Quantization Scheme: the weights become int8-channel, which' in lines
-    assert "not torch: needs compute capability 8.9 or newer, this is RTX 3060" in lines
+    assert "not torch-rowwise: needs compute capability 8.9 or newer, this is RTX 3060" in lines
 
 
 @pytest.mark.parametrize(
