@@ -36,8 +36,7 @@ def test_it_samples_within_the_error_of_its_format(scheme, wan_files, load_dense
     plan = model.model.x2v_plan
     entries = list(plan.layers.values())
     assert len(entries) == 20
-    used = {entry.choice.kernel.name for entry in entries}
-    if used != {scheme.kernel}:
+    if not all(entry.choice.kernel.called(scheme.kernel) for entry in entries):
         assert all(len(entry.choice.passed_over[scheme.kernel].split()) > 3 for entry in entries)
         assert scheme.kernel in plan.fallback()
 

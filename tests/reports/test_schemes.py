@@ -8,8 +8,8 @@ from older_comfyui import core_rotates_int8
 
 from x2v_quant import cli
 from x2v_quant.formats import FORMATS
-from x2v_quant.kernels import FAST, MEMORY, TESTS
-from x2v_quant.kernels.machine import Machine
+from x2v_quant.kernels import FAST, MEMORY, TESTS, running
+from x2v_quant.kernels.machine import Machine, default_device, describe
 from x2v_quant.reports import schemes as scheme_table
 from x2v_quant.schemes import SCHEMES
 
@@ -46,7 +46,8 @@ def test_a_scheme_whose_own_kernel_is_not_here_names_the_one_that_computes_it(ro
     for name, row in rows.items():
         if row["format"] in FORMATS:
             own = row["reason"] is None
-            assert row["runs_by"] == (row["kernel"] if own else best(row["format"]).name), name
+            named = running(row["kernel"], row["format"], describe(default_device())) if own else best(row["format"])
+            assert row["runs_by"] == named.name, name
             assert row["good_for"] in (FAST, MEMORY, TESTS)
     assert rows["auto"]["runs_by"] is None
 
