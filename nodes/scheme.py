@@ -60,8 +60,8 @@ class QuantizationScheme(io.ComfyNode):
                     "transcode",
                     display_name="transcode at load",
                     default=False,
-                    tooltip="RTX 20/30: run fp8 files as int8, with a small quality loss. Also needed for a scheme of "
-                    "another format.",
+                    tooltip="RTX 20 to 50: run fp8 files as int8, with a small quality loss. Also needed for a scheme "
+                    "of another format.",
                 ),
             ],
             outputs=[SchemeType.Output(display_name="scheme")],

@@ -10,6 +10,7 @@ from ..formats import FORMATS, SMOOTHED, family, fitting, like
 from ..kernels import FAST, Choice, Kernel, NoKernelError, choose, missing_library
 from ..kernels.machine import Machine, describe
 from . import AUTO, Scheme
+from .half_rate import FASTER, at_half_rate
 
 # format that this machine may only dequantize -> (format to convert to at load, error that this adds to Gaussian
 # weights, in words); the plan of a loaded model reports the measured error
@@ -80,7 +81,7 @@ class Plan:
         Raises NoKernelError if strict and the scheme's own kernel cannot run; the message names model and layer.
         """
         try:
-            choice = self._choose(self._target(format_name, shape), shape)
+            choice = self._transcoded(format_name, shape) or self._choose(self._target(format_name, shape), shape)
         except NoKernelError as error:
             raise NoKernelError(f"{self.title}, layer {layer}: {error}") from error
         self.layers[layer] = LayerPlan(format_name, choice)
@@ -90,22 +91,39 @@ class Plan:
         return choose(format_name, self.machine, shape, self.scheme.kernel, self.strict, self.compute_dtype)
 
     def _target(self, format_name: str, shape: tuple[int, int]) -> str:
-        """The format in memory: the scheme's, or the one that `transcode` converts the file's to; the file's where that
-        does not take the shape."""
+        """The format in memory: the scheme's, or the file's where that does not take the shape."""
         wanted = self.scheme.format
-        if wanted is not None:
-            other = family(wanted) != family(format_name)
-            target = like(format_name, fitting(wanted, shape)) if other else format_name
-            return target if FORMATS[target].fits(shape) else format_name
-        better = self._better(format_name, shape) if self.transcode and self.scheme.name == AUTO else None
-        return better or format_name
+        if wanted is None:
+            return format_name
+        other = family(wanted) != family(format_name)
+        target = like(format_name, fitting(wanted, shape)) if other else format_name
+        return target if FORMATS[target].fits(shape) else format_name
 
-    def _better(self, format_name: str, shape: tuple[int, int] | None) -> str | None:
-        """The format of TRANSCODES for one that is dequantized here; None if that would be dequantized too."""
-        other = TRANSCODES.get(format_name, (None,))[0]
-        if other is None or self._choose(format_name, shape).kernel.activation != "float":
+    def _transcoded(self, format_name: str, shape: tuple[int, int]) -> Choice | None:
+        """What `transcode` converts the file's format to, if it is on."""
+        return self._better(format_name, shape) if self.transcode and self.scheme.name == AUTO else None
+
+    def _better(self, format_name: str, shape: tuple[int, int] | None) -> Choice | None:
+        """The format of TRANSCODES for one that is dequantized here, one of FASTER for one at half the rate; None if
+        that would be no faster."""
+        if format_name not in TRANSCODES:
             return None
-        return None if self._choose(other, shape).kernel.activation == "float" else other
+        usual = self._choose(format_name, shape).kernel
+        if usual.activation == "float":
+            choice = self._choose(TRANSCODES[format_name][0], shape)
+            return None if choice.kernel.activation == "float" else choice
+        return self._at_whole_rate(format_name, shape) if at_half_rate(usual, self.machine) else None
+
+    def _at_whole_rate(self, format_name: str, shape: tuple[int, int] | None) -> Choice | None:
+        for row in FASTER:
+            target = like(format_name, fitting(row.format, shape) if shape else row.format)
+            if target in FORMATS and (shape is None or FORMATS[target].fits(shape)):
+                # the kernels of int8 are ranked, that of float16 sums is only taken by name
+                prefer = row.kernels[0] if len(row.kernels) == 1 else None
+                choice = choose(target, self.machine, shape, prefer, dtype=self.compute_dtype)
+                if choice.kernel.name in row.kernels:
+                    return choice
+        return None
 
     @functools.cache  # noqa: B019 - a plan lives as long as its model
     def elsewhere(self, device: torch.device, format_name: str, shape: tuple[int, int]) -> Kernel:
@@ -148,7 +166,7 @@ class Plan:
             if group["held"] != group["format"]:
                 lines.append(f"- converted from {group['held']}, {_cost(group['added_error'])}")
             lines += [] if short else self._passed_over(group)
-        lines += [f"- {note}" for note in self.notes]
+        lines += [f"- {line}" for line in (self.half_rate(), *self.notes) if line]
         if self.advice():
             lines.append(f"- tip: {self.advice()}")
         return lines
@@ -170,10 +188,16 @@ class Plan:
             other = self._better(file_format, None)
             if other is not None:
                 return (
-                    f"{TRANSCODE}: the weights become {other}, which should be fast on this machine, for "
+                    f"{TRANSCODE}: the weights become {other.format}, which should be fast on this machine, for "
                     f"{TRANSCODES[file_format][1]} more error in the weights"
                 )
         return None
+
+    def half_rate(self) -> str | None:
+        """A line on fp8 that this GPU multiplies at half the rate of int8, None if no layer does."""
+        if not any(at_half_rate(entry.choice.kernel, self.machine) for entry in self.layers.values()):
+            return None
+        return f"fp8 with float32 sums has half the rate of int8, and of fp8 with float16 sums, on {self.machine.name}"
 
     def fallback(self) -> str | None:
         """A line on the layers that do not run on the scheme's own kernel, None if all do."""

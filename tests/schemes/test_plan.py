@@ -26,6 +26,7 @@ def test_a_plan_that_needs_no_excuse():
     assert plan(RTX4090, "fp8-channel", "fp8-torch").lines() == [
         "model.safetensors: scheme fp8-torch on RTX 4090 (compute capability 8.9), compute dtype bfloat16",
         "- 1 layer fp8-channel -> torch-rowwise: fp8 weights x fp8 activations (per-token), row-wise torch._scaled_mm",
+        "- fp8 with float32 sums has half the rate of int8, and of fp8 with float16 sums, on RTX 4090",
     ]
 
 
