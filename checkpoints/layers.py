@@ -1,6 +1,7 @@
 """Which tensors are quantized linear layers, and everything that is wrong with them, from names, shapes and types."""
 
 import difflib
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -127,6 +128,12 @@ class _Search:
         elif (second := self._second(hit, siblings)) is not None:
             end, first = second
             self._blame(f"{layer}.{end}", f"is a second scale beside {layer}.{first}", DAMAGED)
+        elif marker and marker.shape and not hit.encoding.padded and marker.shape != hit.shape:
+            told, found = list(marker.shape), list(hit.shape)
+            self._blame(key, f"is marked as {told} (orig_shape), but its tensors make {found}", DAMAGED)
+        elif (odd := self._odd_input(hit, siblings)) is not None:
+            shape, dtype = list(siblings[odd].shape), siblings[odd].dtype
+            self._blame(f"{layer}.{odd}", f"has shape {shape} and dtype {dtype}, not that of an input scale", DAMAGED)
         else:
             keys = {role: f"{layer}.{end}" for role, end in hit.ends.items()}
             ignored = tuple(f"{layer}.{end}" for end in hit.encoding.ignored if f"{layer}.{end}" not in keys.values())
@@ -141,6 +148,15 @@ class _Search:
             if others:
                 return others[0], hit.ends[role]
         return None
+
+    def _odd_input(self, hit: Match, siblings: dict[str, TensorInfo]) -> str | None:
+        """An input scale that would be passed over and is none: neither one value nor one per row or column."""
+        ignored = (end for end in INPUT_SCALES if end in siblings and end not in hit.ends.values())
+        sizes = (0, 1, *hit.shape)
+        odd = (
+            end for end in ignored if math.prod(siblings[end].shape) not in sizes or siblings[end].dtype not in FLOATS
+        )
+        return next(odd, None)
 
     def _unread(self, layer: str, key: str, hit: Match | None) -> None:
         """Blame a layer for the tensor that is missing, or for what it has instead."""

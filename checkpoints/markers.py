@@ -141,13 +141,16 @@ def from_entry(entry: object) -> Marker:
 
 
 def _marker(entry: dict, name: str) -> Marker:
-    shape = entry.get(SHAPE)
-    if not isinstance(shape, list) or len(shape) != 2 or not all(type(size) is int and size > 0 for size in shape):
-        shape = ()
     group_size = FORMATS[name].settings.get(GROUP_SIZE, 0) if name in FORMATS else 0
     full_precision = bool(entry.get("full_precision_matrix_mult"))
     group = ROTATED_GROUPS.get(name, 0)
-    return Marker(name, group=group, group_size=group_size, full_precision=full_precision, shape=tuple(shape))
+    return Marker(name, group=group, group_size=group_size, full_precision=full_precision, shape=_shape(entry))
+
+
+def _shape(entry: dict) -> tuple[int, ...]:
+    shape = entry.get(SHAPE)
+    sound = isinstance(shape, list) and len(shape) == 2 and all(type(size) is int and size > 0 for size in shape)
+    return tuple(shape) if sound else ()
 
 
 def _contradiction(entry: dict, name: str) -> Marker | None:
@@ -183,7 +186,7 @@ def _four_bits(entry: dict) -> Marker:
     group = _size(size, [0, *range(FINEST, rotation * FINEST + 1, FINEST)])
     if group is None:
         return _unread(f"has scales for groups of {_shown(size)} (group_size), not of a multiple of", [FINEST])
-    return _unknown(entry) or Marker(W4A8[rotation], group_size=group)
+    return _unknown(entry) or Marker(W4A8[rotation], group_size=group, shape=_shape(entry))
 
 
 def _unread(what: str, sizes: Iterable[int]) -> Marker:

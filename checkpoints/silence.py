@@ -18,7 +18,8 @@ CAUSE = SILENCED
 REMEDY = "The file is damaged: download it again."
 # where half of a layer's scales are larger, its weights were above 1000: no model has those
 LARGEST_SCALE = 10.0
-WIDE = (torch.int8, torch.float8_e4m3fn)
+# of scales that are kept as the bits of a power of two, which are no numbers
+BITS = torch.uint8
 TURNED = "is {:.0f} for most rows, which is far too large: it looks like the reciprocal of a scale"
 MULTIPLIED = "Get the model in a file whose scales are multiplied by."
 
@@ -31,11 +32,11 @@ def has_zeros(tensors: Tensors) -> bool:
 
 
 def check_size(tensors: Tensors) -> None:
-    """Raise WrongValueError for scales of int8 or fp8 that can only be reciprocals, of which nothing else tells."""
+    """Raise WrongValueError for scales that can only be reciprocals, of which nothing else tells."""
     scale = tensors.get(OF_ROWS, tensors.get("scale"))
-    if tensors["codes"].dtype not in WIDE or scale is None or scale.is_meta or not scale.numel():
+    if scale is None or scale.dtype is BITS or scale.is_meta or not scale.numel():
         return
-    usual = float(scale.float().median())
+    usual = float(scale.float().abs().median())
     if usual > LARGEST_SCALE:
         raise WrongValueError("scale", TURNED.format(usual), MULTIPLIED)
 

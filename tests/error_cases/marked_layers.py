@@ -45,6 +45,11 @@ CASES = {
         LATER,
         {"format": "awq_w4a16", "group_size": 48},
     ),
+    "another shape": marked(
+        "is marked as [64, 48] (orig_shape), but its tensors make [128, 256]",
+        DAMAGED,
+        {"format": "int8_tensorwise", "orig_shape": [64, 48]},
+    ),
     "type": marked("is int8 but marked as float8_e4m3fn", DAMAGED, {"format": "float8_e4m3fn"}),
     "scale": file(
         wan(

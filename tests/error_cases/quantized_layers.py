@@ -44,6 +44,13 @@ CASES = {
     "two input scales": layer(
         "scale_input", f"is a second scale beside {LAYER}.input_scale", DAMAGED, "fp8-tensor", scale_input=torch.ones(1)
     ),
+    "input scales": layer(
+        "input_scale",
+        "has shape [3] and dtype float32, not that of an input scale",
+        DAMAGED,
+        "fp8-tensor",
+        input_scale=torch.ones(3),
+    ),
     "two scales": small(
         "scale_weight", f"is a second scale beside {LAYER}.weight_scale", DAMAGED, scale_weight=torch.ones(8, 1)
     ),
