@@ -8,7 +8,7 @@ from . import plain_values, silence
 from .affine_norm import AffineNorm
 from .checkpoint import Checkpoint
 from .errors import CheckpointError, Problem
-from .reader import read_file
+from .reader import map_file
 from .tensor_info import SPIECE
 from .weights import Weights
 
@@ -31,7 +31,7 @@ def read_outline(checkpoint: Checkpoint) -> Outline:
     others of them."""
     read: dict[str, torch.Tensor] = {}
     for file in checkpoint.files:
-        read.update(read_file(file))
+        read.update(map_file(file))
     tensors = checkpoint.named(read)
     stored = {layer.weight_key: layer.stored for layer in checkpoint.layers.values()}
     beside = {key for layer in stored.values() for role, key in layer.keys.items() if role != "codes"}

@@ -1,5 +1,7 @@
 """The contents of a file or folder, and the default way to read its tensors."""
 
+import mmap
+import warnings
 from pathlib import Path
 
 import safetensors
@@ -9,10 +11,12 @@ from ..common import limits
 from .endings import SAFETENSORS, UNNAMED
 from .errors import Problem
 from .folder import ModelFiles, model_files
-from .safetensors_header import check_count, read_header
-from .tensor_info import Contents
+from .safetensors_header import DTYPES, check_count, read_header
+from .tensor_info import Contents, TensorInfo
 from .torch_file import read_infos, read_tensors
 
+# types of which torch has every value at a byte of its own
+WHOLE_BYTES = {name for name, bits in DTYPES.values() if bits >= 8}
 # characters of a name that is too long
 SHOWN = 40
 
@@ -63,6 +67,25 @@ def read_file(path: Path) -> dict[str, torch.Tensor]:
         return read_tensors(path)
     with safetensors.safe_open(path, framework="pt") as file:
         return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - a file is no mapping
+
+
+def map_file(path: Path) -> dict[str, torch.Tensor]:
+    """As `read_file`, for tensors that are only read: a file that is larger than RAM can be mapped so on every system.
+    Linux counts a map that may be written, as the safetensors library makes it, as if all of it were used."""
+    infos = read_header(path).tensors if _is_safetensors(path) else {}
+    if not infos or any(info.dtype not in WHOLE_BYTES for info in infos.values()):
+        return read_file(path)
+    with path.open("rb") as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's, of a buffer that is not writable
+        data = torch.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), dtype=torch.uint8)
+    return {key: _of_bytes(data[info.offset : info.offset + info.nbytes], info) for key, info in infos.items()}
+
+
+def _of_bytes(values: torch.Tensor, info: TensorInfo) -> torch.Tensor:
+    dtype = getattr(torch, info.dtype)
+    if values.storage_offset() % dtype.itemsize:
+        values = values.clone()
+    return values.view(dtype).reshape(info.shape)
 
 
 def _is_safetensors(path: Path) -> bool:

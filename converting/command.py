@@ -106,8 +106,7 @@ def _target_arguments(group: argparse._ArgumentGroup) -> None:
         default=(),
         metavar="NAME,NAME",
         help="the formats to choose from, e.g. int8,int4-g128. Default: all of the dialect but convrot-w4a4, the least "
-        "exact. That takes about 45 seconds for each GB of the source on one core, 60 with a calibration, and 6 "
-        "minutes with one with inputs",
+        "exact. Fewer take less time; how long it takes is shown before it begins",
     )
 
 

@@ -52,10 +52,11 @@ def convert(
         if options.package == packages.FILE and is_part(target):
             raise ConvertError(f"{target.name} is the name of a part of a model, not of a whole one: choose another.")
         duration = Duration(say)
-        job = Job(opened, options, progress, duration.foresee)
-        units = job.units()
+        job = Job(opened, options)
         _check_loads(checkpoint)
-        units = duration.timed(units, job.works())
+        duration.foresee(job.foreseen())
+        job.measure(progress)
+        units = duration.timed(job.units(), job.works())
         stem = target.stem if options.package == packages.FILE else target.name
         contents = packages.files(units, options.package, stem, options.shard_bytes)
         single = options.package == packages.FILE

@@ -1,7 +1,6 @@
 """What one conversion writes: the format of every layer, and the units that make its tensors."""
 
 import json
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
@@ -10,59 +9,44 @@ import torch
 from ..calibration.strength import FORMULAS
 from ..checkpoints.encodings import LIGHTX2V, X2V
 from ..checkpoints.expert_names import expert_of
-from ..checkpoints.layers import CODES_ONLY
 from ..checkpoints.markers import HEADER_KEY
 from ..families.family import DIT
-from ..formats import FORMATS, SMOOTHED, family, fitting, original
-from ..kernels.machine import default_device, describe
-from ..kernels.native import native_format
-from ..layer_rules import select
-from ..layer_rules.format_names import format_named
+from ..formats import FORMATS, SMOOTHED, fitting
 from ..layer_rules.overrides import KEEP
 from ..layer_rules.shapes import why_not
-from ..rounding import AUTO, Method
+from ..rounding import Method
 from ..rounding.estimate import Work
 from ..rounding.record import KEY, most_bytes
 from . import rounding_notes, search, smooth
-from .dialects import choices, needed, writable
+from .dialects import choices, writable
 from .errors import ConvertError
 from .file_record import file_record, scale_types
 from .foreseen import Foreseen, foreseen
+from .layer_formats import WEIGHT, LayerFormats
 from .layer_rounding import LayerRounding
 from .measuring import Layer, Measured, candidates, measure, stored_bytes
 from .options import Options
-from .outputs import Output, left_out, outputs
+from .outputs import left_out, outputs
 from .progress import Progress, Steps
 from .renaming import renamed
-from .rotation import wanted_format, with_groups
 from .source import Source
 from .unit_making import UnitMaking
 from .units import Unit, in_order
 from .values import Values
 from .weights import Weights
 
-WEIGHT = ".weight"
 # type of LightX2V's affine_norms
 NORMS = torch.bfloat16
-FLOATS = ("float32", "bfloat16", "float16", "float64", *CODES_ONLY)
-# stands for what a search will find: every shape can be it
-ANY_SHAPE = "int8-channel"
 
 
 class Job:
     """`formats`: layer -> format, of all that come out quantized; `kept`: the others, with the reason;
     `selection`: what the rules said; `chosen`: what a search found (search.described); `methods`: layer -> method, of
-    those that are rounded, and are not in the source as they will be; `notes`: what there is to say.
-    foresee is called before a weight is looked at. Raises ConvertError, RuleError or CalibrationError for what cannot
-    be done."""
+    those that are rounded, and are not in the source as they will be; `notes`: what there is to say. Before `measure`
+    only what follows from names, shapes and options is known. Raises ConvertError, RuleError or CalibrationError for
+    what cannot be done."""
 
-    def __init__(
-        self,
-        source: Source,
-        options: Options,
-        progress: Progress,
-        foresee: Callable[[Foreseen], None] = lambda work: None,
-    ):
+    def __init__(self, source: Source, options: Options):
         self._source, self._options = source, options
         self._checkpoint = source.checkpoint
         self._weights = Weights(source)
@@ -72,25 +56,52 @@ class Job:
         self._calibration = options.calibration and renamed(options.calibration, self._outputs)
         self.rounding = LayerRounding(options.rounding, self._calibration, options.dialect)
         self._units = UnitMaking(source, self._weights, self._values, self.rounding, options)
-        weights = [output for output in self._outputs.values() if self._is_layer(output)]
-        self._layers = {output.name.removesuffix(WEIGHT): output for output in weights}
-        self._shapes = {name: output.shape for name, output in self._layers.items()}
-        wanted = ANY_SHAPE if options.searches else self._wanted()
-        rules = (*needed(options.dialect, self._shapes, self._outputs, wanted), *options.overrides)
-        self.selection = select(self._shapes, self._outputs, wanted, rules)
-        self.formats = with_groups(self._formats(), self._shapes, options.rotation)
-        if not self.formats:
-            raise ConvertError(
-                f"{self._checkpoint.path.name} has no layer to quantize: all of its {len(weights)} linear layers are "
-                'kept. Say which ones with lines like "blocks.*.ffn.* = int8-channel".'
-            )
+        self._asked = LayerFormats(source, self._weights, self._outputs, options)
+        self._layers, self._shapes = self._asked.layers, self._asked.shapes
+        self.selection, self.formats = self._asked.selection, self._asked.formats
         self.kept = self.selection.kept
         self.factors: smooth.Factors = {}
         self.chosen: dict[str, dict] = {}
         self.methods: dict[str, Method] = {}
         self.rounding.check_fits({layer: self._shapes[layer] for layer in self.formats})
-        foresee(self._foreseen())
-        self._measure(progress)
+
+    def foreseen(self) -> Foreseen:
+        """What there is to compute, before a weight is looked at."""
+        options, searched = self._options, self._searched() if self._options.searches else {}
+        asked = {
+            layer: name
+            for layer, name in self.formats.items()
+            if layer not in searched and not self._units.stays(self._layers[layer], name, None)
+        }
+        formats = candidates(options.candidates, options.dialect) if searched else ()
+        return foreseen(self.rounding, self._shapes, asked, searched, formats, options.smooths)
+
+    def measure(self, progress: Progress = lambda done, total: None) -> None:
+        """Find out from the weights what has to be known before any is written: formats, factors and methods. progress:
+        the bytes that are measured, if any."""
+        options = self._options
+        searched = self._searched() if options.searches else {}
+        formats = candidates(options.candidates, options.dialect) if options.searches else ()
+        smoothable = [name for name in formats if options.smooths and self.rounding.takes_factors(name)]
+        # where some are searched, what the calibration knows of those is what tells whether it is of this model
+        known = self._calibration.maxima if searched and options.smooths else self.formats
+        others = [layer for layer in self.formats if layer not in searched and layer in known and options.smooths]
+        passes = {**dict.fromkeys(searched, 1 + len(smoothable)), **dict.fromkeys(others, 1)}
+        sizes = {layer: self._units.plain(self._layers[layer]).nbytes for layer in passes}
+        steps = Steps(progress, sum(sizes[layer] * times for layer, times in passes.items()))
+
+        def advance(layer: str) -> None:
+            steps.advance(sizes[layer])
+
+        if options.searches:
+            factors = self._factors_of(searched, smoothable, advance)
+            measured = measure(searched, formats, options.dialect, self._calibration, advance, factors, self.rounding)
+            self._choose(measured, factors)
+        self._check_dialect()
+        if options.smooths:
+            self._smooth({layer: self.formats[layer] for layer in others}, advance)
+        if options.searches or options.smooths:
+            steps.finish()
         self.methods = {
             layer: self.rounding.done(layer, name, layer in self.factors or FORMATS[name].smooth)
             for layer, name in self.formats.items()
@@ -140,73 +151,6 @@ class Job:
         self.notes += loras.notes
         return loras
 
-    def _is_layer(self, output: Output) -> bool:
-        if not output.name.endswith(WEIGHT) or len(output.shape) != 2:
-            return False
-        key = output.sources[0].key
-        return self._weights.format(output) is not None or self._source.info(key).dtype in FLOATS
-
-    def _wanted(self) -> str:
-        """The format of layers without a rule of their own."""
-        return wanted_format(format_named(self._options.format or self._usual_format()), self._options.rotation)
-
-    def _usual_format(self) -> str:
-        """What most layers are already; of an unquantized source what this machine computes in and the dialect has."""
-        stored = Counter(filter(None, map(self._weights.format, self._layers.values())))
-        if not stored:
-            return native_format(describe(default_device()), writable(self._options.dialect))
-        return family(stored.most_common(1)[0][0])
-
-    def _formats(self) -> dict[str, str]:
-        """Layer -> format. A layer that the source has quantized and nobody asked for stays as it is."""
-        result = {}
-        for layer, output in self._layers.items():
-            stored = self._weights.format(output)
-            chosen = self.selection.formats.get(layer)
-            asked = self._options.format is not None or self._options.rotation != AUTO or self._overridden(layer)
-            unasked = chosen is None or not asked
-            if stored is not None and (unasked or family(stored) == family(chosen)):
-                chosen = original(stored)
-            if chosen is not None:
-                result[layer] = SMOOTHED[chosen] if self._stays_smooth(stored, chosen) else chosen
-        return result
-
-    def _foreseen(self) -> Foreseen:
-        options, searched = self._options, self._searched() if self._options.searches else {}
-        asked = {
-            layer: name
-            for layer, name in self.formats.items()
-            if layer not in searched and not self._units.stays(self._layers[layer], name, None)
-        }
-        formats = candidates(options.candidates, options.dialect) if searched else ()
-        return foreseen(self.rounding, self._shapes, asked, searched, formats, options.smooths)
-
-    def _measure(self, progress: Progress) -> None:
-        """What has to be found out from the weights before any is written: formats and factors."""
-        options = self._options
-        searched = self._searched() if options.searches else {}
-        formats = candidates(options.candidates, options.dialect) if options.searches else ()
-        smoothable = [name for name in formats if options.smooths and self.rounding.takes_factors(name)]
-        # where some are searched, what the calibration knows of those is what tells whether it is of this model
-        known = self._calibration.maxima if searched and options.smooths else self.formats
-        others = [layer for layer in self.formats if layer not in searched and layer in known and options.smooths]
-        passes = {**dict.fromkeys(searched, 1 + len(smoothable)), **dict.fromkeys(others, 1)}
-        sizes = {layer: self._units.plain(self._layers[layer]).nbytes for layer in passes}
-        steps = Steps(progress, sum(sizes[layer] * times for layer, times in passes.items()))
-
-        def advance(layer: str) -> None:
-            steps.advance(sizes[layer])
-
-        if options.searches:
-            factors = self._factors_of(searched, smoothable, advance)
-            measured = measure(searched, formats, options.dialect, self._calibration, advance, factors, self.rounding)
-            self._choose(measured, factors)
-        self._check_dialect()
-        if options.smooths:
-            self._smooth({layer: self.formats[layer] for layer in others}, advance)
-        if options.searches or options.smooths:
-            steps.finish()
-
     def _searched(self) -> dict[str, Layer]:
         """All but those of an override and those that the source has quantized; with the same inputs one after the
         other."""
@@ -222,7 +166,7 @@ class Job:
                 self._weights.scale_dtype(output),
             )
             for layer, output in ((name, self._layers[name]) for name in names)
-            if layer in self.formats and not self._overridden(layer) and self._weights.format(output) is None
+            if layer in self.formats and not self._asked.overridden(layer) and self._weights.format(output) is None
         }
 
     def _choose(self, measured: Measured, factors: Mapping[str, smooth.Factors]) -> None:
@@ -278,13 +222,6 @@ class Job:
 
     def _weight_of(self, layer: str) -> torch.Tensor:
         return self._values.whole(self._layers[layer])
-
-    def _stays_smooth(self, stored: str | None, chosen: str) -> bool:
-        smooth_there = stored is not None and FORMATS[stored].smooth and original(stored) == chosen
-        return smooth_there and SMOOTHED[chosen] in writable(self._options.dialect)
-
-    def _overridden(self, layer: str) -> bool:
-        return any(override.matches(layer) for override in self._options.overrides)
 
     def _check_dialect(self) -> None:
         known = writable(self._options.dialect)

@@ -173,7 +173,7 @@ def _whole_scales(rows: Rows, shape: tuple[int, int], formats: Sequence[str]) ->
     amax = torch.stack(maxima).amax()
     # NaN has no scale; what the weights are is found out from their products
     amax = amax if bool(amax.isfinite()) else torch.ones(())
-    return {name: WHOLE[name].scale(amax.clone()) for name in wanted}
+    return {name: WHOLE[name](amax.clone()) for name in wanted}
 
 
 def _chunks(rows: Rows, shape: tuple[int, int]) -> Iterator[torch.Tensor]:

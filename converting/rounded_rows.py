@@ -76,4 +76,4 @@ def _whole(rows: Rows, shape: tuple[int, int], format_name: str, place: str) -> 
         return None
     with ThreadPool() as workers:
         found = list(workers.map(lambda span: amax_of(rows(*span), place), spans(shape)))
-    return WHOLE[format_name].scale(torch.stack(found).amax())
+    return WHOLE[format_name](torch.stack(found).amax())

@@ -1,7 +1,6 @@
 """One weight quantized a few rows at a time: in float32, without a float32 copy of the whole."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 
 import torch
 
@@ -29,15 +28,6 @@ TILE = 128
 Rows = Callable[[int, int], torch.Tensor]
 
 
-@dataclass(frozen=True)
-class OneScale:
-    """A format with one scale for the whole weight, which a first pass over it finds: `scale` makes it of the absolute
-    maximum. `shared`: the tensors of the format that every chunk has the same of."""
-
-    scale: Callable[[torch.Tensor], torch.Tensor]
-    shared: tuple[str, ...]
-
-
 def _nvfp4_scale(amax: torch.Tensor) -> torch.Tensor:
     """The next one that is its reciprocal's reciprocal: LightX2V's files store 1 / scale."""
     scale = scale_for(amax, NVFP4_MAX)
@@ -46,19 +36,16 @@ def _nvfp4_scale(amax: torch.Tensor) -> torch.Tensor:
     return scale
 
 
-WHOLE = {
-    "fp8-tensor": OneScale(lambda amax: scale_for(amax, Fp8TensorLayout.MAX), ("scale", "input_scale")),
-    "nvfp4": OneScale(_nvfp4_scale, ("scale",)),
+# formats with one scale for the whole weight, which a first pass over it finds: what makes it of the absolute maximum
+WHOLE: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "fp8-tensor": lambda amax: scale_for(amax, Fp8TensorLayout.MAX),
+    "nvfp4": _nvfp4_scale,
 }
 
 
 def joined(found: Iterable[StoredWeight], shape: tuple[int, int], format_name: str) -> StoredWeight:
     """What `in_parts` yields as one weight of `shape` (N, K)."""
-    parts = [stored.tensors for stored in found]
-    shared = _shared(format_name)
-    names = parts[0]
-    tensors = {name: names[name] if name in shared else torch.cat([part[name] for part in parts]) for name in names}
-    return StoredWeight(format_name, shape, tensors)
+    return StoredWeight(format_name, shape, FORMATS[format_name].joined([stored.tensors for stored in found]))
 
 
 def in_parts(
@@ -69,8 +56,8 @@ def in_parts(
     scale_dtype: torch.dtype = torch.float32,
     factor: torch.Tensor | None = None,
 ) -> Iterator[StoredWeight]:
-    """The weight of `shape` (N, K) in a format, a few rows after the other: codes and scales of those rows, and the
-    tensors of `_shared` every time. place: file and key, for the error. scale_dtype: the scales of BY_CHANNEL are
+    """The weight of `shape` (N, K) in a format, a few rows after the other: codes and scales of those rows, and every
+    time the tensors that all rows share. place: file and key, for the error. scale_dtype: the scales of BY_CHANNEL are
     rounded to it before codes are chosen, so that a file can store them in it. factor: float32 [K], the columns are
     divided by it; a smoothed format keeps it, for any other the file has to say so elsewhere.
 
@@ -87,7 +74,7 @@ def in_parts(
         whole: dict[str, torch.Tensor] = {}
         if format_name in WHOLE:
             found = workers.map(lambda span: amax_of(rows(*span), place), pieces)
-            whole["scale"] = WHOLE[format_name].scale(torch.stack(list(found)).amax())
+            whole["scale"] = WHOLE[format_name](torch.stack(list(found)).amax())
         elif format_name in OF_ONE_TABLE:
             whole["codebook_tensor"] = codebook_of(rows, shape, format_name)
         yield from workers.map(lambda span: _part(rows(*span), format_name, place, scale_dtype, whole), pieces)
@@ -111,15 +98,6 @@ def codebook_of(rows: Rows, shape: tuple[int, int], format_name: str) -> torch.T
     some = sampled_rows(*shape).tolist()
     sample = rows(0, shape[0]) if len(some) == shape[0] else torch.cat([rows(row, row + 1) for row in some])
     return choose_codebook(sample, FORMATS[format_name].rotation)
-
-
-def _shared(format_name: str) -> tuple[str, ...]:
-    """The tensors that belong to no rows."""
-    if FORMATS[format_name].smooth:
-        return ("pre_quant_scale",)
-    if format_name in OF_ONE_TABLE:
-        return ("codebook",)
-    return WHOLE[format_name].shared if format_name in WHOLE else ()
 
 
 def divided(rows: Rows, factor: torch.Tensor) -> Rows:

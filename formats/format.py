@@ -1,6 +1,6 @@
 """One row of the table of formats: how a weight is stored, by name."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -79,6 +79,15 @@ class Format:
         """Float [N, K] -> the tensors of the format; options: what the layout's `quantize` takes."""
         codes, params = self.layout.quantize(weight, **self.settings, **self.options, **options)
         return dict(zip(self.tensors, self.parts(codes, params), strict=True))
+
+    def joined(self, parts: Sequence[Mapping[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+        """The tensors of some rows each, in their order -> those of all: the first's of what is `shared`."""
+        first = parts[0]
+        if len(parts) == 1:
+            return dict(first)
+        return {
+            name: first[name] if name in self.shared else torch.cat([part[name] for part in parts]) for name in first
+        }
 
     def of_whole(self, weight: torch.Tensor) -> dict[str, torch.Tensor]:
         """What `encode` takes, so that some rows of float `weight` [N, K] become what they are in all of it."""

@@ -1,8 +1,6 @@
 """A weight some rows at a time: beside it and its codes, only copies of these rows are in memory. Every result is that
 of the whole weight at once, bit by bit."""
 
-from collections.abc import Sequence
-
 import torch
 
 from ..formats.format import Format
@@ -27,7 +25,7 @@ def nearest(weight: torch.Tensor, row: Format, **options) -> Tensors:
     if row.grid is None or len(parts) == 1:
         return row.encode(weight, scale="recalculate", **options)
     options = {"scale": "recalculate"} | row.of_whole(weight) | options
-    return _joined([row.encode(part, **options) for part in parts], row)
+    return row.joined([row.encode(part, **options) for part in parts])
 
 
 def scales(values: torch.Tensor, grid: Grid, name: str, whole: torch.Tensor | None, importance: torch.Tensor | None):
@@ -45,15 +43,8 @@ def packed(values: torch.Tensor, row: Format, scale, whole: torch.Tensor | None)
         stop = start + len(part)
         found.append(row.grid.encode(part, row.grid.some(scale, start, stop), whole))
         start = stop
-    return _joined(found, row)
+    return row.joined(found)
 
 
 def _parts(values: torch.Tensor) -> tuple[torch.Tensor, ...]:
     return values.split(step(values.shape[1], values.device))
-
-
-def _joined(parts: Sequence[Tensors], row: Format) -> Tensors:
-    first = parts[0]
-    if len(parts) == 1:
-        return first
-    return {name: first[name] if name in row.shared else torch.cat([part[name] for part in parts]) for name in first}

@@ -13,6 +13,8 @@ from ..sharing.read_code import row_of
 TOKEN_BYTES = 2  # of a channel
 # of the free RAM: ComfyUI needs some while it samples
 SHARE = 0.8
+# what was recorded before stays until a further run has ended well
+RUNS = 2
 CPU = torch.device("cpu")
 
 
@@ -28,8 +30,8 @@ class PlannedRecording:
 
     @property
     def tokens(self) -> int:
-        """As many as fit, at most `asked`."""
-        return min(self.asked, int(SHARE * self.free / self._bytes(1)))
+        """As many as fit, in a second run too, at most `asked`."""
+        return min(self.asked, int(SHARE * self.free / (RUNS * self._bytes(1))))
 
     @property
     def about(self) -> str:
@@ -37,13 +39,13 @@ class PlannedRecording:
         if not self.asked:
             return f"Records the largest values of {self.layers} layers, and no tokens: enough for smoothing."
         takes = f"up to {self.tokens} tokens for each of {self.layers} layers"
+        ram, again = (amount(runs * self._bytes(self.asked)) for runs in (1, RUNS))
+        free = f"{amount(self.free)} are free"
         if self.tokens == self.asked:
-            # what was recorded before stays until the run has ended well
-            once, again = (amount(runs * self._bytes(self.asked)) for runs in (1, 2))
-            return f"Records {takes}: up to {once} of RAM, {again} in a second run, {amount(self.free)} are free."
+            return f"Records {takes}: up to {ram} of RAM, {again} in a second run, {free}."
         return (
-            f"Records only {takes}, because {self.asked} would take up to {amount(self._bytes(self.asked))} of RAM and "
-            f"{amount(self.free)} are free. Close other programs, or set tokens per layer to what fits."
+            f"Records only {takes}, because {self.asked} would take up to {ram} of RAM, {again} in a second run, and "
+            f"{free}. Close other programs, or set tokens per layer to what fits."
         )
 
     def _bytes(self, tokens: int) -> int:

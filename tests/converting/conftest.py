@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from rounded_files import calibration_of
 from safetensors.torch import save_file
 
 from x2v_quant.benchmarks.wan import WanSize, dit
@@ -25,6 +26,12 @@ def tensors():
     size = WanSize(dim=256, ffn=384, blocks=2, text=64)
     made = dit(0, size, image_to_video=False)
     return {name: tensor.to(torch.bfloat16).contiguous() for name, tensor in made.items()}
+
+
+@pytest.fixture(scope="module")
+def calibration(tensors):
+    """By which every layer of `tensors` can be rounded."""
+    return calibration_of(tensors)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from x2v_quant.converting.source import Source
 
 # sizes that stand for those of Wan 14B, in a model that is quick to make
 SMALL = WanSize(dim=384, ffn=640, blocks=1, text=192)
-LARGE = {384: 5120, 640: 13824, 192: 4096}
+LARGE = {384: 5120, 640: 13824, 192: 4096, 6 * 384: 6 * 5120}
 BLOCKS, TOKENS = 40, 2048
 
 

@@ -49,6 +49,20 @@ CHANGES = {
 }
 
 
+def test_a_source_that_makes_no_model_is_refused_before_a_search_measures_it(tensors, tmp_path):
+    (change, match), seen = CHANGES["too many"], []
+    save_file(tensors | change, tmp_path / "wan.safetensors")
+    with pytest.raises(CheckpointError, match=match):
+        convert(
+            tmp_path / "wan.safetensors",
+            tmp_path / "out.safetensors",
+            Options(target_snr=30.0),
+            lambda *step: seen.append(step),
+            seen.append,
+        )
+    assert not seen
+
+
 @pytest.mark.parametrize("change,match", CHANGES.values(), ids=CHANGES)
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_a_source_that_makes_no_model_is_refused_before_anything_is_written(dialect, change, match, tensors, tmp_path):

@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from x2v_quant.formats import FORMATS
+from x2v_quant.kernels import triton_tiles
 from x2v_quant.kernels.activation import quantize_fp8, quantize_fp8_group128, quantize_int8
 
 NUMBERS = itertools.count()
@@ -267,3 +268,26 @@ MEANINGS = {
 def recorded():
     """recorded(release, changes) -> that release, to be given to an adapter; `changes`: see Recorded."""
     return Recorded
+
+
+@pytest.fixture
+def compiler(monkeypatch, tmp_path_factory):
+    """compiler.use(capability), then call an op: `compiled` holds (kernel's name, what was compiled) per launch."""
+    pytest.importorskip("triton", reason="triton is not installed: no wheel for this system")
+    from compiled_triton import Compiler
+    from triton import knobs
+    from triton.runtime import driver
+    from triton.runtime.jit import JITFunction
+
+    compiler = Compiler()
+    launch = JITFunction.run
+
+    def compile_only(self, *args, grid, warmup, **keywords):
+        result = launch(self, *args, grid=grid, warmup=True, **keywords)
+        compiler.compiled.append((self.fn.__name__, result))
+
+    monkeypatch.setattr(knobs.cache, "dir", str(tmp_path_factory.getbasetemp() / "triton"))
+    monkeypatch.setattr(driver, "_active", compiler)
+    monkeypatch.setattr(JITFunction, "run", compile_only)
+    monkeypatch.setattr(triton_tiles, "architecture", lambda device: compiler.architecture)
+    return compiler
