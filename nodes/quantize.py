@@ -155,8 +155,8 @@ class QuantizeModel(io.ComfyNode):
                     NEAREST,
                     MSE,
                     GPTQ,
-                    tooltip="auto: gptq where the calibration has tokens (takes minutes), else mse for int4 and awq, "
-                    "nearest for the rest.",
+                    tooltip="auto: gptq where the calibration has tokens (minutes, on a CPU hours), else mse for int4 "
+                    "and awq, nearest for the rest.",
                 ),
             ],
             outputs=[io.Model.Output()],

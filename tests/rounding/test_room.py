@@ -24,10 +24,10 @@ MOST = 1.3
 GIVES_BACK = {"MALLOC_MMAP_THRESHOLD_": "65536", "OMP_NUM_THREADS": "1"}
 # (method, its formats, N, K, tokens): many values, or a Hessian that is larger than they are
 CASES = {
-    "nearest": ("nearest", NAMES, 8192, 1024, 0),
-    "mse": ("mse", SEARCHED, 6144, 1024, 0),
-    "gptq": ("gptq", NAMES, 2048, 1024, 1024),
-    "gptq-wide": ("gptq", ["w4a8", "nvfp4", "int4-g128"], 256, 3072, 1024),
+    "nearest": ("nearest", NAMES, 16384, 1024, 0),
+    "mse": ("mse", SEARCHED, 12288, 1024, 0),
+    "gptq": ("gptq", NAMES, 8192, 512, 512),
+    "gptq-wide": ("gptq", ["w4a8", "nvfp4", "int4-g128"], 256, 2048, 1024),
 }
 # the feed-forward layers of Wan 14B
 LAYERS = [(5120, 13824), (13824, 5120)]
