@@ -7,10 +7,9 @@ from .declare import declare
 from .kernel import Requirements
 from .quantizers import rotated_tokens, tokens
 
-# CPU: columns of one pass and rows of its epilogue: few enough to stay in cache, enough that threads seldom wait.
-# Each pass reads the activation codes again, so passes are short only where those fit into a core's cache.
-CPU_COLUMNS, CPU_ROWS = 2048, 512
-SHORT_CPU_COLUMNS, CPU_CACHE = 512, 1 << 21
+# CPU: columns of one pass, and values of its epilogue for each thread: few enough to stay in cache, enough that threads
+# seldom wait for each other; accumulators of one pass are at most 4 * CPU_ACCUMULATORS bytes, or FEWEST_COLUMNS
+CPU_COLUMNS, CPU_VALUES, CPU_ACCUMULATORS, FEWEST_COLUMNS = 4096, 1 << 20, 1 << 26, 512
 # GPU: torch._int_mm wants more than 16 rows; accumulators of one pass are at most 4 * GPU_ACCUMULATORS bytes
 GPU_ROW_MULTIPLE, GPU_ACCUMULATORS = 32, 1 << 25
 
@@ -23,15 +22,7 @@ def int8_mm(quantized, weight, bias, dtype, out=None):
     row_scale = weight.scale.view(1, -1)
     offset = torch.zeros_like(row_scale) if bias is None else bias.to(torch.float32).view(1, -1)
     if codes.device.type == "cpu":
-        step = SHORT_CPU_COLUMNS if codes.numel() <= CPU_CACHE else CPU_COLUMNS
-        for column in range(0, columns, step):
-            part = slice(column, column + step)
-            accumulators = torch._int_mm(codes, weight.codes[part].t())
-            for row in range(0, rows, CPU_ROWS):
-                block = slice(row, row + CPU_ROWS)
-                _epilogue(
-                    accumulators[block], token_scale[block], row_scale[:, part], offset[:, part], out[block, part]
-                )
+        _in_passes(codes, token_scale, weight.codes, row_scale, offset, out)
         return out
     step = max(1, GPU_ACCUMULATORS // columns // GPU_ROW_MULTIPLE) * GPU_ROW_MULTIPLE
     for row in range(0, rows, step):
@@ -41,9 +32,33 @@ def int8_mm(quantized, weight, bias, dtype, out=None):
     return out
 
 
+def _in_passes(codes, token_scale, weight_codes, row_scale, offset, out):
+    """int8_mm on a CPU, some columns at a time; every pass uses the same memory, which is faster than new memory."""
+    rows, columns = out.shape
+    step = min(columns, CPU_COLUMNS, max(FEWEST_COLUMNS, CPU_ACCUMULATORS // rows))
+    accumulators = torch.empty(rows * step, dtype=torch.int32)
+    block_rows = max(1, CPU_VALUES * torch.get_num_threads() // step)
+    values = torch.empty(min(block_rows, rows) * step)
+    for column in range(0, columns, step):
+        part = slice(column, column + step)
+        of_part = weight_codes[part].t()
+        width = of_part.shape[1]
+        products = accumulators[: rows * width].view(rows, width)
+        torch._int_mm(codes, of_part, out=products)
+        for row in range(0, rows, block_rows):
+            block = slice(row, row + block_rows)
+            some = products[block]
+            scaled = torch.mul(some, token_scale[block], out=values[: some.numel()].view(some.shape))
+            _add_offset(scaled, row_scale[:, part], offset[:, part], out[block, part])
+
+
 def _epilogue(accumulators, token_scale, row_scale, offset, out):
     """out = accumulators * token_scale * row_scale + offset, in float32, rounded once."""
-    values = accumulators * token_scale
+    _add_offset(accumulators * token_scale, row_scale, offset, out)
+
+
+def _add_offset(values, row_scale, offset, out):
+    """out = values * row_scale + offset in float32, rounded once; `values` are overwritten."""
     if out.dtype == torch.float32:
         torch.addcmul(offset, values, row_scale, out=out)
     else:
