@@ -17,6 +17,10 @@ from .quantizers import STATIC, token_groups, tokens
 TENSORWISE_VALUES, ROW_MULTIPLE = 1 << 25, 128
 # blocks: cuBLAS reads scales four at a time
 SCALE_ROWS = 4
+# Row-wise CUTLASS is far slower without fast accumulation (measured on an H100: pytorch issue 147971, torchao pull
+# request 1325), and Triton, vLLM and sgl-kernel sum that way too. cuBLAS's tensor-wise product keeps exact sums: there
+# the flag only promises speed "at the cost of lower accuracy" on Ada and Hopper (cuBLAS's documentation).
+ROWWISE_FAST_ACCUM = True
 # the one type, of bias and product, that torch multiplies with a scale for each row into
 ROWWISE_OUTPUT = torch.bfloat16
 
@@ -31,6 +35,7 @@ def rowwise_mm(quantized, weight, bias, dtype):
         scale_b=weight.scale.view(1, -1),
         bias=None if bias is None else bias.to(ROWWISE_OUTPUT),
         out_dtype=ROWWISE_OUTPUT,
+        use_fast_accum=ROWWISE_FAST_ACCUM,
     )
     return y.to(dtype)
 

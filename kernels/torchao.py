@@ -52,8 +52,7 @@ def int8_mm(quantized, weight, bias, dtype):
 
 
 def fp8_mm(quantized, weight, bias, dtype):
-    """bfloat16; K and N multiples of 16. Sums with fewer bits than kernel "torch" does, as LightX2V's scheme of this
-    name."""
+    """bfloat16; K and N multiples of 16. Fast accumulation, as LightX2V's scheme of this name."""
     codes, token_scale = quantized
     scale = weight.scale.view(1, -1)
     return torch._scaled_mm(codes, weight.codes.t(), token_scale, scale, bias, out_dtype=dtype, use_fast_accum=True)

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.overrides import TorchFunctionMode
 
 from x2v_quant.kernels import quantizers, torch_fp8
 from x2v_quant.kernels.activation import quantize_fp8
@@ -43,6 +44,28 @@ class TestOnAGpu:
         x, codes, scale, bias = tensors(cuda, m, 48, 64, torch.int8, dtype)
         y = COMPUTATIONS["torch int8-channel #2"].linear(x, [codes, scale], (48, 64), bias if with_bias else None)
         assert (y.shape, y.dtype, y.device.type) == ((m, 48), dtype, "cuda")
+
+
+class Sums(TorchFunctionMode):
+    """How the calls of torch._scaled_mm sum."""
+
+    def __init__(self):
+        super().__init__()
+        self.fast = []
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        if function is torch._scaled_mm:
+            self.fast.append(bool((kwargs or {}).get("use_fast_accum", False)))
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("name,fast", [("torch-rowwise fp8-channel", True), ("torch-tensorwise fp8-channel", False)])
+def test_which_products_sum_fast(cuda, name, fast):
+    x, codes, scale, bias = tensors(cuda, 300, 48, 64, torch.float8_e4m3fn, torch.bfloat16)
+    computation = COMPUTATIONS[name]
+    with Sums() as sums:
+        computation.linear(x, [codes, scale], (48, 64), bias)
+    assert sums.fast == [fast]
 
 
 def test_the_rules_are_really_checked(cuda):
