@@ -28,7 +28,7 @@ from .measuring import Layer, Measured, candidates, measure, stored_bytes
 from .options import Options
 from .outputs import left_out, outputs
 from .progress import Progress, Steps
-from .renaming import renamed
+from .renaming import renamed, unknown
 from .source import Source
 from .unit_making import UnitMaking
 from .units import Unit, in_order
@@ -54,6 +54,7 @@ class Job:
         self.notes = [*self._checkpoint.notes, *left_out(self._checkpoint, options.dialect)]
         self._values = Values(self._weights, self._read_loras(), self._checkpoint.path.name)
         self._calibration = options.calibration and renamed(options.calibration, self._outputs)
+        self.notes += unknown(options.calibration, self._outputs) if options.calibration else []
         self.rounding = LayerRounding(options.rounding, self._calibration, options.dialect)
         self._units = UnitMaking(source, self._weights, self._values, self.rounding, options)
         self._asked = LayerFormats(source, self._weights, self._outputs, options)

@@ -9,6 +9,19 @@ from .outputs import Output
 WEIGHT = ".weight"
 
 
+def unknown(calibration: Calibration, outputs: Mapping[str, Output]) -> list[str]:
+    """What to say of a calibration with layers that the model lacks, as one of image to video has for text to video."""
+    there = {output.whole.name.removesuffix(WEIGHT) for output in outputs.values()}
+    missing = [layer for layer in calibration.maxima if layer not in there]
+    if not missing or len(missing) == len(calibration.maxima):
+        return []
+    what = f"{len(missing)} layer{'s' * (len(missing) != 1)}"
+    return [
+        f"the calibration has {what} that this model lacks, {missing[0]} for instance: if it was recorded on another "
+        "model, calibrate this one"
+    ]
+
+
 def renamed(calibration: Calibration, outputs: Mapping[str, Output]) -> Calibration:
     """What the calibration has seen of every layer, for those that become of it; layers cut from one get what that one
     gets. What is no layer of `outputs` keeps its name."""

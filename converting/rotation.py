@@ -30,7 +30,8 @@ def wanted_format(format_name: str, rotation: str) -> str:
         )
     if not rotation.isdecimal() or int(rotation) not in ROTATIONS[twin]:
         sizes = ", ".join([*map(str, sorted(ROTATIONS[twin])), *([NONE] if twin in PLAIN_TWINS else [])])
-        raise ConvertError(f"{twin} has no rotation of {rotation} channels. Its rotations: {sizes}.")
+        asked = f"rotation of {rotation} channels" if rotation.lstrip("-").isdecimal() else f'rotation "{rotation}"'
+        raise ConvertError(f"{twin} has no {asked}. Its rotations: {sizes}.")
     return twin
 
 

@@ -166,7 +166,7 @@ class Plan:
             if group["held"] != group["format"]:
                 lines.append(f"- converted from {group['held']}, {_cost(group['added_error'])}")
             lines += [] if short else self._passed_over(group)
-        lines += [f"- {line}" for line in (self.half_rate(), *self.notes) if line]
+        lines += [f"- {line}" for line in (self.unfitting(), self.half_rate(), *self.notes) if line]
         if self.advice():
             lines.append(f"- tip: {self.advice()}")
         return lines
@@ -193,6 +193,15 @@ class Plan:
                 )
         return None
 
+    def unfitting(self) -> str | None:
+        """A line on layers that the scheme's format does not take, None if there are none."""
+        wanted = self.scheme.format
+        if wanted is None:
+            return None
+        kept = [entry for entry in self.layers.values() if _stays(entry, wanted)]
+        count = f"{len(kept)} layer{'s' * (len(kept) != 1)}"
+        return f"{wanted} does not take the shape of {count}: the file's format stays" if kept else None
+
     def half_rate(self) -> str | None:
         """A line on fp8 that this GPU multiplies at half the rate of int8, None if no layer does."""
         if not any(at_half_rate(entry.choice.kernel, self.machine) for entry in self.layers.values()):
@@ -216,3 +225,9 @@ def _cost(added_error: float) -> str:
         return "which changes no value"
     share = f"{added_error:.1%}" if added_error >= SMALLEST_TOLD else f"less than {SMALLEST_TOLD:.1%}"
     return f"which adds {share} to the error of the weights"
+
+
+def _stays(entry: LayerPlan, wanted: str) -> bool:
+    """Whether a layer of another format than `wanted` has kept it."""
+    stored = family(entry.file_format)
+    return stored != family(wanted) and family(entry.choice.format) == stored

@@ -18,7 +18,7 @@ def test_convert_makes_fp8_channel_of_it_and_says_what_was_lost(tmp_path):
         weight = tensors[key].float()
         scale = weight.abs().amax() / 57344
         # the small end of e5m2 is below e4m3's
-        weight[0, 1:9] = scale * 3 * 2.0**-8
+        weight[:64, 1:] = scale * 2.0**-3
         tensors[key] = (weight / scale).to(torch.float8_e5m2)
         tensors[f"{key}_scale"] = scale.reshape(1)
     save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, tmp_path / "source.safetensors")
@@ -32,7 +32,7 @@ def test_convert_makes_fp8_channel_of_it_and_says_what_was_lost(tmp_path):
         made = read[key.removesuffix(".weight")].wrap(torch.float32).dequantize()
         before, after = before + float(stored.norm()) ** 2, after + float((made - stored).norm()) ** 2
     share = (after / before) ** 0.5
-    assert 0 < share < 1e-4
+    assert 1e-6 < share < 1e-4
     lost = f"the weights are {100 * share:.2g} % off those of the file by it (measured)"
     assert line == f"{len(layers)} layers were made e4m3 of e5m2: {lost}"
     assert load_file(target)[f"{Q}.weight"].dtype is torch.float8_e4m3fn

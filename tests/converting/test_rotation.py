@@ -55,6 +55,7 @@ def test_a_quantized_source_is_rotated_if_asked(source, converted):
         ),
         ({"format": "int8", "rotation": "100"}, "Its rotations: 4, 16, 64"),
         ({"format": "int8", "rotation": "-64"}, "no rotation of -64 channels"),
+        ({"format": "int8", "rotation": "convrot"}, 'int8-convrot has no rotation "convrot". Its rotations: 4, 16'),
         ({"format": "w4a8", "rotation": "none"}, "w4a8 is always rotated"),
         ({"format": "w4a8", "rotation": "1024"}, "Its rotations: 16, 64, 256\\."),
         ({"target_snr": 20.0, "rotation": "64"}, "leave the rotation out"),

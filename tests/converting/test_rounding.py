@@ -121,3 +121,18 @@ def test_layers_that_were_not_recorded_are_counted(source, tensors, tmp_path):
     assert report["rounding"] == {"gptq": 19, "mse": 1}
     (note,) = (note for note in report["notes"] if "gptq" in note)
     assert note.startswith("1 layer rounded with searched scales: ")
+
+
+def test_a_calibration_with_layers_that_the_model_lacks_is_told(source, tensors, tmp_path):
+    """As one of image to video has for a model of text to video."""
+    seen, others = calibration_of(tensors), "the calibration has 2 layers that this model lacks, {} for instance"
+    for block in range(2):
+        layer = f"blocks.{block}.cross_attn.k_img"
+        seen.add(layer, torch.ones(256), torch.ones(256), 9)
+    report = convert(
+        source, tmp_path / "a.safetensors", Options("int8-channel", X2V, rounding="nearest", calibration=seen)
+    )
+    (note,) = (note for note in report["notes"] if "calibration" in note)
+    assert note.startswith(others.format("blocks.0.cross_attn.k_img"))
+    known = Options("int8-channel", X2V, rounding="nearest", calibration=calibration_of(tensors))
+    assert not any("lacks" in note for note in convert(source, tmp_path / "b.safetensors", known)["notes"])

@@ -11,7 +11,7 @@ from x2v_quant.kernels.machine import Machine, describe
 from x2v_quant.loading.common import state_dict
 from x2v_quant.loading.dit import load_dit
 from x2v_quant.schemes import SchemeChoice, resolve
-from x2v_quant.schemes.plan import Plan, SchemeMismatchError
+from x2v_quant.schemes.plan import Plan
 
 NOTHING = frozenset()
 RTX3060 = Machine("cuda", "RTX 3060", (8, 6), libraries=NOTHING)
@@ -44,15 +44,14 @@ def test_int8_is_never_transcoded():
 
 
 @pytest.mark.usefixtures("inference")
-def test_a_shape_that_the_format_cannot_hold_is_refused_by_file_and_layer():
+def test_a_shape_that_the_format_cannot_hold_stays_as_it_is_and_is_told():
     loaded = FORMATS["int8-channel"].quantize(torch.randn(16, 257), torch.float32)
     tensors = {"codes": loaded._qdata, "scale": loaded._params.scale}
     weights = Weights(quantized={"blocks.0.ffn.0": StoredWeight("int8-channel", (16, 257), tensors)})
-    plan = Plan("odd.safetensors", resolve("int4-g128-triton"), describe(torch.device("cpu")), torch.float32)
-    with pytest.raises(
-        SchemeMismatchError, match=r"odd\.safetensors, layer blocks\.0\.ffn\.0: int4-g128 .* this layer has 257\. Pick"
-    ):
-        state_dict(weights, plan)
+    plan = Plan("odd.safetensors", resolve("int4-g128-convrot-dequant"), describe(torch.device("cpu")), torch.float32)
+    (made,) = (tensor for name, tensor in state_dict(weights, plan).items() if name.endswith(".weight"))
+    assert torch.equal(made.dequantize(), loaded.dequantize())
+    assert "- int4-g128-convrot does not take the shape of 1 layer: the file's format stays" in plan.lines()
 
 
 @pytest.mark.usefixtures("inference")
