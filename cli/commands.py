@@ -46,6 +46,15 @@ COMMANDS = (
         ("doctor",),
     ),
     Command(
+        "advise",
+        "Say which format of a model to take for a graphics card, and what fits.",
+        "advice.command",
+        (
+            "advise wan2.1-t2v-14b",
+            'advise wan2.2-i2v-a14b --gpu "RTX 3060 12GB" --ram 32 --size 832x480x81',
+        ),
+    ),
+    Command(
         "schemes",
         "List every scheme: its format, what it needs, and whether it runs on this computer.",
         "reports.schemes",

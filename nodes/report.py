@@ -2,6 +2,11 @@
 
 from comfy_api.latest import io, ui
 
+from ..advice.errors import AdviceError
+from ..advice.footprint import of_model, of_name
+from ..advice.models import MODELS
+from ..advice.report import report as advice_report
+from ..advice.text import first_line
 from ..reports import machine
 from ..schemes.verdict import verdict
 from .on_node import show
@@ -9,6 +14,8 @@ from .scheme import CATEGORY
 
 # a model of other loaders has no plan
 FOREIGN = "not loaded by this pack, so this report says nothing about it."
+# what advice is for where no model is connected
+USUAL = "wan2.1-t2v-14b"
 MORE = "All about this machine: connect report to Preview as Text."
 
 
@@ -48,6 +55,23 @@ class KernelReport(io.ComfyNode):
                 shown += ["", *plan.lines(short=True)]
         lines += ["", machine.MACHINE] if lines else [machine.MACHINE]
         first, *more = machine.summary(found)
-        show("\n".join([*shown, "", f"{machine.MACHINE} {first}", *more, MORE]).lstrip())
-        report = "\n".join([*lines, *machine.lines(found)])
+        advice = _advice(model)
+        show("\n".join([*shown, "", f"{machine.MACHINE} {first}", *more, *advice, MORE]).lstrip())
+        report = "\n".join([*lines, *machine.lines(found), "", *advice])
         return io.NodeOutput(report, ui=ui.PreviewText(report))
+
+
+def _advice(model) -> list[str]:
+    """What to take for this machine, of the model that is connected and has a plan, else of the usual one."""
+    if model is None:
+        return [_first_line(of_name(MODELS[USUAL], None))]
+    if getattr(model.model, "x2v_plan", None) is None:
+        return []
+    try:
+        return [_first_line(of_model(model.model, "This model"))]
+    except AdviceError:  # of sound, for instance
+        return []
+
+
+def _first_line(footprint) -> str:
+    return f"{footprint.title} at {footprint.size}: {first_line(advice_report(footprint))}"

@@ -14,20 +14,22 @@ from ..formats import FORMATS, SMOOTHQUANT
 class Gain:
     """How far latents are off the 16-bit model's, in %; None for what was not measured yet. `without`: a calibration,
     as `auto` then rounds; `with_inputs`: by a calibration with inputs of layers, smoothed where the format can be, and
-    with GPTQ; `smoothed`: by one without inputs, where the format can be smoothed."""
+    with GPTQ; `smoothed`: by one without inputs, where the format can be smoothed; `weights_only`: without a
+    calibration on a machine that cannot multiply the format, so that activations keep 16 bits."""
 
     without: float
     with_inputs: float | None = None
     smoothed: float | None = None
+    weights_only: float | None = None
 
 
 # family -> Gain; what is not in here was not measured yet
 GAINS = {
-    "int8-channel": Gain(3.0, None, 2.4),
+    "int8-channel": Gain(3.0, None, 2.4, 1.0),
     "int8-convrot": Gain(2.1, 1.7, 1.8),
-    "fp8-channel": Gain(7.0, 6.5),
+    "fp8-channel": Gain(7.0, 6.5, None, 3.9),
     "int4-g128": Gain(14.6, 9.1),
-    "nvfp4": Gain(26.1, 23.3),
+    "nvfp4": Gain(26.1, 23.3, None, 15.7),
     "w4a8": Gain(11.8, 6.0),
 }
 

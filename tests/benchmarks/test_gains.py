@@ -18,7 +18,8 @@ MEASURED = [name for name, ways in ROUNDED.items() if "gptq" in ways and name in
 
 
 def rows_of(name):
-    """The names of a format's rows: as `auto` rounds it without a calibration, with inputs, and only smoothed."""
+    """The names of a format's rows: as `auto` rounds it without a calibration, with inputs, only smoothed, and
+    as the weights alone."""
     kernel = "dequant" if FORMATS[name].activation == "float" else "reference"
     way = WORDS.get(method_for(name, None, NOTHING).name)
     smooth = SMOOTHED[name] if name in SMOOTHQUANT else None
@@ -27,6 +28,7 @@ def rows_of(name):
         "without": f"{name}, {way} ({kernel})" if way else f"{name} ({kernel})",
         "with_inputs": f"{with_inputs}, GPTQ ({kernel})",
         "smoothed": None if smooth is None else f"{smooth} ({kernel})",
+        "weights_only": None if FORMATS[name].activation == "float" else f"{name} (dequant)",
     }
 
 

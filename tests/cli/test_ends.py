@@ -34,6 +34,7 @@ TYPED = {
     "convert": "convert {model} out.safetensors",
     "compare": f"compare {{model}} {{other}} {SMALL}",
     "doctor": "doctor",
+    "advise": "advise wan2.1-t2v-1.3b --gpu 4090",
     "schemes": "schemes",
     "run": "run \u91cf\u5316.json --server {server}",
     "swap": "swap \u91cf\u5316.json -o out.json",

@@ -8,6 +8,7 @@ from x2v_quant.core.features import rotates_int8
 # the pack, or what needs servers and trained models
 TESTED_ELSEWHERE = (
     "__main__.py",
+    "advice/command.py",
     "benchmarks/",
     "cli/",
     "common/ending.py",
@@ -69,10 +70,12 @@ class Row:
 LISTED = "the nodes' lists have only what is there; x2v-quant inspect and convert take any path"
 CONVERT = "x2v-quant convert"
 LIBRARY = "takes a release of the kernel library that lacks it; Kernel Report tells it, tests/kernels/test_libraries.py"
+ADVISE = "x2v-quant advise; Kernel Report names no GPU and no model; tests/advice"
 GUARD = "guards against a mistake in this pack's own tables"
 
 UNREACHABLE = (
     Row("__init__.py", "needs ComfyUI", "takes an older ComfyUI; tests/test_import.py"),
+    *(Row(f"advice/{file}.py", "", ADVISE) for file in ("footprint", "gpus", "models")),
     Row(
         "calibration/files.py", "is gone, or another file", "takes a file that is lost; tests/calibration/test_files.py"
     ),
