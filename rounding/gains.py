@@ -25,12 +25,16 @@ class Gain:
 
 # family -> Gain; what is not in here was not measured yet
 GAINS = {
-    "int8-channel": Gain(3.0, None, 2.4, 1.0),
-    "int8-convrot": Gain(2.1, 1.7, 1.8),
-    "fp8-channel": Gain(7.0, 6.5, None, 3.9),
-    "int4-g128": Gain(14.6, 9.1),
-    "nvfp4": Gain(26.1, 23.3, None, 15.7),
-    "w4a8": Gain(11.8, 6.0),
+    "int8-channel": Gain(2.9, 2.3, 2.5, 1.0),
+    "int8-convrot": Gain(2.0, 1.6, 1.8, 1.1),
+    "fp8-channel": Gain(6.9, 6.3, 7.4, 3.9),
+    "int4-g128": Gain(14.3, 9.2),
+    "int4-g128-convrot": Gain(13.6, 8.0),
+    "awq-w4a16": Gain(12.2, 7.7),
+    "nvfp4": Gain(26.0, 22.6, None, 15.7),
+    "mxfp4": Gain(34.6, 31.5, None, 15.8),
+    "mxfp6": Gain(10.2, 7.7, None, 8.0),
+    "w4a8": Gain(10.9, 5.8, None, 10.8),
 }
 
 

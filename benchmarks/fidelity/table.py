@@ -72,7 +72,8 @@ def _wide_note() -> str:
 
 def lines(report: dict) -> list[str]:
     """The report for a person."""
-    return [table(report), "", wide_table(report), "", *notes(report), "", listing.about(report)]
+    tables = [*table(report).splitlines(), "", *wide_table(report).splitlines()]
+    return [*tables, "", *notes(report), "", listing.about(report)]
 
 
 def _cells(row: dict, timed: bool) -> list[str]:

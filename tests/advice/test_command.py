@@ -33,7 +33,7 @@ def test_json_has_the_same(capsys):
     status, said, _ = advise(capsys, "flux", "--gpu", "RTX 4090", "--ram", "32", "--json")
     found = json.loads(said)
     assert status == 0 and found["size"] == "1024x1024" and found["timed"] and found["vram"] == 24 * 1024**3
-    assert [row["fits"] for row in found["advice"]].count(True) == 7
+    assert [row["fits"] for row in found["advice"]].count(True) == 11
     assert all(row["place"]["vram"] <= found["vram"] for row in found["advice"])
 
 
