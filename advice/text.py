@@ -106,7 +106,7 @@ def _figures(report: dict) -> list[str]:
         "off 16 bits: measured with the small model of the demo; other models lose more or less.",
     ]
     if report["timed"]:
-        stands = f" {report['stands_in']} stands in for this card." if report["stands_in"] else ""
+        stands = f" The figures are those of {report['stands_in']}." if report["stands_in"] else ""
         found.append(
             "speed: an estimate, from data sheets and the model's sizes. Nothing was timed: run x2v-quant bench."
             + stands
