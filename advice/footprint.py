@@ -1,12 +1,10 @@
 """What a model needs and computes for a picture or video of some size, from its layer table."""
 
 import functools
-import logging
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +13,7 @@ import comfy.supported_models
 import torch
 
 from ..checkpoints import Checkpoint, Weights
+from ..common.log import silence
 from ..core.activations import activation_bytes, reserved_bytes
 from ..formats import FORMATS
 from ..layer_rules.selection import select
@@ -117,7 +116,7 @@ def of_file(checkpoint: Checkpoint, weights: Weights, size: Size | None) -> Foot
     shapes = {key: tuple(tensor.shape) for key, tensor in weights.plain.items()}
     shapes |= {f"{layer}.weight": tuple(stored.shape) for layer, stored in weights.quantized.items()}
     tensors = {key: torch.empty(shape, dtype=DTYPE, device=META) for key, shape in shapes.items()}
-    with _in_silence():
+    with silence():
         config = comfy.model_detection.model_config_from_unet(tensors, "", metadata=weights.metadata)
     if config is None:
         raise AdviceError(f"{checkpoint.path.name} is no diffusion model that ComfyUI recognises. Give another file.")
@@ -175,16 +174,5 @@ def _patch(network: torch.nn.Module) -> int:
 def _built(config, tensors: Mapping[str, torch.Tensor]) -> torch.nn.Module:
     """core's BaseModel of a configuration, on the meta device."""
     config.set_inference_dtype(DTYPE, None)
-    with _in_silence(), META:
+    with silence(), META:
         return config.get_model(tensors, "", device=META)
-
-
-@contextmanager
-def _in_silence() -> Iterator[None]:
-    """Context manager without logging: core logs what it builds."""
-    before = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logging.disable(before)

@@ -1,9 +1,6 @@
 """Checks whether a checkpoint makes a model: builds it on the meta device, where nothing is read or computed."""
 
 import json
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import comfy.text_encoders.t5
@@ -13,6 +10,7 @@ from comfy.ldm.wan.model import WanModel
 
 from ..checkpoints import Checkpoint, CheckpointError, Problem, Weights
 from ..common.importing import quick_imports
+from ..common.log import silence
 from ..families.family import CLIP_VISION, DIT, T5
 from ..kernels.machine import describe
 from ..linear import operations
@@ -45,7 +43,7 @@ def find_problem(checkpoint: Checkpoint, weights: Weights) -> Problem | None:
     is_wan = checkpoint.model in WANS and CONFIG not in weights.metadata
     build = _wan if is_wan else BUILD.get(checkpoint.kind, _dit)
     try:
-        with torch.inference_mode(), META, _in_silence():
+        with torch.inference_mode(), META, silence():
             build(sd, weights, name)
     except CheckpointError as error:
         return error.problem
@@ -94,14 +92,3 @@ def _clip(sd: dict[str, torch.Tensor], weights: Weights, name: str) -> None:
 
 
 BUILD = {DIT: _dit, T5: _t5, CLIP_VISION: _clip}
-
-
-@contextmanager
-def _in_silence() -> Iterator[None]:
-    """Context manager without logging: core logs what it builds, and missing tensors."""
-    before = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logging.disable(before)
