@@ -42,6 +42,7 @@ COMMAND_LINE = (
     "converting/command.py",
     "converting/convert.py",
     "converting/job.py",
+    "converting/layer_formats.py",
     "converting/layer_rounding.py",
     "converting/lora.py",
     "converting/measuring.py",
@@ -75,7 +76,7 @@ GUARD = "guards against a mistake in this pack's own tables"
 
 UNREACHABLE = (
     Row("__init__.py", "needs ComfyUI", "takes an older ComfyUI; tests/test_import.py"),
-    *(Row(f"advice/{file}.py", "", ADVISE) for file in ("footprint", "gpus", "models")),
+    *(Row(f"advice/{file}.py", "", ADVISE) for file in ("footprint", "gpus", "models", "size")),
     Row(
         "calibration/files.py", "is gone, or another file", "takes a file that is lost; tests/calibration/test_files.py"
     ),
