@@ -77,7 +77,7 @@ class AwqW4A16Layout(QuantizedLayout):
             raise ValueError(f"{name} has groups of {group_size} in_features, this layer has {columns}")
         values = tensor.to(torch.float32, copy=not inplace_ops)
         if fresh(scale):
-            scale, zeros = GRIDS[group_size].absmax(values).to(torch.bfloat16).unbind(-1)
+            scale, zeros = _apart(GRIDS[group_size].absmax(values))
         values = values.unflatten(1, (-1, group_size))
         values.sub_(zeros.float().unsqueeze(2)).div_(scale.float().unsqueeze(2))
         codes = to_codes(values, torch.int8, LARGEST - ZERO, stochastic_rounding, smallest=-ZERO)
@@ -141,8 +141,15 @@ def _in_bfloat16(scale: torch.Tensor, whole: torch.Tensor | None) -> torch.Tenso
     return scale.to(torch.bfloat16).to(torch.float32)
 
 
+def _apart(pairs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """[N, groups, 2] -> scale and zeros in bfloat16 and memory of their own: `contiguous` would leave the strides of a
+    single value as they are, with which it cannot be viewed as bytes."""
+    scale, zeros = pairs.to(torch.bfloat16).unbind(-1)
+    return scale.clone(memory_format=torch.contiguous_format), zeros.clone(memory_format=torch.contiguous_format)
+
+
 def _tensors(codes, scale, whole):
-    scale, zeros = (one.to(torch.bfloat16).contiguous() for one in scale.unbind(-1))
+    scale, zeros = _apart(scale)
     return {"codes": packed(codes.to(torch.int8)).view(torch.int8), "scale": scale, "zeros": zeros}
 
 

@@ -1,6 +1,7 @@
 """What the command line says of itself: what to begin with, an example and the defaults of every command."""
 
 import argparse
+import shlex
 
 import pytest
 
@@ -58,7 +59,7 @@ def test_an_example_is_one_that_the_command_takes(command, tmp_path, monkeypatch
     parser = argparse.ArgumentParser(exit_on_error=False)
     getattr(module_of(command.module, command.name), "arguments", lambda parser: None)(parser)
     for words in command.examples:
-        parser.parse_args(words.split()[1:])
+        parser.parse_args(shlex.split(words)[1:])
 
 
 @every_command

@@ -1,11 +1,10 @@
 """Errors of a search for formats, by size or by exactness, on the command line."""
 
-import torch
+from x2v_quant.benchmarks.wan import WanSize, dit
 
 from .calibrations import LAYER
 from .cli_case import MODEL, convert
 from .place import demo
-from .wan import wan
 
 
 def nan(tensors) -> None:
@@ -20,13 +19,9 @@ CLI_CASES = {
         "or take the dialect x2v, which has every format.",
     ),
     "convert: no candidate": convert(
-        {
-            **wan(None),
-            "blocks.0.self_attn.q.weight": torch.ones(130, 130),
-            "blocks.1.self_attn.q.weight": torch.ones(130, 130),
-        },
-        "--target-snr|30|--candidates|nvfp4",
-        "No candidate can store any layer: blocks.0.self_attn.q cannot be nvfp4, for which ",
+        dit(0, WanSize(dim=128, ffn=520, blocks=1), False),
+        "--target-snr|30|--candidates|nvfp4|--layer|*attn* = keep",
+        "No candidate can store any layer: blocks.0.ffn.0 cannot be nvfp4, for which ",
         "Allow other candidates.",
     ),
     "convert: a search in NaN": convert(

@@ -131,4 +131,10 @@ BY_NO_COMMAND = (
     Row("converting/command.py", "_interrupted(", "takes Ctrl-C; tests/converting/test_refusals.py"),
     Row("converting/convert.py", "for an SNR or for a size", "argparse refuses both; tests/converting"),
     Row("converting/convert.py", "What was written would not load", "guards against a mistake; tests/converting"),
+    Row("converting/weights.py", "norm.key_of", "the check that a model loads finds it first; tests/converting"),
+    *(
+        (Row("converting/rotation.py", "no rotated int8", "takes ComfyUI 0.24; tests/converting/test_rotation.py"),)
+        if rotates_int8()
+        else ()
+    ),
 )
