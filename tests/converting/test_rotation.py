@@ -8,6 +8,7 @@ from x2v_quant.checkpoints.encodings import X2V
 from x2v_quant.converting import ConvertError
 from x2v_quant.converting.rotation import wanted_format, with_groups
 from x2v_quant.core.features import rotates_int8
+from x2v_quant.formats import ROTATIONS
 from x2v_quant.layer_rules import parse_overrides
 
 
@@ -87,3 +88,10 @@ def test_an_older_comfyui_says_what_to_do(name):
 def test_it_names_what_can_be_rotated_there():
     with pytest.raises(ConvertError, match="fp8-channel has no rotation: it is for convrot-w4a4, int4-g128, w4a8"):
         wanted_format("fp8-channel", "64")
+
+
+def test_a_comfyui_without_rotated_int8_is_told_to_update(monkeypatch):
+    """As 0.24, whose comfy-kitchen has none."""
+    monkeypatch.setitem(ROTATIONS, "int8-convrot", frozenset())
+    with pytest.raises(ConvertError, match=r"no rotated int8 weights\. Update it to 0\.27"):
+        wanted_format("int8-channel", "64")
