@@ -120,8 +120,8 @@ READ_AS = {
     "fp8-tensor": Kind("fp8-tensor", 0.04, scaled),
     # a single block is a single scale, which a layer of fp8-channel may have as well
     "block128": Kind("fp8-block128", 0.04, block128, least=(129, 1)),
-    # a narrower layer may be mxfp4 or mxfp6
-    "mxfp8": Kind("mxfp8", 0.04, mxfp8, (1, 32), least=(1, 97)),
+    # narrower layers may be mxfp4 (up to 64) or mxfp6 (96, 192 and 288)
+    "mxfp8": Kind("mxfp8", 0.04, mxfp8, (1, 32), least=(1, 289)),
     # with fewer channels their scales are padded to as many as mxfp8's
     "mxfp4": Kind("mxfp4", 0.15, mxfp4, (1, 32), least=(1, 129)),
     "mxfp6": Kind("mxfp6", 0.07, mxfp6, (1, 32), least=(1, 385)),

@@ -36,4 +36,10 @@ def test_figures_are_a_gain_over_what_there_is(name):
 
 def test_the_format_of_most_layers_counts():
     (line,) = gains(Counter({"int8-channel": 1, "mxfp4": 2}), False)
+    assert line.startswith("a calibration (Calibrate) makes mxfp4 more exact: in our test ")
+
+
+def test_a_format_that_was_not_measured_has_no_figures(monkeypatch):
+    monkeypatch.delitem(GAINS, "mxfp4")
+    (line,) = gains(Counter({"mxfp4": 2}), False)
     assert line == "a calibration (Calibrate) makes mxfp4 more exact, by GPTQ"
